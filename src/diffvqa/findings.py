@@ -1,0 +1,144 @@
+"""Names of findings, and the answer grammar of Medical-Diff-VQA: changes written as sentences and read back."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+DIFFERENCE_QUESTION = "what has changed compared to the reference image?"
+"""The standard difference question, asked where the user asks nothing."""
+
+NOTHING_CHANGED = "nothing has changed."
+
+LEVELS = (
+    "moderately", "moderate", "acute", "mildly", "mild", "small", "severe", "moderate to large",
+    "moderate to severe", "mild to moderate", "minimal", "subtle", "massive", "minimally",
+    "increasing", "decreasing", "minor",
+)  # fmt: skip
+"""The level words of Medical-Diff-VQA."""
+
+SYNONYMS = {"infection": "pneumonia"}
+"""Names that count as another finding."""
+
+NIH_FINDINGS = {
+    "Atelectasis": "atelectasis",
+    "Cardiomegaly": "cardiomegaly",
+    "Consolidation": "consolidation",
+    "Edema": "edema",
+    "Effusion": "pleural effusion",
+    "Emphysema": "emphysema",
+    "Fibrosis": "fibrosis",
+    "Hernia": "hernia",
+    "Infiltrate": "infiltration",
+    "Infiltration": "infiltration",
+    "Mass": "mass",
+    "Nodule": "nodule",
+    "Pleural_Thickening": "pleural thickening",
+    "Pneumonia": "pneumonia",
+    "Pneumothorax": "pneumothorax",
+}
+"""The labels of NIH ChestX-ray14 (and of its box list) in the words of the answers."""
+
+ChangeKind = Literal["added", "missing", "level"]
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Change:
+    """One difference of the current from the prior image; `before` and `after` are levels, for kind "level" only."""
+
+    finding: str
+    kind: ChangeKind
+    before: str | None = None
+    after: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in ("added", "missing", "level"):
+            raise ValueError("a change is added, missing or level")
+        if (self.kind == "level") != (self.before is not None and self.after is not None):
+            raise ValueError("a change of level, and only that, has a level before and after")
+
+
+def changes_between(prior: Mapping[str, str | None], current: Mapping[str, str | None]) -> list[Change]:
+    """The changes from one image's findings to another's; each maps a finding to its level, or None if unstated.
+
+    A level that is not stated on both sides is not compared.
+    """
+    changes = []
+    for finding in [*prior, *(name for name in current if name not in prior)]:
+        if finding not in current:
+            changes.append(Change(finding, "missing"))
+        elif finding not in prior:
+            changes.append(Change(finding, "added"))
+        elif prior[finding] and current[finding] and prior[finding] != current[finding]:
+            changes.append(Change(finding, "level", prior[finding], current[finding]))
+    return changes
+
+
+def write_changes(changes: Iterable[Change]) -> str:
+    """The answer sentence for these changes: levels, additions, missing, each in the order given."""
+    changes = list(changes)
+    sentences = [
+        f"the level of {change.finding} has changed from {change.before} to {change.after}."
+        for change in changes
+        if change.kind == "level"
+    ]
+    added = [change.finding for change in changes if change.kind == "added"]
+    missing = [change.finding for change in changes if change.kind == "missing"]
+    if added:
+        noun = "an additional finding" if len(added) == 1 else "additional findings"
+        sentences.append(f"the main image has {noun} of {_enumerate(added)} than the reference image.")
+    if missing:
+        noun = "finding" if len(missing) == 1 else "findings"
+        sentences.append(f"the main image is missing the {noun} of {_enumerate(missing)} than the reference image.")
+    return " ".join(sentences) or NOTHING_CHANGED
+
+
+def read_changes(text: str) -> tuple[frozenset[Change], ...]:
+    """Every reading of a difference answer as a set of changes; none at all if it is not in the grammar.
+
+    Two readings come of sentences such as "from mild to moderate to severe". Case, white space and a missing
+    full stop at the end are overlooked.
+    """
+    text = " ".join(text.lower().split())
+    if not text.strip(". "):
+        return ()
+    sentences = [sentence for sentence in re.split(r"\.(?:\s+|$)", text) if sentence]
+    if sentences == [NOTHING_CHANGED.rstrip(".")]:
+        return (frozenset(),)
+    readings = [_read_sentence(sentence) for sentence in sentences]
+    if not all(readings):
+        return ()
+    return tuple(dict.fromkeys(frozenset(itertools.chain(*choice)) for choice in itertools.product(*readings)))
+
+
+def _enumerate(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + ", and " + names[-1]
+
+
+_LEVEL = re.compile(r"the level of (?P<finding>.+?) has changed from (?P<levels>.+ to .+)")
+_LISTS: tuple[tuple[ChangeKind, re.Pattern[str]], ...] = (
+    ("added", re.compile(r"the main image has (?:an )?additional findings? of (.+) than the reference image")),
+    ("missing", re.compile(r"the main image is missing the findings? of (.+) than the reference image")),
+)
+
+
+def _read_sentence(sentence: str) -> list[tuple[Change, ...]]:
+    """The readings of one sentence without its full stop, each a tuple of changes."""
+    if match := _LEVEL.fullmatch(sentence):
+        finding = _canonical(match["finding"])
+        words = match["levels"].split(" to ")
+        splits = [(" to ".join(words[:cut]), " to ".join(words[cut:])) for cut in range(1, len(words))]
+        known = [split for split in splits if split[0] in LEVELS and split[1] in LEVELS]
+        return [(Change(finding, "level", before, after),) for before, after in known or splits]
+    for kind, pattern in _LISTS:
+        if match := pattern.fullmatch(sentence):
+            names = re.split(r", (?:and )?", match[1])
+            return [tuple(Change(_canonical(name), kind) for name in names if name)]
+    return []
+
+
+def _canonical(finding: str) -> str:
+    return SYNONYMS.get(finding, finding)

@@ -1,0 +1,117 @@
+"""What flows from the datasets to everything else: frozen records, validated where they are made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from diffvqa.boxes import Box
+
+SPLITS = ("train", "validate", "test")
+"""The names of the splits; readers map their dataset's own names to these."""
+
+QUESTION_TYPES = ("difference", "abnormality", "presence", "view", "location", "level", "type")
+"""The question types of Medical-Diff-VQA; only `difference` looks at two images."""
+
+
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise ValueError(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A box in an image (pixels of the source file) with its anatomical name and what is said of it."""
+
+    box: Box
+    name: str | None = None
+    phrases: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(bool(self.name or self.phrases), "a region needs a name or a phrase")
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One image file: width and height in pixels of the file, view as its dataset writes it (PA, AP, ...)."""
+
+    image_id: str
+    path: Path
+    width: int
+    height: int
+    view: str = ""
+    regions: tuple[Region, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(bool(self.image_id), "an image needs an identifier")
+        _require(self.width > 0 and self.height > 0, "an image needs a width and a height")
+
+
+@dataclass(frozen=True, slots=True)
+class Study:
+    """One visit of a patient: its frontal images, its report and the labels that its dataset gives.
+
+    order: increases with time within a patient; equal values are a tie. split: one of SPLITS, for pretraining.
+    """
+
+    study_id: str
+    subject_id: str
+    order: float
+    split: str
+    images: tuple[Image, ...]
+    report: str = ""
+    findings: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        _require(bool(self.study_id and self.subject_id), "a study needs an identifier and a patient")
+        _require(self.split in SPLITS, f"a split is one of {', '.join(SPLITS)}")
+        _require(bool(self.images), "a study needs an image")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """The images a question is about, by identifier; prior is None for a question on one image."""
+
+    current: str
+    prior: str | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.prior != self.current, "prior and current are the same image")
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A question on a pair of images with its answer; split: one of SPLITS, for finetuning and evaluation."""
+
+    question_id: str
+    subject_id: str
+    type: str
+    pair: Pair
+    text: str
+    answer: str
+    split: str
+
+    def __post_init__(self) -> None:
+        _require(bool(self.text and self.answer), "a question needs a text and an answer")
+        _require(self.split in SPLITS, f"a split is one of {', '.join(SPLITS)}")
+        _require(
+            self.type != "difference" or self.pair.prior is not None, "a difference question needs a prior image"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A row or a file that was skipped or mended: the kind, where (file name and row), and the reason."""
+
+    kind: str
+    where: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """All that a reader found in a dataset."""
+
+    studies: tuple[Study, ...]
+    questions: tuple[Question, ...] = ()
+    problems: tuple[Problem, ...] = field(default=())
