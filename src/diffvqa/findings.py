@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -19,6 +18,9 @@ LEVELS = (
     "increasing", "decreasing", "minor",
 )  # fmt: skip
 """The level words of Medical-Diff-VQA."""
+
+MAXIMUM_READINGS = 1024
+"""An answer with more readings than this says nothing definite: it counts as one that cannot be read."""
 
 SYNONYMS = {"infection": "pneumonia"}
 """Names that count as another finding."""
@@ -108,10 +110,14 @@ def read_changes(text: str) -> tuple[frozenset[Change], ...]:
     sentences = [sentence for sentence in re.split(r"\.(?:\s+|$)", text) if sentence]
     if sentences == [NOTHING_CHANGED.rstrip(".")]:
         return (frozenset(),)
-    readings = [_read_sentence(sentence) for sentence in sentences]
-    if not all(readings):
-        return ()
-    return tuple(dict.fromkeys(frozenset(itertools.chain(*choice)) for choice in itertools.product(*readings)))
+    # Sentence by sentence, equal readings merged: a model that repeats one sentence thirty times must not cost 2 ** 30.
+    readings: dict[frozenset[Change], None] = {frozenset(): None}
+    for sentence in sentences:
+        choices = _read_sentence(sentence)
+        readings = dict.fromkeys(reading.union(choice) for reading in readings for choice in choices)
+        if len(readings) > MAXIMUM_READINGS:
+            return ()
+    return tuple(readings)
 
 
 def _enumerate(names: list[str]) -> str:

@@ -94,9 +94,7 @@ class Question:
     def __post_init__(self) -> None:
         _require(bool(self.text and self.answer), "a question needs a text and an answer")
         _require(self.split in SPLITS, f"a split is one of {', '.join(SPLITS)}")
-        _require(
-            self.type != "difference" or self.pair.prior is not None, "a difference question needs a prior image"
-        )
+        _require(self.type != "difference" or self.pair.prior is not None, "a difference question needs a prior image")
 
 
 @dataclass(frozen=True, slots=True)

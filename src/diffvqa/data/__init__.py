@@ -1,0 +1,96 @@
+"""Datasets as they lie on disk, read into records. A new dataset is one file here and one entry in READERS."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffvqa.data import mimic, nih14
+from diffvqa.errors import InputError
+from diffvqa.records import Cohort
+
+
+@dataclass(frozen=True)
+class Reader:
+    """How one kind of dataset is read.
+
+    read: from the one folder that holds it. parts: names of folders that may be given one by one instead
+    (`KIND:name=path,...`), which `read_parts` then gets as keyword arguments.
+    """
+
+    description: str
+    read: Callable[[Path], Cohort]
+    parts: tuple[str, ...] = ()
+    read_parts: Callable[..., Cohort] | None = None
+
+
+READERS: dict[str, Reader] = {
+    "mimic": Reader(
+        "MIMIC-CXR-JPG with MIMIC-CXR reports, Chest ImaGenome and Medical-Diff-VQA (PhysioNet)",
+        mimic.read,
+        mimic.PARTS,
+        mimic.read_parts,
+    ),
+    "nih14": Reader("NIH ChestX-ray14 with its boxes; follow-ups become difference questions (open)", nih14.read),
+}
+
+
+def read_source(source: str) -> Cohort:
+    """The cohort named by `KIND:PATH`, or by `KIND:name=PATH,name=PATH` for a kind that lies in several folders.
+
+    Raises InputError for an unknown kind or name and for a folder that is not there.
+    """
+    kind, colon, rest = source.partition(":")
+    known = ", ".join(READERS)
+    if kind not in READERS:
+        raise InputError(f"no kind of dataset is called {kind!r}; there are: {known} (written KIND:PATH)")
+    if not colon or not rest:
+        raise InputError(f"{kind}: the folder is missing; write {kind}:PATH")
+    reader = READERS[kind]
+    if not re.match(r"\w+=", rest):
+        return reader.read(_folder(kind, rest))
+    if reader.read_parts is None:
+        raise InputError(f"{kind}: takes one folder, not named ones; write {kind}:PATH")
+    parts: dict[str, Path] = {}
+    for item in rest.split(","):
+        name, equals, path = item.partition("=")
+        if not equals or name not in reader.parts or name in parts:
+            raise InputError(
+                f"{kind}: every part is written name=PATH, once, with a name of {', '.join(reader.parts)}; "
+                f"found {name if equals else 'a part without a name'!r}"
+            )
+        parts[name] = _folder(f"{kind}:{name}", path)
+    return reader.read_parts(**parts)
+
+
+def _folder(argument: str, path: str) -> Path:
+    folder = Path(path).expanduser()
+    if not folder.exists():
+        raise InputError(f"{argument}: the path given does not exist; give the folder that holds the dataset")
+    return folder
+
+
+def read_sources(sources: Sequence[str]) -> Cohort:
+    """Several sources as one cohort. Raises InputError if two of them hold an image of the same identifier."""
+    if not sources:
+        raise InputError("no source given; write KIND:PATH with a KIND of " + ", ".join(READERS))
+    cohorts = [read_source(source) for source in sources]
+    if len(cohorts) == 1:
+        return cohorts[0]
+    seen: dict[str, int] = {}
+    for number, cohort in enumerate(cohorts, start=1):
+        for study in cohort.studies:
+            for image in study.images:
+                other = seen.setdefault(image.image_id, number)
+                if other != number:
+                    raise InputError(
+                        f"sources {other} and {number} hold an image of the same identifier; "
+                        "give each dataset once, and prepare cohorts that overlap separately"
+                    )
+    return Cohort(
+        studies=tuple(study for cohort in cohorts for study in cohort.studies),
+        questions=tuple(question for cohort in cohorts for question in cohort.questions),
+        problems=tuple(problem for cohort in cohorts for problem in cohort.problems),
+    )

@@ -1,0 +1,1 @@
+"""Scores and the report, from files alone: nothing here ever runs a model."""

@@ -1,0 +1,40 @@
+# make demo   the whole way on a synthetic cohort, ends with demo/evaluation/report.html
+# make test   the tests
+#
+# Both make their own environment in .venv. On a machine without an NVIDIA GPU, give PyTorch's own index of CPU builds
+# (its address is on the "get started" page of pytorch.org), so that no CUDA packages are fetched:
+#   make demo TORCH_INDEX=<address>
+
+PYTHON ?= python3
+VENV ?= .venv
+DEMO ?= demo
+TORCH_INDEX ?=
+
+bin := $(VENV)/bin
+constraints := $(if $(shell command -v nvidia-smi),,-c constraints.txt)
+
+.PHONY: demo test test-slow lint format clean
+
+demo: $(VENV)/ready
+	$(bin)/diffvqa demo --out $(DEMO)
+
+test: $(VENV)/ready
+	OMP_NUM_THREADS=1 $(bin)/pytest -m "not slow" -n 2
+
+test-slow: $(VENV)/ready
+	OMP_NUM_THREADS=1 $(bin)/pytest -m slow
+
+lint: $(VENV)/ready
+	$(bin)/ruff check . && $(bin)/ruff format --check .
+
+format: $(VENV)/ready
+	$(bin)/ruff check --fix . && $(bin)/ruff format .
+
+clean:
+	rm -rf $(VENV)
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(if $(TORCH_INDEX),$(bin)/pip install $(constraints) torch --index-url $(TORCH_INDEX))
+	$(bin)/pip install $(constraints) -e '.[dev]'
+	touch $@

@@ -1,0 +1,5 @@
+"""`python -m diffvqa`: the command line without installing."""
+
+from diffvqa.cli import main
+
+main()

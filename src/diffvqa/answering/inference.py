@@ -1,0 +1,103 @@
+"""Questions to answers and phrases to boxes, in batches, on images that are encoded already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from diffvqa.boxes import Box
+from diffvqa.models.captioner import Captioner
+from diffvqa.models.difference import DifferenceModel
+from diffvqa.models.folder import ModelFolder
+from diffvqa.records import Pair
+from diffvqa.tasks.collate import collate_prompts, encode_squares, pair_features
+from diffvqa.tasks.text import encode_prompt, phrase_and_box, question_prompt, text_to_box
+
+BATCH = 64
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An answer as the language model wrote it, and the mean probability (geometric) of its tokens, 0 to 1."""
+
+    text: str
+    confidence: float
+
+
+def encoder_of(folder: ModelFolder) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
+    """Grey squares to patch tokens by a folder's model and its own processor."""
+    return lambda pixels: encode_squares(folder.model.encode, folder.processor, pixels)
+
+
+def answer_questions(
+    folder: ModelFolder[DifferenceModel],
+    questions: Sequence[tuple[Pair, str]],
+    features: Mapping[str, np.ndarray],
+    new_tokens: int,
+    progress: Progress | None = None,
+) -> list[Written]:
+    """The answer to each (pair, question), greedy; features: image identifier -> patch tokens."""
+    tokenizer = folder.tokenizer
+    answers: list[Written] = []
+    for part in _batches(questions):
+        prompts = [encode_prompt(tokenizer, question_prompt(text)) for _, text in part]
+        images = [pair_features(features, pair) for pair, _ in part]
+        with torch.inference_mode():
+            written = folder.model.write(
+                prior=torch.stack([image["prior"] for image in images]),
+                current=torch.stack([image["current"] for image in images]),
+                has_prior=torch.tensor([image["has_prior"] for image in images]),
+                **collate_prompts(prompts, tokenizer.pad_token_id),
+                new_tokens=new_tokens,
+                return_dict_in_generate=True,
+                output_logits=True,
+            )
+            log_probabilities = torch.stack(written.logits, dim=1).float().log_softmax(-1)
+        for tokens, scores in zip(written.sequences.tolist(), log_probabilities, strict=True):
+            # The end token counts: ending here is part of the answer.
+            end = tokens.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in tokens else len(tokens) - 1
+            chosen = scores[torch.arange(end + 1), torch.tensor(tokens[: end + 1])]
+            text = tokenizer.decode(tokens[: end + 1], skip_special_tokens=True)
+            answers.append(Written(" ".join(text.split()), float(chosen.mean().exp())))
+        if progress:
+            progress(len(answers), len(questions))
+    return answers
+
+
+def write_boxes(
+    folder: ModelFolder[Captioner],
+    prompts: Sequence[tuple[str, tuple[str, ...]]],
+    features: Mapping[str, np.ndarray],
+    progress: Progress | None = None,
+) -> list[tuple[str, Box | None]]:
+    """For each (image identifier, prompt) the text that the captioner goes on with, and the box in it.
+
+    The box is in pixels of the model's square; None where the text holds no well-formed box.
+    """
+    config = folder.model.config
+    size, tokenizer = config.vision_config.image_size, folder.tokenizer
+    found: list[tuple[str, Box | None]] = []
+    for part in _batches(prompts):
+        encoded = [encode_prompt(tokenizer, prompt) for _, prompt in part]
+        tokens = torch.from_numpy(np.stack([features[image] for image, _ in part]).astype(np.float32))
+        with torch.inference_mode():
+            written = folder.model.write(
+                tokens, **collate_prompts(encoded, tokenizer.pad_token_id), new_tokens=config.text_tokens
+            )
+        for row in written.tolist():
+            text = tokenizer.decode(row, skip_special_tokens=True)
+            box = text_to_box(text, size, config.box_bins) or phrase_and_box(text, size, config.box_bins)[1]
+            found.append((" ".join(text.split()), box))
+        if progress:
+            progress(len(found), len(prompts))
+    return found
+
+
+def _batches(items: Sequence) -> Iterator[Sequence]:
+    for start in range(0, len(items), BATCH):
+        yield items[start : start + BATCH]

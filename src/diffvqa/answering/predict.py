@@ -1,0 +1,235 @@
+"""Predictions on a split of a store, and those of the controls, each as one JSON object a line."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffvqa.answering.inference import Progress, answer_questions, write_boxes
+from diffvqa.boxes import Box, clip, mean_box
+from diffvqa.data.store import StoredImage
+from diffvqa.findings import Change, read_changes
+from diffvqa.models.captioner import Captioner
+from diffvqa.models.difference import DifferenceModel
+from diffvqa.models.folder import ModelFolder
+from diffvqa.records import Pair, Question
+from diffvqa.tasks.text import referring_prompt, region_prompt
+
+PROMPTS_AN_IMAGE = 4
+"""Phrases, and regions, that are grounded in one image; drawn where it has more."""
+
+RETRIEVAL_BANK = 20_000
+"""Training questions that the retrieval control looks through; drawn where there are more."""
+
+Row = dict[str, Any]
+
+
+def change_rows(changes: Iterable[Change]) -> list[Row]:
+    """Changes as plain values."""
+    return [
+        {"finding": change.finding, "kind": change.kind, "before": change.before, "after": change.after}
+        for change in sorted(changes, key=lambda change: (change.finding, change.kind))
+    ]
+
+
+def predict_answers(
+    folder: ModelFolder[DifferenceModel],
+    questions: Sequence[Question],
+    features: Mapping[str, np.ndarray],
+    new_tokens: int,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """The model's rows for these questions."""
+    written = answer_questions(
+        folder, [(question.pair, question.text) for question in questions], features, new_tokens, progress
+    )
+    return [
+        {**_question_row(question, answer.text), "confidence": round(answer.confidence, 6)}
+        for question, answer in zip(questions, written, strict=True)
+    ]
+
+
+def _question_row(question: Question, answer: str) -> Row:
+    row: Row = {
+        "id": question.question_id,
+        "task": "question",
+        "question_type": question.type,
+        "question": question.text,
+        "answer": answer,
+        "references": [question.answer],
+        "subject_id": question.subject_id,
+    }
+    if question.type == "difference":
+        readings = read_changes(answer)
+        row["changes"] = change_rows(readings[0]) if readings else None
+    return row
+
+
+def most_frequent(questions: Sequence[Question], training: Sequence[Question]) -> list[Row]:
+    """Control: the most frequent training answer to the same question, or to its type."""
+    counts: dict[tuple[str, str | None], Counter[str]] = defaultdict(Counter)
+    for known in training:
+        counts[known.type, known.text][known.answer] += 1
+        counts[known.type, None][known.answer] += 1
+
+    def answer(question: Question) -> str:
+        seen = counts.get((question.type, question.text)) or counts.get((question.type, None))
+        # Ties go to the first in the alphabet, so that the order of the rows does not matter.
+        return min(seen, key=lambda text: (-seen[text], text)) if seen else ""
+
+    return [_question_row(question, answer(question)) for question in questions]
+
+
+def blank_images(
+    folder: ModelFolder[DifferenceModel], questions: Sequence[Question], blank: np.ndarray, new_tokens: int
+) -> list[Row]:
+    """Control: the same model shown black squares; blank: their patch tokens, (patches, width)."""
+    features = {"blank prior": blank, "blank current": blank}
+
+    def asked(question: Question) -> tuple[Pair, str]:
+        return Pair("blank current", "blank prior" if question.pair.prior else None), question.text
+
+    # The images are the same for all, so every different question needs one answer only.
+    different = list(dict.fromkeys(asked(question) for question in questions))
+    answers = dict(zip(different, answer_questions(folder, different, features, new_tokens), strict=True))
+    return [_question_row(question, answers[asked(question)].text) for question in questions]
+
+
+def retrieval(
+    questions: Sequence[Question], training: Sequence[Question], features: Mapping[str, np.ndarray], seed: int
+) -> list[Row]:
+    """Control: the answer of the training question, of the same text if there is one, whose images are most alike.
+
+    Alike: the cosine between the mean patch tokens of the prior and of the current image, standardised over the bank.
+    """
+    if len(training) > RETRIEVAL_BANK:
+        chosen = np.random.default_rng(seed).choice(len(training), RETRIEVAL_BANK, replace=False)
+        training = [training[index] for index in sorted(chosen)]
+    pooled = {image: tokens.astype(np.float32).mean(0) for image, tokens in features.items()}
+    every = np.stack(list(pooled.values()))
+    mean, deviation = every.mean(0), every.std(0) + 1e-6
+    pooled = {image: (vector - mean) / deviation for image, vector in pooled.items()}
+
+    def vectors(asked: Sequence[Question]) -> np.ndarray:
+        nothing = np.zeros_like(mean)
+        stacked = np.stack(
+            [
+                np.concatenate([pooled[one.pair.prior] if one.pair.prior else nothing, pooled[one.pair.current]])
+                for one in asked
+            ]
+        )
+        return stacked / (np.linalg.norm(stacked, axis=1, keepdims=True) + 1e-6)
+
+    banks: dict[tuple[str, str | None], list[Question]] = defaultdict(list)
+    for known in training:
+        banks[known.type, known.text].append(known)
+        banks[known.type, None].append(known)
+    groups: dict[tuple[str, str | None], list[Question]] = defaultdict(list)
+    for question in questions:
+        same = (question.type, question.text)
+        groups[same if same in banks else (question.type, None)].append(question)
+    answers: dict[str, str] = {}
+    for key, group in groups.items():
+        bank = banks.get(key)
+        nearest = (vectors(group) @ vectors(bank).T).argmax(1) if bank else []
+        answers.update(
+            {one.question_id: bank[index].answer for one, index in zip(group, nearest, strict=False) if bank}
+        )
+    return [_question_row(question, answers.get(question.question_id, "")) for question in questions]
+
+
+def predict_grounding(
+    folder: ModelFolder[Captioner],
+    images: Sequence[StoredImage],
+    features: Mapping[str, np.ndarray],
+    seed: int,
+    progress: Progress | None = None,
+) -> list[Row]:
+    """The captioner's rows: the box of a phrase (AREF) and the phrase and box of a named region (CAREF)."""
+    asked = [prompt for image in images for prompt in _grounding_prompts(image, seed)]
+    boxes = write_boxes(folder, [(image.image_id, prompt) for image, _, _, prompt, _ in asked], features, progress)
+    rows = []
+    for number, ((image, task, words, _, references), (text, box)) in enumerate(zip(asked, boxes, strict=True)):
+        rows.append(_grounding_row(number, image, task, words, references, text, source_box(image, box)))
+    return rows
+
+
+def mean_boxes(images: Sequence[StoredImage], training: Sequence[StoredImage], seed: int) -> list[Row]:
+    """Control: the mean training box of the same phrase (of the region it is most often said of) or region."""
+    by_phrase: dict[str, dict[str | None, list[Box]]] = defaultdict(lambda: defaultdict(list))
+    by_region: dict[str | None, list[Box]] = defaultdict(list)
+    for image in training:
+        for region in image.regions:
+            box = image.frame.into(region.box)
+            if region.name:
+                by_region[region.name].append(box)
+            for phrase in region.phrases:
+                by_phrase[phrase][region.name].append(box)
+    every = [box for found in by_phrase.values() for boxes in found.values() for box in boxes]
+    fallback = mean_box(every) if every else None
+    phrase_means = {phrase: mean_box(max(found.values(), key=len)) for phrase, found in by_phrase.items()}
+    region_means = {name: mean_box(found) for name, found in by_region.items()}
+    rows = []
+    asked = [(image, *prompt[1:]) for image in images for prompt in _grounding_prompts(image, seed)]
+    for number, (image, task, words, _, references) in enumerate(asked):
+        mean = (phrase_means if task == "AREF" else region_means).get(words, fallback)
+        rows.append(_grounding_row(number, image, task, words, references, "", source_box(image, mean)))
+    return rows
+
+
+def source_box(image: StoredImage, box: Box | None) -> Box | None:
+    """A box in the store's square, in pixels of the source file, clipped to it."""
+    return None if box is None else clip(image.frame.out_of(box), image.width, image.height)
+
+
+def _grounding_prompts(image: StoredImage, seed: int) -> list[tuple[StoredImage, str, str, tuple[str, ...], list[Box]]]:
+    """(image, task, phrase or region, prompt, reference boxes) for the phrases and regions of an image."""
+    phrases: dict[str, list[Box]] = defaultdict(list)
+    regions: dict[str, list[Box]] = defaultdict(list)
+    for region in image.regions:
+        for phrase in region.phrases:
+            phrases[phrase].append(region.box)
+        if region.name and region.phrases:
+            regions[region.name].append(region.box)
+    random = np.random.default_rng((seed, *image.image_id.encode()))
+    found = []
+    for task, words, prompt in (("AREF", phrases, referring_prompt), ("CAREF", regions, region_prompt)):
+        names = sorted(words)
+        if len(names) > PROMPTS_AN_IMAGE:
+            names = [names[index] for index in sorted(random.choice(len(names), PROMPTS_AN_IMAGE, replace=False))]
+        found += [(image, task, name, prompt(name), words[name]) for name in names]
+    return found
+
+
+def _grounding_row(
+    number: int, image: StoredImage, task: str, words: str, references: list[Box], text: str, box: Box | None
+) -> Row:
+    return {
+        "id": f"{image.image_id}/{task}/{number}",
+        "task": task,
+        "question": words,
+        "answer": text,
+        "references": [],
+        "boxes": [] if box is None else [_rounded(box)],
+        "reference_boxes": [_rounded(reference) for reference in references],
+        "subject_id": image.subject_id,
+    }
+
+
+def _rounded(box: Box) -> list[float]:
+    return [round(value, 2) for value in box.as_tuple()]
+
+
+def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
+    """Write one JSON object a line, whole or not at all."""
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("w", encoding="utf-8") as file:
+        for row in rows:
+            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    temporary.replace(path)

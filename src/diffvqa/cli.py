@@ -1,0 +1,290 @@
+"""The command line: parses, calls, prints. What a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from diffvqa.errors import InputError
+
+NOTICE = "Research software. Not for clinical use."
+
+app = typer.Typer(
+    help=f"What has changed between two chest radiographs, and where. {NOTICE}",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+Sources = Annotated[
+    list[str], typer.Argument(metavar="KIND:PATH...", help="datasets, such as mimic:/data or nih14:/data")
+]
+Model = Annotated[Path, typer.Argument(metavar="MODEL", help="a folder that `diffvqa finetune` has written")]
+StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="a folder that `diffvqa prepare` has written")]
+Config = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="settings, such as configs/tiny/pretrain.yaml")]
+Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="settings laid over the file's")]
+
+
+@app.command()
+def demo(out: Annotated[Path, typer.Option(help="where everything is written")] = Path("demo")) -> None:
+    """The whole way on a synthetic cohort, ending with report.html."""
+    from diffvqa.demo import run_demo
+
+    _quiet_transformers()
+    scores, report = run_demo(out)
+    _print_scores(scores)
+    print(f"report: {report}")
+
+
+@app.command()
+def synth(
+    out: Annotated[Path, typer.Argument(help="a new or empty folder")],
+    patients: Annotated[int, typer.Option(min=10, help="how many patients")],
+    seed: Annotated[int, typer.Option(min=0, help="the same seed makes the same bytes")] = 0,
+    size: Annotated[int, typer.Option(min=64, max=2048, help="pixels of the longer side")] = 256,
+    workers: Annotated[int | None, typer.Option(min=1, help="processes; all cores if not given")] = None,
+) -> None:
+    """Write synthetic patients in the layouts of MIMIC-CXR-JPG, its reports, Chest ImaGenome and Medical-Diff-VQA."""
+    from diffvqa.phantom.writing import write_cohort
+    from diffvqa.progress import progress_bar
+
+    with progress_bar("synthesise patients") as progress:
+        write_cohort(out, patients, seed, size=size, workers=workers, progress=progress)
+    print(f"{patients} synthetic patients written; next: diffvqa inspect mimic:{out}")
+
+
+@app.command()
+def inspect(
+    sources: Sources,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    deep: Annotated[bool, typer.Option(help="decode every image")] = False,
+) -> None:
+    """Say what is there: counts, splits, patients shared between splits, bad rows and files."""
+    from diffvqa.data import read_sources
+    from diffvqa.data.inspection import check_files, summarise
+
+    cohort = read_sources(sources)
+    summary = summarise(replace(cohort, problems=(*cohort.problems, *check_files(cohort, deep))))
+    if as_json:
+        print(json.dumps(summary, indent=2))
+    else:
+        _print_summary(summary)
+
+
+@app.command()
+def prepare(
+    sources: Sources,
+    out: Annotated[Path, typer.Option(help="the store's folder; a stopped run goes on there")],
+    size: Annotated[int, typer.Option(min=32, max=2048, help="pixels of the square that images are laid into")] = 224,
+    workers: Annotated[int, typer.Option(min=1, help="processes")] = 1,
+) -> None:
+    """Decode every image once and write the store that training reads."""
+    from diffvqa.data import read_sources
+    from diffvqa.data.store import prepare as prepare_store
+    from diffvqa.progress import progress_bar
+
+    cohort = read_sources(sources)
+    with progress_bar("prepare images") as progress:
+        store = prepare_store(cohort, out, size, workers=workers, progress=progress)
+    print(f"{len(store.images)} images and {len(store.questions)} questions prepared")
+    if store.problems:
+        print("skipped or mended, listed in problems.csv in the store: " + _counts(store.problems))
+
+
+@app.command()
+def pretrain(config: Config, overrides: Overrides = None) -> None:
+    """Stage 1: train the image encoder by reading out phrases and their boxes."""
+    from diffvqa.training.config import PretrainConfig, load_config
+    from diffvqa.training.pretrain import pretrain as run
+
+    _quiet_transformers()
+    run(load_config(PretrainConfig, config, overrides or []))
+    print("the captioner is in the folder given as `out`")
+
+
+@app.command()
+def finetune(config: Config, overrides: Overrides = None) -> None:
+    """Stage 2: train a language model on the frozen encoder to answer questions."""
+    from diffvqa.training.config import FinetuneConfig, load_config
+    from diffvqa.training.finetune import finetune as run
+
+    _quiet_transformers()
+    run(load_config(FinetuneConfig, config, overrides or []))
+    print("the model is in the folder given as `out`")
+
+
+@app.command()
+def evaluate(
+    model: Model,
+    store: StoreFolder,
+    out: Annotated[Path, typer.Option(help="predictions, scores and report are written here")],
+    split: Annotated[str, typer.Option(help="train, validate or test")] = "test",
+) -> None:
+    """Answer a split's questions, score them beside the controls, and write report.html."""
+    from diffvqa.answering.evaluate import evaluate as run
+    from diffvqa.evaluation.report import write_report
+    from diffvqa.evaluation.score import score_folder
+    from diffvqa.records import SPLITS
+
+    if split not in SPLITS:
+        raise InputError(f"--split: expected one of {', '.join(SPLITS)}, found {split!r}")
+    _quiet_transformers()
+    run(model, store, split, out)
+    _print_scores(score_folder(out))
+    print(f"report: {write_report(out)}")
+
+
+@app.command()
+def score(
+    predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS.jsonl", help="one prediction a line")],
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Compute the metrics of anyone's predictions from a file alone."""
+    from diffvqa.evaluation.score import score_file
+
+    scores = score_file(predictions)
+    if as_json:
+        print(json.dumps(scores, indent=2))
+    else:
+        _print_scores({"model": scores, "controls": {}})
+
+
+@app.command()
+def answer(
+    model: Model,
+    current: Annotated[Path, typer.Option(help="today's radiograph, PNG or JPEG")],
+    prior: Annotated[Path | None, typer.Option(help="the earlier radiograph, PNG or JPEG")] = None,
+    question: Annotated[str | None, typer.Option(help="what to ask; what has changed, if not given")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    overlay: Annotated[Path | None, typer.Option(help="write the images with their boxes to this PNG")] = None,
+) -> None:
+    """Answer a question about one radiograph, or about the change from a prior to a current one."""
+    from diffvqa.answering.answerer import Answerer, read_radiograph
+    from diffvqa.answering.overlay import draw_overlay
+
+    _quiet_transformers()
+    result = Answerer.from_pretrained(model)(current=current, prior=prior, question=question)
+    if overlay:
+        boxes = result.boxes or ()
+        sides = {"prior": prior, "current": current}
+        _save_picture(
+            draw_overlay(
+                [
+                    (
+                        side,
+                        read_radiograph(path, f"--{side}"),
+                        [(found.label, found.box) for found in boxes if found.image == side],
+                    )
+                    for side, path in sides.items()
+                    if path
+                ]
+            ),
+            overlay,
+        )
+    if as_json:
+        print(json.dumps(result.as_dict(), indent=2))
+        return
+    print(result.text)
+    print(f"confidence {result.confidence:.2f} (not calibrated)")
+    for found in result.boxes or ():
+        print(f"  {found.label}, {found.image} image: " + _corners(found.box))
+    if result.boxes is None:
+        print(f"no boxes: {result.boxes_reason}")
+    print(NOTICE)
+
+
+@app.command()
+def ground(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="a folder that `pretrain` or `finetune` has written")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="a radiograph, PNG or JPEG")],
+    phrase: Annotated[str, typer.Option(help='such as "left pleural effusion"')],
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    overlay: Annotated[Path | None, typer.Option(help="write the image with the box to this PNG")] = None,
+) -> None:
+    """Say where in a radiograph a phrase is to be seen: x1 y1 x2 y2 in pixels of the file."""
+    from diffvqa.answering.answerer import ground_phrase, read_radiograph
+    from diffvqa.answering.overlay import draw_overlay
+    from diffvqa.models.captioner import Captioner
+    from diffvqa.models.folder import load_folder
+
+    if not phrase.strip():
+        raise InputError('--phrase: expected words such as "left pleural effusion", found none')
+    _quiet_transformers()
+    captioner = load_folder(Captioner, model / "captioner" if (model / "captioner").is_dir() else model, "MODEL")
+    pixels = read_radiograph(image, "IMAGE")
+    found = ground_phrase(captioner, pixels, phrase)
+    if overlay:
+        _save_picture(draw_overlay([("image", pixels, [(phrase, found.box)] if found else [])]), overlay)
+    if as_json:
+        print(json.dumps({"phrase": phrase, "box": list(found.box.as_tuple()) if found else None, "notice": NOTICE}))
+        return
+    print(_corners(found.box) if found else "the captioner wrote no box for this phrase")
+    print(NOTICE)
+
+
+def main() -> None:
+    """Run the command line; exit status 0 done, 1 failed, 2 wrong input."""
+    try:
+        app()
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def _save_picture(picture, path: Path) -> None:
+    try:
+        picture.save(path, format="PNG")
+    except OSError as error:
+        raise InputError(
+            f"--overlay: the picture cannot be written there ({error.strerror}); give another path"
+        ) from error
+
+
+def _corners(box) -> str:
+    return " ".join(f"{value:.1f}" for value in box.as_tuple())
+
+
+def _counts(counts: dict[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items())
+
+
+def _print_summary(summary: dict) -> None:
+    for name in ("images", "patients", "studies", "pairs", "boxes"):
+        print(f"{name:>16}  {summary[name]}")
+    print(f"{'questions':>16}  {_counts(summary['questions']) or 'none'}")
+    for split, counts in summary["splits"].items():
+        print(f"{split:>16}  {_counts(counts)}")
+    print(f"{'shared patients':>16}  {summary['shared_patients']}")
+    print(f"{'problems':>16}  {_counts(summary['problems']) or 'none'}")
+
+
+def _print_scores(scores: dict) -> None:
+    from rich.console import Console
+
+    from diffvqa.evaluation.score import score_tables
+
+    console = Console()
+    for table in score_tables(scores):
+        console.print(table)
+    for note in scores.get("notes", []) or scores["model"].get("notes", []):
+        console.print(note)
+
+
+def _quiet_transformers() -> None:
+    """Loading a small model needs no progress bar and no advice to programmers."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+
+
+if __name__ == "__main__":
+    main()

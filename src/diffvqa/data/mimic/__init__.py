@@ -1,0 +1,90 @@
+"""MIMIC-CXR-JPG with what PhysioNet holds on it: reports, Chest ImaGenome's boxes, Medical-Diff-VQA's questions."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from pathlib import Path
+
+from diffvqa.data.mimic import diffvqa as difference_questions
+from diffvqa.data.mimic import imagenome, jpg
+from diffvqa.data.mimic.folders import find_folder, require_folder
+from diffvqa.data.mimic.reports import Reports
+from diffvqa.errors import InputError
+from diffvqa.records import Cohort, Image, Problem, Study
+
+PARTS = ("jpg", "reports", "imagenome", "diffvqa")
+"""The names under which the four datasets may be given."""
+
+LOST = {
+    "reports": "no MIMIC-CXR reports: every report is empty",
+    "imagenome": "no Chest ImaGenome: no image has regions",
+    "diffvqa": "no Medical-Diff-VQA: there are no questions",
+}
+
+
+def read(parent: Path) -> Cohort:
+    """The four datasets under a parent folder, found by PhysioNet's own names, newest version of each.
+
+    Raises InputError if MIMIC-CXR-JPG is not among them.
+    """
+    found = {part: find_folder(parent, part) for part in PARTS}
+    if found["jpg"] is None:
+        raise InputError(
+            "mimic: no mimic-cxr-jpg with its metadata table under the folder given; give the folder that holds "
+            "mimic-cxr-jpg, or name the folders: mimic:jpg=PATH,reports=PATH,imagenome=PATH,diffvqa=PATH"
+        )
+    return _assemble(found)
+
+
+def read_parts(
+    jpg: Path | None = None, reports: Path | None = None, imagenome: Path | None = None, diffvqa: Path | None = None
+) -> Cohort:
+    """The same from folders given one by one, each the root of its dataset or one version of it.
+
+    Raises InputError if `jpg` is not given, and for a folder that does not hold what its name says.
+    """
+    if jpg is None:
+        raise InputError("mimic: jpg=PATH is missing; the images are needed whatever else is given")
+    given = {"jpg": jpg, "reports": reports, "imagenome": imagenome, "diffvqa": diffvqa}
+    return _assemble({part: path and require_folder(path, part) for part, path in given.items()})
+
+
+def _assemble(folders: dict[str, Path | None]) -> Cohort:
+    problems = [Problem("part_missing", part, reason) for part, reason in LOST.items() if folders[part] is None]
+    images = jpg.read_images(
+        folders["jpg"], imagenome.images_to_avoid(folders["imagenome"]) if folders["imagenome"] else {}, problems
+    )
+    if not images:
+        raise InputError(
+            "mimic: the metadata table names no frontal image that is there; "
+            "expected files as files/p10/p10000032/s50414267/IMAGE.jpg beside it"
+        )
+    regions = imagenome.read_regions(folders["imagenome"], images, problems) if folders["imagenome"] else {}
+    findings = jpg.read_findings(folders["jpg"])
+    reports = Reports(folders["reports"]) if folders["reports"] else None
+
+    by_study = defaultdict(list)
+    for row in images.values():
+        by_study[row.study_id].append(row)
+    studies = []
+    for study_id, rows in by_study.items():
+        first = rows[0]
+        report = reports.read(first.subject_id, study_id) if reports else ""
+        if report is None:
+            problems.append(Problem("report_missing", f"study {study_id}", "the study has no report file"))
+        studies.append(
+            Study(
+                study_id=study_id,
+                subject_id=first.subject_id,
+                order=min(row.seconds for row in rows),
+                split=first.split,
+                images=tuple(
+                    Image(row.image_id, row.path, row.width, row.height, row.view, regions.get(row.image_id, ()))
+                    for row in rows
+                ),
+                report=report or "",
+                findings=findings.get(study_id, ()),
+            )
+        )
+    questions = difference_questions.read_questions(folders["diffvqa"], studies, problems) if folders["diffvqa"] else []
+    return Cohort(tuple(studies), tuple(questions), tuple(problems))

@@ -1,0 +1,58 @@
+"""Where the four datasets lie: under PhysioNet's names, with or without a folder for the version."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from diffvqa.errors import InputError
+
+NAMES = {
+    "jpg": ("mimic-cxr-jpg",),
+    "reports": ("mimic-cxr", "mimic-cxr-reports", "mimic-cxr-reports.zip"),
+    "imagenome": ("chest-imagenome",),
+    "diffvqa": ("medical-diff-vqa",),
+}
+"""What a dataset is called in PhysioNet's tree."""
+
+MARKS = {
+    "jpg": ("mimic-cxr-*-metadata.csv*",),
+    "reports": ("mimic-cxr-reports.zip", "mimic-cxr-reports", "files"),
+    "imagenome": ("silver_dataset/scene_graph*", "scene_graph*"),
+    "diffvqa": ("mimic_pair_questions.csv*",),
+}
+"""What a folder must hold, one of them, to be that dataset."""
+
+
+def find_folder(parent: Path, part: str) -> Path | None:
+    """The folder of a dataset under a parent, as downloads leave it (`physionet.org/files/...` too), or None."""
+    places = [base / name for base in _bases(parent) for name in NAMES[part]]
+    if part != "reports":
+        # The parent may itself be the dataset; MIMIC-CXR-JPG has a folder `files` too, which holds no reports.
+        places.append(parent)
+    return next((found for place in places if (found := _version(place, part)) is not None), None)
+
+
+def require_folder(path: Path, part: str) -> Path:
+    """The folder itself, or its highest version, that holds the dataset. Raises InputError if neither does."""
+    found = _version(path, part)
+    if found is None:
+        raise InputError(f"mimic:{part}: the folder given holds no {' or '.join(MARKS[part])}; give {NAMES[part][0]}")
+    return found
+
+
+def _bases(parent: Path) -> tuple[Path, ...]:
+    return (parent, parent / "physionet.org" / "files", parent / "files")
+
+
+def _version(place: Path, part: str) -> Path | None:
+    if place.is_file():
+        return place if part == "reports" and place.suffix == ".zip" else None
+    if not place.is_dir():
+        return None
+    versions = [path for path in place.iterdir() if path.is_dir() and re.fullmatch(r"\d+(\.\d+)*", path.name)]
+    versions.sort(key=lambda path: [int(number) for number in path.name.split(".")], reverse=True)
+    for folder in (*versions, place):
+        if any(next(folder.glob(mark), None) is not None for mark in MARKS[part]):
+            return folder
+    return None

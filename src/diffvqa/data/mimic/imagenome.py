@@ -1,0 +1,141 @@
+"""Chest ImaGenome: the scene graph of each image, read as regions with their boxes and what is said of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from diffvqa.boxes import Box
+from diffvqa.data.mending import fit_box
+from diffvqa.data.mimic.jpg import ImageRow
+from diffvqa.data.tables import read_rows
+from diffvqa.errors import InputError
+from diffvqa.records import Problem, Region
+
+_SUFFIX = "_SceneGraph.json"
+_CORNERS = ("original_x1", "original_y1", "original_x2", "original_y2")
+
+NOT_SEEN = ("history",)
+"""Sections whose phrases tell why the image was taken, not what it shows."""
+
+
+def images_to_avoid(root: Path) -> frozenset[str]:
+    """The images of the 500 patients of the gold annotations, which the dataset asks to leave out; may be none."""
+    for folder in ("silver_dataset/splits", "silver_dataset", "splits", "."):
+        path = root / folder / "images_to_avoid.csv"
+        if path.is_file():
+            return frozenset(row["dicom_id"].removesuffix(".dcm") for _, row in read_rows(path, ("dicom_id",)))
+    return frozenset()
+
+
+def read_regions(root: Path, images: Mapping[str, ImageRow], problems: list[Problem]) -> dict[str, tuple[Region, ...]]:
+    """Image -> its regions, boxes in pixels of the JPEG file, for those of `images` that have a scene graph.
+
+    Adds to `problems`. Raises InputError for an archive that cannot be opened.
+    """
+    regions: dict[str, tuple[Region, ...]] = {}
+    for image_id, raw in _scene_graphs(root, images):
+        where = f"{image_id}{_SUFFIX}"
+        try:
+            graph = json.loads(raw) if raw is not None else None
+        except ValueError:
+            graph = None
+        if not isinstance(graph, dict):
+            problems.append(Problem("scene_graph_unreadable", where, "not a JSON object"))
+            regions[image_id] = ()
+            continue
+        regions[image_id] = tuple(_regions(graph, images[image_id], where, problems))
+    for image_id in images:
+        if image_id not in regions:
+            problems.append(Problem("scene_graph_missing", f"{image_id}{_SUFFIX}", "the image has no scene graph"))
+    return regions
+
+
+def _scene_graphs(root: Path, images: Mapping[str, ImageRow]) -> Iterator[tuple[str, bytes | None]]:
+    """(image, content) of the scene graphs of known images, from the folder if it was unpacked, else the archive."""
+    for base in (root / "silver_dataset", root):
+        folder, archive = base / "scene_graph", base / "scene_graph.zip"
+        if folder.is_dir():
+            yield from _from_folder(folder, images)
+            return
+        if archive.is_file():
+            yield from _from_archive(archive, images)
+            return
+    raise InputError("mimic:imagenome: neither scene_graph.zip nor a folder scene_graph in silver_dataset; fetch one")
+
+
+def _from_folder(folder: Path, images: Mapping[str, ImageRow]) -> Iterator[tuple[str, bytes | None]]:
+    for parent, _, names in sorted(os.walk(folder)):
+        for name in sorted(names):
+            image_id = name.removesuffix(_SUFFIX)
+            if name.endswith(_SUFFIX) and image_id in images:
+                try:
+                    yield image_id, Path(parent, name).read_bytes()
+                except OSError:
+                    yield image_id, None
+
+
+def _from_archive(path: Path, images: Mapping[str, ImageRow]) -> Iterator[tuple[str, bytes | None]]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path.name}: not a zip archive that can be opened; fetch it again") from error
+    with archive:
+        for member in archive.infolist():
+            name = member.filename.rsplit("/", 1)[-1]
+            image_id = name.removesuffix(_SUFFIX)
+            if name.endswith(_SUFFIX) and image_id in images:
+                try:
+                    yield image_id, archive.read(member)
+                except (OSError, zipfile.BadZipFile, zlib.error, EOFError):
+                    yield image_id, None
+
+
+def _regions(graph: dict[str, Any], image: ImageRow, where: str, problems: list[Problem]) -> Iterator[Region]:
+    boxes: dict[str, Box | None] = {}  # None for a region whose box was dropped
+    for item in _entries(graph, "objects"):
+        name = str(item.get("bbox_name") or "").strip()
+        if not name:
+            problems.append(Problem("box_dropped", where, "an object without a region's name"))
+        elif name in boxes:
+            problems.append(Problem("box_duplicated", where, f"{name}: the first box is kept"))
+        else:
+            corners = [item.get(corner) for corner in _CORNERS]
+            # A cohort has millions of regions and a few dozen names: each name is kept once.
+            boxes[sys.intern(name)] = fit_box(corners, image.width, image.height, f"{where}, {name}", problems)
+    phrases: dict[str, list[str]] = {}
+    for item in _entries(graph, "attributes"):
+        name = str(item.get("bbox_name") or "").strip()
+        if item.get(name) is not True:
+            continue
+        if name not in boxes:
+            problems.append(Problem("region_without_box", where, f"{name}: text on a region that has no box"))
+            continue
+        phrases.setdefault(name, []).extend(_phrases(item))
+    for name, box in boxes.items():
+        if box is not None:
+            yield Region(box, name, tuple(dict.fromkeys(phrases.get(name, ()))))
+
+
+def _entries(graph: dict[str, Any], key: str) -> list[dict[str, Any]]:
+    found = graph.get(key)
+    return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
+
+
+def _phrases(item: dict[str, Any]) -> Iterator[str]:
+    phrases = item.get("phrases")
+    sections = item.get("sections")
+    if not isinstance(phrases, list):
+        return
+    if not isinstance(sections, list) or len(sections) != len(phrases):
+        sections = [""] * len(phrases)
+    for phrase, section in zip(phrases, sections, strict=True):
+        text = " ".join(str(phrase).split())
+        if text and section not in NOT_SEEN:
+            yield text

@@ -1,0 +1,168 @@
+"""MIMIC-CXR-JPG: which frontal images there are, of which study, when, in which split, and the study's labels."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Container
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from diffvqa.data.headers import image_size
+from diffvqa.data.tables import find_table, read_rows
+from diffvqa.errors import InputError
+from diffvqa.records import Problem
+
+FRONTAL = ("AP", "PA")
+SPLITS = {"train": "train", "val": "validate", "valid": "validate", "validate": "validate", "test": "test"}
+"""The words for a split that occur in the four datasets, and ours."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRow:
+    """A frontal image that is there; seconds: when it was taken, on the patient's own shifted calendar."""
+
+    image_id: str
+    subject_id: str
+    study_id: str
+    path: Path
+    width: int
+    height: int
+    view: str
+    seconds: float
+    split: str
+
+
+def identifier(cell: str) -> str:
+    """A number that stands for a patient or a study, without the `.0` that spreadsheets add."""
+    return cell.removesuffix(".0")
+
+
+def read_images(root: Path, avoid: Container[str], problems: list[Problem]) -> dict[str, ImageRow]:
+    """The frontal images of a release (whole or partial) by identifier, in the order of its metadata table.
+
+    avoid: identifiers to leave out. Adds to `problems`. Raises InputError for a missing table or column.
+    """
+    table = _table(root, "metadata")
+    splits = _read_splits(root, problems)
+    is_there = _listing()
+    images: dict[str, ImageRow] = {}
+    seen: set[str] = set()
+    frontal: dict[str, str | None] = {}  # study -> None, or the row of its first image while none is frontal
+    columns = ("dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime")
+    for line, row in read_rows(table, columns, ("Rows", "Columns")):
+        where = f"{table.name} line {line}"
+        image_id, view = row["dicom_id"], row["ViewPosition"]
+        subject_id, study_id = identifier(row["subject_id"]), identifier(row["study_id"])
+        if not (image_id and subject_id and study_id):
+            problems.append(Problem("row_incomplete", where, "an image, a patient or a study is missing"))
+            continue
+        if image_id in seen:
+            problems.append(Problem("row_duplicated", where, "the image has a row already"))
+            continue
+        seen.add(image_id)
+        if view not in FRONTAL:
+            frontal.setdefault(study_id, where)
+            continue
+        frontal[study_id] = None
+        folder = root / "files" / f"p{subject_id[:2]}" / f"p{subject_id}" / f"s{study_id}"
+        name = f"{image_id}.jpg"
+        if image_id in avoid:
+            problems.append(Problem("image_avoided", where, "Chest ImaGenome's gold patients are left out"))
+        elif not is_there(folder, name):
+            problems.append(Problem("image_missing", where, "the image file is not there"))
+        elif (seconds := seconds_of(row["StudyDate"], row["StudyTime"])) is None:
+            problems.append(Problem("date_unreadable", where, "expected dates as 21800506 and times as 213014.531"))
+        elif (split := splits.get(image_id)) is None:
+            problems.append(Problem("split_unknown", where, "the split table puts the image in no known split"))
+        elif (size := _size(row) or image_size(folder / name)) is None:
+            problems.append(Problem("image_unreadable", where, "no image header"))
+        else:
+            images[image_id] = ImageRow(image_id, subject_id, study_id, folder / name, *size, view, seconds, split)
+    for where in frontal.values():
+        if where is not None:
+            problems.append(Problem("study_without_frontal", where, "no image of the study is AP or PA"))
+    return images
+
+
+def seconds_of(date: str, time: str) -> float | None:
+    """Seconds since the year 1 of a date such as 21800506 and a time such as 213014.531, or None."""
+    whole, _, fraction = time.partition(".")
+    # Spreadsheets drop the zeros that early times begin with.
+    whole = whole.zfill(6)
+    if len(date.removesuffix(".0")) != 8 or len(whole) != 6 or not (fraction or "0").isdecimal():
+        return None
+    try:
+        moment = datetime.strptime(date.removesuffix(".0") + whole, "%Y%m%d%H%M%S")
+    except ValueError:
+        return None
+    return (moment - datetime.min).total_seconds() + float(f"0.{fraction or 0}")
+
+
+def read_findings(root: Path) -> dict[str, tuple[str, ...]]:
+    """Study -> its positive CheXpert labels in lower case; empty if the release's table of labels is not there."""
+    path = find_table(root, "mimic-cxr-2.0.0-chexpert.csv*", "mimic-cxr-*-chexpert.csv*")
+    if path is None:
+        return {}
+    labels = (
+        "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture",
+        "Lung Lesion", "Lung Opacity", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax",
+        "Support Devices",
+    )  # fmt: skip
+    found = {}
+    for _, row in read_rows(path, ("study_id",), labels):
+        positive = (label.lower() for label in labels if row.get(label) in ("1", "1.0"))
+        found.setdefault(identifier(row["study_id"]), tuple(positive))
+    return found
+
+
+def _table(root: Path, name: str) -> Path:
+    path = find_table(root, f"mimic-cxr-*-{name}.csv.gz", f"mimic-cxr-*-{name}.csv")
+    if path is None:
+        raise InputError(f"mimic:jpg: no mimic-cxr-2.0.0-{name}.csv.gz in the folder of MIMIC-CXR-JPG; fetch it too")
+    return path
+
+
+def _read_splits(root: Path, problems: list[Problem]) -> dict[str, str]:
+    table = _table(root, "split")
+    splits: dict[str, str] = {}
+    for line, row in read_rows(table, ("dicom_id", "split")):
+        if row["dicom_id"] in splits:
+            problems.append(Problem("row_duplicated", f"{table.name} line {line}", "the image has a row already"))
+        elif row["split"] in SPLITS:
+            splits[row["dicom_id"]] = SPLITS[row["split"]]
+    return splits
+
+
+def _listing() -> Callable[[Path, str], bool]:
+    """Whether a study's folder holds a file, asked of one listing a folder: a partial release lacks whole patients."""
+
+    def names(folder: Path) -> frozenset[str]:
+        try:
+            return frozenset(os.listdir(folder))
+        except OSError:
+            return frozenset()
+
+    patients: dict[Path, frozenset[str]] = {}
+    last: tuple[Path | None, frozenset[str]] = (None, frozenset())
+
+    def is_there(study: Path, name: str) -> bool:
+        nonlocal last
+        group = study.parent.parent
+        if group not in patients:
+            patients[group] = names(group)
+        if study.parent.name not in patients[group]:
+            return False
+        if last[0] != study:
+            last = (study, names(study))
+        return name in last[1]
+
+    return is_there
+
+
+def _size(row: dict[str, str]) -> tuple[int, int] | None:
+    try:
+        size = int(float(row["Columns"])), int(float(row["Rows"]))
+    except (KeyError, ValueError, OverflowError):
+        return None
+    return size if min(size) > 0 else None

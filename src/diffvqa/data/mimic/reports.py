@@ -1,0 +1,68 @@
+"""The reports of MIMIC-CXR: what is seen and concluded, without the reason for the examination."""
+
+from __future__ import annotations
+
+import re
+import zipfile
+from pathlib import Path
+
+from diffvqa.errors import InputError
+
+_HEADING = re.compile(r"^[ \t]*([A-Z][A-Z ,/&()-]{2,}):", re.MULTILINE)
+_WANTED = ("FINDINGS", "IMPRESSION")
+
+
+class Reports:
+    """The report files of a folder or of `mimic-cxr-reports.zip`, read one at a time.
+
+    Raises InputError for an archive that cannot be opened.
+    """
+
+    def __init__(self, place: Path) -> None:
+        archive = place if place.is_file() else place / "mimic-cxr-reports.zip"
+        unpacked = place / "mimic-cxr-reports"
+        self._folder = unpacked if (unpacked / "files").is_dir() else place
+        self._archive: zipfile.ZipFile | None = None
+        self._members: dict[str, str] = {}
+        if archive.is_file() and not (self._folder / "files").is_dir():
+            try:
+                self._archive = zipfile.ZipFile(archive)
+            except (OSError, zipfile.BadZipFile) as error:
+                raise InputError(f"{archive.name}: not a zip archive that can be opened; fetch it again") from error
+            self._members = {Path(name).name: name for name in self._archive.namelist() if name.endswith(".txt")}
+
+    def read(self, subject_id: str, study_id: str) -> str | None:
+        """Findings and impression of a study's report in one line, or None if there is no such file."""
+        if self._archive is not None:
+            member = self._members.get(f"s{study_id}.txt")
+            if member is None:
+                return None
+            try:
+                raw = self._archive.read(member)
+            except (OSError, zipfile.BadZipFile):
+                return None
+        else:
+            path = self._folder / "files" / f"p{subject_id[:2]}" / f"p{subject_id}" / f"s{study_id}.txt"
+            try:
+                raw = path.read_bytes()
+            except OSError:
+                return None
+        return findings_and_impression(raw.decode("utf-8", errors="replace"))
+
+
+def findings_and_impression(report: str) -> str:
+    """The findings and the impression of a report, white space made single, in the order written.
+
+    A report without these headings gives the paragraphs that stand under no heading, or else all of it.
+    """
+    headings = list(_HEADING.finditer(report))
+    ends = [*(heading.start() for heading in headings), len(report)][1:]
+    wanted = [
+        report[heading.end() : end]
+        for heading, end in zip(headings, ends, strict=True)
+        if any(word in heading[1] for word in _WANTED)
+    ]
+    if not any(part.strip() for part in wanted):
+        paragraphs = re.split(r"\n\s*\n", report)
+        wanted = [text for text in paragraphs if not _HEADING.match(text) and text.strip().upper() != "FINAL REPORT"]
+    return " ".join(" ".join(wanted or [report]).split())

@@ -1,0 +1,167 @@
+"""NIH ChestX-ray14: single images with labels and some boxes, patients followed up in a known order."""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+from diffvqa.data import splits
+from diffvqa.data.headers import image_size
+from diffvqa.data.mending import fit_box
+from diffvqa.data.tables import find_table, read_cells, read_rows
+from diffvqa.errors import InputError
+from diffvqa.findings import DIFFERENCE_QUESTION, NIH_FINDINGS, changes_between, write_changes
+from diffvqa.records import Cohort, Image, Pair, Problem, Question, Region, Study
+
+FRONTAL = ("AP", "PA")
+NO_FINDING = "No Finding"
+
+
+def read(folder: Path) -> Cohort:
+    """The images of the release that lie in `folder`, each a study of its own, and their follow-ups as questions.
+
+    Two consecutive frontal images of a patient make one difference question on the labels that came or went.
+    Raises InputError if the table of images is missing or lacks a column.
+    """
+    table = find_table(folder, "Data_Entry_2017*.csv")
+    if table is None:
+        raise InputError("nih14: no Data_Entry_2017.csv (or _v2020) in the folder given; name the folder that holds it")
+    problems: list[Problem] = []
+    files = _image_files(folder)
+    test_subjects = _test_subjects(folder, table)
+    boxes = _read_boxes(folder, problems)
+    studies: list[Study] = []
+    seen: set[str] = set()
+    columns = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "View Position")
+    for line, row in read_rows(table, columns):
+        where = f"{table.name} line {line}"
+        name, labels, follow_up, subject_id, view = (row[column] for column in columns)
+        if name in seen:
+            problems.append(Problem("row_duplicated", where, "the image has a row already"))
+            continue
+        seen.add(name)
+        if not (name and subject_id and follow_up.isdecimal()):
+            problems.append(Problem("row_incomplete", where, "an image, a patient or a follow-up number is missing"))
+        elif name not in files:
+            problems.append(Problem("image_missing", where, "the image file is not there"))
+        elif view not in FRONTAL:
+            problems.append(Problem("study_without_frontal", where, f"view position {view!r}"))
+        elif (size := image_size(files[name])) is None:
+            problems.append(Problem("image_unreadable", where, "no image header"))
+        else:
+            findings = tuple(dict.fromkeys(_findings(labels, where, problems)))
+            regions = tuple(_regions(boxes.pop(name, []), size, problems))
+            image = Image(name, files[name], *size, view, regions)
+            report = f"findings: {', '.join(findings)}." if findings else "no finding."
+            split = _split(subject_id, test_subjects)
+            study_id = name.removesuffix(".png")
+            studies.append(Study(study_id, subject_id, float(follow_up), split, (image,), report, findings))
+    for where, *_ in itertools.chain.from_iterable(boxes.values()):
+        problems.append(Problem("box_without_image", where, "the image of the box is not among those read"))
+    if not studies:
+        raise InputError(
+            f"nih14: none of the {len(seen)} images of {table.name} can be used; "
+            "expected them in images/ or images_001/images/ beside it"
+        )
+    return Cohort(tuple(studies), tuple(_follow_ups(studies, problems)), tuple(problems))
+
+
+def _image_files(folder: Path) -> dict[str, Path]:
+    """The files of images/ and of images_001/images/ and its like, by name: one listing a folder, no look at each."""
+    folders = [folder / "images", *sorted(folder.glob("images_*/images"))]
+    return {path.name: path for images in folders if images.is_dir() for path in images.iterdir()}
+
+
+def _test_subjects(folder: Path, table: Path) -> frozenset[str] | None:
+    """The patients with an image in test_list.txt, or None if the release's own lists are not there."""
+    listing = folder / "test_list.txt"
+    if not listing.is_file():
+        return None
+    names = set(listing.read_text(encoding="utf-8-sig").split())
+    rows = read_rows(table, ("Image Index", "Patient ID"))
+    return frozenset(row["Patient ID"] for _, row in rows if row["Image Index"] in names)
+
+
+def _split(subject_id: str, test_subjects: frozenset[str] | None) -> str:
+    if test_subjects is None:
+        return splits.split_of(subject_id)
+    return "test" if subject_id in test_subjects else splits.train_or_validate(subject_id)
+
+
+def _findings(labels: str, where: str, problems: list[Problem]) -> Iterator[str]:
+    for label in labels.split("|"):
+        label = label.strip()
+        if label and label != NO_FINDING:
+            if label not in NIH_FINDINGS:
+                problems.append(Problem("label_unknown", where, f"label {label!r} is kept as it is"))
+            yield NIH_FINDINGS.get(label, label.lower().replace("_", " "))
+
+
+def _read_boxes(folder: Path, problems: list[Problem]) -> dict[str, list[tuple[str, str, list[str]]]]:
+    """Image name -> (where, finding, [x, y, w, h]) of each of its boxes; empty without a list of boxes.
+
+    The header of the release writes `Bbox [x,y,w,h]` without quotes, and so as four columns; the name of the
+    first of them says where the numbers begin.
+    """
+    path = find_table(folder, "BBox_List_2017*.csv")
+    boxes = defaultdict(list)
+    if path is None:
+        return boxes
+    for line, header, cells in read_cells(path):
+        if line == 1:
+            missing = [name for name in ("Image Index", "Finding Label") if name not in header]
+            first = next((at for at, name in enumerate(header) if name.startswith("Bbox [x")), None)
+            if missing or first is None:
+                raise InputError(
+                    f"{path.name}: no column {missing[0] if missing else 'Bbox [x,y,w,h]'!r}; "
+                    f"columns found: {', '.join(name for name in header if name)}"
+                )
+            image_at, label_at = header.index("Image Index"), header.index("Finding Label")
+            continue
+        where = f"{path.name} line {line}"
+        if len(cells) < max(image_at, label_at, first + 3) + 1:
+            problems.append(Problem("row_incomplete", where, "the row ends before its last number"))
+            continue
+        finding = next(_findings(cells[label_at], where, problems), None)
+        if finding is None:
+            problems.append(Problem("row_incomplete", where, "the box has no finding"))
+            continue
+        boxes[cells[image_at].strip()].append((where, finding, cells[first : first + 4]))
+    return boxes
+
+
+def _regions(
+    boxes: list[tuple[str, str, list[str]]], size: tuple[int, int], problems: list[Problem]
+) -> Iterator[Region]:
+    for where, finding, numbers in boxes:
+        box = fit_box(_corners(numbers), *size, where, problems)
+        if box is not None:
+            yield Region(box, phrases=(finding,))
+
+
+def _corners(numbers: list[str]) -> Iterator[float]:
+    x, y, width, height = map(float, numbers)
+    yield from (x, y, x + width, y + height)
+
+
+def _follow_ups(studies: list[Study], problems: list[Problem]) -> Iterator[Question]:
+    by_subject = defaultdict(list)
+    for study in studies:
+        by_subject[study.subject_id].append(study)
+    for of_patient in by_subject.values():
+        of_patient.sort(key=lambda study: (study.order, study.study_id))
+        for prior, current in itertools.pairwise(of_patient):
+            if prior.order == current.order:
+                problems.append(Problem("pair_tied", f"image {current.study_id}", "same follow-up number as its prior"))
+            changes = changes_between(dict.fromkeys(prior.findings), dict.fromkeys(current.findings))
+            yield Question(
+                question_id=f"{current.study_id}-difference",
+                subject_id=current.subject_id,
+                type="difference",
+                pair=Pair(current=current.images[0].image_id, prior=prior.images[0].image_id),
+                text=DIFFERENCE_QUESTION,
+                answer=write_changes(changes),
+                split=current.split,
+            )

@@ -1,0 +1,113 @@
+"""Scores with intervals: additive counts per row, a function of their sums, and a bootstrap over patients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+LEVEL = 0.95
+"""The share of the resamples that lies inside an interval."""
+
+Formula = Callable[[np.ndarray], np.ndarray]
+"""From sums, shape (..., columns), to a score, shape (...); NaN where the score is not defined."""
+
+
+@dataclass(frozen=True)
+class Tally:
+    """What is needed to score a set of rows, and to score any resample of them.
+
+    ids: one a row. columns: shape (rows, columns), quantities that add up over rows.
+    formulas: each score as a function of the summed columns.
+    counts: plain numbers that go beside the scores.
+    """
+
+    ids: tuple[str, ...]
+    columns: np.ndarray
+    formulas: Mapping[str, Formula]
+    counts: Mapping[str, int]
+
+    def of(self, ids: set[str]) -> Tally:
+        """The same for the rows of these ids only; the counts are left out."""
+        keep = [position for position, identifier in enumerate(self.ids) if identifier in ids]
+        return Tally(tuple(self.ids[position] for position in keep), self.columns[keep], self.formulas, {})
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """How often each patient is drawn in each bootstrap resample, the same for every system.
+
+    patient_of: row id -> position of its patient. draws: shape (replicates, patients), whole numbers as floats.
+    """
+
+    patient_of: Mapping[str, int]
+    draws: np.ndarray
+
+    def sums(self, tally: Tally) -> np.ndarray:
+        """The columns of a tally summed over each resample, shape (replicates, columns)."""
+        patients = np.array([self.patient_of[identifier] for identifier in tally.ids], dtype=np.intp)
+        per_patient = np.zeros((self.draws.shape[1], tally.columns.shape[1]))
+        np.add.at(per_patient, patients, tally.columns)
+        return self.draws @ per_patient
+
+
+def resample_patients(patients: Mapping[str, Hashable], replicates: int, seed: int) -> Resamples:
+    """Draw patients with replacement, as many as there are, `replicates` times; rows follow their patient.
+
+    patients: row id -> patient. The draws depend on the seed and the set of patients only, not on the order of rows.
+    """
+    ordered = sorted(set(patients.values()))
+    position = {patient: index for index, patient in enumerate(ordered)}
+    shares = np.full(len(ordered), 1 / len(ordered))
+    draws = np.random.default_rng(seed).multinomial(len(ordered), shares, size=replicates)
+    return Resamples({identifier: position[patient] for identifier, patient in patients.items()}, draws.astype(float))
+
+
+def score_tally(tally: Tally, resamples: Resamples) -> dict[str, dict[str, float] | None]:
+    """Every score of a tally as {"value", "low", "high"}; None where it is not defined.
+
+    low and high are percentiles of the bootstrap over patients (resamples in which it is not defined are left out).
+    """
+    totals, drawn = tally.columns.sum(axis=0), resamples.sums(tally)
+    return {name: _interval(formula(totals), formula(drawn)) for name, formula in tally.formulas.items()}
+
+
+def difference(first: Tally, second: Tally, name: str, resamples: Resamples) -> dict[str, float] | None:
+    """First minus second in one score over the rows that both have, with the interval of the paired difference.
+
+    The result has a fourth entry, "n": the number of rows compared. None where there is nothing to compare.
+    """
+    common = set(first.ids) & set(second.ids)
+    if not common:
+        return None
+    first, second = first.of(common), second.of(common)
+    value = first.formulas[name](first.columns.sum(axis=0)) - second.formulas[name](second.columns.sum(axis=0))
+    drawn = first.formulas[name](resamples.sums(first)) - second.formulas[name](resamples.sums(second))
+    interval = _interval(value, drawn)
+    return None if interval is None else {**interval, "n": len(common)}
+
+
+def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    """The quotient, NaN where the denominator is zero."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(denominator > 0, numerator / denominator, np.nan)
+
+
+def mean_of(columns: Sequence[str], name: str) -> Formula:
+    """The mean over rows of one column; the column "one" holds a 1 for every row."""
+    column, one = columns.index(name), columns.index("one")
+    return lambda sums: ratio(sums[..., column], sums[..., one])
+
+
+def _interval(value: np.ndarray, drawn: np.ndarray) -> dict[str, float] | None:
+    if not np.isfinite(value):
+        return None
+    # Sums over resamples differ in their last bits from sums over rows; without rounding, an interval of no width
+    # could miss its value.
+    drawn = np.round(drawn[np.isfinite(drawn)], 10)
+    value = round(float(value), 10)
+    if drawn.size == 0:
+        return {"value": value, "low": value, "high": value}
+    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return {"value": value, "low": round(float(low), 10), "high": round(float(high), 10)}

@@ -1,0 +1,74 @@
+"""What systems and scores are called where people read them, and what each score means."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+SYSTEMS = {
+    "model": "This model",
+    "most_frequent": "Most frequent answer",
+    "retrieval": "Nearest neighbour",
+    "blank_images": "Blank images",
+    "mean_box": "Mean training box",
+}
+
+SCORES = {
+    "f1": "Change F1",
+    "precision": "Precision",
+    "recall": "Recall",
+    "false_change_rate": "False-change rate",
+    "exact": "Exact",
+    "bleu_1": "BLEU-1",
+    "bleu_2": "BLEU-2",
+    "bleu_3": "BLEU-3",
+    "bleu_4": "BLEU-4",
+    "meteor": "METEOR",
+    "rouge_l": "ROUGE-L",
+    "cider": "CIDEr",
+    "accuracy_0.5": "Accuracy at IoU 0.5",
+    "iou": "Mean IoU",
+}
+
+MEANINGS = {
+    "f1": "How well the changes stated agree with the true ones, in any order: 1 if all are found, none invented.",
+    "precision": "The share of the stated changes that are true.",
+    "recall": "The share of the true changes that are stated.",
+    "false_change_rate": "Among pairs in which nothing changed, the share where a change is stated all the same. Lower "
+    "is better; whoever never states a change reaches 0, so read it beside recall.",
+    "exact": "The share of answers equal to the reference but for case and a full stop at the end.",
+    "bleu_1": "BLEU-n: word sequences of up to n words that the answers share with the references.",
+    "meteor": "Shared words, stems, synonyms and paraphrases, less a penalty for a different order.",
+    "rouge_l": "The longest sequence of words that answer and reference share.",
+    "cider": "Shared word sequences, rare ones weighing more, on a scale from 0 to 10. It depends on which answers are "
+    "scored, and how many: compare it only on the same set.",
+    "accuracy_0.5": "The share of boxes that overlap the reference box by at least half (intersection over union). "
+    "No box counts as wrong.",
+    "iou": "The mean overlap (intersection over union): 1 for the same box, 0 for none.",
+}
+
+TASKS = {
+    "AREF": "AREF: find a phrase",
+    "CAREF": "CAREF: describe a region and find it",
+}
+
+
+BOX_SCORES = ("accuracy_0.5", "iou")
+
+
+def system_name(name: str) -> str:
+    """What a system is called; controls that are not known by their file's name."""
+    return SYSTEMS.get(name, name.replace("_", " "))
+
+
+def systems_of(metrics: Mapping) -> dict[str, Mapping]:
+    """Name -> metrics of each system, the model first; for the metrics of a folder or of a single file."""
+    if "model" not in metrics:
+        return {"model": metrics}
+    return {"model": metrics["model"], **metrics["controls"]}
+
+
+def value_and_interval(score: Mapping | None) -> tuple[str, str]:
+    """A score and its interval in writing; a dash and nothing where there is none."""
+    if score is None:
+        return "–", ""
+    return f"{score['value']:.3f}", f"{score['low']:.3f} – {score['high']:.3f}"

@@ -1,0 +1,183 @@
+"""From predictions to metrics: one file, or an evaluation folder with its controls."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffvqa.errors import InputError
+from diffvqa.evaluation import text
+from diffvqa.evaluation.changes import tally_changes
+from diffvqa.evaluation.grounding import THRESHOLD, tally_grounding
+from diffvqa.evaluation.intervals import Resamples, Tally, difference, resample_patients, score_tally
+from diffvqa.evaluation.predictions import GROUNDING_TASKS, QUESTION_TASK, Prediction, read_predictions
+from diffvqa.records import QUESTION_TYPES
+
+CONTROLS = ("most_frequent", "retrieval", "blank_images", "mean_box")
+"""The controls in the order in which they are shown; others come after them."""
+
+ALL = "all"
+"""The entry of all answered questions together, whatever their type."""
+
+
+def score_file(path: str | Path, replicates: int = 1000, seed: int = 0) -> dict:
+    """The metrics of one predictions file.
+
+    {"n", "patients", "seed", "replicates", "tokenizer", "notes",
+     "answers": {question type, or task of another text, or "all": {"n", and the scores in text.METRICS}},
+     "changes": {"n", "pairs_changed", "pairs_unchanged", "unreadable", "reference_unreadable",
+                 "precision", "recall", "f1", "false_change_rate"} or None,
+     "grounding": {task: {"n", "without_box", "iou", "accuracy_0.5"}}}
+    Each score is {"value", "low", "high"} with the limits of its 95 % interval, a bootstrap over patients; or None
+    where it is not defined or cannot be had. Raises InputError for a file that cannot be read.
+    """
+    scored = _score_systems({"model": read_predictions(path)}, replicates, seed)
+    return {**scored.metrics["model"], "notes": scored.notes}
+
+
+def score_folder(folder: str | Path, replicates: int = 1000, seed: int = 0) -> dict:
+    """Score `predictions.jsonl` and `controls/*.jsonl` of an evaluation folder; write `metrics.json` there.
+
+    {"model": as score_file, "controls": {name: the same}, "paired": {name: model minus this control},
+     "tokenizer", "seed", "replicates", "notes"}. An entry of "paired" holds, for those that both have,
+    "changes": {"f1"}, "grounding": {task: {"accuracy_0.5"}} and "answers": {type: {"exact"}}, each with "n" rows in
+    common and the interval of the paired difference. All systems share the same resamples of patients.
+    Raises InputError for a file that cannot be read and for a control with an id that the model has not.
+    """
+    folder = Path(folder)
+    systems = {"model": read_predictions(folder / "predictions.jsonl")}
+    ids = {prediction.id for prediction in systems["model"]}
+    for path in sorted((folder / "controls").glob("*.jsonl"), key=_place_of_control):
+        systems[path.stem] = read_predictions(path)
+        strangers = sum(prediction.id not in ids for prediction in systems[path.stem])
+        if strangers:
+            raise InputError(
+                f"controls/{path.name}: expected the ids of predictions.jsonl, found {strangers} others; "
+                "write the control's predictions for the same rows."
+            )
+    scored = _score_systems(systems, replicates, seed)
+    controls = [name for name in systems if name != "model"]
+    metrics = {
+        "model": scored.metrics["model"],
+        "controls": {name: scored.metrics[name] for name in controls},
+        "paired": {name: scored.model_minus(name) for name in controls},
+        "tokenizer": scored.metrics["model"]["tokenizer"],
+        "seed": seed,
+        "replicates": replicates,
+        "notes": scored.notes,
+    }
+    write_whole(folder / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    return metrics
+
+
+@dataclass(frozen=True)
+class _Tallies:
+    """All that can be scored of one system."""
+
+    answers: Mapping[str, Tally]
+    changes: Tally | None
+    grounding: Mapping[str, Tally]
+
+
+@dataclass(frozen=True)
+class _Scored:
+    metrics: Mapping[str, dict]
+    tallies: Mapping[str, _Tallies]
+    resamples: Resamples
+    notes: list[str]
+
+    def model_minus(self, name: str) -> dict:
+        """The paired differences of the model to one control."""
+        model, control = self.tallies["model"], self.tallies[name]
+
+        def compare(first: Mapping[str, Tally], second: Mapping[str, Tally], score: str) -> dict:
+            pairs = {key: difference(first[key], second[key], score, self.resamples) for key in first if key in second}
+            return {key: {score: value} for key, value in pairs.items() if value is not None}
+
+        changes = (
+            difference(model.changes, control.changes, "f1", self.resamples)
+            if model.changes and control.changes
+            else None
+        )
+        return {
+            "changes": None if changes is None else {"f1": changes},
+            "grounding": compare(model.grounding, control.grounding, f"accuracy_{THRESHOLD}"),
+            "answers": compare(model.answers, control.answers, "exact"),
+        }
+
+
+def _score_systems(systems: Mapping[str, Sequence[Prediction]], replicates: int, seed: int) -> _Scored:
+    """Score several systems together: one tokenization, one run of METEOR, one set of resamples."""
+    groups = {name: _answer_groups(predictions) for name, predictions in systems.items()}
+    spoken = [row for by_type in groups.values() for rows in by_type.values() for row in rows]
+    tokens = text.tokenize(words for row in spoken for words in (row.answer, *row.references))
+    notes = list(tokens.notes) if spoken else []
+    meteor: dict = {}
+    if spoken and tokens.tokenizer == text.PTB:
+        meteor, found = text.meteor_statistics(tokens.pair(row) for row in spoken)
+        notes += found
+
+    # The model's file says who the patients are; a control's rows follow by their ids.
+    patients = {row.id: row.patient for row in systems["model"]}
+    resamples = resample_patients(patients, replicates, seed)
+    tallies, metrics = {}, {}
+    for name, predictions in systems.items():
+        answers = {}
+        for group, rows in groups[name].items():
+            answers[group], found = text.tally_text(rows, tokens, meteor)
+            notes += found
+        tallies[name] = _Tallies(answers, tally_changes(predictions), tally_grounding(predictions))
+        metrics[name] = {
+            "n": len(predictions),
+            "patients": len({patients[row.id] for row in predictions}),
+            "seed": seed,
+            "replicates": replicates,
+            "tokenizer": tokens.tokenizer,
+            **_metrics(tallies[name], resamples),
+        }
+    left_out = (metrics["model"]["changes"] or {}).get("reference_unreadable", 0)
+    if left_out:
+        notes.append(f"{left_out} difference questions have a reference that is not in the answer grammar: left out.")
+    return _Scored(metrics, tallies, resamples, list(dict.fromkeys(notes)))
+
+
+def _answer_groups(predictions: Sequence[Prediction]) -> dict[str, list[Prediction]]:
+    """The rows with a text to score, by question type (or task), and all questions together; "all" comes last."""
+    spoken = [row for row in predictions if row.references and row.task not in GROUNDING_TASKS]
+    questions = [row for row in spoken if row.task == QUESTION_TASK]
+    groups: dict[str, list[Prediction]] = {}
+    for row in spoken:
+        name = row.question_type if row.task == QUESTION_TASK else row.task
+        if name is not None:
+            groups.setdefault(name, []).append(row)
+    known = [name for name in QUESTION_TYPES if name in groups]
+    ordered = {name: groups[name] for name in [*known, *sorted(set(groups) - set(known))]}
+    return {**ordered, ALL: questions} if questions else ordered
+
+
+def _metrics(tallies: _Tallies, resamples: Resamples) -> dict:
+    def scores(tally: Tally) -> dict:
+        return {**tally.counts, **score_tally(tally, resamples)}
+
+    return {
+        "answers": {
+            group: {"n": tally.counts["n"], **dict.fromkeys(text.METRICS), **score_tally(tally, resamples)}
+            for group, tally in tallies.answers.items()
+        },
+        "changes": None if tallies.changes is None else scores(tallies.changes),
+        "grounding": {task: scores(tally) for task, tally in tallies.grounding.items()},
+    }
+
+
+def _place_of_control(path: Path) -> tuple[int, str]:
+    return (CONTROLS.index(path.stem) if path.stem in CONTROLS else len(CONTROLS), path.stem)
+
+
+def write_whole(path: Path, content: str) -> None:
+    """Write a text file whole or not at all."""
+    unfinished = path.with_name(path.name + ".tmp")
+    unfinished.write_text(content, encoding="utf-8")
+    os.replace(unfinished, path)

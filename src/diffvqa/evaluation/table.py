@@ -1,0 +1,72 @@
+"""The main scores as tables for the terminal, narrow enough for 80 columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich import box
+from rich.console import Group
+from rich.markup import escape
+from rich.table import Table
+
+from diffvqa.evaluation.names import BOX_SCORES, SCORES, system_name, systems_of
+
+_Column = tuple[str, str]
+"""Path of a score within a system's metrics, joined by slashes, and the label of its column."""
+
+
+def print_table(metrics: Mapping) -> Group:
+    """What a rich console prints for the metrics of a folder or of one file: changes, texts of answers, boxes.
+
+    Systems are rows, the model first, then the controls that have such scores; each score has its 95 % interval
+    below it, each title its n. The texts are those of the difference questions, or of all questions if none is one.
+    A tokenizer other than the PTB tokenizer, and the notes, are written below.
+    """
+    systems = systems_of(metrics)
+    first = systems["model"]
+    texts = "difference" if "difference" in first["answers"] else "all"
+    parts: list[Table | str] = []
+    if first["changes"]:
+        changes = first["changes"]
+        title = (
+            f"Changes (n = {changes['n']}: {changes['pairs_changed']} changed, "
+            f"{changes['pairs_unchanged']} not; {changes['unreadable']} answers unreadable)"
+        )
+        names = ("f1", "precision", "recall", "false_change_rate")
+        parts.append(_table(title, systems, [(f"changes/{name}", SCORES[name]) for name in names]))
+    if texts in first["answers"]:
+        title = f"Texts, {texts} questions (n = {first['answers'][texts]['n']})"
+        names = ("bleu_1", "bleu_4", "meteor", "rouge_l", "cider")
+        parts.append(_table(title, systems, [(f"answers/{texts}/{name}", SCORES[name]) for name in names]))
+    for task, scores in first["grounding"].items():
+        title = f"Boxes, {task} (n = {scores['n']}, {scores['without_box']} without a box)"
+        parts.append(_table(title, systems, [(f"grounding/{task}/{name}", SCORES[name]) for name in BOX_SCORES]))
+    below = f"95 % intervals: {first['replicates']} resamples of {first['patients']} patients, seed {first['seed']}."
+    if first["tokenizer"] not in (None, "ptb"):
+        below += f" BLEU, ROUGE-L and CIDEr: over {first['tokenizer']}."
+    return Group(*parts, below, *(f"Note: {escape(note)}" for note in metrics.get("notes", ())))
+
+
+def _table(title: str, systems: Mapping[str, Mapping], columns: Sequence[_Column]) -> Table:
+    table = Table(title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.padding = (0, 0, 0, 1)
+    table.add_column("", no_wrap=True)
+    for _, label in columns:
+        table.add_column(label, justify="right")
+    for name, system in systems.items():
+        scores = [_find(system, path) for path, _ in columns]
+        if any(scores) or name == "model":
+            style = "bold" if name == "model" else None
+            table.add_row(escape(system_name(name)), *map(_cell, scores), style=style)
+    return table
+
+
+def _cell(score: Mapping | None) -> str:
+    return "–" if score is None else f"{score['value']:.3f}\n{score['low']:.2f}–{score['high']:.2f}"
+
+
+def _find(system: Mapping, path: str) -> Mapping | None:
+    found = system
+    for key in path.split("/"):
+        found = (found or {}).get(key)
+    return found

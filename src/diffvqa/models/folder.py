@@ -1,0 +1,59 @@
+"""Model folders: a model, its tokenizer and its processor, saved side by side in Hugging Face's formats."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from transformers import AutoTokenizer, PreTrainedModel, SiglipImageProcessorPil
+
+from diffvqa.errors import InputError
+
+Model = TypeVar("Model", bound=PreTrainedModel)
+
+
+@dataclass(frozen=True)
+class ModelFolder(Generic[Model]):
+    """What a folder holds, ready for use: the model in evaluation mode."""
+
+    model: Model
+    tokenizer: Any
+    processor: Any
+
+
+def load_folder(kind: type[Model], folder: str | Path, argument: str) -> ModelFolder[Model]:
+    """Load a model folder. Raises InputError, naming `argument`, if it holds no model of that kind."""
+    folder = Path(folder)
+    expected = kind.config_class.model_type
+    advice = f"give a folder that `diffvqa {'pretrain' if expected == 'diffvqa_captioner' else 'finetune'}` has written"
+    try:
+        found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except FileNotFoundError:
+        raise InputError(f"{argument}: there is no finished model in this folder (no config.json); {advice}") from None
+    except (ValueError, OSError, AttributeError) as error:
+        raise InputError(f"{argument}: the folder's config.json cannot be read; {advice}") from error
+    if found != expected:
+        raise InputError(f"{argument}: expected a model of type {expected}, found {found}; {advice}")
+    try:
+        return ModelFolder(
+            kind.from_pretrained(folder).eval(),
+            AutoTokenizer.from_pretrained(folder),
+            SiglipImageProcessorPil.from_pretrained(folder),
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise InputError(
+            f"{argument}: the model's files are incomplete or damaged ({type(error).__name__}); {advice}"
+        ) from error
+
+
+def weights_digest(folder: str | Path) -> str:
+    """The SHA-256 of a model folder's weights, its version for every record of what it answered."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).glob("*.safetensors")):
+        with path.open("rb") as file:
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+    return digest.hexdigest()

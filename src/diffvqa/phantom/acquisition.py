@@ -1,0 +1,126 @@
+"""How a picture was taken: drawn for every image, and independent of disease."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+FIELD = 40.0
+"""Centimetres that the longer side of an image spans at the middle of the chest, at zoom 1."""
+
+FIELD_CENTRE = (0.0, 4.2)
+"""The point of the chest (cm, x and y from the carina) at the centre of an image without shift."""
+
+FOCUS_DISTANCE = {"PA": 170.0, "AP": 100.0}
+"""Centimetres from the focus to the middle of the chest. PA: the heart lies near the detector, AP: far from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acquisition:
+    """How one picture was taken.
+
+    view: PA or AP. width, height: pixels. zoom: overall magnification. shift: right and down, shares of the longer side.
+    rotation: in the plane, degrees. turn: of the patient about the long axis, degrees. tilt: of the beam along the long
+    axis, degrees. inspiration: -1 shallow to 1 deep. dose: photons, relative to a good exposure. contrast: of bone
+    against soft tissue (tube voltage), about 1. scatter: share of scattered light. noise: grain, relative. clipping: the
+    shares of the darkest and the brightest pixels that are saturated. collimation: left, top, right, bottom borders, shares
+    of the sides, without light. border: "dark" or "bright", how these are shown. marker: a side marker lies in the field.
+    seed: of the noise.
+    """
+
+    view: str
+    width: int
+    height: int
+    zoom: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    rotation: float = 0.0
+    turn: float = 0.0
+    tilt: float = 0.0
+    inspiration: float = 0.5
+    dose: float = 1.0
+    contrast: float = 1.0
+    scatter: float = 0.1
+    noise: float = 1.0
+    clipping: tuple[float, float] = (0.0, 0.0)
+    collimation: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
+    border: str = "dark"
+    marker: bool = False
+    seed: int = 0
+
+    @property
+    def pixels_per_centimetre(self) -> float:
+        return max(self.width, self.height) / FIELD * self.zoom
+
+    def project(self, x: float, y: float, z: float) -> tuple[float, float]:
+        """Where a point of the chest falls, in the upright plane, cm. z: towards the patient's back."""
+        turn = math.radians(self.turn)
+        across = x * math.cos(turn) + z * math.sin(turn)
+        depth = z * math.cos(turn) - x * math.sin(turn)
+        along = y + depth * math.tan(math.radians(self.tilt))
+        magnification = self.magnify(depth)
+        return across * magnification, along * magnification
+
+    def magnify(self, z: float) -> float:
+        """Magnification at the depth z, relative to the middle of the chest."""
+        distance = FOCUS_DISTANCE[self.view]
+        return distance / (distance - z if self.view == "PA" else distance + z)
+
+    def to_pixels(self, points: np.ndarray) -> np.ndarray:
+        """Points of the upright plane (n, 2), cm, in pixels of the image (n, 2): turned, scaled, shifted."""
+        scale = self.pixels_per_centimetre
+        angle = math.radians(self.rotation)
+        cosine, sine = math.cos(angle), math.sin(angle)
+        u = (points[:, 0] - FIELD_CENTRE[0]) * scale
+        v = (points[:, 1] - FIELD_CENTRE[1]) * scale
+        longer = max(self.width, self.height)
+        x = u * cosine - v * sine + self.width / 2 + self.shift[0] * longer
+        y = u * sine + v * cosine + self.height / 2 + self.shift[1] * longer
+        return np.stack([x, y], axis=1)
+
+    def to_plane(self, pixels: np.ndarray) -> np.ndarray:
+        """The inverse of to_pixels."""
+        scale = self.pixels_per_centimetre
+        angle = math.radians(self.rotation)
+        cosine, sine = math.cos(angle), math.sin(angle)
+        longer = max(self.width, self.height)
+        x = pixels[:, 0] - self.width / 2 - self.shift[0] * longer
+        y = pixels[:, 1] - self.height / 2 - self.shift[1] * longer
+        u = (x * cosine + y * sine) / scale + FIELD_CENTRE[0]
+        v = (-x * sine + y * cosine) / scale + FIELD_CENTRE[1]
+        return np.stack([u, v], axis=1)
+
+
+def draw_acquisition(size: int, generator: np.random.Generator) -> Acquisition:
+    """How a picture with a longer side of `size` pixels was taken."""
+    view = "AP" if generator.random() < 0.55 else "PA"
+    shorter = round(size * float(generator.uniform(0.82, 1.0)))
+    portrait = generator.random() < 0.65
+    collimated = generator.random() < 0.25
+    borders = tuple(float(value) if generator.random() < 0.5 else 0.0 for value in generator.uniform(0.01, 0.06, size=4))
+    # A supine or sitting patient (AP) breathes in less deeply and lies less straight.
+    spread = 1.25 if view == "AP" else 0.8
+    return Acquisition(
+        view=view,
+        width=shorter if portrait else size,
+        height=size if portrait else shorter,
+        zoom=round(float(np.clip(generator.normal(1.0, 0.06), 0.85, 1.15)), 5),
+        shift=(
+            round(float(np.clip(generator.normal(0.0, 0.03), -0.09, 0.09)), 5),
+            round(float(np.clip(generator.normal(0.0, 0.03), -0.09, 0.09)), 5),
+        ),
+        rotation=round(float(np.clip(generator.normal(0.0, 1.8 * spread), -6.0, 6.0)), 4),
+        turn=round(float(np.clip(generator.normal(0.0, 2.5 * spread), -8.0, 8.0)), 4),
+        tilt=round(float(np.clip(generator.normal(0.0, 3.0 * spread), -10.0, 10.0)), 4),
+        inspiration=round(float(np.clip(generator.normal(0.35 if view == "PA" else -0.1, 0.45), -1.0, 1.0)), 5),
+        dose=round(float(np.exp(generator.normal(0.0, 0.45))), 5),
+        contrast=round(float(np.clip(generator.normal(1.0, 0.15), 0.6, 1.4)), 5),
+        scatter=round(float(generator.uniform(0.04, 0.16) * spread), 5),
+        noise=round(float(generator.uniform(0.6, 1.6)), 5),
+        clipping=(round(float(generator.uniform(0.0, 0.02)), 5), round(float(generator.uniform(0.0, 0.04)), 5)),
+        collimation=borders if collimated else (0.0, 0.0, 0.0, 0.0),
+        border="dark" if generator.random() < 0.7 else "bright",
+        marker=bool(generator.random() < 0.6),
+        seed=int(generator.integers(2**31)),
+    )

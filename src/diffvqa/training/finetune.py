@@ -1,0 +1,122 @@
+"""Stage 2: join the frozen encoder to a language model and train it on questions (arXiv 2603.04950)."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
+
+from diffvqa.data.features import encode_images
+from diffvqa.data.store import Store
+from diffvqa.errors import InputError
+from diffvqa.models.captioner import Captioner
+from diffvqa.models.difference import DifferenceConfig, DifferenceModel
+from diffvqa.models.folder import load_folder, weights_digest
+from diffvqa.progress import progress_bar
+from diffvqa.tasks.collate import encode_squares
+from diffvqa.tasks.tokenizer import complete
+from diffvqa.training.config import FinetuneConfig
+from diffvqa.training.datasets import QuestionCollator, QuestionDraws
+from diffvqa.training.run import claim_folder, discard_checkpoints, train, write_record
+
+VALIDATION_QUESTIONS = 256
+
+
+def finetune(config: FinetuneConfig) -> Path:
+    """Train a difference model as configured and save it, with its captioner, in `config.out`.
+
+    The encoder is the captioner's, frozen: every image is encoded once, before training. A run that was stopped goes
+    on from its last checkpoint; a finished one is left as it is. Raises InputError.
+    """
+    store = Store.open(Path(config.store))
+    captioner = load_folder(Captioner, config.captioner, "`captioner`")
+    size = captioner.model.config.vision_config.image_size
+    if store.size != size:
+        raise InputError(f"`store` holds {store.size}-pixel images, but the captioner was trained on {size}-pixel ones")
+    questions = {
+        split: [
+            question for question in store.questions if question.split == split and config.questions.get(question.type)
+        ]
+        for split in ("train", "validate")
+    }
+    if not questions["train"]:
+        raise InputError(f"`questions`: the store has no training questions of the types {', '.join(config.questions)}")
+    out = claim_folder(config)
+    if out is None:
+        return Path(config.out)
+    set_seed(config.seed)
+    tokenizer = _tokenizer(config, captioner.tokenizer)
+    model = _model(config, captioner.model, tokenizer)
+    with progress_bar("encode images") as progress:
+        features = encode_images(
+            lambda pixels: encode_squares(model.encode, captioner.processor, pixels),
+            store,
+            {
+                image
+                for part in questions.values()
+                for question in part
+                for image in (question.pair.prior, question.pair.current)
+                if image
+            },
+            out / "features",
+            key=weights_digest(config.captioner),
+            progress=progress,
+        )
+    count = config.optimisation.steps * config.optimisation.batch_size
+    train(
+        model,
+        QuestionDraws(questions["train"], config.questions, features, config.seed, count),
+        QuestionDraws(questions["validate"], config.questions, features, config.seed, VALIDATION_QUESTIONS)
+        if questions["validate"]
+        else None,
+        QuestionCollator(tokenizer, config.text_tokens),
+        config.optimisation,
+        out,
+        config.seed,
+        "finetune",
+    )
+    for part in (model, tokenizer, captioner.processor):
+        part.save_pretrained(out)
+    shutil.copytree(
+        config.captioner, out / "captioner", ignore=shutil.ignore_patterns("checkpoints"), dirs_exist_ok=True
+    )
+    shutil.rmtree(out / "features")
+    write_record(
+        out,
+        config.model_dump(mode="json"),
+        finished=True,
+        questions=len(questions["train"]),
+        questions_seen=count,
+        store=store.fingerprint,
+    )
+    discard_checkpoints(out)
+    return out
+
+
+def _tokenizer(config: FinetuneConfig, captioners: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+    if isinstance(config.language_model, str):
+        return complete(AutoTokenizer.from_pretrained(config.language_model), mask=False)
+    return captioners
+
+
+def _model(config: FinetuneConfig, captioner: Captioner, tokenizer: PreTrainedTokenizerBase) -> DifferenceModel:
+    vision = captioner.config.vision_config
+    if isinstance(config.language_model, str):
+        language_model = AutoModelForCausalLM.from_pretrained(config.language_model)
+        model = DifferenceModel(DifferenceConfig(vision, language_model.config, text_tokens=config.text_tokens))
+        model.language_model = language_model
+    else:
+        patches = (vision.image_size // vision.patch_size) ** 2
+        sizes = {
+            "model_type": "gpt2",
+            "n_positions": 2 * patches + config.text_tokens,
+            **config.language_model,
+            "vocab_size": len(tokenizer),
+            "bos_token_id": tokenizer.bos_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "pad_token_id": tokenizer.pad_token_id,
+        }
+        model = DifferenceModel(DifferenceConfig(vision, sizes, text_tokens=config.text_tokens))
+    model.encoder.load_state_dict(captioner.encoder.state_dict())
+    return model

@@ -1,0 +1,164 @@
+"""A training run on the transformers Trainer: progress, log, checkpoints, resume; for either stage."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch.utils.data import Dataset
+from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from diffvqa.errors import InputError
+from diffvqa.training.config import Optimisation
+from diffvqa.training.memory import keep_freed_memory
+
+CHECKPOINTS, LOG, RECORD = "checkpoints", "log.jsonl", "run.json"
+
+
+def claim_folder(config: Any) -> Path | None:
+    """Make the run's output folder, or find in it the same run: finished (None) or to be gone on with.
+
+    Raises InputError if the folder holds something else.
+    """
+    out = Path(config.out)
+    settings = config.model_dump(mode="json")
+    record = out / RECORD
+    if record.is_file():
+        found = json.loads(record.read_text(encoding="utf-8"))
+        if found["config"] != settings:
+            differing = sorted(key for key in settings if settings[key] != found["config"].get(key))
+            raise InputError(
+                f"`out` holds a run with other settings ({', '.join(differing)}); give another folder, "
+                "remove that one, or restore the settings to go on with it"
+            )
+        return None if found["finished"] else out
+    if out.exists() and any(out.iterdir()):
+        raise InputError("`out` holds files that are no run of this program; give another folder")
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_record(out, settings, finished=False)
+    return out
+
+
+def write_record(out: Path, settings: dict[str, Any], finished: bool, **facts: Any) -> None:
+    """Write `run.json`: the settings, whether the run is finished, and what else is known of it."""
+    record = {"finished": finished, **facts, "config": settings}
+    temporary = out / (RECORD + ".part")
+    temporary.write_text(json.dumps(record, indent=2), encoding="utf-8")
+    temporary.replace(out / RECORD)
+
+
+def train(
+    model: PreTrainedModel,
+    draws: Dataset,
+    validation: Dataset | None,
+    collator: Callable[[list[Any]], dict[str, torch.Tensor]],
+    optimisation: Optimisation,
+    out: Path,
+    seed: int,
+    title: str,
+) -> None:
+    """Train a model on draws in their own order; goes on from the last checkpoint in `out` if there is one."""
+    keep_freed_memory()
+    arguments = TrainingArguments(
+        output_dir=str(out / CHECKPOINTS),
+        max_steps=optimisation.steps,
+        per_device_train_batch_size=optimisation.batch_size // optimisation.accumulation,
+        per_device_eval_batch_size=optimisation.batch_size // optimisation.accumulation,
+        gradient_accumulation_steps=optimisation.accumulation,
+        learning_rate=optimisation.learning_rate,
+        weight_decay=optimisation.weight_decay,
+        adam_beta1=optimisation.beta1,
+        adam_beta2=optimisation.beta2,
+        max_grad_norm=optimisation.gradient_clipping,
+        warmup_steps=optimisation.warmup_steps,
+        lr_scheduler_type="cosine_with_min_lr",
+        lr_scheduler_kwargs={"min_lr": optimisation.final_learning_rate},
+        bf16=optimisation.precision == "bf16",
+        use_cpu=not torch.cuda.is_available(),
+        train_sampling_strategy="sequential",
+        dataloader_num_workers=optimisation.loader_workers,
+        dataloader_persistent_workers=optimisation.loader_workers > 0,
+        dataloader_pin_memory=torch.cuda.is_available(),
+        remove_unused_columns=False,
+        label_names=["labels"],
+        prediction_loss_only=True,
+        eval_strategy="no" if validation is None else "steps",
+        eval_steps=optimisation.save_every,
+        logging_steps=optimisation.log_every,
+        save_steps=optimisation.save_every,
+        save_total_limit=1,
+        report_to="none",
+        seed=seed,
+    )
+    trainer = Trainer(
+        model=model,
+        args=arguments,
+        train_dataset=draws,
+        eval_dataset=validation,
+        data_collator=collator,
+        callbacks=[_Console(title), _Log(out / LOG)],
+    )
+    trainer.remove_callback(ProgressCallback)
+    trainer.remove_callback(PrinterCallback)
+    last = get_last_checkpoint(arguments.output_dir) if Path(arguments.output_dir).is_dir() else None
+    trainer.train(resume_from_checkpoint=last)
+
+
+def discard_checkpoints(out: Path) -> None:
+    """Remove what only an unfinished run needs."""
+    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
+
+
+class _Console(TrainerCallback):
+    """A bar with the step, the loss and the time left."""
+
+    def __init__(self, title: str) -> None:
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("loss {task.fields[loss]}"),
+            TimeRemainingColumn(),
+        )
+        self.title = title
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.task = self.bar.add_task(self.title, total=state.max_steps, completed=state.global_step, loss="-")
+        self.bar.start()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.bar.update(self.task, completed=state.global_step)
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        if "loss" in logs:
+            self.bar.update(self.task, loss=f"{logs['loss']:.3f}")
+
+    def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.bar.stop()
+
+
+class _Log(TrainerCallback):
+    """One JSON object a line: the step with its loss and learning rate, or with the loss on the validation split."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        # What was logged after the checkpoint that a run resumes from will be logged again.
+        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
+        kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
+        self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+        names = {"loss": "loss", "learning_rate": "learning_rate", "eval_loss": "evaluation_loss"}
+        found = {names[key]: value for key, value in logs.items() if key in names}
+        if found:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": state.global_step, **found}) + "\n")

@@ -1,0 +1,68 @@
+import shutil
+from collections import Counter
+
+import pytest
+
+from diffvqa.data import read_source
+from diffvqa.data.inspection import check_files, summarise
+
+
+def test_the_summary_counts_everything(mimic, makers):
+    assert summarise(read_source(f"mimic:{mimic[0]}")) == {
+        "images": 8,
+        "patients": 3,
+        "studies": 7,
+        "pairs": 4,
+        "boxes": 6,
+        "questions": {"difference": 4, "view": 1, "colour": 1},
+        "splits": {
+            "train": {"images": 4, "patients": 1, "questions": 2},
+            "validate": {"images": 2, "patients": 1, "questions": 2},
+            "test": {"images": 2, "patients": 1, "questions": 2},
+        },
+        "shared_patients": 0,
+        "problems": makers["mimic_problems"],
+    }
+
+
+def _cut(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def _scramble(path):
+    """Header and end stay as they are, so that only a full decoding finds the fault."""
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2 : len(content) // 2 + 100] = bytes(100)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "deep", "expected"),
+    [
+        (lambda path: None, True, {}),
+        (lambda path: path.unlink(), False, {"image_missing": 1}),
+        (lambda path: path.write_bytes(b""), False, {"image_unreadable": 1}),
+        (lambda path: path.write_bytes(b"GIF89a, or so it says"), False, {"image_unreadable": 1}),
+        (_cut, False, {"image_unreadable": 1}),
+        (_scramble, False, {}),
+        (_scramble, True, {"image_unreadable": 1}),
+        (lambda path: path.write_bytes(path.read_bytes() + b"\0" * 16), False, {}),
+    ],
+)
+def test_damaged_png_files_are_found(nih, tmp_path, damage, deep, expected):
+    shutil.copytree(nih, tmp_path / "nih14")
+    cohort = read_source(f"nih14:{tmp_path}/nih14")
+    damage(cohort.studies[1].images[0].path)
+    problems = check_files(cohort, deep=deep)
+    assert Counter(problem.kind for problem in problems) == expected
+    assert all(str(tmp_path) not in problem.where + problem.reason for problem in problems)
+
+
+@pytest.mark.parametrize(("damage", "expected"), [(lambda path: None, {}), (_cut, {"image_unreadable": 1})])
+def test_damaged_jpeg_files_are_found(makers, tmp_path, damage, expected):
+    makers["mimic"](tmp_path)
+    cohort = read_source(f"mimic:{tmp_path}")
+    damage(cohort.studies[0].images[0].path)
+    for deep in (False, True):
+        assert Counter(problem.kind for problem in check_files(cohort, deep=deep)) == expected

@@ -1,0 +1,205 @@
+import gzip
+import shutil
+import zipfile
+from collections import Counter
+
+import pytest
+
+from diffvqa.boxes import Box
+from diffvqa.data import read_source
+from diffvqa.data.mimic.jpg import seconds_of
+from diffvqa.data.mimic.reports import findings_and_impression
+from diffvqa.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def cohort(mimic):
+    return read_source(f"mimic:{mimic[0]}")
+
+
+@pytest.fixture(scope="module")
+def studies(cohort):
+    return {study.study_id: study for study in cohort.studies}
+
+
+def _content(cohort):
+    return cohort.studies, cohort.questions, Counter(problem.kind for problem in cohort.problems)
+
+
+def test_every_planted_fault_is_counted_once(cohort, makers):
+    assert Counter(problem.kind for problem in cohort.problems) == makers["mimic_problems"]
+
+
+def test_only_frontal_images_that_are_there(cohort, studies):
+    assert {study_id: [image.image_id for image in study.images] for study_id, study in studies.items()} == {
+        "50000011": ["a1-pa", "a1-ap"],
+        "50000012": ["a2"],
+        "50000013": ["a3"],
+        "50000021": ["b1"],
+        "50000022": ["b2"],
+        "50000031": ["c1"],
+        "50000032": ["c2"],
+    }
+    for study in cohort.studies:
+        for image in study.images:
+            assert image.path.is_file()
+            assert (image.width, image.height) == (80, 100)  # b1 through its header, the others from the table
+            assert image.view in ("AP", "PA")
+
+
+def test_studies_carry_split_report_findings_and_time(studies):
+    assert {study.split for study in studies.values() if study.subject_id == "10000001"} == {"train"}
+    assert studies["50000021"].split == "validate"
+    assert studies["50000031"].split == "test"
+    assert studies["50000011"].report == "There is no pneumothorax. The heart is normal. No acute process."
+    assert studies["50000032"].report == ""
+    assert studies["50000011"].findings == ("atelectasis", "pleural effusion")
+    assert studies["50000012"].findings == ()
+    assert studies["50000011"].order < studies["50000012"].order == studies["50000013"].order
+    assert studies["50000022"].order - studies["50000021"].order == pytest.approx((24 - 12) * 3600 + 50 * 60 + 14.5)
+
+
+def test_regions_are_mended_or_dropped(studies):
+    image = studies["50000011"].images[0]
+    regions = {region.name: region for region in image.regions}
+    assert set(regions) == {"left lung", "right lung", "spine"}
+    assert regions["left lung"].box == Box(40, 10, 70, 90)
+    assert regions["left lung"].phrases == ("small left effusion",)  # without the history, white space made single
+    assert regions["right lung"].box == Box(0, 10, 30, 90)
+    assert regions["right lung"].phrases == ()  # its entry does not count
+    assert regions["spine"].box == Box(35, 0, 45, 100)
+    assert studies["50000011"].images[1].regions == ()
+
+
+def test_questions_point_at_the_right_images(cohort):
+    found = [(q.type, q.pair.prior, q.pair.current, q.split, q.answer) for q in cohort.questions]
+    assert found == [
+        ("difference", "a1-ap", "a2", "train", "nothing has changed."),  # a1-ap: named by mimic_all.csv
+        ("difference", "a2", "a3", "train", "nothing has changed."),
+        ("difference", "b1", "b2", "validate", "nothing has changed."),
+        ("view", None, "b2", "validate", "PA view"),
+        ("difference", "c1", "c2", "test", "nothing has changed."),
+        ("colour", None, "c2", "test", "grey"),
+    ]
+    assert {question.text for question in cohort.questions if question.type == "difference"} == {
+        "what has changed compared to the reference image?"
+    }
+    assert len({question.question_id for question in cohort.questions}) == len(cohort.questions)
+
+
+def test_parts_named_one_by_one_give_the_same(mimic, cohort):
+    _, parts = mimic
+    named = ",".join(f"{name}={path.parent if name == 'jpg' else path}" for name, path in parts.items())
+    assert _content(read_source(f"mimic:{named}")) == _content(cohort)
+
+
+def test_parts_right_under_the_parent_and_the_highest_version_are_found(mimic, cohort, tmp_path):
+    for name, path in mimic[1].items():
+        folder = {"reports": "mimic-cxr", "imagenome": "chest-imagenome", "diffvqa": "medical-diff-vqa"}
+        place = tmp_path / folder.get(name, "mimic-cxr-jpg")
+        (place / "1.0").mkdir(parents=True)
+        shutil.copytree(path, place / "10.0")
+        (place / "9.9").mkdir()
+        (place / "11.0").mkdir()  # begun, and empty
+    (tmp_path / "medical-diff-vqa" / "9.9" / "mimic_pair_questions.csv").write_text("not,this\n")
+    read = read_source(f"mimic:{tmp_path}")
+    assert read.questions == cohort.questions
+    assert Counter(problem.kind for problem in read.problems) == Counter(problem.kind for problem in cohort.problems)
+
+
+def test_reports_from_the_archive_and_scene_graphs_from_the_folder(mimic, cohort, tmp_path):
+    parts = mimic[1]
+    with zipfile.ZipFile(tmp_path / "mimic-cxr-reports.zip", "w") as archive:
+        for path in sorted(parts["reports"].rglob("*.txt")):
+            archive.write(path, str(path.relative_to(parts["reports"])))
+    with zipfile.ZipFile(parts["imagenome"] / "silver_dataset" / "scene_graph.zip") as archive:
+        archive.extractall(tmp_path / "silver_dataset")
+    shutil.copytree(parts["imagenome"] / "silver_dataset" / "splits", tmp_path / "silver_dataset" / "splits")
+    for reports in (tmp_path, tmp_path / "mimic-cxr-reports.zip"):
+        source = f"mimic:jpg={parts['jpg']},reports={reports},imagenome={tmp_path},diffvqa={parts['diffvqa']}"
+        assert _content(read_source(source)) == _content(cohort)
+
+
+def test_images_alone_are_enough_and_what_is_missing_is_said(mimic):
+    cohort = read_source(f"mimic:{mimic[1]['jpg']}")
+    assert cohort.questions == ()
+    assert {problem.where for problem in cohort.problems if problem.kind == "part_missing"} == {
+        "reports",
+        "imagenome",
+        "diffvqa",
+    }
+    # Without Chest ImaGenome there are no images to avoid.
+    assert sum(len(study.images) for study in cohort.studies) == 9
+    assert not any(image.regions for study in cohort.studies for image in study.images)
+
+
+@pytest.mark.parametrize(
+    ("part", "name", "column"),
+    [
+        ("jpg", "mimic-cxr-2.0.0-metadata.csv.gz", "ViewPosition"),
+        ("jpg", "mimic-cxr-2.0.0-split.csv.gz", "split"),
+        ("diffvqa", "mimic_pair_questions.csv", "ref_id"),
+        ("diffvqa", "mimic_all.csv", "dicom_id"),
+        ("imagenome", "silver_dataset/splits/images_to_avoid.csv", "dicom_id"),
+    ],
+)
+def test_a_missing_column_is_named(makers, tmp_path, part, name, column):
+    path = makers["mimic"](tmp_path)[part] / name
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt") as file:
+        text = file.read()
+    with opened(path, "wt") as file:
+        file.write(text.replace(column, "else", 1))
+    with pytest.raises(InputError, match=f"{path.name}: no column '{column}'; columns found: .*else"):
+        read_source(f"mimic:{tmp_path}")
+
+
+def test_no_split_table_and_no_image_at_all(makers, tmp_path):
+    parts = makers["mimic"](tmp_path)
+    (parts["jpg"] / "mimic-cxr-2.0.0-split.csv.gz").rename(tmp_path / "split.csv.gz")
+    with pytest.raises(InputError, match=r"no mimic-cxr-2\.0\.0-split\.csv\.gz"):
+        read_source(f"mimic:{tmp_path}")
+    (tmp_path / "split.csv.gz").rename(parts["jpg"] / "mimic-cxr-2.0.0-split.csv.gz")
+    shutil.rmtree(parts["jpg"] / "files")
+    with pytest.raises(InputError, match="no frontal image that is there"):
+        read_source(f"mimic:{tmp_path}")
+
+
+def test_a_damaged_archive_is_refused(makers, tmp_path):
+    parts = makers["mimic"](tmp_path)
+    (parts["imagenome"] / "silver_dataset" / "scene_graph.zip").write_bytes(b"PK, once")
+    with pytest.raises(InputError, match=r"scene_graph\.zip: not a zip archive"):
+        read_source(f"mimic:{tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("date", "time"), [("", "1"), ("2180051", "1"), ("21801301", "1"), ("21800506", "250000"), ("21800506", "1:30")]
+)
+def test_moments_that_are_none(date, time):
+    assert seconds_of(date, time) is None
+
+
+def test_moments_in_order():
+    moments = [("21791231", "235959.9"), ("21800101", "1"), ("21800101", "5014.5"), ("21800101.0", "093014.531")]
+    seconds = [seconds_of(*moment) for moment in moments]
+    assert seconds == sorted(seconds)
+    assert len(set(seconds)) == 4
+
+
+@pytest.mark.parametrize(
+    ("report", "expected"),
+    [
+        ("FINDINGS: a\n b\nIMPRESSION:\n1. c", "a b 1. c"),
+        ("INDICATION: pain\n\nIMPRESSION: c", "c"),
+        ("FINDINGS AND IMPRESSION: both\n\nNOTIFICATION: called", "both"),
+        (
+            "FINAL REPORT\n\nINDICATION: pain\n\nThe lungs are clear.\n\nNo effusion.",
+            "The lungs are clear. No effusion.",
+        ),
+        ("FINDINGS:\n\nIMPRESSION:\n", "FINDINGS: IMPRESSION:"),
+        ("INDICATION: pain", "INDICATION: pain"),
+        ("", ""),
+    ],
+)
+def test_findings_and_impression(report, expected):
+    assert findings_and_impression(report) == expected

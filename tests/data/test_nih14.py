@@ -1,0 +1,135 @@
+import os
+import shutil
+from collections import Counter
+
+import pytest
+
+from diffvqa.boxes import Box
+from diffvqa.data import read_source, splits
+from diffvqa.data.inspection import check_files, summarise
+from diffvqa.errors import InputError
+from diffvqa.findings import Change, read_changes
+
+
+@pytest.fixture(scope="module")
+def cohort(nih):
+    return read_source(f"nih14:{nih}")
+
+
+@pytest.fixture
+def own(nih, tmp_path):
+    """A copy that the test may change."""
+    shutil.copytree(nih, tmp_path / "nih14")
+    return tmp_path / "nih14"
+
+
+def test_every_planted_fault_is_counted_once(cohort, makers):
+    assert Counter(problem.kind for problem in cohort.problems) == makers["nih_problems"]
+
+
+def test_studies(cohort):
+    found = {study.study_id: (study.order, study.findings, study.report) for study in cohort.studies}
+    assert found == {
+        "00000001_000": (0.0, (), "no finding."),
+        "00000001_003": (
+            3.0,
+            ("pleural effusion", "pleural thickening"),
+            "findings: pleural effusion, pleural thickening.",
+        ),
+        "00000001_002": (2.0, ("pleural effusion", "infiltration"), "findings: pleural effusion, infiltration."),
+        "00000002_000": (0.0, ("mass", "shiny new label"), "findings: mass, shiny new label."),
+        "00000002_001": (0.0, ("mass",), "findings: mass."),
+    }
+    for study in cohort.studies:
+        (image,) = study.images
+        assert (image.width, image.height) == (80, 100)
+        assert image.path.name == image.image_id
+        assert study.split == splits.split_of(study.subject_id)
+
+
+def test_boxes_are_corners_with_the_finding_as_phrase(cohort):
+    regions = {study.study_id: study.images[0].regions for study in cohort.studies}
+    assert [(region.box, region.name, region.phrases) for region in regions["00000001_002"]] == [
+        (Box(10.5, 20, 40.5, 60), None, ("infiltration",)),
+        (Box(70, 90, 80, 100), None, ("pleural effusion",)),
+    ]
+    assert sum(map(len, regions.values())) == 2
+
+
+def test_consecutive_images_become_difference_questions(cohort):
+    found = {
+        (question.pair.prior[:-4], question.pair.current[:-4]): read_changes(question.answer)
+        for question in cohort.questions
+        if question.type == "difference"
+    }
+    assert found == {
+        ("00000001_000", "00000001_002"): (
+            frozenset({Change("pleural effusion", "added"), Change("infiltration", "added")}),
+        ),
+        ("00000001_002", "00000001_003"): (
+            frozenset({Change("pleural thickening", "added"), Change("infiltration", "missing")}),
+        ),
+        ("00000002_000", "00000002_001"): (frozenset({Change("shiny new label", "missing")}),),
+    }
+    split_of_study = {study.images[0].image_id: study.split for study in cohort.studies}
+    assert all(split_of_study[question.pair.current] == question.split for question in cohort.questions)
+
+
+def test_the_release_s_own_test_list_is_kept(own):
+    (own / "test_list.txt").write_text("00000002_001.png\n")
+    (own / "train_val_list.txt").write_text("00000001_000.png\n")
+    found = {study.subject_id: study.split for study in read_source(f"nih14:{own}").studies}
+    assert found["2"] == "test"
+    assert found["1"] == splits.train_or_validate("1")
+
+
+def test_the_later_table_of_images_is_preferred(own):
+    text = (own / "Data_Entry_2017.csv").read_text(encoding="utf-8")
+    (own / "Data_Entry_2017_v2020.csv").write_text("\n".join(text.splitlines()[:2]), encoding="utf-8")
+    assert len(read_source(f"nih14:{own}").studies) == 1
+
+
+def test_boxes_may_be_missing_and_their_header_quoted(own):
+    boxes = own / "BBox_List_2017.csv"
+    content = boxes.read_text()
+    boxes.write_text(content.replace("Bbox [x,y,w,h],,,", '"Bbox [x,y,w,h]"'))
+    assert sum(len(study.images[0].regions) for study in read_source(f"nih14:{own}").studies) == 2
+    boxes.unlink()
+    assert not any(study.images[0].regions for study in read_source(f"nih14:{own}").studies)
+
+
+@pytest.mark.parametrize(
+    ("name", "column"),
+    [
+        ("Data_Entry_2017.csv", "Follow-up #"),
+        ("BBox_List_2017.csv", "Finding Label"),
+        ("BBox_List_2017.csv", "Bbox [x"),
+    ],
+)
+def test_a_missing_column_is_named(own, name, column):
+    path = own / name
+    path.write_text(path.read_text(encoding="utf-8").replace(column, "else", 1), encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        read_source(f"nih14:{own}")
+    assert name in str(error.value)
+    assert column in str(error.value)
+    assert "else" in str(error.value)
+
+
+def test_no_image_at_all_is_refused(own):
+    shutil.rmtree(own / "images")
+    shutil.rmtree(own / "images_002")
+    with pytest.raises(InputError, match=r"none of the \d+ images"):
+        read_source(f"nih14:{own}")
+
+
+@pytest.mark.skipif("DIFFVQA_NIH14" not in os.environ, reason="DIFFVQA_NIH14 names no folder with the real sample")
+def test_the_real_sample():
+    cohort = read_source(f"nih14:{os.environ['DIFFVQA_NIH14']}")
+    summary = summarise(cohort)
+    assert [summary[name] for name in ("images", "patients", "pairs", "boxes")] == [100, 31, 69, 11]
+    assert summary["questions"] == {"difference": 69}
+    assert sum(question.answer != "nothing has changed." for question in cohort.questions) == 46
+    assert summary["shared_patients"] == 0
+    assert summary["problems"] == {}
+    assert check_files(cohort, deep=True) == []

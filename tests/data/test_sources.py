@@ -1,0 +1,65 @@
+import shutil
+
+import pytest
+
+from diffvqa.data import READERS, read_source, read_sources
+from diffvqa.errors import InputError
+
+
+def test_every_reader_says_in_one_line_what_it_reads():
+    assert {"mimic", "nih14"} <= set(READERS)
+    for reader in READERS.values():
+        assert reader.description
+        assert "\n" not in reader.description
+
+
+@pytest.mark.parametrize("source", ["mimik:/x", "/just/a/path", ""])
+def test_an_unknown_kind_lists_those_that_exist(source):
+    with pytest.raises(InputError) as error:
+        read_source(source)
+    assert all(kind in str(error.value) for kind in READERS)
+
+
+@pytest.mark.parametrize("kind", sorted(READERS))
+def test_a_folder_that_is_not_there_is_refused_without_its_path(kind, tmp_path):
+    with pytest.raises(InputError, match=f"{kind}: the path given does not exist") as error:
+        read_source(f"{kind}:{tmp_path}/nowhere")
+    assert "nowhere" not in str(error.value)
+    with pytest.raises(InputError, match="the folder is missing"):
+        read_source(f"{kind}:")
+
+
+@pytest.mark.parametrize("kind", sorted(READERS))
+def test_a_folder_that_holds_something_else_is_refused(kind, tmp_path):
+    with pytest.raises(InputError, match=kind):
+        read_source(f"{kind}:{tmp_path}")
+
+
+def test_named_parts_are_checked(tmp_path):
+    for source, words in [
+        (f"nih14:images={tmp_path}", "takes one folder"),
+        (f"mimic:jpeg={tmp_path}", "jpg, reports, imagenome, diffvqa"),
+        (f"mimic:jpg={tmp_path},{tmp_path}", "name=PATH"),
+        (f"mimic:jpg={tmp_path},jpg={tmp_path}", "once"),
+        (f"mimic:jpg={tmp_path}/nowhere", "mimic:jpg: the path given does not exist"),
+        (f"mimic:jpg={tmp_path}", "mimic:jpg: the folder given holds no mimic-cxr"),
+        (f"mimic:reports={tmp_path}", "jpg=PATH is missing"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            read_source(source)
+
+
+def test_sources_are_joined(mimic, nih):
+    both = read_sources([f"mimic:{mimic[0]}", f"nih14:{nih}"])
+    apart = [read_source(f"mimic:{mimic[0]}"), read_source(f"nih14:{nih}")]
+    assert both.studies == apart[0].studies + apart[1].studies
+    assert both.questions == apart[0].questions + apart[1].questions
+    assert len(both.problems) == len(apart[0].problems) + len(apart[1].problems)
+
+
+def test_an_image_in_two_sources_is_refused(nih, tmp_path):
+    shutil.copytree(nih, tmp_path / "again")
+    with pytest.raises(InputError, match="sources 1 and 2 hold an image of the same identifier"):
+        read_sources([f"nih14:{nih}", f"nih14:{tmp_path}/again"])
+    with pytest.raises(InputError, match="no source given"):
+        read_sources([])

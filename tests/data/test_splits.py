@@ -1,0 +1,63 @@
+from collections import Counter
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from diffvqa.data.splits import pretraining_images, shared_patients, split_of, train_or_validate
+from diffvqa.records import Cohort, Image, Pair, Question, Study
+
+
+def _study(name, subject, split):
+    return Study(name, subject, 0.0, split, (Image(name, Path(name), 1, 1),))
+
+
+def _question(subject, split):
+    return Question(f"{subject}-{split}", subject, "view", Pair(current="x"), "which view?", "PA view", split)
+
+
+def test_shares_of_the_patients():
+    counts = Counter(split_of(str(subject)) for subject in range(5000))
+    assert counts["train"] / 5000 == pytest.approx(0.7, abs=0.03)
+    assert counts["validate"] / 5000 == pytest.approx(0.1, abs=0.02)
+    assert counts["test"] / 5000 == pytest.approx(0.2, abs=0.03)
+    counts = Counter(train_or_validate(str(subject)) for subject in range(5000))
+    assert counts["validate"] / 5000 == pytest.approx(1 / 8, abs=0.02)
+    assert set(counts) == {"train", "validate"}
+
+
+def test_the_split_of_a_patient_never_changes_and_depends_on_the_seed():
+    # Written down once: another machine, or another version, must put these patients where they were.
+    assert [split_of(str(subject)) for subject in range(8)] == [
+        "train",
+        "test",
+        "train",
+        "train",
+        "train",
+        "validate",
+        "train",
+        "train",
+    ]
+    assert [split_of(str(n), 1) for n in range(100)] != [split_of(str(n)) for n in range(100)]
+
+
+def test_patients_in_two_splits_are_counted():
+    studies = [
+        _study("a", "1", "train"),
+        _study("b", "2", "train"),
+        _study("c", "3", "train"),
+        _study("d", "3", "test"),
+    ]
+    questions = [_question("1", "train"), _question("1", "test"), _question("2", "validate")]
+    assert shared_patients(Cohort(tuple(studies), tuple(questions))) == 2  # 1 by its questions, 3 by its images
+    assert shared_patients(Cohort(tuple(studies[:3]), tuple(questions[2:]))) == 0
+
+
+def test_patients_with_questions_in_validate_or_test_are_not_pretrained_on():
+    images = [
+        SimpleNamespace(subject_id=subject, split=split)
+        for subject, split in [("1", "train"), ("2", "train"), ("3", "test"), ("2", "train"), ("4", "train")]
+    ]
+    questions = [_question("1", "train"), _question("2", "train"), _question("2", "test"), _question("3", "test")]
+    store = SimpleNamespace(images=images, questions=questions)
+    assert pretraining_images(store) == ([0, 4], 2)

@@ -1,0 +1,217 @@
+import csv
+import json
+import pickle
+import stat
+
+import numpy as np
+import pytest
+
+from diffvqa.boxes import Box
+from diffvqa.data import read_source, shards
+from diffvqa.data.store import Store, prepare
+from diffvqa.errors import InputError
+from diffvqa.images import letterbox, read_image
+from diffvqa.records import Cohort, Image, Pair, Question, Region, Study
+
+SIZE = 32
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch):
+    """Shards of three images, so that a tiny cohort has several."""
+    monkeypatch.setattr(shards, "IMAGES", 3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory, makers):
+    images = tmp_path_factory.mktemp("images")
+    for number in range(10):
+        makers["image"](images / f"{number}.png", number, 40 + number, 60)
+    return images
+
+
+def _cohort(folder, broken=()):
+    studies = tuple(
+        Study(
+            f"study-{n}", f"patient-{n // 2}", n % 2, ("train", "test")[n // 6], report=f"numéro {n}\u2028\ud800",
+            images=(Image(str(n), folder / ("x" * (n in broken) + f"{n}.png"), 40 + n, 60, "PA",
+                          (Region(Box(1.5, 2, 30, 40), "left lung", ("clear", "no “x”")),) * (n % 3)),),
+            findings=("edema",) * (n % 2),
+        )
+        for n in range(10)
+    )  # fmt: skip
+    questions = tuple(
+        Question(f"q{n}", f"patient-{n // 2}", "difference", Pair(str(n), str(n - 1)), "what?", "nothing.", "train")
+        for n in range(1, 10, 2)
+    )
+    return Cohort(studies, questions)
+
+
+def _files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_what_goes_in_comes_out(folder, tmp_path):
+    cohort = _cohort(folder)
+    made = prepare(cohort, tmp_path / "store", SIZE)
+    assert made.size == SIZE
+    assert made.folder == tmp_path / "store"
+    assert made.questions == list(cohort.questions)
+    assert len(made.images) == 10
+    for study in cohort.studies:
+        (image,) = study.images
+        position = made.index[image.image_id]
+        stored = made.images[position]
+        square, frame = letterbox(read_image(image.path), SIZE)
+        np.testing.assert_array_equal(made.pixels(position), square)
+        assert made.pixels(position).dtype == np.uint8
+        assert stored.frame == frame
+        assert stored.regions == image.regions
+        assert (stored.width, stored.height, stored.view) == (image.width, image.height, image.view)
+        for name in ("subject_id", "study_id", "split", "report", "findings"):
+            assert getattr(stored, name) == getattr(study, name)
+    assert Store.open(tmp_path / "store").images == made.images
+    with pytest.raises(IndexError):
+        made.pixels(10)
+
+
+def test_the_folder_is_the_owner_s_alone_and_says_what_it_holds(folder, tmp_path):
+    prepare(_cohort(folder), tmp_path / "store", SIZE)
+    assert stat.S_IMODE((tmp_path / "store").stat().st_mode) == 0o700
+    about = json.loads((tmp_path / "store" / "store.json").read_text())
+    assert (about["images"], about["patients"], about["questions"], about["size"]) == (10, 5, 5, SIZE)
+    assert not list((tmp_path / "store").glob("*.tmp"))
+
+
+def test_any_number_of_workers_makes_the_same_store(folder, tmp_path):
+    cohort = _cohort(folder, broken=(4,))
+    prepare(cohort, tmp_path / "one", SIZE, workers=1)
+    prepare(cohort, tmp_path / "two", SIZE, workers=2)
+    assert _files(tmp_path / "one") == _files(tmp_path / "two")
+
+
+@pytest.mark.parametrize("stop", [1, 3, 5, 10])
+def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path, monkeypatch, stop):
+    cohort = _cohort(folder, broken=(1,))
+    prepare(cohort, tmp_path / "whole", SIZE)
+
+    def interrupt(done, total):
+        assert total == 10
+        if done == stop:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        prepare(cohort, tmp_path / "stopped", SIZE, progress=interrupt)
+    with pytest.raises(InputError, match="not finished"):
+        Store.open(tmp_path / "stopped")
+
+    decoded = []
+    monkeypatch.setattr(shards, "read_image", lambda path: decoded.append(path) or read_image(path))
+    calls = []
+    prepare(cohort, tmp_path / "stopped", SIZE, progress=lambda done, total: calls.append(done))
+    # The shard in hand is done again; those that were written are not.
+    assert len(decoded) == 10 - (stop - 1) // 3 * 3
+    assert calls == sorted(calls)
+    assert calls[-1] == 10
+    assert _files(tmp_path / "stopped") == _files(tmp_path / "whole")
+
+
+def test_a_finished_store_is_opened_not_made_again(folder, tmp_path):
+    first = prepare(_cohort(folder), tmp_path / "store", SIZE)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").iterdir()}
+    again = prepare(_cohort(folder), tmp_path / "store", SIZE)
+    assert again.fingerprint == first.fingerprint
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "store").iterdir()} == before
+
+
+def test_another_cohort_or_size_is_refused_and_nothing_touched(folder, tmp_path):
+    cohort = _cohort(folder)
+    prepare(cohort, tmp_path / "store", SIZE)
+    before = _files(tmp_path / "store")
+    for other, size in [(cohort, SIZE * 2), (Cohort(cohort.studies[1:], ()), SIZE), (Cohort(cohort.studies, ()), SIZE)]:
+        with pytest.raises(InputError, match="another cohort or another size"):
+            prepare(other, tmp_path / "store", size)
+    assert _files(tmp_path / "store") == before
+
+
+def test_a_folder_with_other_things_is_refused(folder, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="not empty and holds no store"):
+        prepare(_cohort(folder), tmp_path, SIZE)
+    with pytest.raises(InputError, match="cannot be made"):
+        prepare(_cohort(folder), tmp_path / "thesis.txt", SIZE)
+    assert _files(tmp_path) == {"thesis.txt": b"mine"}
+
+
+def test_unreadable_images_are_left_out_with_their_questions(folder, tmp_path):
+    made = prepare(_cohort(folder, broken=(0, 4, 5)), tmp_path / "store", SIZE)
+    assert [image.image_id for image in made.images] == ["1", "2", "3", "6", "7", "8", "9"]
+    for position, image in enumerate(made.images):
+        square, _ = letterbox(read_image(folder / f"{image.image_id}.png"), SIZE)
+        np.testing.assert_array_equal(made.pixels(position), square)
+    assert [question.question_id for question in made.questions] == ["q3", "q7", "q9"]
+    with open(tmp_path / "store" / "problems.csv", newline="") as file:
+        kinds = [row["kind"] for row in csv.DictReader(file)]
+    assert kinds == ["image_unreadable"] * 3 + ["question_without_image"] * 2
+    assert made.problems == {"image_unreadable": 3, "question_without_image": 2}
+
+
+def test_the_reader_s_problems_are_listed_too(mimic, tmp_path, makers):
+    prepare(read_source(f"mimic:{mimic[0]}"), tmp_path / "store", SIZE)
+    with open(tmp_path / "store" / "problems.csv", newline="") as file:
+        assert len(list(csv.DictReader(file))) == sum(makers["mimic_problems"].values())
+
+
+def test_nothing_readable_leaves_nothing_behind(folder, tmp_path):
+    with pytest.raises(InputError, match="not one of the 10 images"):
+        prepare(_cohort(folder, broken=range(10)), tmp_path / "store", SIZE)
+    with pytest.raises(InputError, match="no image"):
+        prepare(Cohort(()), tmp_path / "store", SIZE)
+    for size, workers in [(8, 1), (SIZE, 0)]:
+        with pytest.raises(InputError, match="expected at least"):
+            prepare(_cohort(folder), tmp_path / "store", size, workers)
+    assert not (tmp_path / "store").exists()
+
+
+def test_boxes_follow_a_file_of_another_size_than_its_dataset_says(makers, tmp_path):
+    makers["image"](tmp_path / "small.png", 0, 50, 30)
+    region = Region(Box(10, 10, 90, 50), "left lung")
+    for width, height, expected in [(100, 60, [Box(5, 5, 45, 25)]), (100, 100, [])]:
+        image = Image("small", tmp_path / "small.png", width, height, "PA", (region,))
+        cohort = Cohort((Study("s", "p", 0.0, "train", (image,)),))
+        made = prepare(cohort, tmp_path / f"store-{height}", SIZE)
+        assert (made.images[0].width, made.images[0].height) == (50, 30)
+        assert [region.box for region in made.images[0].regions] == expected
+        assert "size_differs" in (tmp_path / f"store-{height}" / "problems.csv").read_text()
+
+
+def test_an_open_store_goes_to_another_process(folder, tmp_path):
+    made = prepare(_cohort(folder), tmp_path / "store", SIZE)
+    pixels = made.pixels(4)
+    other = pickle.loads(pickle.dumps(made))
+    np.testing.assert_array_equal(other.pixels(4), pixels)
+    pixels[:] = 0  # a copy: what is done to it stays there
+    np.testing.assert_array_equal(other.pixels(4), made.pixels(4))
+    assert made.pixels(4).any()
+
+
+def test_what_is_no_store_is_refused(folder, tmp_path):
+    with pytest.raises(InputError, match="holds no store"):
+        Store.open(tmp_path)
+    prepare(_cohort(folder), tmp_path / "store", SIZE)
+    about = tmp_path / "store" / "store.json"
+    content = about.read_text()
+    for damaged, words in [
+        (content.replace('"schema": 1', '"schema": 0'), "another version"),
+        (content[:20], "damaged"),
+        ("[]", "damaged"),
+        ("{}", "damaged"),
+    ]:
+        about.write_text(damaged)
+        with pytest.raises(InputError, match=words):
+            Store.open(tmp_path / "store")
+    about.write_text(content)
+    shard = tmp_path / "store" / "images-00001.npy"
+    shard.write_bytes(shard.read_bytes()[:-4000])
+    with pytest.raises(InputError, match="disagree"):
+        Store.open(tmp_path / "store")

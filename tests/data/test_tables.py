@@ -1,0 +1,64 @@
+import gzip
+
+import pytest
+
+from diffvqa.data.tables import find_table, read_rows
+from diffvqa.errors import InputError
+
+
+def test_cells_come_by_name_whatever_the_order_and_the_byte_order_mark(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes('\ufeff b ,unused,a\r\n 1 ,x,"two, lines\r\nlong"\r\n\r\n3,x\r\n'.encode())
+    rows = list(read_rows(path, ("a", "b"), ("unused", "absent")))
+    assert [row.cells for row in rows] == [
+        {"a": "two, lines\r\nlong", "b": "1", "unused": "x"},
+        {"a": "", "b": "3", "unused": "x"},
+    ]
+    assert [row.line for row in rows] == [3, 5]
+
+
+def test_gzip_and_plain_read_alike(tmp_path):
+    (tmp_path / "t.csv").write_text("a\n1\n")
+    with gzip.open(tmp_path / "t.csv.gz", "wt") as file:
+        file.write("a\n1\n")
+    assert list(read_rows(tmp_path / "t.csv", ["a"])) == list(read_rows(tmp_path / "t.csv.gz", ["a"]))
+
+
+def test_a_missing_column_is_named_with_the_file_and_the_columns_found(tmp_path):
+    path = tmp_path / "people.csv"
+    path.write_text("name,age\nx,1\n")
+    with pytest.raises(InputError) as error:
+        list(read_rows(path, ("name", "height")))
+    assert str(error.value) == "people.csv: no column 'height'; columns found: name, age"
+
+
+@pytest.mark.parametrize("content", [b"", b"\n\n", b"\xef\xbb\xbf"])
+def test_an_empty_table_is_refused(tmp_path, content):
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(InputError, match=r"t\.csv: the file is empty"):
+        list(read_rows(tmp_path / "t.csv", ["a"]))
+
+
+def test_damaged_and_missing_files_are_refused_without_their_folder(tmp_path):
+    whole = gzip.compress(b"a\n" + b"".join(b"%d\n" % (n * 7919) for n in range(20000)))
+    (tmp_path / "cut.csv.gz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "plain.csv.gz").write_bytes(b"a\n1\n")
+    for name in ("cut.csv.gz", "plain.csv.gz", "absent.csv"):
+        with pytest.raises(InputError, match=name.replace(".", r"\.")) as error:
+            list(read_rows(tmp_path / name, ["a"]))
+        assert str(tmp_path) not in str(error.value)
+
+
+def test_odd_bytes_cost_a_character_only(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"a,b\ncaf\xe9,1\n")
+    (row,) = read_rows(tmp_path / "t.csv", ["a", "b"])
+    assert row.cells["b"] == "1"
+    assert row.cells["a"].startswith("caf")
+
+
+def test_the_first_pattern_wins_then_the_last_name(tmp_path):
+    for name in ("x-1.csv", "x-2.csv", "y.csv"):
+        (tmp_path / name).touch()
+    assert find_table(tmp_path, "y*", "x*").name == "y.csv"
+    assert find_table(tmp_path, "z*", "x*").name == "x-2.csv"
+    assert find_table(tmp_path, "z*") is None

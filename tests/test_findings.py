@@ -1,0 +1,95 @@
+"""The answer grammar: round trips, two readings, traps of the dataset."""
+
+import itertools
+import random
+
+import pytest
+
+from diffvqa.findings import LEVELS, NOTHING_CHANGED, Change, changes_between, read_changes, write_changes
+
+NAMES = ["pleural effusion", "edema", "enlargement of the cardiac silhouette", "lung opacity", "fracture"]
+
+
+def test_what_is_written_is_read_back():
+    draw = random.Random(0)
+    for _ in range(300):
+        chosen = draw.sample(NAMES, draw.randint(0, len(NAMES)))
+        changes = [
+            Change(name, "level", *draw.sample(LEVELS, 2))
+            if (kind := draw.choice(["added", "missing", "level"])) == "level"
+            else Change(name, kind)
+            for name in chosen
+        ]
+        assert frozenset(changes) in read_changes(write_changes(changes))
+
+
+def test_the_order_of_sentences_and_names_does_not_matter_when_read():
+    changes = [Change("edema", "added"), Change("fracture", "added"), Change("lung opacity", "missing")]
+    readings = {read_changes(write_changes(order)) for order in itertools.permutations(changes)}
+    assert readings == {(frozenset(changes),)}
+
+
+def test_sentences_as_the_dataset_writes_them():
+    assert write_changes([]) == NOTHING_CHANGED
+    text = (
+        "the level of edema has changed from mild to severe. the main image has additional findings of a, and b than "
+        "the reference image. the main image is missing the finding of c than the reference image. "
+    )
+    assert read_changes(text) == (
+        frozenset(
+            {
+                Change("edema", "level", "mild", "severe"),
+                Change("a", "added"),
+                Change("b", "added"),
+                Change("c", "missing"),
+            }
+        ),
+    )
+
+
+def test_a_sentence_with_two_readings_gives_both():
+    text = "the level of edema has changed from mild to moderate to severe."
+    assert set(read_changes(text)) == {
+        frozenset({Change("edema", "level", "mild", "moderate to severe")}),
+        frozenset({Change("edema", "level", "mild to moderate", "severe")}),
+    }
+
+
+@pytest.mark.parametrize("text", ["", "   ", ".", "I do not know.", "nothing has changed. the lungs are clear.", "yes"])
+def test_what_is_not_in_the_grammar_has_no_reading(text):
+    assert read_changes(text) == ()
+
+
+def test_case_space_and_the_last_full_stop_are_overlooked():
+    assert read_changes("  Nothing has\nchanged ") == (frozenset(),)
+
+
+def test_infection_counts_as_pneumonia():
+    (reading,) = read_changes("the main image has an additional finding of infection than the reference image.")
+    assert reading == frozenset({Change("pneumonia", "added")})
+
+
+def test_changes_between_are_turned_round_with_the_images():
+    prior = {"edema": "mild", "fracture": None, "hernia": "small"}
+    current = {"edema": "severe", "hernia": "small", "nodule": None}
+    there = set(changes_between(prior, current))
+    back = set(changes_between(current, prior))
+    assert there == {
+        Change("edema", "level", "mild", "severe"),
+        Change("fracture", "missing"),
+        Change("nodule", "added"),
+    }
+    turned = {"added": "missing", "missing": "added", "level": "level"}
+    assert back == {Change(one.finding, turned[one.kind], one.after, one.before) for one in there}
+
+
+def test_a_level_that_one_side_does_not_state_is_no_change():
+    assert changes_between({"edema": None}, {"edema": "mild"}) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [("edema", "grown"), ("edema", "level"), ("edema", "added", "mild", "severe"), ("edema", "level", "a")]
+)
+def test_a_change_that_makes_no_sense_is_refused(arguments):
+    with pytest.raises(ValueError, match="change"):
+        Change(*arguments)
