@@ -39,23 +39,28 @@ def captioner():
     return tiny_captioner()
 
 
-def batch(texts=3, length=7, images=2):
+def batch(images=3, length=7):
+    """One text of `length` tokens for each image."""
     generator = torch.Generator().manual_seed(1)
     return {
         "pixel_values": torch.randn(images, 1, 32, 32, generator=generator),
-        "input_ids": torch.randint(4, 60, (texts, length), generator=generator),
-        "attention_mask": torch.ones(texts, length, dtype=torch.long),
-        "image_index": torch.tensor([0, 0, 1])[:texts],
-        "parallel": torch.zeros(texts, dtype=torch.bool),
+        "input_ids": torch.randint(4, 60, (images, length), generator=generator),
+        "position_ids": torch.arange(length).repeat(images, 1),
+        "text_index": torch.zeros(images, length, dtype=torch.long),
+        "parallel": torch.zeros(images, length, dtype=torch.bool),
     }
+
+
+def logits(captioner, inputs):
+    with torch.no_grad():
+        return captioner(**inputs).logits
 
 
 def test_a_causal_text_sees_no_future(captioner):
     inputs = batch()
-    with torch.no_grad():
-        before = captioner(**inputs).logits
-        inputs["input_ids"][:, 5] = 7
-        after = captioner(**inputs).logits
+    before = logits(captioner, inputs)
+    inputs["input_ids"][:, 5] = 7
+    after = logits(captioner, inputs)
     assert torch.allclose(before[:, :5], after[:, :5], atol=1e-5)
     assert not torch.allclose(before[:, 5:], after[:, 5:], atol=1e-3)
 
@@ -63,31 +68,54 @@ def test_a_causal_text_sees_no_future(captioner):
 def test_a_parallel_text_sees_both_ways(captioner):
     inputs = batch()
     inputs["parallel"][:] = True
-    with torch.no_grad():
-        before = captioner(**inputs).logits
-        inputs["input_ids"][:, 5] = 7
-        after = captioner(**inputs).logits
-    assert not torch.allclose(before[:, :5], after[:, :5], atol=1e-3)
+    before = logits(captioner, inputs)
+    inputs["input_ids"][:, 5] = 7
+    assert not torch.allclose(before[:, :5], logits(captioner, inputs)[:, :5], atol=1e-3)
+
+
+def test_parallel_prediction_sees_no_text(captioner):
+    """Two targets of different lengths and words, the same prefix: the same logits at their masks."""
+    from diffvqa.tasks.collate import pack_texts
+
+    image = batch(images=1)["pixel_values"]
+    found = []
+    for target in ([20, 21, END], [30, 31, 32, 33, END]):
+        packed = pack_texts([[(([START, 10], target), True)]], MASK, PADDING, masks=8)
+        packed.pop("labels")
+        found.append(logits(captioner, {"pixel_values": image, **packed}))
+    assert torch.equal(found[0], found[1])
+
+
+@pytest.mark.parametrize("parallel", [False, True])
+def test_texts_packed_into_one_row_do_not_see_each_other(captioner, parallel):
+    inputs = batch(images=1)
+    inputs["parallel"][:] = parallel
+    alone = logits(captioner, inputs)
+    other = batch(images=1, length=5)
+    packed = {name: torch.cat([other[name], inputs[name]], 1) for name in inputs if name != "pixel_values"}
+    packed["text_index"][:, 5:] = 1
+    together = logits(captioner, {"pixel_values": inputs["pixel_values"], **packed})
+    assert torch.allclose(alone, together[:, 5:], atol=1e-5)
+    packed["text_index"][:, 5:] = 0
+    assert not torch.allclose(alone, logits(captioner, {**inputs, **packed})[:, 5:], atol=1e-3)
 
 
 def test_padding_changes_nothing(captioner):
     inputs = batch()
-    inputs["parallel"][1] = True
-    padded = {**inputs}
-    padded["input_ids"] = torch.cat([inputs["input_ids"], torch.full((3, 4), 9)], 1)
-    padded["attention_mask"] = torch.cat([inputs["attention_mask"], torch.zeros(3, 4, dtype=torch.long)], 1)
-    # One text keeps the padding of the others in its part of the batch.
-    padded["attention_mask"][2, 7:9] = 1
-    with torch.no_grad():
-        assert torch.allclose(captioner(**inputs).logits[:2], captioner(**padded).logits[:2, :7], atol=1e-5)
+    fill = {"input_ids": 9, "position_ids": 0, "text_index": -1, "parallel": 0}
+    padded = {
+        name: torch.cat([inputs[name], torch.full((3, 4), value).to(inputs[name].dtype)], 1)
+        for name, value in fill.items()
+    }
+    padded = {**inputs, **padded}
+    assert torch.allclose(logits(captioner, inputs), logits(captioner, padded)[:, :7], atol=1e-5)
 
 
 def test_a_text_looks_at_its_own_image(captioner):
     inputs = batch()
-    with torch.no_grad():
-        before = captioner(**inputs).logits
-        inputs["pixel_values"][1] += 1.0
-        after = captioner(**inputs).logits
+    before = logits(captioner, inputs)
+    inputs["pixel_values"][2] += 1.0
+    after = logits(captioner, inputs)
     assert torch.allclose(before[:2], after[:2], atol=1e-5)
     assert not torch.allclose(before[2], after[2], atol=1e-3)
 
@@ -98,42 +126,37 @@ def test_the_loss_is_the_mean_over_target_tokens_of_both_kinds(captioner):
     labels = torch.full((3, 7), -100)
     labels[0, 3:6] = torch.tensor([5, 6, END])
     labels[2, 2:4] = torch.tensor([8, END])
+    expected = torch.nn.functional.cross_entropy(logits(captioner, inputs).flatten(0, 1), labels.flatten())
     with torch.no_grad():
-        logits = captioner(**inputs).logits
-        expected = torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
         assert torch.allclose(captioner(**inputs, labels=labels).loss, expected, atol=1e-5)
         halved = captioner(**inputs, labels=labels, num_items_in_batch=10).loss
-        assert torch.allclose(halved, expected / 2, atol=1e-5)
+    assert torch.allclose(halved, expected / 2, atol=1e-5)
 
 
 def test_writing_with_the_cache_equals_writing_without(captioner):
     inputs = batch()
     prompts = inputs["input_ids"][:, :3]
-    with torch.no_grad():
-        tokens = captioner.encode(inputs["pixel_values"])[inputs["image_index"]]
-        fast = captioner.write(tokens, prompts, torch.ones_like(prompts), 8, eos_token_id=-1)
-        slow = prompts
-        for _ in range(8):
-            step = {**inputs, "input_ids": slow, "attention_mask": torch.ones_like(slow)}
-            slow = torch.cat([slow, captioner(**step).logits[:, -1:].argmax(-1)], 1)
+    tokens = captioner.encode(inputs["pixel_values"])
+    fast = captioner.write(tokens, prompts, torch.ones_like(prompts), 8, eos_token_id=-1)
+    slow = prompts
+    for _ in range(8):
+        step = {**batch(length=slow.shape[1]), "pixel_values": inputs["pixel_values"], "input_ids": slow}
+        slow = torch.cat([slow, logits(captioner, step)[:, -1:].argmax(-1)], 1)
     assert fast.tolist() == slow[:, 3:].tolist()
 
 
 def test_left_padding_changes_nothing_that_is_written(captioner):
     inputs = batch()
-    with torch.no_grad():
-        tokens = captioner.encode(inputs["pixel_values"])[inputs["image_index"]]
-        prompts = inputs["input_ids"][:, :3]
-        plain = captioner.write(tokens, prompts, torch.ones_like(prompts), 6)
-        padded = torch.cat([torch.full((3, 2), PADDING), prompts], 1)
-        mask = torch.tensor([[0, 0, 1, 1, 1]] * 3)
-        assert captioner.write(tokens, padded, mask, 6).tolist() == plain.tolist()
+    tokens = captioner.encode(inputs["pixel_values"])
+    prompts = inputs["input_ids"][:, :3]
+    plain = captioner.write(tokens, prompts, torch.ones_like(prompts), 6)
+    padded = torch.cat([torch.full((3, 2), PADDING), prompts], 1)
+    mask = torch.tensor([[0, 0, 1, 1, 1]] * 3)
+    assert captioner.write(tokens, padded, mask, 6).tolist() == plain.tolist()
 
 
 def test_a_folder_gives_the_same_model_back(captioner, tmp_path):
     captioner.save_pretrained(tmp_path)
     again = Captioner.from_pretrained(tmp_path).eval()
-    inputs = batch()
-    with torch.no_grad():
-        assert torch.equal(captioner(**inputs).logits, again(**inputs).logits)
+    assert torch.equal(logits(captioner, batch()), logits(again, batch()))
     assert again.config.box_bins == captioner.config.box_bins

@@ -8,18 +8,36 @@ from diffvqa.records import Pair
 from diffvqa.tasks import collate
 
 
-def test_causal_labels_are_the_next_tokens_of_the_target():
-    made = collate.collate_causal([([1, 10, 11], [20, 21, 2]), ([1, 12], [22, 2])], padding=0)
+def test_the_labels_of_questions_are_the_next_tokens_of_the_answer():
+    made = collate.collate_questions([([1, 10, 11], [20, 21, 2]), ([1, 12], [22, 2])], padding=0)
     assert made["input_ids"].tolist() == [[1, 10, 11, 20, 21], [1, 12, 22, 0, 0]]
     assert made["attention_mask"].tolist() == [[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]]
     assert made["labels"].tolist() == [[-100, -100, 20, 21, 2], [-100, 22, 2, -100, -100]]
 
 
-def test_parallel_labels_are_unshifted_and_the_masks_do_not_betray_the_length():
-    made = collate.collate_parallel([([1, 10], [20, 21, 2]), ([1, 10], [22, 2])], mask=3, padding=0, length=4)
-    assert made["input_ids"].tolist() == [[1, 10, 3, 3, 3, 3]] * 2
-    assert made["labels"].tolist() == [[-100, -100, 20, 21, 2, -100], [-100, -100, 22, 2, -100, -100]]
-    assert made["attention_mask"].tolist() == [[1] * 6] * 2
+def test_texts_of_an_image_are_packed_into_its_row():
+    no = -100
+    made = collate.pack_texts(
+        [[(([1, 10], [20, 2]), False), (([1, 11], [21, 22, 2]), True)], [(([1, 12], [2]), False)]],
+        mask=3,
+        padding=0,
+        masks=4,
+    )
+    assert made["input_ids"].tolist() == [[1, 10, 20, 1, 11, 3, 3, 3, 3], [1, 12, 0, 0, 0, 0, 0, 0, 0]]
+    assert made["position_ids"].tolist() == [[0, 1, 2, 0, 1, 2, 3, 4, 5], [0, 1, 0, 0, 0, 0, 0, 0, 0]]
+    assert made["text_index"].tolist() == [[0, 0, 0, 1, 1, 1, 1, 1, 1], [0, 0, *[-1] * 7]]
+    assert made["parallel"].int().tolist() == [[0, 0, 0, 1, 1, 1, 1, 1, 1], [0] * 9]
+    assert made["labels"].tolist() == [[no, 20, 2, no, no, 21, 22, 2, no], [no, 2, *[no] * 7]]
+
+
+def test_the_masks_do_not_betray_the_length_of_a_target():
+    short, long = (collate.pack_texts([[(([1, 10], [20] * n + [2]), True)]], 3, 0, masks=8) for n in (1, 6))
+    assert short["input_ids"].tolist() == long["input_ids"].tolist()
+
+
+def test_an_image_without_texts_has_an_empty_row():
+    made = collate.pack_texts([[]], mask=3, padding=0, masks=4)
+    assert (made["labels"] == -100).all()
 
 
 def test_prompts_are_padded_on_the_left():

@@ -11,6 +11,7 @@ SYSTEMS = {
     "blank_images": "Blank images",
     "mean_box": "Mean training box",
 }
+"""The model and the known controls, by the stem of their file."""
 
 SCORES = {
     "f1": "Change F1",
@@ -28,6 +29,7 @@ SCORES = {
     "accuracy_0.5": "Accuracy at IoU 0.5",
     "iou": "Mean IoU",
 }
+"""Scores by their key in the metrics."""
 
 MEANINGS = {
     "f1": "How well the changes stated agree with the true ones, in any order: 1 if all are found, none invented.",
@@ -45,14 +47,17 @@ MEANINGS = {
     "No box counts as wrong.",
     "iou": "The mean overlap (intersection over union): 1 for the same box, 0 for none.",
 }
+"""Each score in plain words, for who has not met it before."""
 
 TASKS = {
     "AREF": "AREF: find a phrase",
     "CAREF": "CAREF: describe a region and find it",
 }
+"""What the grounding tasks ask."""
 
 
 BOX_SCORES = ("accuracy_0.5", "iou")
+"""The scores of a box, the main one first."""
 
 
 def system_name(name: str) -> str:

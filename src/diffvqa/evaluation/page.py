@@ -100,6 +100,8 @@ def _panel(metrics: Mapping, path: Sequence[str], title: str) -> str:
             f'width:{high - low:.2f}%"></span><span class="dot" style="left:{value:.2f}%"></span></span>'
             f'<span class="number{kind}">{written}</span>'
         )
+    if not rows:
+        return ""
     scale = '<span></span><span class="scale" aria-hidden="true"><span>0</span><span>1</span></span><span></span>'
     return (
         f'<section class="panel"><h3>{escape(title)}</h3><p>{escape(MEANINGS[path[-1]])}</p>'
@@ -266,8 +268,9 @@ def _examples(examples: Sequence[Example]) -> str:
     )
     pairs = "".join(_example(number, example) for number, example in enumerate(examples, start=1))
     return (
-        "<h2>Pairs from the test split</h2><p>The prior radiograph left, the current one right. Numbers name the boxes "
-        f'below each picture.</p><ul class="key">{key}</ul><div class="pairs">{pairs}</div>'
+        "<h2>Pairs, one by one</h2><p>The prior radiograph left, the current one right; the answers call them the "
+        "reference and the main image. Numbers name the boxes below each picture.</p>"
+        f'<ul class="key">{key}</ul><div class="pairs">{pairs}</div>'
     )
 
 

@@ -8,6 +8,7 @@ and no other metric ever goes by the same name.
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import re
 import shutil
@@ -34,6 +35,10 @@ NO_PACKAGE = (
 )
 NO_JAVA = (
     "METEOR is left out and the PTB tokenizer was not used: they need Java (17 works), and none was found. "
+    f"BLEU, ROUGE-L and CIDEr are over {PLAIN}: not comparable with published figures."
+)
+NO_PTB = (
+    "METEOR is left out and the PTB tokenizer was not used: its Java program failed. "
     f"BLEU, ROUGE-L and CIDEr are over {PLAIN}: not comparable with published figures."
 )
 NO_METEOR = "METEOR is left out: its Java program failed. It needs about 2 GB of memory."
@@ -73,7 +78,10 @@ def tokenize(texts: Iterable[str]) -> Tokens:
     lines = [" ".join(text.split()) for text in texts]
     if not java_is_there():
         return Tokens(PLAIN, dict(zip(texts, map(_plain_tokens, lines), strict=True)), (NO_JAVA,))
-    return Tokens(PTB, dict(zip(texts, _ptb_tokens(lines), strict=True)))
+    tokenized = _ptb_tokens(lines)
+    if tokenized is None:
+        return Tokens(PLAIN, dict(zip(texts, map(_plain_tokens, lines), strict=True)), (NO_PTB,))
+    return Tokens(PTB, dict(zip(texts, tokenized, strict=True)))
 
 
 def java_is_there() -> bool:
@@ -97,12 +105,15 @@ def meteor_statistics(pairs: Iterable[TextPair]) -> tuple[dict[TextPair, np.ndar
         for answer, references in dict.fromkeys(pairs):
             values = np.array([float(value) for value in program._stat(answer, list(references)).split()])
             if values.shape != (_METEOR_COLUMNS,):
-                return {}, (NO_METEOR,)
+                raise ValueError(f"{values.size} counts instead of {_METEOR_COLUMNS}")
             # A perfect text has no penalty: where the program sums, its one piece counts as none.
             if values[20] == 1 and (values[21:] == values[:2]).all():
                 values[20] = 0
             statistics[answer, references] = values
     except (OSError, ValueError):
+        # Closed here, since its own clean-up would complain about a program that is gone.
+        with contextlib.suppress(OSError):
+            program.meteor_p.stdin.close()
         return {}, (NO_METEOR,)
     return statistics, ()
 
@@ -184,8 +195,11 @@ def _plain_tokens(line: str) -> str:
     return " ".join(re.findall(r"\w+(?:[-'./]\w+)*", line.lower()))
 
 
-def _ptb_tokens(lines: list[str]) -> list[str]:
-    """What pycocoevalcap's tokenizer makes of each line, without its temporary file inside the installed package."""
+def _ptb_tokens(lines: list[str]) -> list[str] | None:
+    """What pycocoevalcap's tokenizer makes of each line, without its temporary file inside the installed package.
+
+    None if the program fails.
+    """
     from pycocoevalcap.tokenizer import ptbtokenizer
 
     jar = Path(ptbtokenizer.__file__).with_name(_JAR)
@@ -194,7 +208,7 @@ def _ptb_tokens(lines: list[str]) -> list[str]:
         [*command, "-encoding", "UTF-8"], input="".join(f"{line}\n" for line in lines).encode(), capture_output=True
     )
     if run.returncode != 0:
-        raise RuntimeError(f"the PTB tokenizer failed: {run.stderr.decode(errors='replace')[-500:]}")
+        return None
     tokenized = run.stdout.decode().removesuffix("\n").split("\n") if lines else []
     if len(tokenized) != len(lines):
         raise RuntimeError(f"the PTB tokenizer gave {len(tokenized)} lines for {len(lines)} texts")

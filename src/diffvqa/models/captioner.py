@@ -63,48 +63,37 @@ class Captioner(PreTrainedModel):
         self,
         pixel_values: torch.Tensor,
         input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
-        image_index: torch.Tensor,
+        position_ids: torch.Tensor,
+        text_index: torch.Tensor,
         parallel: torch.Tensor,
         labels: torch.Tensor | None = None,
         num_items_in_batch: torch.Tensor | int | None = None,
         **_: Any,
     ) -> CausalLMOutput:
-        """The logits of every text, and with labels the loss: the mean over target tokens.
+        """The logits of every token, and with labels the loss: the mean over target tokens.
 
-        pixel_values: (images, channels, size, size), each encoded once. input_ids, attention_mask: (texts, length),
-        right-padded. image_index: (texts,), the image of each text. parallel: (texts,), true where a text is
-        predicted at once from mask tokens, its self-attention not causal (arXiv 2306.07915). labels: (texts,
-        length), aligned with the logits, -100 where there is no loss. The loss is divided by `num_items_in_batch`
-        target tokens where given. Logits are returned only without labels: (texts, length, vocabulary).
+        All texts of an image stand in one row, so that the image is encoded, and looked at, once. pixel_values:
+        (images, channels, size, size). The rest is (images, length): input_ids; position_ids, from 0 in each text;
+        text_index, the number of the text a token belongs to, -1 where there is none; parallel, true in a text that
+        is predicted at once from mask tokens, its self-attention not causal (arXiv 2306.07915); labels, aligned with
+        the logits, -100 where there is no loss. The loss is divided by `num_items_in_batch` target tokens where
+        given. Logits: (images, length, vocabulary), only without labels.
         """
         tokens = self.projector(self.encode(pixel_values))
-        losses, logits = [], None
-        for flag in (False, True):
-            rows = (parallel == flag).nonzero().squeeze(1)
-            if not len(rows):
-                continue
-            length = int(attention_mask[rows].sum(1).max())
-            hidden = self.decoder.transformer(
-                input_ids=input_ids[rows, :length],
-                attention_mask=_attention(attention_mask[rows, :length], causal=not flag, dtype=tokens.dtype),
-                encoder_hidden_states=tokens[image_index[rows]],
-                use_cache=False,
-            ).last_hidden_state
-            if labels is None:
-                part = self.decoder.lm_head(hidden)
-                if logits is None:
-                    logits = part.new_zeros((*input_ids.shape, part.shape[-1]))
-                logits[rows, :length] = part
-                continue
-            # Most positions are prefix or padding: only those with a label are worth the vocabulary's product.
-            targets = labels[rows, :length]
-            predicted = self.decoder.lm_head(hidden[targets != IGNORED])
-            losses.append(functional.cross_entropy(predicted.float(), targets[targets != IGNORED], reduction="sum"))
+        hidden = self.decoder.transformer(
+            input_ids=input_ids,
+            position_ids=position_ids,
+            attention_mask=_attention(text_index, parallel, tokens.dtype),
+            encoder_hidden_states=tokens,
+            use_cache=False,
+        ).last_hidden_state
         if labels is None:
-            return CausalLMOutput(logits=logits)
-        count = (labels != IGNORED).sum() if num_items_in_batch is None else num_items_in_batch
-        return CausalLMOutput(loss=torch.stack(losses).sum() / count)
+            return CausalLMOutput(logits=self.decoder.lm_head(hidden))
+        # Only positions with a label are worth the vocabulary's product.
+        wanted = labels != IGNORED
+        predicted = self.decoder.lm_head(hidden[wanted]).float()
+        loss = functional.cross_entropy(predicted, labels[wanted], reduction="sum")
+        return CausalLMOutput(loss=loss / (wanted.sum() if num_items_in_batch is None else num_items_in_batch))
 
     @torch.no_grad()
     def write(
@@ -125,13 +114,17 @@ class Captioner(PreTrainedModel):
         return written[:, input_ids.shape[1] :]
 
 
-def _attention(attention_mask: torch.Tensor, causal: bool, dtype: torch.dtype) -> torch.Tensor:
-    """An additive mask (texts, 1, length, length): 0 where a position may look, the lowest number where not.
+def _attention(text_index: torch.Tensor, parallel: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """An additive mask (images, 1, length, length): 0 where a token may look, the lowest number where not.
 
-    Additive because eager attention would misread a boolean one.
+    A token sees its own text only, and of it what comes before unless the text is parallel. Additive because eager
+    attention would misread a boolean mask.
     """
-    length = attention_mask.shape[1]
-    allowed = attention_mask.bool()[:, None, None, :].expand(-1, 1, length, -1)
-    if causal:
-        allowed = allowed & torch.ones(length, length, dtype=torch.bool, device=attention_mask.device).tril()
+    length = text_index.shape[1]
+    same_text = text_index[:, :, None] == text_index[:, None, :]
+    before = torch.ones(length, length, dtype=torch.bool, device=text_index.device).tril()
+    allowed = (same_text & (before | parallel[:, :, None]))[:, None]
     return torch.zeros(allowed.shape, dtype=dtype, device=allowed.device).masked_fill(~allowed, torch.finfo(dtype).min)
+
+
+AutoConfig.register(CaptionerConfig.model_type, CaptionerConfig)

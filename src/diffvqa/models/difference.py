@@ -157,3 +157,6 @@ class DifferenceModel(PreTrainedModel):
 def _positions(seen: torch.Tensor) -> torch.Tensor:
     """Positions that count only what is seen, as `generate` counts them."""
     return (seen.cumsum(1) - 1).clamp(min=0)
+
+
+AutoConfig.register(DifferenceConfig.model_type, DifferenceConfig)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-FIELD = 40.0
+FIELD = 36.0
 """Centimetres that the longer side of an image spans at the middle of the chest, at zoom 1."""
 
-FIELD_CENTRE = (0.0, 4.2)
+FIELD_CENTRE = (0.0, 4.0)
 """The point of the chest (cm, x and y from the carina) at the centre of an image without shift."""
 
 FOCUS_DISTANCE = {"PA": 170.0, "AP": 100.0}
@@ -21,13 +21,13 @@ FOCUS_DISTANCE = {"PA": 170.0, "AP": 100.0}
 class Acquisition:
     """How one picture was taken.
 
-    view: PA or AP. width, height: pixels. zoom: overall magnification. shift: right and down, shares of the longer side.
-    rotation: in the plane, degrees. turn: of the patient about the long axis, degrees. tilt: of the beam along the long
-    axis, degrees. inspiration: -1 shallow to 1 deep. dose: photons, relative to a good exposure. contrast: of bone
-    against soft tissue (tube voltage), about 1. scatter: share of scattered light. noise: grain, relative. clipping: the
-    shares of the darkest and the brightest pixels that are saturated. collimation: left, top, right, bottom borders, shares
-    of the sides, without light. border: "dark" or "bright", how these are shown. marker: a side marker lies in the field.
-    seed: of the noise.
+    view: PA or AP. width, height: pixels. zoom: overall magnification. shift: right and down, shares of the longer
+    side. rotation: in the plane, degrees, clockwise. turn: of the patient about the long axis, degrees. tilt: of the
+    beam along the long axis, degrees. inspiration: -1 shallow to 1 deep. dose: photons, relative to a good exposure.
+    contrast: of bone against soft tissue (tube voltage), about 1. scatter: share of scattered light. noise: grain,
+    relative. clipping: shares of the darkest and the brightest pixels that are saturated. collimation: left, top, right
+    and bottom borders without light, shares of the sides. border: "dark" or "bright", how these are shown.
+    marker: a side marker lies in the field. seed: of the noise.
     """
 
     view: str
@@ -98,7 +98,9 @@ def draw_acquisition(size: int, generator: np.random.Generator) -> Acquisition:
     shorter = round(size * float(generator.uniform(0.82, 1.0)))
     portrait = generator.random() < 0.65
     collimated = generator.random() < 0.25
-    borders = tuple(float(value) if generator.random() < 0.5 else 0.0 for value in generator.uniform(0.01, 0.06, size=4))
+    borders = tuple(
+        float(value) if generator.random() < 0.5 else 0.0 for value in generator.uniform(0.01, 0.06, size=4)
+    )
     # A supine or sitting patient (AP) breathes in less deeply and lies less straight.
     spread = 1.25 if view == "AP" else 0.8
     return Acquisition(
@@ -118,7 +120,7 @@ def draw_acquisition(size: int, generator: np.random.Generator) -> Acquisition:
         contrast=round(float(np.clip(generator.normal(1.0, 0.15), 0.6, 1.4)), 5),
         scatter=round(float(generator.uniform(0.04, 0.16) * spread), 5),
         noise=round(float(generator.uniform(0.6, 1.6)), 5),
-        clipping=(round(float(generator.uniform(0.0, 0.02)), 5), round(float(generator.uniform(0.0, 0.04)), 5)),
+        clipping=(round(float(generator.uniform(0.0, 0.02)), 5), round(float(generator.uniform(0.0, 0.02)), 5)),
         collimation=borders if collimated else (0.0, 0.0, 0.0, 0.0),
         border="dark" if generator.random() < 0.7 else "bright",
         marker=bool(generator.random() < 0.6),

@@ -5,19 +5,27 @@ Centimetres from the carina: x to the image's right (the patient's left), y to t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 
 from diffvqa.phantom.acquisition import Acquisition
-from diffvqa.phantom.pathology import SIDES, Lesion
+from diffvqa.phantom.pathology import Lesion
 
 SIGN = {"right": -1.0, "left": 1.0}
 """The direction of x in which a side of the patient lies."""
 
 SPINE_DEPTH, HEART_DEPTH, CLAVICLE_DEPTH, STERNUM_DEPTH = 6.0, -3.5, -6.0, -8.0
 """z of the structures that move most when the patient turns."""
+
+
+HILA = {"right": (-3.4, 2.0), "left": (3.6, 1.2)}
+"""Where the hila lie beside an unshifted mediastinum."""
+
+KNOB = (1.9, -1.6)
+"""Where the arch of the aorta shows, beside an unshifted mediastinum."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,7 @@ def draw_body(generator: np.random.Generator) -> Body:
         dome_drop=normal(4.8, 0.5),
         depth=normal(22.0, 1.8),
         wall=normal(2.8, 0.7),
-        breast=abs(normal(2.6, 1.2)) if sex == "F" else 0.0,
+        breast=abs(normal(1.6, 0.7)) if sex == "F" else 0.0,
         heart_ratio=normal(0.44, 0.018),
         heart_height=normal(5.5 * size, 0.35),
         heart_slant=normal(0.32, 0.08),
@@ -115,7 +123,7 @@ class Thorax:
     def edge(self, y: np.ndarray) -> np.ndarray:
         """The lungs' outer border at height y: distance from the midline, 0 outside the chest."""
         level = np.clip((self.base + 4.0 - y) / (self.base + 4.0 - self.apex), 0.0, 1.0)
-        return self.half_width * np.sqrt(1.0 - level**3.0) * (0.96 + 0.04 * np.clip(1 - level, 0, 1))
+        return self.half_width * np.sqrt(1.0 - level**4)
 
     def diaphragm(self, side: str, lateral: np.ndarray) -> np.ndarray:
         """Height of the diaphragm of one side at a distance from the midline."""
@@ -124,9 +132,16 @@ class Thorax:
         inward = np.clip((summit - lateral) / summit, 0.0, 1.3)
         return self.domes[side] + self.drop * outward**2.3 + 0.45 * self.drop * inward**2.2
 
+    def heart(self) -> tuple[tuple[float, float, float, float, float], ...]:
+        """The heart as two ellipses, ventricles and right atrium: x, y, half axes a and b, and lean of the y axis."""
+        half, high = self.heart_half_width, self.heart_half_height
+        across = math.sqrt(max(half**2 - (self.heart_slant * high) ** 2, 1.0))
+        atrium = (self.heart_x - half + 3.4, self.heart_y + 0.1 * high, 3.4, 0.78 * high, 0.0)
+        return (self.heart_x, self.heart_y, across, high, self.heart_slant), atrium
+
     def inner(self, y: np.ndarray) -> np.ndarray:
         """Half width of the mediastinum's central band, where the lungs end towards the middle."""
-        return 2.1 + 0.5 * np.exp(-(((y - 1.0) / 4.0) ** 2)) + 0.02 * np.clip(y, 0.0, None)
+        return 2.3 + 0.5 * np.exp(-(((y - 1.0) / 4.0) ** 2)) + 0.02 * np.clip(y, 0.0, None)
 
 
 def place(body: Body, lesions: Iterable[Lesion], acquisition: Acquisition) -> Thorax:
@@ -160,7 +175,7 @@ def place(body: Body, lesions: Iterable[Lesion], acquisition: Acquisition) -> Th
     heart_y = body.dome + body.dome_difference + 1.5 * breath + 1.3 - height
     heart_x, heart_v = acquisition.project(0.145 * width + shift, heart_y, HEART_DEPTH)
     enlargement = acquisition.magnify(HEART_DEPTH)
-    clavicle_x, clavicle_y = acquisition.project(0.0, -5.9, CLAVICLE_DEPTH)
+    clavicle_x, clavicle_y = acquisition.project(0.0, -5.0, CLAVICLE_DEPTH)
     return Thorax(
         body=body,
         half_width=half_width,

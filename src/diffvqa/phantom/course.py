@@ -11,16 +11,16 @@ from diffvqa.phantom.pathology import KINDS, SHARES, Lesion, at_level, draw_lesi
 STUDIES = {2: 0.2, 3: 0.35, 4: 0.25, 5: 0.2}
 """How many studies a patient has, and how often."""
 
-HEALTHY = 0.24
+HEALTHY = 0.23
 """The share of patients whose first study is normal."""
 
-STILL = 0.42
+STILL = 0.19
 """The chance that nothing at all changes from one study to the next."""
 
-RESOLVES, GROWS, SHRINKS = 0.24, 0.19, 0.19
+RESOLVES, GROWS, SHRINKS = 0.22, 0.16, 0.16
 """Where something changes: what a present finding may do; else it stays exactly as it was."""
 
-APPEARS = 0.30
+APPEARS = 0.28
 """Where something changes: the chance of a new finding, relative to its prevalence."""
 
 State = Mapping[str, Lesion]
@@ -30,8 +30,9 @@ State = Mapping[str, Lesion]
 def draw_course(generator: np.random.Generator) -> list[State]:
     """The findings of each of a patient's studies, in order.
 
-    A patient has one site of each kind of finding: what comes back, comes back there, and what returns to a level returns
-    to the same severity. Two studies with the same findings at the same levels are therefore the same disease exactly.
+    A patient has one site of each kind of finding: what comes back, comes back there, and what returns to a level
+    returns to the same severity. Two studies with the same findings at the same levels are therefore exactly the same
+    disease.
     """
     sites = {name: draw_lesion(name, generator) for name in KINDS}
     number = int(generator.choice(list(STUDIES), p=list(STUDIES.values())))

@@ -5,21 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from diffvqa.phantom.anatomy import SIGN, Thorax
+from diffvqa.phantom.canvas import Canvas
 from diffvqa.phantom.pathology import ZONES, Lesion
 from diffvqa.phantom.textures import smooth_noise
-
-if TYPE_CHECKING:
-    from diffvqa.phantom.rendering import Canvas
 
 
 @dataclass(slots=True)
 class Air:
-    """The lungs while lesions change them: depth (cm, by side), density (0 air to 1 water), vessels and added tissue (cm)."""
+    """The lungs while lesions change them.
+
+    depth: of each lung along the beam, cm. density: 0 air to 1 water. markings: vessels, cm. added: other tissue, cm.
+    """
 
     depth: dict[str, np.ndarray]
     density: np.ndarray
@@ -63,16 +63,16 @@ def _edema(air: Air, thorax: Thorax, lesion: Lesion, canvas: Canvas) -> None:
         x, y = thorax.aorta_x + sign * 5.0, 3.0
         spread_x, spread_y = 4.2 + 2.5 * severity, 5.5 + 2.5 * severity
         haze += np.exp(-(((canvas.x - x) / spread_x) ** 2)) * np.exp(-(((canvas.y - y) / spread_y) ** 2))
-    mottle = smooth_noise(canvas, lesion.seed, 0.9, 0.35) + smooth_noise(canvas, lesion.seed + 1, 2.6, 0.3)
-    air.density += haze * np.clip(1.0 + mottle, 0.2, 2.0) * (0.50 * severity)
-    air.markings *= 1.0 + 1.6 * severity * np.clip(haze * 1.3, 0.4, 1.0)
+    mottle = smooth_noise(canvas, lesion.seed, 0.9, 0.16) + smooth_noise(canvas, lesion.seed + 1, 3.0, 0.16)
+    air.density += haze * np.clip(1.0 + mottle, 0.2, 2.0) * (0.62 * severity)
+    air.markings *= 1.0 + 0.8 * severity * np.clip(haze * 1.3, 0.4, 1.0)
 
 
 def _consolidation(air: Air, thorax: Thorax, lesion: Lesion, canvas: Canvas) -> None:
     generator = np.random.default_rng(lesion.seed)
     severity = lesion.severity
     x, y = lesion_centre(thorax, lesion)
-    size = 1.3 + 3.0 * severity
+    size = consolidation_size(lesion)
     top, bottom = zone_span(thorax, lesion.sides[0], lesion.zone or "mid")
     patch = np.zeros(canvas.shape, dtype=np.float32)
     rows, columns = canvas.window(x - 3 * size, y - 3 * size, x + 3 * size, y + 3 * size)
@@ -83,16 +83,23 @@ def _consolidation(air: Air, thorax: Thorax, lesion: Lesion, canvas: Canvas) -> 
         part = np.exp(-(((canvas.x[:, columns] - x - bx) / wide) ** 2)) * np.exp(-(((canvas.y[rows] - by) / wide) ** 2))
         patch[rows, columns] += part
     mottle = smooth_noise(canvas, lesion.seed, 1.3, 0.3)
-    cloud = np.clip(1.25 * patch + patch * mottle - 0.12, 0.0, 1.0)
+    cloud = 1.0 - np.exp(-np.clip(1.7 * patch * (1.0 + mottle) - 0.1, 0.0, None))
     air.density += (1.0 - air.density) * cloud * (0.30 + 0.55 * severity)
     air.markings *= 1.0 - 0.6 * cloud
+
+
+def consolidation_size(lesion: Lesion) -> float:
+    """Radius of the patches of a consolidation together, about, cm."""
+    return 1.3 + 3.0 * lesion.severity
 
 
 def _nodule(air: Air, thorax: Thorax, lesion: Lesion, canvas: Canvas) -> None:
     x, y = lesion_centre(thorax, lesion)
     radius = nodule_radius(lesion)
     rows, columns = canvas.window(x - 1.2 * radius, y - 1.2 * radius, x + 1.2 * radius, y + 1.2 * radius)
-    q = ((canvas.x[:, columns] - x) / radius) ** 2 + ((canvas.y[rows] - y) / (radius * (0.9 + 0.2 * lesion.shape[2]))) ** 2
+    q = ((canvas.x[:, columns] - x) / radius) ** 2 + (
+        (canvas.y[rows] - y) / (radius * (0.9 + 0.2 * lesion.shape[2]))
+    ) ** 2
     air.added[rows, columns] += (2.0 * radius * 0.75 + 0.9) * np.sqrt(np.clip(1.0 - q, 0.0, 1.0))
 
 
@@ -150,7 +157,7 @@ def _pneumothorax(air: Air, thorax: Thorax, lesion: Lesion, canvas: Canvas) -> N
 
 def fluid_height(lesion: Lesion) -> float:
     """How far a pleural effusion stands above the costophrenic angle at the chest wall, cm."""
-    return 1.1 + 13.0 * lesion.severity
+    return 1.2 + 16.0 * lesion.severity**1.2
 
 
 def fluid_surface(thorax: Thorax, lesion: Lesion, side: str, lateral: np.ndarray) -> np.ndarray:
@@ -158,10 +165,9 @@ def fluid_surface(thorax: Thorax, lesion: Lesion, side: str, lateral: np.ndarray
     height = fluid_height(lesion)
     angle = float(thorax.diaphragm(side, np.array(thorax.half_width * 0.98)))
     rest = 0.15 + 0.5 * lesion.severity
-    lowest = 0.45 * thorax.half_width
-    out = np.clip((lateral - lowest) / (thorax.half_width - lowest), 0.0, 1.0)
-    inwards = np.clip((lowest - lateral) / lowest, 0.0, 1.0)
-    return angle - height * (rest + (1 - rest) * out**2 + 0.12 * inwards)
+    climb = np.exp((lateral - thorax.half_width) / 3.0)
+    inwards = np.clip(1.0 - lateral / (0.4 * thorax.half_width), 0.0, 1.0)
+    return angle - height * (rest + (1 - rest) * climb + 0.12 * inwards)
 
 
 def _effusion(air: Air, thorax: Thorax, lesion: Lesion, canvas: Canvas) -> None:
@@ -172,7 +178,9 @@ def _effusion(air: Air, thorax: Thorax, lesion: Lesion, canvas: Canvas) -> None:
         fluid = np.clip(depth, 0.0, 1.0)
         fluid = fluid * fluid * (3 - 2 * fluid)
         air.depth[side] *= 1.0 - (0.93 + 0.07 * math.sqrt(lesion.severity)) * fluid
-        air.markings *= 1.0 - fluid * (lateral > 0)
+        dry = 1.0 - fluid * (lateral > 0)
+        air.markings *= dry
+        air.added *= dry
 
 
 _EFFECTS = {

@@ -69,9 +69,9 @@ BILATERAL = {"pleural effusion": 0.25, "atelectasis": 0.2}
 class Lesion:
     """One finding as a patient has it.
 
-    sides: one or both of SIDES ("whole" findings have both). zone: one of ZONES, or None. level: index into the levels of
-    its kind. severity: 0 to 1, inside that level's range. shape: three numbers, 0 to 1, and a seed that fix its form and
-    stay the same as long as it lasts.
+    sides: one or both of SIDES ("whole" findings have both). zone: one of ZONES, or None. level: index into the levels
+    of its kind. severity: 0 to 1, inside that level's range. shape: three numbers, 0 to 1, and a seed that fix its form
+    and its place, and stay the same as long as the patient lives.
     """
 
     kind: str

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from diffvqa.boxes import Box, clip
 from diffvqa.phantom.acquisition import Acquisition
-from diffvqa.phantom.anatomy import SIGN, Thorax, clavicle_line
-from diffvqa.phantom.lesions import fluid_surface, lesion_centre, nodule_radius, zone_span
+from diffvqa.phantom.anatomy import HILA, KNOB, SIGN, Thorax, clavicle_line
+from diffvqa.phantom.lesions import consolidation_size, fluid_surface, lesion_centre, nodule_radius, zone_span
 from diffvqa.phantom.pathology import SIDES, ZONES, Lesion
 
 VISIBLE = 0.35
@@ -69,11 +67,7 @@ def _between(points: np.ndarray, top: float, bottom: float) -> np.ndarray:
 
 def heart_outline(thorax: Thorax) -> np.ndarray:
     """Points around the heart (n, 2), upright plane, cm."""
-    half, high = thorax.heart_half_width, thorax.heart_half_height
-    across = math.sqrt(max(half**2 - (thorax.heart_slant * high) ** 2, 1.0))
-    main = _ellipse(thorax.heart_x, thorax.heart_y, across, high, thorax.heart_slant)
-    atrium = _ellipse(thorax.heart_x - half + 3.4, thorax.heart_y + 0.1 * high, 3.4, 0.78 * high)
-    return np.concatenate([main, atrium])
+    return np.concatenate([_ellipse(*part) for part in thorax.heart()])
 
 
 def _outlines(thorax: Thorax) -> dict[str, np.ndarray]:
@@ -94,7 +88,7 @@ def _outlines(thorax: Thorax) -> dict[str, np.ndarray]:
             end = float(lung[:, 1].max()) if zone == "lower" else end
             outlines[f"{side} {zone} lung zone"] = _between(lung, start, end)
         outlines[f"{side} apical zone"] = _between(lung, top, top + 0.2 * (thorax.domes[side] - top))
-        x, level = middle + sign * (3.6 if side == "left" else 3.4), (1.2 if side == "left" else 2.0)
+        x, level = middle + HILA[side][0], HILA[side][1]
         outlines[f"{side} hilar structures"] = _ellipse(x + sign * 0.6, level + 0.6, 2.2, 3.4)
         angle_x, angle_y = _costophrenic_angle(thorax, side)
         outlines[f"{side} costophrenic angle"] = _rectangle(
@@ -103,32 +97,41 @@ def _outlines(thorax: Thorax) -> dict[str, np.ndarray]:
         lateral = np.linspace(2.2, abs(angle_x), 60)
         outlines[f"{side} hemidiaphragm"] = np.stack([sign * lateral, thorax.diaphragm(side, lateral)], axis=1)
         start = thorax.clavicle_x + sign * 1.5
-        along = np.linspace(0.0, 13.5, 40)
+        along, half = np.linspace(0.0, 13.5, 40), np.array([0.0, 0.6])
         line = np.stack([start + sign * along, clavicle_line(thorax, along)], axis=1)
-        outlines[f"{side} clavicle"] = np.concatenate([line - (0, 0.6), line + (0, 0.6)])
+        outlines[f"{side} clavicle"] = np.concatenate([line - half, line + half])
         corner = heart_left if side == "right" else heart_right
         outlines[f"{side} cardiophrenic angle"] = _rectangle(
             corner - 1.8, heart_bottom - 3.2, corner + 1.8, heart_bottom + 0.6
         )
-        half = heart[(heart[:, 0] - middle) * sign >= 0]
-        outlines[f"{side} cardiac silhouette"] = np.concatenate([half, [[middle, heart_top + 1], [middle, heart_bottom - 1]]])
+        beside = heart[(heart[:, 0] - middle) * sign >= 0]
+        outlines[f"{side} cardiac silhouette"] = np.concatenate(
+            [beside, [[middle, heart_top + 1], [middle, heart_bottom - 1]]]
+        )
         dome = thorax.domes[side]
         outlines[f"{side} upper abdomen"] = _rectangle(0.0, dome, sign * thorax.half_width, dome + 8.0)
     outlines["trachea"] = _rectangle(thorax.trachea_x - 1.1, thorax.apex - 1.5, thorax.trachea_x + 1.1, 0.3)
-    outlines["spine"] = _rectangle(thorax.spine_x - 2.2, thorax.apex - 3.0, thorax.spine_x + 2.2, thorax.domes["right"] + 8.0)
+    outlines["spine"] = _rectangle(
+        thorax.spine_x - 2.2, thorax.apex - 3.0, thorax.spine_x + 2.2, thorax.domes["right"] + 8.0
+    )
     knob = thorax.body.knob
-    outlines["aortic arch"] = _rectangle(middle + 0.2, -1.6 - 1.15 * knob, middle + 1.9 + knob, 0.4)
+    outlines["aortic arch"] = _rectangle(middle + 0.2, KNOB[1] - 1.15 * knob, middle + KNOB[0] + knob, 0.4)
     outlines["mediastinum"] = np.concatenate([heart, _rectangle(middle - 3.3, thorax.apex + 1.5, middle + 3.4, 0.0)])
     outlines["upper mediastinum"] = _rectangle(middle - 3.3, thorax.apex + 1.5, middle + 3.6, 0.6)
     outlines["svc"] = _rectangle(middle - 3.5, -6.5, middle - 1.0, 3.8)
     outlines["cardiac silhouette"] = heart
     outlines["cavoatrial junction"] = _rectangle(middle - 4.1, heart_top - 0.2, middle - 1.1, heart_top + 2.8)
     outlines["right atrium"] = _rectangle(
-        heart_left, thorax.heart_y - 0.6 * high, heart_left + 0.36 * (heart_right - heart_left), thorax.heart_y + 0.75 * high
+        heart_left,
+        thorax.heart_y - 0.6 * high,
+        heart_left + 0.36 * (heart_right - heart_left),
+        thorax.heart_y + 0.75 * high,
     )
     outlines["carina"] = _rectangle(thorax.trachea_x - 2.0, -1.6, thorax.trachea_x + 2.0, 1.8)
     outlines["descending aorta"] = _rectangle(middle + 0.0, -0.6, middle + 3.2, thorax.domes["left"] + 1.0)
-    outlines["abdomen"] = _rectangle(-thorax.half_width, min(thorax.domes.values()), thorax.half_width, thorax.base + 7.0)
+    outlines["abdomen"] = _rectangle(
+        -thorax.half_width, min(thorax.domes.values()), thorax.half_width, thorax.base + 7.0
+    )
     return outlines
 
 
@@ -148,8 +151,12 @@ def _lesion_outlines(thorax: Thorax, lesion: Lesion) -> list[np.ndarray]:
         return [_ellipse(x, y, radius, radius * (0.9 + 0.2 * lesion.shape[2]))]
     if lesion.kind == "consolidation":
         x, y = lesion_centre(thorax, lesion)
-        size = 1.3 + 3.0 * lesion.severity
-        return [_ellipse(x, y, size, size)]
+        size = consolidation_size(lesion)
+        patch = _ellipse(x, y, size, size)
+        # It ends at the chest wall.
+        edge = thorax.edge(patch[:, 1])
+        patch[:, 0] = np.clip(patch[:, 0], -edge, edge)
+        return [patch]
     outlines = []
     for side in lesion.sides:
         lung = lung_outline(thorax, side)

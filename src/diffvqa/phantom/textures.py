@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from diffvqa.phantom.anatomy import SIGN, Thorax
-
-if TYPE_CHECKING:
-    from diffvqa.phantom.rendering import Canvas
+from diffvqa.phantom.canvas import Canvas
 
 EXTENT = 32.0
 """Half the side, in cm, of the square on which noise is defined."""
+
+
+ROOT = 0.26
+"""Radius, cm, with which a vessel leaves the hilum."""
+
+SHADE = 250.0
+"""Grey value that stands for a vessel as thick as at the hilum while they are drawn."""
+
+_Segment = tuple[float, float, float, float, float]
 
 
 @lru_cache(maxsize=64)
@@ -24,8 +30,8 @@ def _lattice(seed: int, cells: int) -> Image.Image:
     return Image.fromarray(generator.standard_normal((cells, cells), dtype=np.float32))
 
 
-def smooth_noise(canvas: Canvas, seed: int, grain: float, strength: float, sampling: int = 1) -> np.ndarray:
-    """Noise of a grain in cm, standard deviation about `strength`, that sticks to the patient. float32, canvas shape."""
+def smooth_noise(canvas: Canvas, seed: int, grain: float, strength: float) -> np.ndarray:
+    """Noise that sticks to the patient: float32, canvas shape. grain: cm; strength: its standard deviation, about."""
     cells = round(2 * EXTENT / grain)
     height, width = canvas.shape
     per_cell = cells / (2 * EXTENT)
@@ -44,20 +50,24 @@ def smooth_noise(canvas: Canvas, seed: int, grain: float, strength: float, sampl
 
 
 @lru_cache(maxsize=16)
-def _vessel_tree(seed: int) -> tuple[tuple[str, float, float, float, float, float], ...]:
-    """Segments of the lungs' vessels: side, ends (cm from the midline and from the carina), radius in cm."""
+def _vessel_tree(seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The lungs' vessels, thin ones first: (n, 2, 2) ends of segments, cm from midline and carina; (n,) radii, cm.
+
+    The right lung's lie at negative x.
+    """
     generator = np.random.default_rng([seed, 7])
-    segments: list[tuple[str, float, float, float, float, float]] = []
-    for side in SIGN:
+    segments: list[_Segment] = []
+    for sign in SIGN.values():
         for angle in np.linspace(-1.25, 1.45, 9):
             start = (3.6, 1.6 + 1.2 * math.sin(angle))
-            _branch(segments, side, start, float(angle + generator.normal(0, 0.08)), 0.26, 3.4, 0, generator)
-    return tuple(segments)
+            _branch(segments, sign, start, float(angle + generator.normal(0, 0.08)), ROOT, 3.4, 0, generator)
+    table = np.array(sorted(segments, key=lambda segment: segment[4]))
+    return table[:, :4].reshape(-1, 2, 2), table[:, 4]
 
 
 def _branch(
-    segments: list[tuple[str, float, float, float, float, float]],
-    side: str,
+    segments: list[_Segment],
+    sign: float,
     start: tuple[float, float],
     angle: float,
     radius: float,
@@ -70,32 +80,31 @@ def _branch(
         angle += float(generator.normal(0, 0.12))
         step = length / 2
         end = (x + step * math.cos(angle), y + step * 1.25 * math.sin(angle))
-        segments.append((side, x, y, end[0], end[1], radius))
+        segments.append((sign * x, y, sign * end[0], end[1], radius))
         x, y = end
         radius *= 0.86
     if depth < 3:
         for turn in (-0.42, 0.36):
             bend = angle + turn + float(generator.normal(0, 0.1))
-            _branch(segments, side, (x, y), bend, radius * 0.74, length * 0.78, depth + 1, generator)
+            _branch(segments, sign, (x, y), bend, radius * 0.74, length * 0.78, depth + 1, generator)
 
 
 def vessel_map(thorax: Thorax, canvas: Canvas) -> np.ndarray:
     """Thickness of the lungs' vessels, cm: float32, canvas shape."""
     height, width = canvas.shape
     double = 2 * canvas.scale
+    segments, radii = _vessel_tree(thorax.body.seed)
+    # The lower lung stretches with the diaphragm.
+    stretch = (thorax.domes["right"] + thorax.domes["left"]) / 2 / 11.5
+    x = (segments[..., 0] + thorax.aorta_x - canvas.left) * double
+    y = (np.where(segments[..., 1] > 0, segments[..., 1] * stretch, segments[..., 1]) - canvas.top) * double
+    ends = np.stack([x, y], axis=-1).reshape(-1, 4).tolist()
+    wanted = 2 * radii * double
+    drawn = np.maximum(1, np.rint(wanted))
+    shades = np.minimum(255, np.rint(SHADE * radii / ROOT * np.minimum(wanted / drawn, 1.0)))
     image = Image.new("L", (2 * width, 2 * height), 0)
     draw = ImageDraw.Draw(image)
-    stretch_down = (thorax.domes["right"] + thorax.domes["left"]) / 2 / 11.5
-    tree = _vessel_tree(thorax.body.seed)
-    # Thin vessels first, so that thick ones lie on top where they cross.
-    for side, x1, y1, x2, y2, radius in sorted(tree, key=lambda segment: segment[5]):
-        down1, down2 = (y * (stretch_down if y > 0 else 1.0) for y in (y1, y2))
-        ends = [
-            ((thorax.aorta_x + SIGN[side] * x1 - canvas.left) * double, (down1 - canvas.top) * double),
-            ((thorax.aorta_x + SIGN[side] * x2 - canvas.left) * double, (down2 - canvas.top) * double),
-        ]
-        wanted = 2 * radius * double
-        drawn = max(1, round(wanted))
-        draw.line(ends, fill=min(255, round(250 * radius / 0.26 * min(wanted / drawn, 1.0))), width=drawn)
-    small = image.resize((width, height), Image.Resampling.BOX)
-    return np.asarray(small, dtype=np.float32) * (thorax.body.vessels * 0.52 / 250.0)
+    for line, shade, thick in zip(ends, shades.astype(int).tolist(), drawn.astype(int).tolist(), strict=True):
+        draw.line(line, fill=shade, width=thick)
+    small = image.reduce(2)
+    return np.asarray(small, dtype=np.float32) * (thorax.body.vessels * 0.9 / SHADE)

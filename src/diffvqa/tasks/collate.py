@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn import functional
 
 from diffvqa.records import Pair
 from diffvqa.tasks.text import IGNORED
@@ -24,8 +23,57 @@ def normalise(pixels: Sequence[np.ndarray], processor: Any) -> torch.Tensor:
     return (grey - mean) / deviation
 
 
-def collate_causal(texts: Sequence[tuple[list[int], list[int]]], padding: int) -> dict[str, torch.Tensor]:
-    """Encoded (prefix, target) texts as right-padded `input_ids`, `attention_mask` and `labels`, each (texts, length).
+Encoded = tuple[list[int], list[int]]
+"""The token ids of a text: its prefix, and its target with the end token."""
+
+
+def pack_texts(
+    images: Sequence[Sequence[tuple[Encoded, bool]]], mask: int, padding: int, masks: int
+) -> dict[str, torch.Tensor]:
+    """The texts of each image, one after the other in its row; the tensors of `Captioner.forward`.
+
+    images: for every image its encoded texts, each with whether it is predicted in parallel. In such a text `masks`
+    mask tokens stand after the prefix, however long the target, so that its length is not betrayed
+    (arXiv 2306.07915). labels[t] is what position t predicts: the next token, or in parallel the token of its place.
+    """
+    rows = [
+        [
+            _parallel_text(number, *encoded, mask, masks) if parallel else _causal_text(number, *encoded)
+            for number, (encoded, parallel) in enumerate(texts)
+        ]
+        for texts in images
+    ]
+    fill = {"input_ids": padding, "position_ids": 0, "text_index": -1, "parallel": False, "labels": IGNORED}
+    length = max(1, max(sum(len(text["input_ids"]) for text in row) for row in rows))
+    packed = {}
+    for name, value in fill.items():
+        joined = [[item for text in row for item in text[name]] for row in rows]
+        packed[name] = torch.tensor([items + [value] * (length - len(items)) for items in joined])
+    return packed
+
+
+def _causal_text(number: int, prefix: list[int], target: list[int]) -> dict[str, list]:
+    given = [*prefix, *target[:-1]]
+    return _packed_text(number, given, [IGNORED] * (len(prefix) - 1) + target, parallel=False)
+
+
+def _parallel_text(number: int, prefix: list[int], target: list[int], mask: int, masks: int) -> dict[str, list]:
+    labels = [IGNORED] * len(prefix) + target + [IGNORED] * (masks - len(target))
+    return _packed_text(number, prefix + [mask] * masks, labels, parallel=True)
+
+
+def _packed_text(number: int, input_ids: list[int], labels: list[int], parallel: bool) -> dict[str, list]:
+    return {
+        "input_ids": input_ids,
+        "position_ids": list(range(len(input_ids))),
+        "text_index": [number] * len(input_ids),
+        "parallel": [parallel] * len(input_ids),
+        "labels": labels,
+    }
+
+
+def collate_questions(texts: Sequence[Encoded], padding: int) -> dict[str, torch.Tensor]:
+    """Encoded texts as right-padded `input_ids`, `attention_mask` and `labels`, each (texts, length).
 
     labels[t] is the token that position t predicts, that is the next one, and IGNORED outside the target.
     """
@@ -34,54 +82,11 @@ def collate_causal(texts: Sequence[tuple[list[int], list[int]]], padding: int) -
     attention_mask = torch.zeros((len(texts), length), dtype=torch.long)
     labels = torch.full((len(texts), length), IGNORED)
     for row, (prefix, target) in enumerate(texts):
-        tokens = prefix + target
-        count = len(tokens) - 1
-        input_ids[row, :count] = torch.tensor(tokens[:-1])
+        count = len(prefix) + len(target) - 1
+        input_ids[row, :count] = torch.tensor([*prefix, *target[:-1]])
         attention_mask[row, :count] = 1
         labels[row, len(prefix) - 1 : count] = torch.tensor(target)
     return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
-
-
-def collate_parallel(
-    texts: Sequence[tuple[list[int], list[int]]], mask: int, padding: int, length: int
-) -> dict[str, torch.Tensor]:
-    """Encoded texts for parallel prediction (arXiv 2306.07915): every target input is the mask token.
-
-    `length` masks follow each prefix whatever the target's length, so that it is not betrayed; labels are the
-    unshifted targets, their end token among them, and IGNORED at the masks beyond it.
-    """
-    longest = max(len(prefix) for prefix, _ in texts)
-    input_ids = torch.full((len(texts), longest + length), padding)
-    attention_mask = torch.zeros_like(input_ids)
-    labels = torch.full_like(input_ids, IGNORED)
-    for row, (prefix, target) in enumerate(texts):
-        start = len(prefix)
-        input_ids[row, :start] = torch.tensor(prefix)
-        input_ids[row, start : start + length] = mask
-        attention_mask[row, : start + length] = 1
-        labels[row, start : start + len(target)] = torch.tensor(target)
-    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
-
-
-def collate_texts(
-    causal: Sequence[tuple[list[int], list[int]]],
-    parallel: Sequence[tuple[list[int], list[int]]],
-    tokenizer: Any,
-    parallel_length: int,
-) -> dict[str, torch.Tensor]:
-    """Both kinds of texts in one batch, the causal ones first, padded to the longest."""
-    padding = tokenizer.pad_token_id
-    parts = []
-    if causal:
-        parts.append(collate_causal(causal, padding))
-    if parallel:
-        parts.append(collate_parallel(parallel, tokenizer.mask_token_id, padding, parallel_length))
-    length = max(part["input_ids"].shape[1] for part in parts)
-    fill = {"input_ids": padding, "attention_mask": 0, "labels": IGNORED}
-    return {
-        name: torch.cat([functional.pad(part[name], (0, length - part[name].shape[1]), value=value) for part in parts])
-        for name, value in fill.items()
-    }
 
 
 def collate_prompts(prompts: Sequence[list[int]], padding: int) -> dict[str, torch.Tensor]:

@@ -67,18 +67,15 @@ class PretrainingCollator:
         self.tokenizer, self.processor, self.text_tokens = tokenizer, processor, text_tokens
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        drawn = [(image, text) for image, item in enumerate(items) for text in item["texts"]]
-        # Texts predicted in parallel come last: the two kinds are padded differently.
-        drawn.sort(key=lambda pair: pair[1].parallel)
-        causal, parallel = (
-            [encode(self.tokenizer, text.text, self.text_tokens) for _, text in drawn if text.parallel == flag]
-            for flag in (False, True)
-        )
+        texts = [
+            [(encode(self.tokenizer, drawn.text, self.text_tokens), drawn.parallel) for drawn in item["texts"]]
+            for item in items
+        ]
         return {
             "pixel_values": collate.normalise([item["pixels"] for item in items], self.processor),
-            "image_index": torch.tensor([image for image, _ in drawn]),
-            "parallel": torch.tensor([text.parallel for _, text in drawn]),
-            **collate.collate_texts(causal, parallel, self.tokenizer, self.text_tokens),
+            **collate.pack_texts(
+                texts, self.tokenizer.mask_token_id, self.tokenizer.pad_token_id, masks=self.text_tokens
+            ),
         }
 
 
@@ -130,5 +127,5 @@ class QuestionCollator:
             "prior": torch.stack([item["prior"] for item in items]),
             "current": torch.stack([item["current"] for item in items]),
             "has_prior": torch.tensor([item["has_prior"] for item in items]),
-            **collate.collate_causal(encoded, self.tokenizer.pad_token_id),
+            **collate.collate_questions(encoded, self.tokenizer.pad_token_id),
         }

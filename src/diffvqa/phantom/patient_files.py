@@ -1,0 +1,160 @@
+"""One synthetic patient on disk: images and reports, and the rows that the patient adds to every table."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from diffvqa.phantom.anatomy import place
+from diffvqa.phantom.cohort import Patient, Picture, Visit, draw_patient, generator_for, true_changes
+from diffvqa.phantom.pathology import KINDS
+from diffvqa.phantom.questions import ask, location, type_of
+from diffvqa.phantom.regions import lesion_boxes, region_boxes
+from diffvqa.phantom.rendering import render
+from diffvqa.phantom.reports import Report, regions_of, write_report
+from diffvqa.phantom.scene_graph import scene_graph
+from diffvqa.phantom.tables import JPG, LABELS, REPORTS, PatientRows
+
+QUALITY = 95
+"""JPEG quality of the images."""
+
+_WORDS, _QUESTIONS = 10, 11
+"""What a generator is for, beside the purposes that cohort has."""
+
+_VIEWS = {"PA": "postero-anterior", "AP": "antero-posterior"}
+_QUESTION_SPLITS = {"train": "train", "validate": "val", "test": "test"}
+
+
+def write_patient(work: Path, seed: int, index: int, size: int) -> PatientRows:
+    """Draws the patient of that index, writes images and reports under `work`, and gives the rows for the tables."""
+    patient = draw_patient(seed, index, size)
+    subject = patient.subject_id
+    rows = PatientRows(patient.split)
+    prior: Visit | None = None
+    for order, visit in enumerate(patient.visits):
+        folder = f"files/p{str(subject)[:2]}/p{subject}"
+        report = write_report(patient, visit, prior, generator_for(seed, index, _WORDS, order))
+        path = work / REPORTS / folder / f"s{visit.study_id}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(report.text, encoding="utf-8")
+        for picture in visit.pictures:
+            _write_picture(work, folder, patient, order, picture, report, rows)
+        labels = _labels(report)
+        rows.chexpert.append((subject, visit.study_id, *labels))
+        first = visit.pictures[0]
+        rows.studies.append(
+            (
+                subject, visit.study_id, *labels, first.dicom_id, _VIEWS[first.acquisition.view], patient.split,
+                f"{visit.time:%Y%m%d}", float(order + 1),
+            )
+        )  # fmt: skip
+        rows.diseases.append(json.dumps(_diseases(patient, visit, report)))
+        rows.true_pairs += [_true_pair(patient, earlier, visit) for earlier in patient.visits[:order]]
+        prior = visit
+    for asked in ask(patient, generator_for(seed, index, _QUESTIONS)):
+        split = _QUESTION_SPLITS[patient.split]
+        rows.questions.append((asked.study_id, subject, asked.ref_id, asked.type, asked.question, asked.answer, split))
+    return rows
+
+
+def _write_picture(
+    work: Path, folder: str, patient: Patient, order: int, picture: Picture, report: Report, rows: PatientRows
+) -> None:
+    visit, acquisition = patient.visits[order], picture.acquisition
+    subject, study = patient.subject_id, visit.study_id
+    path = work / JPG / folder / f"s{study}" / f"{picture.dicom_id}.jpg"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(render(patient.body, visit.lesions, acquisition)).save(path, quality=QUALITY)
+    thorax = place(patient.body, visit.lesions, acquisition)
+    boxes = region_boxes(thorax, acquisition)
+    procedure = "CHEST (PORTABLE AP)" if acquisition.view == "AP" else "CHEST (PA AND LAT)"
+    rows.metadata.append(
+        (
+            picture.dicom_id, subject, study, procedure, acquisition.view, acquisition.height, acquisition.width,
+            f"{visit.time:%Y%m%d}", f"{visit.time:%H%M%S}.{visit.time.microsecond // 1000:03d}", procedure,
+            _VIEWS[acquisition.view], "Recumbent" if acquisition.view == "AP" else "Erect",
+        )
+    )  # fmt: skip
+    rows.splits.append((picture.dicom_id, study, subject, patient.split))
+    dicom_path = f"{folder}/s{study}/{picture.dicom_id}.dcm"
+    rows.imagenome.append((subject, study, picture.dicom_id, dicom_path, acquisition.view))
+    before = patient.visits[order - 1].pictures[0].dicom_id if order else None
+    graph = scene_graph(patient, order, picture, report, boxes, before)
+    rows.graphs.append((picture.dicom_id, json.dumps(graph)))
+    truth = {
+        "dicom_id": picture.dicom_id,
+        "study_id": str(study),
+        "subject_id": str(subject),
+        "split": patient.split,
+        "findings": [
+            {
+                "finding": name,
+                "level": lesion.word,
+                "severity": lesion.severity,
+                "sides": list(lesion.sides),
+                "zone": lesion.zone,
+                "regions": list(regions_of(lesion)),
+                "type": type_of(lesion),
+                "shape": list(lesion.shape),
+                "seed": lesion.seed,
+                "boxes": [
+                    [round(value, 2) for value in box.as_tuple()] for box in lesion_boxes(thorax, lesion, acquisition)
+                ],
+                "reported": report.mentioned(name) in ("yes", "maybe"),
+            }
+            for name, lesion in visit.findings.items()
+        ],
+        "acquisition": asdict(acquisition),
+        "body": asdict(patient.body),
+    }
+    rows.true_images.append(json.dumps(truth))
+
+
+def _true_pair(patient: Patient, prior: Visit, current: Visit) -> str:
+    changes = true_changes(prior, current)
+    return json.dumps(
+        {
+            "prior_study": str(prior.study_id),
+            "current_study": str(current.study_id),
+            "subject_id": str(patient.subject_id),
+            "split": patient.split,
+            "prior": prior.pictures[0].dicom_id,
+            "current": current.pictures[0].dicom_id,
+            "changes": [asdict(change) for change in changes],
+            "acquisition_only": not changes,
+        }
+    )
+
+
+def _labels(report: Report) -> list[str]:
+    """The 14 labels as a labeller finds them in the report: 1.0, 0.0, -1.0, or nothing."""
+    words = {"yes": "1.0", "no": "0.0", "maybe": "-1.0"}
+    found = {kind.label: words.get(report.mentioned(kind.name) or "", "") for kind in KINDS.values()}
+    if not any(value in ("1.0", "-1.0") for value in found.values()):
+        found["No Finding"] = "1.0"
+    if "1.0" in (found["Consolidation"], found["Edema"], found["Atelectasis"]):
+        found["Lung Opacity"] = "1.0"
+    return [found.get(label, "") for label in LABELS]
+
+
+def _diseases(patient: Patient, visit: Visit, report: Report) -> dict[str, Any]:
+    entity = {}
+    for number, (name, lesion) in enumerate(visit.findings.items()):
+        where = location(lesion)
+        entity[name] = {
+            "id": number,
+            "entity_name": name,
+            "location": [where] if where else None,
+            "type": [type_of(lesion)] if type_of(lesion) else None,
+            "level": [lesion.word],
+        }
+    return {
+        "study_id": str(visit.study_id),
+        "subject_id": str(patient.subject_id),
+        "entity": entity,
+        "no_entity": [name for name in KINDS if report.mentioned(name) == "no"],
+    }

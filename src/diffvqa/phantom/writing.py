@@ -1,0 +1,109 @@
+"""The synthetic cohort on disk, in the layouts in which the datasets are downloaded."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import closing
+from itertools import repeat
+from pathlib import Path
+
+from diffvqa.errors import InputError
+from diffvqa.phantom.patient_files import write_patient
+from diffvqa.phantom.tables import PatientRows, Tables
+
+_FEW = 12
+"""Patients so few that starting processes takes longer than drawing them."""
+
+
+def write_cohort(
+    out: Path,
+    patients: int,
+    seed: int,
+    size: int = 256,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> None:
+    """Writes a cohort into the folder `out`: images, reports, scene graphs, questions, and the truth beside them.
+
+    size: longer side of the images, pixels. workers: processes, as many as there are cores if None; the bytes do not
+    depend on it. progress: called with (patients done, patients in all). Raises InputError if `out` exists and is not
+    an empty folder, and for a number that makes no cohort. Nothing is left behind if it fails.
+    """
+    out = Path(out)
+    _check(out, patients, seed, size, workers)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        work.chmod(0o755)
+        _write(work, patients, seed, size, workers, progress)
+        if out.exists():
+            out.rmdir()
+        work.rename(out)
+    except BaseException:
+        shutil.rmtree(work, ignore_errors=True)
+        raise
+
+
+def _check(out: Path, patients: int, seed: int, size: int, workers: int | None) -> None:
+    if patients < 1:
+        raise InputError(f"--patients: expected at least 1, found {patients}")
+    if seed < 0:
+        raise InputError(f"--seed: expected 0 or more, found {seed}")
+    if not 64 <= size <= 4096:
+        raise InputError(f"--size: expected 64 to 4096 pixels, found {size}")
+    if workers is not None and workers < 1:
+        raise InputError(f"--workers: expected at least 1, found {workers}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError("OUT: expected a folder that does not exist or is empty, found one with files; give another")
+
+
+def _write(
+    work: Path, patients: int, seed: int, size: int, workers: int | None, progress: Callable[[int, int], None] | None
+) -> None:
+    with Tables(work) as tables, closing(_drawn(work, patients, seed, size, workers)) as drawn:
+        for done, rows in enumerate(drawn, start=1):
+            tables.add(rows)
+            if progress:
+                progress(done, patients)
+    (work / "README.txt").write_text(_readme(patients, seed, size), encoding="utf-8")
+
+
+def _drawn(work: Path, patients: int, seed: int, size: int, workers: int | None) -> Iterator[PatientRows]:
+    """The rows of every patient in order; their images and reports are written on the way."""
+    arguments = (repeat(work), repeat(seed), range(patients), repeat(size))
+    if workers is None:
+        workers = 1 if patients < _FEW else _cores()
+    if workers == 1:
+        yield from map(write_patient, *arguments)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        try:
+            yield from pool.map(write_patient, *arguments, chunksize=4)
+        finally:
+            # Whoever stops early waits for the patients at work only, not for all.
+            pool.shutdown(cancel_futures=True)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _readme(patients: int, seed: int, size: int) -> str:
+    return (
+        "A synthetic cohort: no image, report or identifier in it belongs to a person.\n"
+        "Made by diffvqa for developing and testing. Research software, not for clinical use.\n\n"
+        f"patients {patients}, seed {seed}, longer side of the images {size} pixels\n\n"
+        "mimic-cxr-jpg     images and tables in the layout of MIMIC-CXR-JPG 2.1.0\n"
+        "mimic-cxr         reports in the layout of MIMIC-CXR 2.1.0\n"
+        "chest-imagenome   scene graphs and splits in the layout of Chest ImaGenome 1.0.0\n"
+        "medical-diff-vqa  questions in the layout of Medical-Diff-VQA 1.0.1\n"
+        "truth             what is really in each image, and what changed in each pair; for evaluation only\n"
+    )

@@ -1,0 +1,89 @@
+"""One tiny cohort, store, captioner and difference model, built once for all tests that need them."""
+
+import pytest
+import yaml
+
+TINY_PRETRAIN = {
+    "tokenizer": 400,
+    "box_bins": 100,
+    "text_tokens": 64,
+    "texts": {"Cap": 1, "AREF": 1, "GCAP": 1, "CAREF": 1},
+    "parallel": {"Cap": 0.5},
+    "augmentation": {"scale": 0.1, "shift": 0.05, "contrast": 0.1},
+    "image_mean": [0.5],
+    "image_std": [0.5],
+    "encoder": {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "patch_size": 16,
+    },
+    "decoder": {"n_embd": 32, "n_layer": 1, "n_head": 2},
+    "optimisation": {"steps": 6, "batch_size": 4, "learning_rate": 1e-3, "save_every": 2, "log_every": 1},
+}
+TINY_FINETUNE = {
+    "text_tokens": 64,
+    "questions": {"difference": 1.0, "presence": 0.5},
+    "language_model": {"n_embd": 32, "n_layer": 1, "n_head": 2},
+    "optimisation": {"steps": 6, "batch_size": 4, "learning_rate": 1e-3, "save_every": 2, "log_every": 1},
+}
+
+
+@pytest.fixture(scope="session")
+def cohort_folder(tmp_path_factory):
+    from diffvqa.phantom.writing import write_cohort
+
+    folder = tmp_path_factory.mktemp("cohort") / "cohort"
+    write_cohort(folder, 12, seed=1, size=96, workers=1)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def store_folder(cohort_folder, tmp_path_factory):
+    from diffvqa.data import read_source
+    from diffvqa.data.store import prepare
+
+    folder = tmp_path_factory.mktemp("store") / "store"
+    prepare(read_source(f"mimic:{cohort_folder}"), folder, 64)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def write_config(tmp_path_factory):
+    """Write settings to a YAML file, and give its path."""
+
+    def write(settings):
+        path = tmp_path_factory.mktemp("config") / "config.yaml"
+        path.write_text(yaml.safe_dump(settings))
+        return path
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def pretrain_settings(store_folder):
+    return {**TINY_PRETRAIN, "store": str(store_folder)}
+
+
+@pytest.fixture(scope="session")
+def captioner_folder(pretrain_settings, write_config, tmp_path_factory):
+    from diffvqa.training.config import PretrainConfig, load_config
+    from diffvqa.training.pretrain import pretrain
+
+    out = tmp_path_factory.mktemp("captioner") / "captioner"
+    return pretrain(load_config(PretrainConfig, write_config({**pretrain_settings, "out": str(out)}), []))
+
+
+@pytest.fixture(scope="session")
+def finetune_settings(store_folder, captioner_folder):
+    return {**TINY_FINETUNE, "store": str(store_folder), "captioner": str(captioner_folder)}
+
+
+@pytest.fixture(scope="session")
+def model_folder(finetune_settings, write_config, tmp_path_factory):
+    from diffvqa.training.config import FinetuneConfig, load_config
+    from diffvqa.training.finetune import finetune
+
+    out = tmp_path_factory.mktemp("model") / "model"
+    return finetune(load_config(FinetuneConfig, write_config({**finetune_settings, "out": str(out)}), []))

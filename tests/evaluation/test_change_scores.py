@@ -1,0 +1,132 @@
+"""Change scores on cases counted by hand."""
+
+import pytest
+
+from diffvqa.evaluation.changes import best_agreement, is_difference, tally_changes
+from diffvqa.evaluation.intervals import resample_patients, score_tally
+from diffvqa.evaluation.predictions import Prediction
+from diffvqa.findings import NOTHING_CHANGED, Change, read_changes
+
+ADDED = "the main image has an additional finding of {} than the reference image."
+MISSING = "the main image is missing the finding of {} than the reference image."
+LEVEL = "the level of {} has changed from {} to {}."
+
+
+def row(number, answer, reference, **fields):
+    return Prediction(str(number), answer, (reference,), question_type="difference", **fields)
+
+
+def scores(*rows):
+    tally = tally_changes(rows)
+    resamples = resample_patients({prediction.id: prediction.patient for prediction in rows}, 50, 0)
+    values = {name: score and score["value"] for name, score in score_tally(tally, resamples).items()}
+    return {**tally.counts, **values}
+
+
+def test_order_and_case_do_not_matter():
+    reference = f"{LEVEL.format('edema', 'mild', 'severe')} {ADDED.format('atelectasis')} {MISSING.format('hernia')}"
+    answer = f"{MISSING.format('hernia')} {ADDED.format('atelectasis')} {LEVEL.format('edema', 'mild', 'severe')}"
+    found = scores(row(1, answer.upper(), reference))
+    assert (found["precision"], found["recall"], found["f1"]) == (1, 1, 1)
+
+
+def test_the_list_of_one_sentence_may_be_shuffled():
+    two = "the main image has additional findings of {}, and {} than the reference image."
+    assert scores(row(1, two.format("edema", "hernia"), two.format("hernia", "edema")))["f1"] == 1
+
+
+def test_hand_counted_micro_average():
+    rows = (
+        row(1, ADDED.format("edema"), f"{ADDED.format('edema')} {MISSING.format('hernia')}"),  # 1 found, 1 missed
+        row(2, f"{ADDED.format('edema')} {ADDED.format('hernia')}", ADDED.format("fracture")),  # 2 false, 1 missed
+        row(3, NOTHING_CHANGED, NOTHING_CHANGED),
+        row(4, MISSING.format("edema"), NOTHING_CHANGED),  # 1 false
+    )
+    found = scores(*rows)
+    assert found["precision"] == pytest.approx(1 / 4)
+    assert found["recall"] == pytest.approx(1 / 3)
+    assert found["f1"] == pytest.approx(2 / 7)
+    assert found["false_change_rate"] == pytest.approx(1 / 2)
+    assert (found["n"], found["pairs_changed"], found["pairs_unchanged"], found["unreadable"]) == (4, 2, 2, 0)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        LEVEL.format("edema", "mild", "moderate"),
+        LEVEL.format("edema", "severe", "mild"),
+        ADDED.format("edema"),
+        LEVEL.format("hernia", "mild", "severe"),
+    ],
+)
+def test_a_level_matches_only_with_finding_before_and_after(answer):
+    assert scores(row(1, answer, LEVEL.format("edema", "mild", "severe")))["f1"] == 0
+
+
+def test_added_is_not_missing():
+    assert scores(row(1, MISSING.format("edema"), ADDED.format("edema")))["f1"] == 0
+
+
+def test_any_agreement_of_two_readings_counts():
+    ambiguous = LEVEL.format("edema", "mild", "moderate to severe")  # also "mild to moderate" to "severe"
+    assert len(read_changes(ambiguous)) == 2
+    for other in (("mild", "moderate to severe"), ("mild to moderate", "severe")):
+        change = frozenset({Change("edema", "level", *other)})
+        assert scores(row(1, ambiguous, "", reference_changes=change))["f1"] == 1
+        assert scores(row(1, "", ambiguous, changes=change))["f1"] == 1
+    neither = frozenset({Change("edema", "level", "mild", "severe")})
+    assert scores(row(1, "", ambiguous, changes=neither))["f1"] == 0
+
+
+def test_the_best_of_several_references_counts():
+    rows = [Prediction("1", ADDED.format("edema"), (ADDED.format("hernia"), ADDED.format("edema")))]
+    assert scores(*rows)["f1"] == 1
+
+
+def test_best_agreement_takes_two_empty_sets_for_full_agreement():
+    edema = frozenset({Change("edema", "added")})
+    assert best_agreement((edema, frozenset()), (frozenset(),)) == (frozenset(), frozenset())
+
+
+@pytest.mark.parametrize("answer", ["", "the the of of", "nothing has changed. and more.", "yes"])
+def test_an_unreadable_answer_misses_all_and_is_a_false_change(answer):
+    changed = scores(row(1, answer, f"{ADDED.format('edema')} {MISSING.format('hernia')}"))
+    assert (changed["recall"], changed["f1"], changed["unreadable"]) == (0, 0, 1)
+    unchanged = scores(row(1, answer, NOTHING_CHANGED))
+    assert (unchanged["false_change_rate"], unchanged["precision"], unchanged["unreadable"]) == (1, 0, 1)
+
+
+def test_scores_without_a_denominator_are_none():
+    found = scores(row(1, NOTHING_CHANGED, ADDED.format("edema")))
+    assert found["precision"] is None
+    assert found["false_change_rate"] is None
+    assert found["f1"] == 0
+
+
+def test_given_changes_go_before_the_answer():
+    change = frozenset({Change("edema", "added")})
+    assert scores(row(1, "free text", ADDED.format("edema"), changes=change))["f1"] == 1
+    assert scores(row(1, ADDED.format("edema"), ADDED.format("edema"), changes=frozenset()))["recall"] == 0
+
+
+def test_only_difference_questions_count():
+    reference = (ADDED.format("edema"),)
+    assert is_difference(Prediction("1", "", reference))
+    assert is_difference(Prediction("1", "", ("free text",), question_type="difference"))
+    assert not is_difference(Prediction("1", "yes", ("yes",)))
+    assert not is_difference(Prediction("1", "", reference, question_type="presence"))
+    assert not is_difference(Prediction("1", "", reference, task="Cap"))
+    assert tally_changes([Prediction("1", "yes", ("yes",))]) is None
+
+
+def test_a_reference_that_cannot_be_read_is_left_out_and_counted():
+    found = scores(row(1, NOTHING_CHANGED, "looks better"), row(2, NOTHING_CHANGED, NOTHING_CHANGED))
+    assert (found["n"], found["reference_unreadable"]) == (1, 1)
+
+
+def test_a_model_that_repeats_itself_is_read_in_no_time():
+    sentence = LEVEL.format("edema", "mild", "moderate to severe")
+    # One reading after the other, the readings of equal sentences mix: neither, either or both levels.
+    assert len(read_changes(" ".join([sentence] * 60))) == 3
+    many = " ".join(LEVEL.format(f"finding {number}", "mild", "moderate to severe") for number in range(60))
+    assert read_changes(many) == ()

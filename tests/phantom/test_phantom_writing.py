@@ -1,0 +1,249 @@
+"""The cohort on disk: layouts, determinism, agreement of the tables with the truth."""
+
+import csv
+import gzip
+import hashlib
+import io
+import json
+import zipfile
+from collections import defaultdict
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffvqa.errors import InputError
+from diffvqa.findings import DIFFERENCE_QUESTION, Change, read_changes
+from diffvqa.phantom.writing import write_cohort
+
+PATIENTS, SEED, SIZE = 10, 4, 64
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("phantom") / "cohort"
+    write_cohort(folder, PATIENTS, SEED, SIZE, workers=1)
+    return folder
+
+
+def bytes_of(folder):
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def rows_of(path):
+    raw = path.read_bytes()
+    text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
+    return list(csv.reader(io.StringIO(text, newline="")))
+
+
+def table(path):
+    header, *rows = rows_of(path)
+    return [dict(zip(header, row, strict=True)) for row in rows]
+
+
+def truth(cohort, name):
+    return [json.loads(line) for line in (cohort / "truth" / name).read_text().splitlines()]
+
+
+def jpg_table(cohort, name):
+    return cohort / f"mimic-cxr-jpg/2.1.0/mimic-cxr-2.0.0-{name}.csv.gz"
+
+
+def questions(cohort):
+    return table(cohort / "medical-diff-vqa/1.0.1/mimic_pair_questions.csv")
+
+
+def test_the_same_seed_gives_the_same_bytes_for_any_number_of_workers(cohort, tmp_path):
+    write_cohort(tmp_path / "again", PATIENTS, SEED, SIZE, workers=2)
+    assert bytes_of(tmp_path / "again") == bytes_of(cohort)
+
+
+def test_another_seed_gives_other_images_and_other_patients(cohort, tmp_path):
+    write_cohort(tmp_path / "other", 2, SEED + 1, SIZE, workers=1)
+    first, other = bytes_of(cohort), bytes_of(tmp_path / "other")
+    shared = set(first) & set(other)
+    assert not any(name.endswith((".jpg", ".txt")) and name != "README.txt" for name in shared)
+    assert not {first[name] for name in first if name.endswith(".jpg")} & set(other.values())
+
+
+def test_a_patient_does_not_depend_on_how_many_there_are(cohort, tmp_path):
+    write_cohort(tmp_path / "few", 3, SEED, SIZE, workers=1)
+    few = {name: one for name, one in bytes_of(tmp_path / "few").items() if name.endswith((".jpg", ".txt"))}
+    few.pop("README.txt")
+    assert len(few) > 6
+    assert few.items() <= bytes_of(cohort).items()
+
+
+def test_columns_are_those_of_the_datasets(cohort):
+    labels = (
+        "Atelectasis,Cardiomegaly,Consolidation,Edema,Enlarged Cardiomediastinum,Fracture,Lung Lesion,Lung Opacity,"
+        "No Finding,Pleural Effusion,Pleural Other,Pneumonia,Pneumothorax,Support Devices"
+    )
+    expected = {
+        jpg_table(cohort, "metadata"): (
+            "dicom_id,subject_id,study_id,PerformedProcedureStepDescription,ViewPosition,Rows,Columns,StudyDate,"
+            "StudyTime,ProcedureCodeSequence_CodeMeaning,ViewCodeSequence_CodeMeaning,"
+            "PatientOrientationCodeSequence_CodeMeaning"
+        ),
+        jpg_table(cohort, "split"): "dicom_id,study_id,subject_id,split",
+        jpg_table(cohort, "chexpert"): f"subject_id,study_id,{labels}",
+        **{
+            cohort / f"chest-imagenome/1.0.0/silver_dataset/splits/{part}.csv": (
+                ",subject_id,study_id,dicom_id,path,ViewPosition"
+            )
+            for part in ("train", "valid", "test")
+        },
+        cohort / "chest-imagenome/1.0.0/silver_dataset/splits/images_to_avoid.csv": (
+            "subject_id,study_id,dicom_id,path,ViewPosition"
+        ),
+        cohort / "medical-diff-vqa/1.0.1/mimic_pair_questions.csv": (
+            "study_id,subject_id,ref_id,question_type,question,answer,split"
+        ),
+        cohort / "medical-diff-vqa/1.0.1/mimic_all.csv": (
+            f"subject_id,study_id,{labels},dicom_id,view,split,study_date,study_order"
+        ),
+    }
+    assert {path: ",".join(rows_of(path)[0]) for path in expected} == expected
+
+
+def test_images_lie_where_the_metadata_says_and_are_as_large(cohort):
+    for row in table(jpg_table(cohort, "metadata")):
+        subject, study = row["subject_id"], row["study_id"]
+        folder = f"files/p{subject[:2]}/p{subject}"
+        with Image.open(cohort / f"mimic-cxr-jpg/2.1.0/{folder}/s{study}/{row['dicom_id']}.jpg") as image:
+            assert image.mode == "L"
+            assert image.size == (int(row["Columns"]), int(row["Rows"]))
+            assert max(image.size) == SIZE
+        report = (cohort / f"mimic-cxr/2.1.0/{folder}/s{study}.txt").read_text()
+        assert "FINDINGS:" in report
+        assert "IMPRESSION:" in report
+
+
+def test_images_are_equalised_like_mimic_cxr_jpg(cohort):
+    medians = []
+    for path in cohort.rglob("*.jpg"):
+        with Image.open(path) as image:
+            medians.append(np.median(np.asarray(image)))
+    assert 90 < np.mean(medians) < 165
+
+
+def test_splits_agree_by_patient_in_all_tables_and_none_is_empty(cohort):
+    splits = defaultdict(set)
+    for row in table(jpg_table(cohort, "split")):
+        splits[row["subject_id"]].add(row["split"])
+    for row in questions(cohort):
+        splits[row["subject_id"]].add({"val": "validate"}.get(row["split"], row["split"]))
+    for name, split in (("train", "train"), ("valid", "validate"), ("test", "test")):
+        rows = table(cohort / f"chest-imagenome/1.0.0/silver_dataset/splits/{name}.csv")
+        assert [row[""] for row in rows] == [str(number) for number in range(len(rows))]
+        for row in rows:
+            splits[row["subject_id"]].add(split)
+            assert row["path"].endswith(f"/{row['dicom_id']}.dcm")
+    assert len(splits) == PATIENTS
+    assert all(len(found) == 1 for found in splits.values())
+    counts = defaultdict(int)
+    for (split,) in splits.values():
+        counts[split] += 1
+    assert counts == {"train": 7, "validate": 1, "test": 2}
+
+
+def test_difference_answers_read_back_as_the_true_changes(cohort):
+    pairs = {(one["prior_study"], one["current_study"]): one for one in truth(cohort, "pairs.jsonl")}
+    asked = [row for row in questions(cohort) if row["question"] == DIFFERENCE_QUESTION]
+    assert {(row["ref_id"], row["study_id"]) for row in asked} == set(pairs)
+    for row in asked:
+        pair = pairs[row["ref_id"], row["study_id"]]
+        changes = frozenset(Change(**change) for change in pair["changes"])
+        assert read_changes(row["answer"]) == (changes,)
+        assert pair["acquisition_only"] == (not changes)
+
+
+def test_difference_questions_ask_for_an_earlier_study_of_the_same_patient(cohort):
+    times = {
+        row["study_id"]: (row["subject_id"], row["StudyDate"], float(row["StudyTime"]))
+        for row in table(jpg_table(cohort, "metadata"))
+    }
+    differences = [row for row in questions(cohort) if row["question_type"] == "difference"]
+    assert differences
+    for row in differences:
+        assert times[row["ref_id"]] < times[row["study_id"]]
+        assert times[row["ref_id"]][0] == times[row["study_id"]][0]
+
+
+def test_unchanged_pairs_have_the_same_disease_and_another_acquisition(cohort):
+    images = {one["dicom_id"]: one for one in truth(cohort, "images.jsonl")}
+    unchanged = [one for one in truth(cohort, "pairs.jsonl") if one["acquisition_only"]]
+    assert unchanged
+    for pair in unchanged:
+        prior, current = images[pair["prior"]], images[pair["current"]]
+        known = ("finding", "level", "severity", "sides", "zone", "shape", "seed")
+        assert [[one[key] for key in known] for one in prior["findings"]] == [
+            [one[key] for key in known] for one in current["findings"]
+        ]
+        assert prior["body"] == current["body"]
+        assert prior["acquisition"] != current["acquisition"]
+
+
+def test_scene_graphs_say_what_the_report_says_in_boxes_inside_the_image(cohort):
+    sizes = {row["dicom_id"]: row for row in table(jpg_table(cohort, "metadata"))}
+    archive = zipfile.ZipFile(cohort / "chest-imagenome/1.0.0/silver_dataset/scene_graph.zip")
+    assert len(archive.namelist()) == len(sizes)
+    for member in archive.namelist():
+        graph = json.loads(archive.read(member))
+        image_id = graph["image_id"]
+        assert member == f"scene_graph/{image_id}_SceneGraph.json"
+        size = sizes[image_id]
+        for item in graph["objects"]:
+            assert 0 <= item["original_x1"] < item["original_x2"] <= int(size["Columns"])
+            assert 0 <= item["original_y1"] < item["original_y2"] <= int(size["Rows"])
+            assert -1 <= item["x1"] <= item["x2"] <= 225
+        names = [item["bbox_name"] for item in graph["objects"]]
+        assert len(names) == len(set(names)) >= 25
+        subject, study = size["subject_id"], size["study_id"]
+        report = (cohort / f"mimic-cxr/2.1.0/files/p{subject[:2]}/p{subject}/s{study}.txt").read_text()
+        said = " ".join(report.lower().split())
+        for item in graph["attributes"]:
+            assert item[item["bbox_name"]] is True
+            assert all(phrase in said for phrase in item["phrases"])
+            aligned = ("attributes", "phrase_IDs", "sections", "comparison_cues", "severity_cues", "texture_cues")
+            assert {len(item[key]) for key in aligned} == {len(item["phrases"])}
+        for item in graph["relationships"]:
+            prior = item["object_id"].removesuffix(f"_{item['bbox_name']}")
+            assert prior in sizes
+            assert item["subject_id"] == f"{image_id}_{item['bbox_name']}"
+
+
+def test_a_folder_that_holds_files_is_refused_and_left_alone(tmp_path):
+    (tmp_path / "mine.txt").write_text("mine")
+    with pytest.raises(InputError, match="OUT"):
+        write_cohort(tmp_path, 1, 0, SIZE)
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+@pytest.mark.parametrize(
+    ("patients", "seed", "size", "name"), [(0, 0, 64, "--patients"), (1, -1, 64, "--seed"), (1, 0, 8, "--size")]
+)
+def test_a_number_that_makes_no_cohort_is_named(tmp_path, patients, seed, size, name):
+    with pytest.raises(InputError, match=name):
+        write_cohort(tmp_path / "out", patients, seed, size)
+
+
+def test_nothing_is_left_behind_by_a_run_that_stops(tmp_path):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_cohort(tmp_path / "out", 3, 0, SIZE, workers=1, progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_empty_folder_is_filled_and_progress_is_told(tmp_path):
+    told = []
+    (tmp_path / "out").mkdir()
+    write_cohort(tmp_path / "out", 2, 0, SIZE, workers=1, progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 2), (2, 2)]
+    assert "synthetic" in (tmp_path / "out/README.txt").read_text()

@@ -1,0 +1,78 @@
+"""What training draws: a function of seed and position alone; every image and question once an epoch."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from transformers import AutoTokenizer, SiglipImageProcessorPil
+
+from diffvqa.data.splits import pretraining_images
+from diffvqa.data.store import Store
+from diffvqa.records import Pair, Question
+from diffvqa.training.config import PretrainConfig, load_config
+from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws, QuestionDraws, shuffled
+
+
+@pytest.fixture(scope="module")
+def config(pretrain_settings, write_config):
+    return load_config(PretrainConfig, write_config({**pretrain_settings, "out": "x"}), [])
+
+
+@pytest.fixture(scope="module")
+def store(store_folder):
+    return Store.open(store_folder)
+
+
+def test_an_epoch_draws_everything_once_and_the_next_in_another_order():
+    first, second = ([shuffled(50, (3,), 50 * epoch + place) for place in range(50)] for epoch in (0, 1))
+    assert sorted(index for _, index in first) == list(range(50))
+    assert sorted(index for _, index in second) == list(range(50))
+    assert [index for _, index in first] != [index for _, index in second]
+    assert {epoch for epoch, _ in second} == {1}
+
+
+def test_a_draw_depends_on_seed_and_position_only(store, config):
+    images, _ = pretraining_images(store)
+    one, other = (PretrainingDraws(store, images, config, 100) for _ in range(2))
+    for position in (17, 3, 61):
+        a, b = one[position], other[position]
+        assert (a["pixels"] == b["pixels"]).all()
+        assert a["texts"] == b["texts"]
+    reseeded = PretrainingDraws(store, images, config.model_copy(update={"seed": 9}), 100)
+    assert any((one[place]["pixels"] != reseeded[place]["pixels"]).any() for place in range(5))
+
+
+def test_a_batch_has_every_task_and_its_loss_mask(store, config, captioner_folder):
+    images, _ = pretraining_images(store)
+    draws = PretrainingDraws(store, images, config, 100)
+    tokenizer = AutoTokenizer.from_pretrained(captioner_folder)
+    collator = PretrainingCollator(tokenizer, SiglipImageProcessorPil.from_pretrained(captioner_folder), 64)
+    items = [draws[place] for place in range(16)]
+    tasks = Counter(text.task for item in items for text in item["texts"])
+    assert set(tasks) == {"Cap", "AREF", "GCAP", "CAREF"}
+    batch = collator(items)
+    assert batch["input_ids"].shape[0] == 16
+    assert (batch["text_index"].amax(1) + 1).sum() == sum(tasks.values())
+    learnt, parallel = batch["labels"] != -100, batch["parallel"]
+    assert (batch["input_ids"][parallel & learnt] == tokenizer.mask_token_id).all()
+    # In a causal text what is learnt is what stands next, but for the last token of a text, which is not given.
+    same_text = batch["text_index"][:, :-1] == batch["text_index"][:, 1:]
+    inside = learnt[:, :-1] & ~parallel[:, :-1] & same_text
+    assert inside.any()
+    assert (batch["labels"][:, :-1][inside] == batch["input_ids"][:, 1:][inside]).all()
+
+
+def test_question_types_come_in_their_shares_and_each_question_once_an_epoch():
+    questions = [
+        Question(f"{kind}{number}", "p", kind, Pair("a", "b"), f"{kind} {number}?", "yes", "train")
+        for kind, count in (("difference", 30), ("presence", 10))
+        for number in range(count)
+    ]
+    features = {"a": np.zeros((2, 3), np.float16), "b": np.zeros((2, 3), np.float16)}
+    draws = QuestionDraws(questions, {"difference": 3.0, "presence": 1.0, "level": 1.0}, features, 0, 400)
+    asked = Counter(draws[place]["text"].prefix[0] for place in range(400))
+    kinds = Counter(text.split()[0] for text in asked.elements())
+    assert 0.65 < kinds["difference"] / 400 < 0.85
+    differences = [count for text, count in asked.items() if text.startswith("difference")]
+    assert len(differences) == 30
+    assert max(differences) - min(differences) <= 1

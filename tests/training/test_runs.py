@@ -1,0 +1,140 @@
+"""Both stages as runs: what they leave behind, and that a stopped run ends where an undisturbed one does."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from diffvqa.errors import InputError
+from diffvqa.models.captioner import Captioner
+from diffvqa.models.difference import DifferenceModel
+from diffvqa.models.folder import load_folder
+from diffvqa.training import run
+from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
+from diffvqa.training.finetune import finetune
+from diffvqa.training.pretrain import pretrain
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop_after(monkeypatch, step):
+    """Let training raise after a step, as a kill would."""
+    step_end = run._Console.on_step_end
+
+    def stop(self, args, state, control, **rest):
+        step_end(self, args, state, control, **rest)
+        if state.global_step == step:
+            raise Stopped
+
+    monkeypatch.setattr(run._Console, "on_step_end", stop)
+
+
+def test_a_finished_captioner_folder_holds_model_log_and_record_but_no_checkpoints(captioner_folder):
+    names = {path.name for path in captioner_folder.iterdir()}
+    assert {"config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json", "run.json"} <= names
+    assert "checkpoints" not in names
+    record = json.loads((captioner_folder / "run.json").read_text())
+    assert record["finished"]
+    assert record["images"] > 0
+    lines = [json.loads(line) for line in (captioner_folder / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]
+    assert [line["step"] for line in lines if "evaluation_loss" in line] == [2, 4, 6]
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+def test_a_stopped_run_goes_on_to_the_same_weights(
+    stage, pretrain_settings, finetune_settings, captioner_folder, model_folder, write_config, tmp_path, monkeypatch
+):
+    kind, function, settings, undisturbed = {
+        "pretrain": (PretrainConfig, pretrain, pretrain_settings, captioner_folder),
+        "finetune": (FinetuneConfig, finetune, finetune_settings, model_folder),
+    }[stage]
+    config = load_config(kind, write_config({**settings, "out": str(tmp_path / "out")}), [])
+    with monkeypatch.context() as patch:
+        stop_after(patch, 5)
+        with pytest.raises(Stopped):
+            function(config)
+    assert not (tmp_path / "out" / "model.safetensors").exists()
+    function(config)
+    found, expected = (load_file(folder / "model.safetensors") for folder in (tmp_path / "out", undisturbed))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    logs = [(folder / "log.jsonl").read_text() for folder in (tmp_path / "out", undisturbed)]
+    assert logs[0] == logs[1]
+
+
+def test_a_finished_run_is_left_as_it_is(pretrain_settings, captioner_folder, write_config):
+    before = (captioner_folder / "model.safetensors").stat().st_mtime_ns
+    pretrain(load_config(PretrainConfig, write_config({**pretrain_settings, "out": str(captioner_folder)}), []))
+    assert (captioner_folder / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_other_settings_do_not_touch_a_run(pretrain_settings, captioner_folder, write_config):
+    path = write_config({**pretrain_settings, "out": str(captioner_folder)})
+    with pytest.raises(InputError, match=r"other settings \(seed\)"):
+        pretrain(load_config(PretrainConfig, path, ["seed=4"]))
+
+
+def test_a_folder_with_other_files_is_refused(pretrain_settings, write_config, tmp_path):
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(InputError, match="`out`"):
+        pretrain(load_config(PretrainConfig, write_config({**pretrain_settings, "out": str(tmp_path)}), []))
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_a_store_that_is_none_leaves_nothing_behind(pretrain_settings, write_config, tmp_path):
+    path = write_config({**pretrain_settings, "store": str(tmp_path / "none"), "out": str(tmp_path / "out")})
+    with pytest.raises(InputError):
+        pretrain(load_config(PretrainConfig, path, []))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_finetuned_encoder_is_the_captioners(captioner_folder, model_folder):
+    captioner = load_folder(Captioner, captioner_folder, "MODEL").model.encoder.state_dict()
+    difference = load_folder(DifferenceModel, model_folder, "MODEL").model.encoder.state_dict()
+    assert all(torch.equal(captioner[name], difference[name]) for name in captioner)
+    inner = load_folder(Captioner, model_folder / "captioner", "MODEL").model.encoder.state_dict()
+    assert all(torch.equal(captioner[name], inner[name]) for name in captioner)
+
+
+def test_a_folder_that_is_no_model_is_named(tmp_path, captioner_folder):
+    with pytest.raises(InputError, match="MODEL: there is no finished model"):
+        load_folder(DifferenceModel, tmp_path, "MODEL")
+    with pytest.raises(InputError, match="expected a model of type diffvqa_difference, found diffvqa_captioner"):
+        load_folder(DifferenceModel, captioner_folder, "MODEL")
+    (tmp_path / "config.json").write_text('{"model_type": "diffvqa_difference"}')
+    with pytest.raises(InputError, match="incomplete or damaged"):
+        load_folder(DifferenceModel, tmp_path, "MODEL")
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "qwen2"])
+def test_a_language_model_from_a_local_folder_keeps_its_weights(
+    kind, finetune_settings, captioner_folder, write_config, tmp_path
+):
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(captioner_folder)
+    sizes = {
+        "gpt2": {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 128},
+        "qwen2": {
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+        },
+    }[kind]
+    language = AutoModelForCausalLM.from_config(
+        AutoConfig.for_model(kind, vocab_size=len(tokenizer), bos_token_id=1, eos_token_id=2, pad_token_id=0, **sizes)
+    )
+    language.save_pretrained(tmp_path / "language")
+    tokenizer.save_pretrained(tmp_path / "language")
+    settings = {**finetune_settings, "language_model": str(tmp_path / "language"), "out": str(tmp_path / "out")}
+    tiny_step = ["optimisation.steps=1", "optimisation.learning_rate=1e-9"]
+    finetune(load_config(FinetuneConfig, write_config(settings), tiny_step))
+    found = load_folder(DifferenceModel, tmp_path / "out", "MODEL").model.language_model.state_dict()
+    for name, weight in language.state_dict().items():
+        assert torch.allclose(found[name], weight, atol=1e-6), name
