@@ -151,7 +151,7 @@ def score(
     if as_json:
         print(json.dumps(scores, indent=2))
     else:
-        _print_scores({"model": scores, "controls": {}})
+        _print_scores(scores)
 
 
 @app.command()
@@ -269,13 +269,9 @@ def _print_summary(summary: dict) -> None:
 def _print_scores(scores: dict) -> None:
     from rich.console import Console
 
-    from diffvqa.evaluation.score import score_tables
+    from diffvqa.evaluation.table import print_table
 
-    console = Console()
-    for table in score_tables(scores):
-        console.print(table)
-    for note in scores.get("notes", []) or scores["model"].get("notes", []):
-        console.print(note)
+    Console().print(print_table(scores))
 
 
 def _quiet_transformers() -> None:

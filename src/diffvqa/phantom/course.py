@@ -17,7 +17,7 @@ HEALTHY = 0.23
 STILL = 0.19
 """The chance that nothing at all changes from one study to the next."""
 
-RESOLVES, GROWS, SHRINKS = 0.22, 0.16, 0.16
+RESOLVES, GROWS, SHRINKS = 0.26, 0.09, 0.09
 """Where something changes: what a present finding may do; else it stays exactly as it was."""
 
 APPEARS = 0.28

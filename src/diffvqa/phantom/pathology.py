@@ -18,7 +18,7 @@ SEVERITY = ((0.06, 0.16), (0.26, 0.38), (0.52, 0.66), (0.82, 1.0))
 A level and its neighbour therefore never overlap: the level is a function of the severity.
 """
 
-SHARES = (0.15, 0.25, 0.30, 0.30)
+SHARES = (0.12, 0.22, 0.32, 0.34)
 """How often each level is drawn when a finding appears, from subtle to gross."""
 
 

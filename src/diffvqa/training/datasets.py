@@ -15,8 +15,8 @@ from diffvqa.data.store import Store
 from diffvqa.records import Question
 from diffvqa.tasks import collate
 from diffvqa.tasks.collate import pair_features
-from diffvqa.tasks.pretraining import draw_texts, phrases_of
-from diffvqa.tasks.text import encode, question
+from diffvqa.tasks.pretraining import Phrase, Seen, draw_texts
+from diffvqa.tasks.text import box_to_text, encode, question
 from diffvqa.tasks.transform import augment
 from diffvqa.training.config import PretrainConfig
 
@@ -46,18 +46,17 @@ class PretrainingDraws(Dataset):
         epoch, index = shuffled(len(self.images), (self.config.seed,), position)
         random = np.random.default_rng((self.config.seed, epoch, index))
         stored = self.store.images[self.images[index]]
-        boxes = [stored.frame.into(region.box) for region in stored.regions]
+        regions = [region for region in stored.regions if region.phrases]
+        boxes = [stored.frame.into(region.box) for region in regions]
         pixels, moved = augment(self.store.pixels(self.images[index]), boxes, self.config.augmentation, random)
-        regions = [
-            (box, region.name, region.phrases)
-            for box, region in zip(moved, stored.regions, strict=True)
+        phrases = [
+            Phrase(phrase, box, region.name)
+            for box, region in zip(moved, regions, strict=True)
             if box is not None
+            for phrase in region.phrases
         ]
-        phrases = phrases_of(regions, self.store.size, self.config.box_bins)
-        return {
-            "pixels": pixels,
-            "texts": draw_texts(stored.report, phrases, self.config.texts, self.config.parallel, random),
-        }
+        seen = Seen(stored.report, phrases, lambda box: box_to_text(box, self.store.size, self.config.box_bins))
+        return {"pixels": pixels, "texts": draw_texts(seen, self.config.texts, self.config.parallel, random)}
 
 
 class PretrainingCollator:

@@ -65,7 +65,11 @@ def train(
     title: str,
 ) -> None:
     """Train a model on draws in their own order; goes on from the last checkpoint in `out` if there is one."""
-    keep_freed_memory()
+    if not torch.cuda.is_available():
+        keep_freed_memory()
+        # On the CPU torch's fused attention takes several times as long as the plain one, most of all backward in
+        # bf16; `benchmarks/attention.py` measures it.
+        model.set_attn_implementation("eager")
     arguments = TrainingArguments(
         output_dir=str(out / CHECKPOINTS),
         max_steps=optimisation.steps,

@@ -1,0 +1,108 @@
+"""Two files and a question to an answer, and what a user reads who gives something else."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffvqa.answering.answerer import Answerer, FoundBox, ground_phrase, read_radiograph
+from diffvqa.answering.overlay import SIZE, draw_overlay
+from diffvqa.boxes import Box
+from diffvqa.data.store import Store
+from diffvqa.errors import InputError
+from diffvqa.models.captioner import Captioner
+from diffvqa.models.folder import load_folder
+
+
+@pytest.fixture(scope="module")
+def answerer(model_folder):
+    return Answerer.from_pretrained(model_folder)
+
+
+@pytest.fixture
+def files(tmp_path):
+    random = np.random.default_rng(0)
+    paths = {}
+    for name, shape in (("prior", (90, 70)), ("current", (80, 96))):
+        paths[name] = tmp_path / f"{name}.png"
+        Image.fromarray(random.integers(0, 256, shape, dtype=np.uint8)).save(paths[name])
+    return paths
+
+
+def test_an_answer_has_text_confidence_and_boxes_inside_the_files(answerer, files):
+    answer = answerer(**files)
+    assert answer.question == "what has changed compared to the reference image?"
+    assert 0 <= answer.confidence <= 1
+    assert answer.boxes is not None
+    plain = answer.as_dict()
+    assert "Not for clinical use" in plain["notice"]
+    assert plain["text"] == answer.text
+
+
+def test_one_image_is_asked_about_alone(answerer, files):
+    answer = answerer(current=files["current"], question="Is there  edema?")
+    assert answer.question == "is there edema?"
+    assert "abnormalities" in answerer(current=files["current"]).question
+
+
+def test_without_a_captioner_there_are_no_boxes_and_a_reason(answerer, files):
+    answer = Answerer(answerer.difference, None)(**files)
+    assert answer.boxes is None
+    assert "captioner" in answer.boxes_reason
+
+
+def test_the_same_image_twice_in_other_files_is_allowed_but_one_file_is_not(answerer, files, tmp_path):
+    with pytest.raises(InputError, match="the same file"):
+        answerer(current=files["current"], prior=files["current"])
+    (tmp_path / "link.png").symlink_to(files["current"])
+    with pytest.raises(InputError, match="the same file"):
+        answerer(current=files["current"], prior=tmp_path / "link.png")
+
+
+@pytest.mark.parametrize("question", ["", "   ", "x" * 501])
+def test_a_question_of_no_or_too_many_characters_is_refused(answerer, files, question):
+    with pytest.raises(InputError, match="--question"):
+        answerer(**files, question=question)
+
+
+def test_a_file_that_is_no_image_is_named_by_its_argument(answerer, files, tmp_path):
+    (tmp_path / "secret-name.png").write_text("no image")
+    with pytest.raises(InputError, match="--prior") as caught:
+        answerer(current=files["current"], prior=tmp_path / "secret-name.png")
+    assert "secret-name" not in str(caught.value)
+
+
+def test_an_evaluation_and_an_answer_agree(answerer, model_folder, store_folder, cohort_folder, tmp_path):
+    """The same images through the store and as files give the same text."""
+    from diffvqa.answering.inference import encoder_of
+    from diffvqa.answering.predict import predict_answers
+
+    store = Store.open(store_folder)
+    question = next(one for one in store.questions if one.type == "difference")
+    paths, features = {}, {}
+    for side, image in (("prior", question.pair.prior), ("current", question.pair.current)):
+        (paths[side],) = cohort_folder.rglob(f"{image}.jpg")
+        square = store.pixels(store.index[image])
+        features[image] = encoder_of(answerer.difference)([square])[0]
+    (row,) = predict_answers(answerer.difference, [question], features, 64)
+    answer = answerer(**paths, question=question.text)
+    assert answer.text == row["answer"]
+    assert answer.confidence == pytest.approx(row["confidence"], abs=1e-4)
+
+
+def test_a_phrase_is_grounded_inside_the_image_or_not_at_all(captioner_folder, files):
+    captioner = load_folder(Captioner, captioner_folder, "MODEL")
+    found = ground_phrase(captioner, read_radiograph(files["current"], "IMAGE"), "pleural effusion")
+    assert found is None or (0 <= found.box.x1 < found.box.x2 <= 96 and 0 <= found.box.y1 < found.box.y2 <= 80)
+
+
+def test_an_overlay_draws_each_box_where_it_is():
+    pixels = np.zeros((200, 100), np.uint8)
+    found = FoundBox("current", "edema", Box(20, 40, 80, 160))
+    plain = np.asarray(draw_overlay([("current", pixels, [])])).astype(int)
+    drawn = np.asarray(draw_overlay([("current", pixels, [(found.label, found.box)])])).astype(int)
+    rows, columns = np.nonzero(np.abs(drawn - plain).sum(2))
+    scale = SIZE / 200
+    left = (SIZE - 100 * scale) / 2
+    assert columns.min() == pytest.approx(left + 20 * scale, abs=2)
+    assert columns.max() == pytest.approx(left + 80 * scale, abs=2)
+    assert rows.max() == pytest.approx(22 + 160 * scale, abs=2)

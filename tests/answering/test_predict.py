@@ -1,0 +1,114 @@
+"""Predictions and controls: the rows that scoring reads."""
+
+import json
+
+import numpy as np
+import pytest
+
+from diffvqa.answering import predict
+from diffvqa.answering.evaluate import evaluate
+from diffvqa.boxes import Box, mean_box
+from diffvqa.data.store import Store
+from diffvqa.errors import InputError
+from diffvqa.evaluation.report import write_report
+from diffvqa.evaluation.score import score_folder
+from diffvqa.records import Pair, Question
+
+
+def ask(number, answer, text="what has changed?", kind="difference", pair=None):
+    return Question(f"q{number}", f"p{number}", kind, pair or Pair("a", "b"), text, answer, "test")
+
+
+def test_the_most_frequent_answer_is_that_of_the_same_question():
+    training = [ask(0, "x"), ask(1, "y"), ask(2, "y"), ask(3, "no", "is there edema?", "presence")]
+    asked = [ask(4, "?"), ask(5, "?", "is there edema?", "presence"), ask(6, "?", "what has changed in the lung area?")]
+    assert [row["answer"] for row in predict.most_frequent(asked, training)] == ["y", "no", "y"]
+
+
+def test_retrieval_answers_like_the_nearest_training_pair():
+    random = np.random.default_rng(0)
+    features = {name: random.normal(size=(4, 8)).astype(np.float16) for name in "abcdef"}
+    features["copy"] = features["c"]
+    training = [
+        ask(0, "ab", pair=Pair("a", "b")),
+        ask(1, "cd", pair=Pair("c", "d")),
+        ask(2, "ef", pair=Pair("e", "f")),
+    ]
+    (row,) = predict.retrieval([ask(3, "?", pair=Pair("copy", "d"))], training, features, 0)
+    assert row["answer"] == "cd"
+
+
+def test_the_mean_box_is_the_mean_of_the_training_boxes(store_folder):
+    store = Store.open(store_folder)
+    train = [image for image in store.images if image.split == "train"]
+    test = [image for image in store.images if image.split == "test"]
+    rows = predict.mean_boxes(test, train, 0)
+    row = next(row for row in rows if row["task"] == "CAREF")
+    image = next(image for image in test if row["id"].startswith(image.image_id))
+    boxes = [one.frame.into(region.box) for one in train for region in one.regions if region.name == row["question"]]
+    assert row["boxes"][0] == pytest.approx(predict.source_box(image, mean_box(boxes)).as_tuple(), abs=0.01)
+
+
+def test_rows_are_written_whole_or_not_at_all(tmp_path):
+    def rows():
+        yield {"id": "1"}
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        predict.write_rows(rows(), tmp_path / "rows.jsonl")
+    assert not (tmp_path / "rows.jsonl").exists()
+
+
+@pytest.fixture(scope="module")
+def evaluation(model_folder, store_folder, tmp_path_factory):
+    out = tmp_path_factory.mktemp("evaluation") / "out"
+    evaluate(model_folder, store_folder, "test", out)
+    return out
+
+
+def test_an_evaluation_predicts_every_question_and_phrase_with_every_control(evaluation, store_folder):
+    rows = [json.loads(line) for line in (evaluation / "predictions.jsonl").read_text().splitlines()]
+    asked = {one.question_id for one in Store.open(store_folder).questions if one.split == "test"}
+    answered = {row["id"] for row in rows if row["task"] == "question"}
+    assert answered <= asked
+    assert {row["task"] for row in rows} == {"question", "AREF", "CAREF"}
+    assert len({row["id"] for row in rows}) == len(rows)
+    controls = {path.stem for path in (evaluation / "controls").iterdir()}
+    assert controls == {"most_frequent", "retrieval", "blank_images", "mean_box"}
+    grounded = [row["id"] for row in rows if row["task"] != "question"]
+    mean = [json.loads(line)["id"] for line in (evaluation / "controls" / "mean_box.jsonl").read_text().splitlines()]
+    assert mean == grounded
+
+
+def test_an_evaluation_can_be_scored_and_reported(evaluation):
+    scores = score_folder(evaluation, replicates=20)
+    assert scores["model"]["changes"]["n"] > 0
+    page = write_report(evaluation).read_text()
+    assert "Not for clinical use" in page
+
+
+def test_a_folder_for_patients_data_is_private(evaluation):
+    assert evaluation.stat().st_mode & 0o077 == 0
+
+
+def test_boxes_are_in_pixels_of_the_source(store_folder, evaluation):
+    store = Store.open(store_folder)
+    for line in (evaluation / "predictions.jsonl").read_text().splitlines():
+        row = json.loads(line)
+        if row["task"] != "AREF":
+            continue
+        image = store.images[store.index[row["id"].split("/")[0]]]
+        for corners in row["reference_boxes"]:
+            assert any(
+                np.allclose(Box(*corners).as_tuple(), region.box.as_tuple(), atol=0.01) for region in image.regions
+            )
+
+
+def test_a_store_of_another_size_is_refused(model_folder, cohort_folder, tmp_path):
+    from diffvqa.data import read_source
+    from diffvqa.data.store import prepare
+
+    prepare(read_source(f"mimic:{cohort_folder}"), tmp_path / "store", 32)
+    with pytest.raises(InputError, match="STORE holds 32-pixel images"):
+        evaluate(model_folder, tmp_path / "store", "test", tmp_path / "out")
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,144 @@
+"""The command line as a user meets it: what it prints, its exit status, and what it keeps to itself."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from diffvqa import cli
+
+
+def run(*arguments, capsys):
+    """Exit status, standard output and standard error of the command."""
+    sys_argv, sys.argv = sys.argv, ["diffvqa", *map(str, arguments)]
+    try:
+        cli.main()
+        status = 0
+    except SystemExit as end:
+        status = end.code or 0
+    finally:
+        sys.argv = sys_argv
+    printed = capsys.readouterr()
+    return status, printed.out, printed.err
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    random = np.random.default_rng(0)
+    paths = [tmp_path / "a.png", tmp_path / "b.png"]
+    for path in paths:
+        Image.fromarray(random.integers(0, 256, (80, 64), dtype=np.uint8)).save(path)
+    return paths
+
+
+def test_help_needs_no_heavy_library():
+    code = (
+        "import sys; sys.argv = ['diffvqa', '--help']\n"
+        "from diffvqa.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_every_command_of_the_design_is_there():
+    shown = CliRunner().invoke(cli.app, ["--help"]).output
+    for name in (
+        "demo",
+        "synth",
+        "inspect",
+        "prepare",
+        "pretrain",
+        "finetune",
+        "evaluate",
+        "score",
+        "answer",
+        "ground",
+    ):
+        assert name in shown
+    assert "Not for clinical use" in shown
+
+
+def test_inspect_prints_one_json_object(cohort_folder, capsys):
+    status, out, _ = run("inspect", f"mimic:{cohort_folder}", "--json", capsys=capsys)
+    summary = json.loads(out)
+    assert status == 0
+    assert summary["patients"] == 12
+    assert summary["shared_patients"] == 0
+    assert summary["problems"] == {}
+
+
+def test_answer_and_ground_as_json_and_as_a_picture(model_folder, pictures, tmp_path, capsys):
+    prior, current = pictures
+    overlay = tmp_path / "overlay.png"
+    status, out, _ = run(
+        "answer", model_folder, "--prior", prior, "--current", current, "--json", "--overlay", overlay, capsys=capsys
+    )
+    assert status == 0
+    assert {"text", "changes", "boxes", "confidence", "notice"} <= set(json.loads(out))
+    assert Image.open(overlay).width == 1024
+    for folder in (model_folder, model_folder / "captioner"):
+        status, out, _ = run("ground", folder, current, "--phrase", "effusion", "--json", capsys=capsys)
+        assert status == 0
+        assert "box" in json.loads(out)
+
+
+WRONG = [
+    (["inspect", "other:/nowhere"], "nih14"),
+    (["inspect", "nih14:/nowhere"], "nih14"),
+    (["pretrain", "nowhere.yaml"], "CONFIG"),
+    (["score", "nowhere.jsonl"], "nowhere.jsonl"),
+    (["answer", "{empty}", "--prior", "{a}", "--current", "{b}"], "MODEL"),
+    (["answer", "{model}", "--prior", "{a}", "--current", "{a}"], "same file"),
+    (["answer", "{model}", "--prior", "{a}", "--current", "{empty}"], "--current"),
+    (["ground", "{model}", "{a}", "--phrase", " "], "--phrase"),
+    (["evaluate", "{model}", "{empty}", "--out", "{empty}/out"], "store"),
+    (["evaluate", "{model}", "{store}", "--out", "{empty}/out", "--split", "exam"], "--split"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "named"), WRONG, ids=lambda value: value if isinstance(value, str) else value[0])
+def test_wrong_input_gets_one_line_and_status_two(
+    arguments, named, model_folder, store_folder, pictures, tmp_path, capsys
+):
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    places = {"empty": empty, "model": model_folder, "store": store_folder, "a": pictures[0], "b": pictures[1]}
+    status, out, err = run(*(argument.format(**places) for argument in arguments), capsys=capsys)
+    assert status == 2
+    assert out == ""
+    assert err.startswith("error: ")
+    assert named in err
+    assert len(err.splitlines()) == 1
+    assert list(empty.iterdir()) == []
+
+
+def test_a_missing_option_is_status_two(capsys):
+    assert run("synth", "somewhere", capsys=capsys)[0] == 2
+
+
+def test_score_reads_a_file_alone(tmp_path, capsys):
+    rows = [
+        {
+            "id": "1",
+            "question_type": "difference",
+            "answer": "nothing has changed.",
+            "references": ["nothing has changed."],
+        },
+        {
+            "id": "2",
+            "question_type": "difference",
+            "answer": "the main image has an additional finding of edema than the reference image.",
+            "references": ["the main image has an additional finding of edema than the reference image."],
+        },
+    ]
+    path = tmp_path / "predictions.jsonl"
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    status, out, _ = run("score", path, "--json", capsys=capsys)
+    assert status == 0
+    assert json.loads(out)["changes"]["f1"]["value"] == 1.0
