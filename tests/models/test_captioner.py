@@ -160,3 +160,13 @@ def test_a_folder_gives_the_same_model_back(captioner, tmp_path):
     again = Captioner.from_pretrained(tmp_path).eval()
     assert torch.equal(logits(captioner, batch()), logits(again, batch()))
     assert again.config.box_bins == captioner.config.box_bins
+
+
+def test_sine_positions_tell_every_patch_from_every_other(captioner):
+    from diffvqa.models.encoder import set_sine_positions
+
+    encoder = tiny_captioner().encoder
+    set_sine_positions(encoder)
+    positions = encoder.embeddings.position_embedding.weight
+    assert positions.abs().max() <= 1
+    assert torch.pdist(positions).min() > 0.5

@@ -55,6 +55,12 @@ class Captioner(PreTrainedModel):
         self.decoder = GPT2LMHeadModel(config.decoder_config)
         self.post_init()
 
+    def _init_weights(self, module: nn.Module) -> None:
+        # What the decoder sees of the image should be as large at any width; transformers' 0.02 suits wide models only.
+        if module is self.projector:
+            nn.init.normal_(module.weight, std=module.in_features**-0.5)
+            nn.init.zeros_(module.bias)
+
     def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """The patch tokens of images: (images, channels, size, size) -> (images, patches, encoder width)."""
         return encoder.patch_tokens(self.encoder, pixel_values)

@@ -72,6 +72,14 @@ class DifferenceModel(PreTrainedModel):
         self.post_init()
         self.encoder.requires_grad_(False)
 
+    def _init_weights(self, module: nn.Module) -> None:
+        # As in the captioner: neither layer may shrink what the language model sees of the images.
+        if isinstance(module, nn.Linear):
+            nn.init.normal_(module.weight, std=module.in_features**-0.5)
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=1.0 if module is self.time else 0.02)
+
     def train(self, mode: bool = True) -> DifferenceModel:
         """As usual, but the frozen encoder stays in evaluation mode."""
         super().train(mode)

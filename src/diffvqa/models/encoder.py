@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
@@ -25,3 +27,21 @@ def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
 def patch_tokens(encoder: PreTrainedModel, pixel_values: torch.Tensor) -> torch.Tensor:
     """The patch tokens of images: (images, channels, size, size) -> (images, patches, width)."""
     return encoder(pixel_values=pixel_values).last_hidden_state
+
+
+def set_sine_positions(encoder: PreTrainedModel) -> None:
+    """Start a SigLIP encoder's learned position embeddings as two-dimensional sines and cosines of amplitude 1.
+
+    They start at 1 / sqrt(width) of that otherwise, drowned by the patches' content: a small encoder then takes many
+    thousand steps before a box depends on the picture at all. Waves as long as MAE's (arXiv 2111.06377), but for the
+    base, which is 100: a grid of patches is short.
+    """
+    positions = encoder.embeddings.position_embedding.weight
+    side, width = math.isqrt(len(positions)), positions.shape[1]
+    rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    frequencies = 100.0 ** (-torch.arange(width // 4) / (width // 4))
+    waves = [
+        wave(place.flatten()[:, None] * frequencies) for place in (columns, rows) for wave in (torch.sin, torch.cos)
+    ]
+    with torch.no_grad():
+        positions[:, : 4 * (width // 4)] = torch.cat(waves, dim=1)

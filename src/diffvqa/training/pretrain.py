@@ -11,6 +11,7 @@ from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner, CaptionerConfig
+from diffvqa.models.encoder import set_sine_positions
 from diffvqa.tasks.text import caption, region_referring
 from diffvqa.tasks.tokenizer import complete, train_tokenizer
 from diffvqa.training.config import PretrainConfig
@@ -38,6 +39,7 @@ def pretrain(config: PretrainConfig) -> Path:
     tokenizer = _tokenizer(config, store, images)
     processor = _processor(config, store.size)
     model = Captioner(_model_config(config, store.size, tokenizer))
+    set_sine_positions(model.encoder)
     count = config.optimisation.steps * config.optimisation.batch_size
     train(
         model,
