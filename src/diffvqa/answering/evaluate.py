@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
@@ -28,6 +29,7 @@ from diffvqa.records import Question
 from diffvqa.tasks.text import referring_prompt
 
 EXAMPLES = 12
+_NEGATED = re.compile(r"\b(?:no|not|without|resolved)\b")
 SEED = 0
 
 
@@ -174,7 +176,7 @@ def _reference_boxes(findings: Sequence[str], image: str, store: Store) -> list[
         named = [
             region.box
             for region in stored.regions
-            if any(finding in phrase and not phrase.startswith("no ") for phrase in region.phrases)
+            if any(finding in phrase and not _NEGATED.search(phrase) for phrase in region.phrases)
         ]
         if named:
             smallest = min(named, key=lambda box: box.area)

@@ -22,6 +22,9 @@ DENIED = 0.45
 COMPARED = 0.5
 """The chance that a finding known from the study before is said to have changed or not."""
 
+SHUFFLED = 0.1
+"""The chance that a report goes through the findings in an order of its own."""
+
 HEDGED = 0.25
 """The chance that a finding of the lowest level is only called possible."""
 
@@ -74,8 +77,9 @@ def write_report(patient: Patient, visit: Visit, prior: Visit | None, generator:
         sentences.append(_clear(generator))
     if generator.random() < 0.5:
         sentences.append(_pick(generator, _ANATOMY))
-    order = generator.permutation(len(sentences))
-    sentences = [sentences[place] for place in order]
+    # Radiologists go through a picture in their own fixed order; now and then one begins elsewhere.
+    if generator.random() < SHUFFLED:
+        sentences = [sentences[place] for place in generator.permutation(len(sentences))]
     impression = _impression(sentences, generator)
     return Report(tuple(sentences), impression, _layout(patient, visit, prior, sentences, impression, generator))
 

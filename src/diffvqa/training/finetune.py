@@ -20,7 +20,7 @@ from diffvqa.training.config import FinetuneConfig
 from diffvqa.training.datasets import QuestionCollator, QuestionDraws
 from diffvqa.training.run import claim_folder, discard_checkpoints, train, write_record
 
-VALIDATION_QUESTIONS = 256
+VALIDATION_QUESTIONS = 128
 
 
 def finetune(config: FinetuneConfig) -> Path:

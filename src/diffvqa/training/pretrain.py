@@ -18,7 +18,7 @@ from diffvqa.training.config import PretrainConfig
 from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws
 from diffvqa.training.run import claim_folder, discard_checkpoints, train, write_record
 
-VALIDATION_IMAGES = 256
+VALIDATION_IMAGES = 128
 
 
 def pretrain(config: PretrainConfig) -> Path:
