@@ -64,6 +64,11 @@ def test_a_question_of_no_or_too_many_characters_is_refused(answerer, files, que
         answerer(**files, question=question)
 
 
+def test_a_question_that_leaves_no_room_for_an_answer_is_refused(answerer, files):
+    with pytest.raises(InputError, match="tokens is too long"):
+        answerer(**files, question="zebra " * 60)
+
+
 def test_a_file_that_is_no_image_is_named_by_its_argument(answerer, files, tmp_path):
     (tmp_path / "secret-name.png").write_text("no image")
     with pytest.raises(InputError, match="--prior") as caught:
@@ -83,7 +88,7 @@ def test_an_evaluation_and_an_answer_agree(answerer, model_folder, store_folder,
         (paths[side],) = cohort_folder.rglob(f"{image}.jpg")
         square = store.pixels(store.index[image])
         features[image] = encoder_of(answerer.difference)([square])[0]
-    (row,) = predict_answers(answerer.difference, [question], features, 64)
+    (row,) = predict_answers(answerer.difference, [question], features)
     answer = answerer(**paths, question=question.text)
     assert answer.text == row["answer"]
     assert answer.confidence == pytest.approx(row["confidence"], abs=1e-4)

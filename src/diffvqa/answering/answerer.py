@@ -88,8 +88,7 @@ class Answerer:
         squares = [letterbox(pixels, self.size)[0] for pixels in pictures.values()]
         features = dict(zip(pictures, encoder_of(self.difference)(squares), strict=True))
         pair = Pair("current", "prior" if prior is not None else None)
-        room = self.difference.model.config.text_tokens
-        written = answer_questions(self.difference, [(pair, question)], features, room)[0]
+        written = answer_questions(self.difference, [(pair, question)], features)[0]
         readings = read_changes(written.text)
         changes = tuple(sorted(readings[0], key=lambda change: change.finding)) if readings else None
         boxes, reason = self._boxes(changes or (), pictures, features)

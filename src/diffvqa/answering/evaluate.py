@@ -60,9 +60,8 @@ def evaluate(folder: Path, store_folder: Path, split: str, out: Path) -> None:
             key=weights_digest(folder),
             progress=progress,
         )
-    room = model.model.config.text_tokens
     with progress_bar("answer questions") as progress:
-        rows = predict.predict_answers(model, questions, features, room, progress)
+        rows = predict.predict_answers(model, questions, features, progress)
     with progress_bar("ground phrases") as progress:
         grounded = predict.predict_grounding(captioner, shown, features, SEED, progress)
     predict.write_rows([*rows, *grounded], out / "predictions.jsonl")
@@ -71,7 +70,7 @@ def evaluate(folder: Path, store_folder: Path, split: str, out: Path) -> None:
     controls = {
         "most_frequent": predict.most_frequent(questions, training),
         "retrieval": predict.retrieval(questions, training, features, SEED),
-        "blank_images": predict.blank_images(model, questions, blank, room),
+        "blank_images": predict.blank_images(model, questions, blank),
         "mean_box": predict.mean_boxes(shown, trained_on, SEED),
     }
     for name, control in controls.items():

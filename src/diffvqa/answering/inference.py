@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from diffvqa.boxes import Box
+from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder
@@ -38,14 +39,19 @@ def answer_questions(
     folder: ModelFolder[DifferenceModel],
     questions: Sequence[tuple[Pair, str]],
     features: Mapping[str, np.ndarray],
-    new_tokens: int,
     progress: Progress | None = None,
 ) -> list[Written]:
-    """The answer to each (pair, question), greedy; features: image identifier -> patch tokens."""
-    tokenizer = folder.tokenizer
+    """The answer to each (pair, question), greedy; features: image identifier -> patch tokens.
+
+    Raises InputError if a question leaves the model no room for an answer.
+    """
+    tokenizer, text_tokens = folder.tokenizer, folder.model.config.text_tokens
     answers: list[Written] = []
     for part in _batches(questions):
         prompts = [encode_prompt(tokenizer, question_prompt(text)) for _, text in part]
+        longest = max(len(prompt) for prompt in prompts)
+        if longest >= text_tokens:
+            raise InputError(f"a question of {longest} tokens is too long: the model takes fewer than {text_tokens}")
         images = [pair_features(features, pair) for pair, _ in part]
         with torch.inference_mode():
             written = folder.model.write(
@@ -53,7 +59,7 @@ def answer_questions(
                 current=torch.stack([image["current"] for image in images]),
                 has_prior=torch.tensor([image["has_prior"] for image in images]),
                 **collate_prompts(prompts, tokenizer.pad_token_id),
-                new_tokens=new_tokens,
+                new_tokens=text_tokens - longest,
                 return_dict_in_generate=True,
                 output_logits=True,
             )
@@ -77,13 +83,17 @@ def write_boxes(
 ) -> list[tuple[str, Box | None]]:
     """For each (image identifier, prompt) the text that the captioner goes on with, and the box in it.
 
-    The box is in pixels of the model's square; None where the text holds no well-formed box.
+    The box is in pixels of the model's square; None where the text holds no well-formed box. Raises InputError if a
+    prompt is longer than the texts that the captioner was trained on.
     """
     config = folder.model.config
     size, tokenizer = config.vision_config.image_size, folder.tokenizer
     found: list[tuple[str, Box | None]] = []
     for part in _batches(prompts):
         encoded = [encode_prompt(tokenizer, prompt) for _, prompt in part]
+        longest = max(len(prompt) for prompt in encoded)
+        if longest > config.text_tokens:
+            raise InputError(f"a phrase of {longest} tokens is too long: the model takes {config.text_tokens}")
         tokens = torch.from_numpy(np.stack([features[image] for image, _ in part]).astype(np.float32))
         with torch.inference_mode():
             written = folder.model.write(

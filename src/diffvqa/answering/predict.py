@@ -41,13 +41,10 @@ def predict_answers(
     folder: ModelFolder[DifferenceModel],
     questions: Sequence[Question],
     features: Mapping[str, np.ndarray],
-    new_tokens: int,
     progress: Progress | None = None,
 ) -> list[Row]:
     """The model's rows for these questions."""
-    written = answer_questions(
-        folder, [(question.pair, question.text) for question in questions], features, new_tokens, progress
-    )
+    written = answer_questions(folder, [(question.pair, question.text) for question in questions], features, progress)
     return [
         {**_question_row(question, answer.text), "confidence": round(answer.confidence, 6)}
         for question, answer in zip(questions, written, strict=True)
@@ -85,9 +82,7 @@ def most_frequent(questions: Sequence[Question], training: Sequence[Question]) -
     return [_question_row(question, answer(question)) for question in questions]
 
 
-def blank_images(
-    folder: ModelFolder[DifferenceModel], questions: Sequence[Question], blank: np.ndarray, new_tokens: int
-) -> list[Row]:
+def blank_images(folder: ModelFolder[DifferenceModel], questions: Sequence[Question], blank: np.ndarray) -> list[Row]:
     """Control: the same model shown black squares; blank: their patch tokens, (patches, width)."""
     features = {"blank prior": blank, "blank current": blank}
 
@@ -96,7 +91,7 @@ def blank_images(
 
     # The images are the same for all, so every different question needs one answer only.
     different = list(dict.fromkeys(asked(question) for question in questions))
-    answers = dict(zip(different, answer_questions(folder, different, features, new_tokens), strict=True))
+    answers = dict(zip(different, answer_questions(folder, different, features), strict=True))
     return [_question_row(question, answers[asked(question)].text) for question in questions]
 
 

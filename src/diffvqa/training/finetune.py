@@ -14,7 +14,9 @@ from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceConfig, DifferenceModel
 from diffvqa.models.folder import load_folder, weights_digest
 from diffvqa.progress import progress_bar
+from diffvqa.records import Question
 from diffvqa.tasks.collate import encode_squares
+from diffvqa.tasks.text import encode_prompt, question_prompt
 from diffvqa.tasks.tokenizer import complete
 from diffvqa.training.config import FinetuneConfig
 from diffvqa.training.datasets import QuestionCollator, QuestionDraws
@@ -34,19 +36,14 @@ def finetune(config: FinetuneConfig) -> Path:
     size = captioner.model.config.vision_config.image_size
     if store.size != size:
         raise InputError(f"`store` holds {store.size}-pixel images, but the captioner was trained on {size}-pixel ones")
-    questions = {
-        split: [
-            question for question in store.questions if question.split == split and config.questions.get(question.type)
-        ]
-        for split in ("train", "validate")
-    }
+    tokenizer = _tokenizer(config, captioner.tokenizer)
+    questions, too_long = _questions(store, config, tokenizer)
     if not questions["train"]:
         raise InputError(f"`questions`: the store has no training questions of the types {', '.join(config.questions)}")
     out = claim_folder(config)
     if out is None:
         return Path(config.out)
     set_seed(config.seed)
-    tokenizer = _tokenizer(config, captioner.tokenizer)
     model = _model(config, captioner.model, tokenizer)
     with progress_bar("encode images") as progress:
         features = encode_images(
@@ -87,11 +84,28 @@ def finetune(config: FinetuneConfig) -> Path:
         config.model_dump(mode="json"),
         finished=True,
         questions=len(questions["train"]),
+        questions_too_long=too_long,
         questions_seen=count,
         store=store.fingerprint,
     )
     discard_checkpoints(out)
     return out
+
+
+def _questions(
+    store: Store, config: FinetuneConfig, tokenizer: PreTrainedTokenizerBase
+) -> tuple[dict[str, list[Question]], int]:
+    """The questions of each split that are of the configured types, and how many more leave an answer no room."""
+    questions: dict[str, list[Question]] = {"train": [], "validate": []}
+    too_long = 0
+    for question in store.questions:
+        if question.split not in questions or not config.questions.get(question.type):
+            continue
+        if len(encode_prompt(tokenizer, question_prompt(question.text))) > config.text_tokens // 2:
+            too_long += 1
+        else:
+            questions[question.split].append(question)
+    return questions, too_long
 
 
 def _tokenizer(config: FinetuneConfig, captioners: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
