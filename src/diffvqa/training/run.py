@@ -17,7 +17,6 @@ from transformers.trainer_utils import get_last_checkpoint
 
 from diffvqa.errors import InputError
 from diffvqa.training.config import Optimisation
-from diffvqa.training.memory import keep_freed_memory
 
 CHECKPOINTS, LOG, RECORD = "checkpoints", "log.jsonl", "run.json"
 
@@ -65,10 +64,8 @@ def train(
     title: str,
 ) -> None:
     """Train a model on draws in their own order; goes on from the last checkpoint in `out` if there is one."""
-    if not torch.cuda.is_available():
-        keep_freed_memory()
-        # On the CPU torch's fused attention takes several times as long as the plain one, most of all backward in
-        # bf16; `benchmarks/attention.py` measures it.
+    if not torch.cuda.is_available() and optimisation.precision == "bf16":
+        # In bf16 on the CPU torch's fused attention takes twice as long as the plain one (benchmarks/attention.py).
         model.set_attn_implementation("eager")
     arguments = TrainingArguments(
         output_dir=str(out / CHECKPOINTS),
