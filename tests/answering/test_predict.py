@@ -87,6 +87,12 @@ def test_an_evaluation_can_be_scored_and_reported(evaluation):
     assert "Not for clinical use" in page
 
 
+def test_a_dozen_pairs_are_shown_or_all_that_there_are(evaluation):
+    rows = [json.loads(line) for line in (evaluation / "predictions.jsonl").read_text().splitlines()]
+    examples = (evaluation / "examples.jsonl").read_text().splitlines()
+    assert len(examples) == min(12, sum(row.get("question_type") == "difference" for row in rows))
+
+
 def test_a_folder_for_patients_data_is_private(evaluation):
     assert evaluation.stat().st_mode & 0o077 == 0
 

@@ -118,15 +118,14 @@ def _examples(
     features: Mapping[str, np.ndarray],
     out: Path,
 ) -> list[dict[str, Any]]:
-    """A dozen pairs of different patients with their pictures, drawn before anyone looks at the answers."""
-    order = np.random.default_rng(SEED).permutation(len(questions))
-    chosen: dict[str, int] = {}
-    for index in order:
-        if questions[index].type == "difference":
-            chosen.setdefault(questions[index].subject_id, int(index))
+    """A dozen pairs, of different patients as far as there are, drawn before anyone looks at the answers."""
+    order = np.random.default_rng(SEED).permutation(len(questions)).tolist()
+    order = [index for index in order if questions[index].type == "difference"]
+    first = {questions[index].subject_id: index for index in reversed(order)}
+    chosen = [*first.values(), *(index for index in order if index not in first.values())]
     (out / "examples").mkdir(mode=0o700, exist_ok=True)
     examples = []
-    for number, index in enumerate(list(chosen.values())[:EXAMPLES]):
+    for number, index in enumerate(chosen[:EXAMPLES]):
         question, row = questions[index], rows[index]
         sides = {"prior": question.pair.prior, "current": question.pair.current}
         pictures = {}
