@@ -1,4 +1,4 @@
-"""The image encoder: a vision transformer of `transformers` whose every output token is a patch."""
+"""The image encoder: a vision transformer, of `transformers` or our hybrid, whose every output token is a patch."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import math
 import torch
 from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
 
+from diffvqa.models.hybrid import HybridVisionConfig
+
 
 def vision_config(settings: PreTrainedConfig | dict | None) -> PreTrainedConfig:
     """The configuration of an encoder from a mapping with its `model_type` (a SigLIP vision model where unnamed)."""
@@ -14,7 +16,7 @@ def vision_config(settings: PreTrainedConfig | dict | None) -> PreTrainedConfig:
         return settings
     settings = dict(settings or {})
     kind = settings.pop("model_type", "siglip_vision_model")
-    if kind == "siglip_vision_model":
+    if kind in ("siglip_vision_model", HybridVisionConfig.model_type):
         settings.setdefault("vision_use_head", False)
     return AutoConfig.for_model(kind, **settings)
 
