@@ -13,6 +13,8 @@ TINY_PRETRAIN = {
     "image_mean": [0.5],
     "image_std": [0.5],
     "encoder": {
+        "model_type": "diffvqa_hybrid_vision",
+        "stem_config": {"embedding_size": 8, "hidden_sizes": [8, 8, 16], "depths": [1, 1, 1], "layer_type": "basic"},
         "hidden_size": 32,
         "intermediate_size": 64,
         "num_hidden_layers": 1,

@@ -70,7 +70,7 @@ class DifferenceModel(PreTrainedModel):
             nn.Linear(width, language_width), nn.GELU(), nn.Linear(language_width, language_width)
         )
         self.post_init()
-        self.encoder.requires_grad_(False)
+        self.encoder.requires_grad_(False).eval()
 
     def _init_weights(self, module: nn.Module) -> None:
         # As in the captioner: neither layer may shrink what the language model sees of the images.

@@ -5,20 +5,30 @@ from __future__ import annotations
 import math
 
 import torch
-from transformers import AutoConfig, AutoModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, SiglipVisionConfig
 
 from diffvqa.models.hybrid import HybridVisionConfig
 
+ENCODERS: dict[str, type[PreTrainedConfig]] = {
+    kind.model_type: kind for kind in (SiglipVisionConfig, HybridVisionConfig)
+}
+"""The encoders there are: by their `model_type`, their configurations."""
+
+
+def encoder_config_class(model_type: str | None) -> type[PreTrainedConfig]:
+    """The configuration class of an encoder (of a SigLIP vision model where unnamed). Raises ValueError."""
+    model_type = model_type or SiglipVisionConfig.model_type
+    if model_type not in ENCODERS:
+        raise ValueError(f"there is no encoder of model_type {model_type!r}; there are {', '.join(ENCODERS)}")
+    return ENCODERS[model_type]
+
 
 def vision_config(settings: PreTrainedConfig | dict | None) -> PreTrainedConfig:
-    """The configuration of an encoder from a mapping with its `model_type` (a SigLIP vision model where unnamed)."""
+    """The configuration of an encoder from a mapping with its `model_type`. Raises ValueError."""
     if isinstance(settings, PreTrainedConfig):
         return settings
-    settings = dict(settings or {})
-    kind = settings.pop("model_type", "siglip_vision_model")
-    if kind in ("siglip_vision_model", HybridVisionConfig.model_type):
-        settings.setdefault("vision_use_head", False)
-    return AutoConfig.for_model(kind, **settings)
+    settings = {"vision_use_head": False, **(settings or {})}
+    return encoder_config_class(settings.pop("model_type", None))(**settings)
 
 
 def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:

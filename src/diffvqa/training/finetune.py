@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
 
 from diffvqa.data.features import encode_images
 from diffvqa.data.store import Store
@@ -21,6 +21,7 @@ from diffvqa.tasks.tokenizer import complete
 from diffvqa.training.config import FinetuneConfig
 from diffvqa.training.datasets import QuestionCollator, QuestionDraws
 from diffvqa.training.run import claim_folder, discard_checkpoints, train, write_record
+from diffvqa.training.sizes import explain_sizes, refuse_unknown_sizes
 
 VALIDATION_QUESTIONS = 128
 
@@ -40,11 +41,12 @@ def finetune(config: FinetuneConfig) -> Path:
     questions, too_long = _questions(store, config, tokenizer)
     if not questions["train"]:
         raise InputError(f"`questions`: the store has no training questions of the types {', '.join(config.questions)}")
+    set_seed(config.seed)
+    with explain_sizes("`language_model`"):
+        model = _model(config, captioner.model, tokenizer)
     out = claim_folder(config)
     if out is None:
         return Path(config.out)
-    set_seed(config.seed)
-    model = _model(config, captioner.model, tokenizer)
     with progress_bar("encode images") as progress:
         features = encode_images(
             lambda pixels: encode_squares(model.encode, captioner.processor, pixels),
@@ -121,6 +123,8 @@ def _model(config: FinetuneConfig, captioner: Captioner, tokenizer: PreTrainedTo
         model = DifferenceModel(DifferenceConfig(vision, language_model.config, text_tokens=config.text_tokens))
         model.language_model = language_model
     else:
+        kind = AutoConfig.for_model(config.language_model.get("model_type", "gpt2"))
+        refuse_unknown_sizes(config.language_model, type(kind), "language_model")
         patches = (vision.image_size // vision.patch_size) ** 2
         sizes = {
             "model_type": "gpt2",

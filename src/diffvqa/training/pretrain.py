@@ -5,18 +5,19 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, SiglipImageProcessorPil, set_seed
+from transformers import AutoTokenizer, GPT2Config, PreTrainedTokenizerBase, SiglipImageProcessorPil, set_seed
 
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner, CaptionerConfig
-from diffvqa.models.encoder import set_sine_positions
+from diffvqa.models.encoder import encoder_config_class, set_sine_positions
 from diffvqa.tasks.text import caption, region_referring
 from diffvqa.tasks.tokenizer import complete, train_tokenizer
 from diffvqa.training.config import PretrainConfig
 from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws
 from diffvqa.training.run import claim_folder, discard_checkpoints, train, write_record
+from diffvqa.training.sizes import explain_sizes, refuse_unknown_sizes
 
 VALIDATION_IMAGES = 128
 
@@ -28,9 +29,6 @@ def pretrain(config: PretrainConfig) -> Path:
     have validation or test questions are left out. Raises InputError.
     """
     store = Store.open(Path(config.store))
-    out = claim_folder(config)
-    if out is None:
-        return Path(config.out)
     images, left_out = pretraining_images(store)
     if not images:
         raise InputError("`store`: there are no images to pretrain on (none of the train split); prepare others")
@@ -38,8 +36,12 @@ def pretrain(config: PretrainConfig) -> Path:
     set_seed(config.seed)
     tokenizer = _tokenizer(config, store, images)
     processor = _processor(config, store.size)
-    model = Captioner(_model_config(config, store.size, tokenizer))
+    with explain_sizes("`encoder`, `decoder`"):
+        model = Captioner(_model_config(config, store.size, tokenizer))
     set_sine_positions(model.encoder)
+    out = claim_folder(config)
+    if out is None:
+        return Path(config.out)
     count = config.optimisation.steps * config.optimisation.batch_size
     train(
         model,
@@ -94,6 +96,11 @@ def _model_config(config: PretrainConfig, size: int, tokenizer: PreTrainedTokeni
     encoder = {"image_size": size, "num_channels": len(config.image_mean), **config.encoder}
     if encoder["image_size"] != size:
         raise InputError(f"`encoder.image_size` is {encoder['image_size']}, but the store holds {size}-pixel images")
+    kind = encoder_config_class(encoder.get("model_type"))
+    refuse_unknown_sizes(encoder, kind, "encoder")
+    for part, part_kind in kind.sub_configs.items():
+        refuse_unknown_sizes(encoder.get(part) or {}, part_kind, f"encoder.{part}")
+    refuse_unknown_sizes(config.decoder, GPT2Config, "decoder")
     decoder: dict[str, Any] = {
         # The longest prefix stands before a full length of masks.
         "n_positions": 2 * config.text_tokens,
