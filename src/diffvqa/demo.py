@@ -17,8 +17,8 @@ from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
 from diffvqa.training.finetune import finetune
 from diffvqa.training.pretrain import pretrain
 
-PATIENTS = 1200
-SEED = 7
+PATIENTS = 2500
+SEED = 8
 IMAGE_SIZE = 128
 
 
@@ -32,7 +32,7 @@ def run_demo(out: Path) -> tuple[dict[str, Any], Path]:
     workers = os.cpu_count() or 1
     if not cohort.exists():
         with progress_bar("synthesise patients") as progress:
-            write_cohort(cohort, PATIENTS, SEED, workers=workers, progress=progress)
+            write_cohort(cohort, PATIENTS, SEED, size=IMAGE_SIZE, workers=workers, progress=progress)
     records = read_source(f"mimic:{cohort}")
     with progress_bar("prepare images") as progress:
         prepare(records, store, IMAGE_SIZE, workers=workers, progress=progress)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import GPT2Config, Qwen2Config
 
-from diffvqa.models.difference import DifferenceConfig, DifferenceModel
+from diffvqa.models.difference import DifferenceConfig, DifferenceModel, merge_neighbours
 
 VISION = {
     "hidden_size": 32,
@@ -28,10 +28,11 @@ LANGUAGE = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module", params=list(LANGUAGE))
+@pytest.fixture(scope="module", params=[("gpt2", 1), ("qwen2", 1), ("gpt2", 2)], ids=str)
 def model(request):
     torch.manual_seed(0)
-    return DifferenceModel(DifferenceConfig(VISION, LANGUAGE[request.param])).eval()
+    name, merge = request.param
+    return DifferenceModel(DifferenceConfig(VISION, LANGUAGE[name], merge=merge)).eval()
 
 
 def batch(pairs=3, length=6):
@@ -138,6 +139,24 @@ def test_left_padding_changes_nothing_that_is_written(model):
         "attention_mask": torch.cat([torch.zeros(3, 2, dtype=torch.long), inputs["attention_mask"]], 1),
     }
     assert model.write(**inputs, new_tokens=6).tolist() == model.write(**padded, new_tokens=6).tolist()
+
+
+def test_neighbours_that_are_merged_stand_side_by_side_in_one_token():
+    tokens = torch.arange(2 * 36 * 5).reshape(2, 36, 5)
+    grid = tokens.view(2, 6, 6, 5)
+    expected = [
+        torch.cat([grid[:, 3 * row + i, 3 * column + j] for i in range(3) for j in range(3)], dim=-1)
+        for row in range(2)
+        for column in range(2)
+    ]
+    assert torch.equal(merge_neighbours(tokens, 3), torch.stack(expected, dim=1))
+    assert torch.equal(merge_neighbours(tokens, 1), tokens)
+
+
+@pytest.mark.parametrize("merge", [0, 3])
+def test_a_merge_that_does_not_tile_the_patches_is_refused(merge):
+    with pytest.raises(ValueError, match="2 x 2 patches"):
+        DifferenceConfig(VISION, LANGUAGE["gpt2"], merge=merge)
 
 
 def test_a_folder_gives_the_same_model_back(model, tmp_path):

@@ -62,7 +62,8 @@ def test_folder_round_trip_keeps_the_running_means_too(encoder, tmp_path):
     loaded = AutoModel.from_pretrained(tmp_path).eval()
     assert type(loaded) is type(encoder)
     with torch.no_grad():
-        assert torch.equal(patch_tokens(loaded, images), patch_tokens(encoder, images))
+        # The layout of the convolutions may differ, and with it the last bit.
+        assert torch.allclose(patch_tokens(loaded, images), patch_tokens(encoder, images), atol=1e-5)
 
 
 def test_a_stem_that_does_not_fit_the_patch_size_is_refused():

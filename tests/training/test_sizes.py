@@ -32,8 +32,9 @@ def test_the_sizes_of_stage_1(pretrain_settings, write_config, tmp_path, overrid
     ("override", "words"),
     [
         ("language_model.n_hed=3", "no configuration key `language_model.n_hed`"),
-        ("language_model.n_head=7", "`language_model`: .*divisible"),
-        ("language_model.model_type=gpt22", "`language_model`: .*gpt22"),
+        ("language_model.n_head=7", "`language_model`, `merge`: .*divisible"),
+        ("language_model.model_type=gpt22", "`language_model`, `merge`: .*gpt22"),
+        ("merge=3", "`language_model`, `merge`: .*patches, found 3"),
     ],
 )
 def test_the_sizes_of_stage_2(finetune_settings, write_config, tmp_path, override, words):

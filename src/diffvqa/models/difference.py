@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -19,7 +20,9 @@ PRIOR, CURRENT = 0, 1
 class DifferenceConfig(PreTrainedConfig):
     """The sizes of a difference model: `vision_config` (any vision model), `language_config` (any causal LM).
 
-    text_tokens: the longest question with its answer, in tokens.
+    text_tokens: the longest question with its answer, in tokens. merge: squares of merge x merge neighbouring patches,
+    their features side by side, become one token of the language model; 1 keeps every patch, as the paper does.
+    Raises ValueError if they do not tile the grid of patches.
     """
 
     model_type = "diffvqa_difference"
@@ -30,9 +33,14 @@ class DifferenceConfig(PreTrainedConfig):
         vision_config: dict | PreTrainedConfig | None = None,
         language_config: dict | PreTrainedConfig | None = None,
         text_tokens: int = 96,
+        merge: int = 1,
         **kwargs: Any,
     ) -> None:
         self.vision_config = encoder.vision_config(vision_config)
+        grid = encoder.patch_grid(self.vision_config)
+        if merge < 1 or grid % merge:
+            raise ValueError(f"merge must divide the grid of {grid} x {grid} patches, found {merge}")
+        self.merge = merge
         self.language_config = _as_language_config(language_config)
         self.text_tokens = text_tokens
         super().__init__(**kwargs)
@@ -49,7 +57,7 @@ class DifferenceModel(PreTrainedModel):
     """`[prior tokens][current tokens]<bos>question\\nanswer<eos>` on a frozen encoder (arXiv 2603.04950).
 
     To each patch token the embedding of its time (prior or current) is added, then two layers with a GELU bring it
-    to the language model's width. Where there is no prior, one learned embedding says so and the rest of the prior's
+    to the language model's width (`merge` patches a side at once). Where there is no prior, one learned embedding says so and the rest of the prior's
     places are masked.
     """
 
@@ -67,18 +75,19 @@ class DifferenceModel(PreTrainedModel):
         self.time = nn.Embedding(2, width)
         self.no_prior = nn.Embedding(1, language_width)
         self.projector = nn.Sequential(
-            nn.Linear(width, language_width), nn.GELU(), nn.Linear(language_width, language_width)
+            nn.Linear(width * config.merge**2, language_width), nn.GELU(), nn.Linear(language_width, language_width)
         )
         self.post_init()
         self.encoder.requires_grad_(False).eval()
 
     def _init_weights(self, module: nn.Module) -> None:
-        # As in the captioner: neither layer may shrink what the language model sees of the images.
+        # As in the captioner: neither layer may shrink what the language model sees of the images. The embedding of
+        # the time starts small beside the features (about 1): what is learnt of one image then serves the other too.
         if isinstance(module, nn.Linear):
             nn.init.normal_(module.weight, std=module.in_features**-0.5)
             nn.init.zeros_(module.bias)
         elif isinstance(module, nn.Embedding):
-            nn.init.normal_(module.weight, std=1.0 if module is self.time else 0.02)
+            nn.init.normal_(module.weight, std=0.1 if module is self.time else 0.02)
 
     def train(self, mode: bool = True) -> DifferenceModel:
         """As usual, but the frozen encoder stays in evaluation mode."""
@@ -150,8 +159,9 @@ class DifferenceModel(PreTrainedModel):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Embeddings and mask of the whole sequence; places masked anywhere are skipped by the positions."""
         text = self.language_model.get_input_embeddings()(input_ids)
-        before = self.projector(prior + self.time.weight[PRIOR])
-        after = self.projector(current + self.time.weight[CURRENT])
+        merge = self.config.merge
+        before = self.projector(merge_neighbours(prior + self.time.weight[PRIOR], merge))
+        after = self.projector(merge_neighbours(current + self.time.weight[CURRENT], merge))
         absent = ~has_prior.bool()
         first = torch.where(absent[:, None, None], self.no_prior.weight[None].to(before.dtype), before[:, :1])
         before = torch.cat([first, before[:, 1:]], dim=1)
@@ -160,6 +170,14 @@ class DifferenceModel(PreTrainedModel):
         seen_after = torch.ones(after.shape[:2], dtype=attention_mask.dtype, device=attention_mask.device)
         embeddings = torch.cat([before, after, text.to(before.dtype)], dim=1)
         return embeddings, torch.cat([seen_before, seen_after, attention_mask], dim=1)
+
+
+def merge_neighbours(tokens: torch.Tensor, side: int) -> torch.Tensor:
+    """Squares of side x side patches as one token each: (images, patches, width) -> (images, fewer, wider)."""
+    images, patches, width = tokens.shape
+    grid = math.isqrt(patches)
+    squares = tokens.view(images, grid // side, side, grid // side, side, width).transpose(2, 3)
+    return squares.reshape(images, patches // side**2, side**2 * width)
 
 
 def _positions(seen: torch.Tensor) -> torch.Tensor:

@@ -31,9 +31,14 @@ def vision_config(settings: PreTrainedConfig | dict | None) -> PreTrainedConfig:
     return encoder_config_class(settings.pop("model_type", None))(**settings)
 
 
+def patch_grid(config: PreTrainedConfig) -> int:
+    """How many patches a side an encoder of that configuration makes of an image."""
+    return config.image_size // config.patch_size
+
+
 def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
-    """A randomly initialised encoder of that configuration."""
-    return AutoModel.from_config(config)
+    """A randomly initialised encoder of that configuration, its convolutions laid out as they run fastest."""
+    return AutoModel.from_config(config).to(memory_format=torch.channels_last)
 
 
 def patch_tokens(encoder: PreTrainedModel, pixel_values: torch.Tensor) -> torch.Tensor:

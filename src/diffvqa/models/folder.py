@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+import torch
 from transformers import AutoTokenizer, PreTrainedModel, SiglipImageProcessorPil
 
 from diffvqa.errors import InputError
@@ -39,7 +40,8 @@ def load_folder(kind: type[Model], folder: str | Path, argument: str) -> ModelFo
         raise InputError(f"{argument}: expected a model of type {expected}, found {found}; {advice}")
     try:
         return ModelFolder(
-            kind.from_pretrained(folder).eval(),
+            # Loading gives convolutions their slower layout back.
+            kind.from_pretrained(folder).eval().to(memory_format=torch.channels_last),
             AutoTokenizer.from_pretrained(folder),
             SiglipImageProcessorPil.from_pretrained(folder),
         )

@@ -80,7 +80,8 @@ class FinetuneConfig(_Settings):
     """Stage 2.
 
     language_model: a folder or hub name, or the sizes of one made here with the captioner's tokenizer. questions:
-    how often each question type is drawn against the others; those not named are left out.
+    how often each question type is drawn against the others; those not named are left out. merge: squares of
+    merge x merge patches become one token of the language model.
     """
 
     store: str
@@ -91,6 +92,7 @@ class FinetuneConfig(_Settings):
     seed: int = Field(0, ge=0)
     text_tokens: int = Field(96, ge=32)
     questions: dict[str, float] = {"difference": 1.0}
+    merge: PositiveInt = 1
 
 
 Config = TypeVar("Config", PretrainConfig, FinetuneConfig)

@@ -12,6 +12,7 @@ from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceConfig, DifferenceModel
+from diffvqa.models.encoder import patch_grid
 from diffvqa.models.folder import load_folder, weights_digest
 from diffvqa.progress import progress_bar
 from diffvqa.records import Question
@@ -42,7 +43,7 @@ def finetune(config: FinetuneConfig) -> Path:
     if not questions["train"]:
         raise InputError(f"`questions`: the store has no training questions of the types {', '.join(config.questions)}")
     set_seed(config.seed)
-    with explain_sizes("`language_model`"):
+    with explain_sizes("`language_model`, `merge`"):
         model = _model(config, captioner.model, tokenizer)
     out = claim_folder(config)
     if out is None:
@@ -120,21 +121,21 @@ def _model(config: FinetuneConfig, captioner: Captioner, tokenizer: PreTrainedTo
     vision = captioner.config.vision_config
     if isinstance(config.language_model, str):
         language_model = AutoModelForCausalLM.from_pretrained(config.language_model)
-        model = DifferenceModel(DifferenceConfig(vision, language_model.config, text_tokens=config.text_tokens))
+        model = DifferenceModel(DifferenceConfig(vision, language_model.config, config.text_tokens, config.merge))
         model.language_model = language_model
     else:
         kind = AutoConfig.for_model(config.language_model.get("model_type", "gpt2"))
         refuse_unknown_sizes(config.language_model, type(kind), "language_model")
-        patches = (vision.image_size // vision.patch_size) ** 2
+        image_tokens = (patch_grid(vision) // config.merge) ** 2
         sizes = {
             "model_type": "gpt2",
-            "n_positions": 2 * patches + config.text_tokens,
+            "n_positions": 2 * image_tokens + config.text_tokens,
             **config.language_model,
             "vocab_size": len(tokenizer),
             "bos_token_id": tokenizer.bos_token_id,
             "eos_token_id": tokenizer.eos_token_id,
             "pad_token_id": tokenizer.pad_token_id,
         }
-        model = DifferenceModel(DifferenceConfig(vision, sizes, text_tokens=config.text_tokens))
+        model = DifferenceModel(DifferenceConfig(vision, sizes, config.text_tokens, config.merge))
     model.encoder.load_state_dict(captioner.encoder.state_dict())
     return model
