@@ -7,12 +7,16 @@ import pytest
 
 from diffvqa.answering import predict
 from diffvqa.answering.evaluate import evaluate
+from diffvqa.answering.inference import encoder_of, write_boxes
 from diffvqa.boxes import Box, mean_box
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
+from diffvqa.models.captioner import Captioner
+from diffvqa.models.folder import load_folder
 from diffvqa.records import Pair, Question
+from diffvqa.tasks.text import referring_prompt, region_prompt
 
 
 def ask(number, answer, text="what has changed?", kind="difference", pair=None):
@@ -108,6 +112,14 @@ def test_boxes_are_in_pixels_of_the_source(store_folder, evaluation):
             assert any(
                 np.allclose(Box(*corners).as_tuple(), region.box.as_tuple(), atol=0.01) for region in image.regions
             )
+
+
+def test_every_prompt_gets_a_well_formed_box_even_from_a_model_that_knows_nothing(captioner_folder):
+    folder = load_folder(Captioner, captioner_folder, "MODEL")
+    features = {"image": encoder_of(folder)([np.zeros((64, 64), np.uint8)])[0]}
+    prompts = [referring_prompt("left pleural effusion"), region_prompt("left lung"), region_prompt("spine")]
+    written = write_boxes(folder, [("image", prompt) for prompt in prompts], features)
+    assert all(box is not None for _, box in written)
 
 
 def test_a_store_of_another_size_is_refused(model_folder, cohort_folder, tmp_path):

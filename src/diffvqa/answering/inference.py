@@ -14,8 +14,9 @@ from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder
 from diffvqa.records import Pair
+from diffvqa.tasks.box_grammar import BoxGrammar
 from diffvqa.tasks.collate import collate_prompts, encode_squares, pair_features
-from diffvqa.tasks.text import encode_prompt, phrase_and_box, question_prompt, text_to_box
+from diffvqa.tasks.text import encode_prompt, phrase_and_box, question_prompt
 
 BATCH = 64
 
@@ -83,11 +84,12 @@ def write_boxes(
 ) -> list[tuple[str, Box | None]]:
     """For each (image identifier, prompt) the text that the captioner goes on with, and the box in it.
 
-    The box is in pixels of the model's square; None where the text holds no well-formed box. Raises InputError if a
-    prompt is longer than the texts that the captioner was trained on.
+    The box is in pixels of the model's square; decoding is constrained so that it is always well formed. Raises
+    InputError if a prompt is longer than the texts that the captioner was trained on.
     """
     config = folder.model.config
     size, tokenizer = config.vision_config.image_size, folder.tokenizer
+    grammar = BoxGrammar(tokenizer, config.box_bins)
     found: list[tuple[str, Box | None]] = []
     for part in _batches(prompts):
         encoded = [encode_prompt(tokenizer, prompt) for _, prompt in part]
@@ -95,14 +97,17 @@ def write_boxes(
         if longest > config.text_tokens:
             raise InputError(f"a phrase of {longest} tokens is too long: the model takes {config.text_tokens}")
         tokens = torch.from_numpy(np.stack([features[image] for image, _ in part]).astype(np.float32))
+        constraint = grammar.constraint([prompt for _, prompt in part], longest, config.text_tokens)
         with torch.inference_mode():
             written = folder.model.write(
-                tokens, **collate_prompts(encoded, tokenizer.pad_token_id), new_tokens=config.text_tokens
+                tokens,
+                **collate_prompts(encoded, tokenizer.pad_token_id),
+                new_tokens=config.text_tokens,
+                prefix_allowed_tokens_fn=constraint,
             )
         for row in written.tolist():
             text = tokenizer.decode(row, skip_special_tokens=True)
-            box = text_to_box(text, size, config.box_bins) or phrase_and_box(text, size, config.box_bins)[1]
-            found.append((" ".join(text.split()), box))
+            found.append((" ".join(text.split()), phrase_and_box(text, size, config.box_bins)[1]))
         if progress:
             progress(len(found), len(prompts))
     return found

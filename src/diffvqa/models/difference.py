@@ -56,9 +56,9 @@ def _as_language_config(config: dict | PreTrainedConfig | None) -> PreTrainedCon
 class DifferenceModel(PreTrainedModel):
     """`[prior tokens][current tokens]<bos>question\\nanswer<eos>` on a frozen encoder (arXiv 2603.04950).
 
-    To each patch token the embedding of its time (prior or current) is added, then two layers with a GELU bring it
-    to the language model's width (`merge` patches a side at once). Where there is no prior, one learned embedding says so and the rest of the prior's
-    places are masked.
+    To each patch token the embedding of its time (prior or current) is added, then two layers with a GELU bring it,
+    alone or merged with its neighbours, to the language model's width. Where there is no prior, one learned embedding
+    says so and the rest of the prior's places are masked.
     """
 
     config_class = DifferenceConfig

@@ -17,6 +17,11 @@ from diffvqa.boxes import Box
 IGNORED = -100
 """The label of a position that the loss overlooks."""
 
+SEPARATOR = " :"
+"""Stands between a phrase and its box."""
+
+_REGION_PREFIX = "ARef Region:"
+
 
 @dataclass(frozen=True, slots=True)
 class Text:
@@ -33,17 +38,17 @@ def caption(report: str) -> Text:
 
 def referring(phrase: str, box: str) -> Text:
     """AREF: a phrase, then its box (arXiv 2403.19596)."""
-    return Text(("ARef:",), (f" {_one_line(phrase)}", " :", f" {box}"))
+    return Text(("ARef:",), (f" {_one_line(phrase)}", SEPARATOR, f" {box}"))
 
 
 def grounded_captioning(box: str, phrase: str) -> Text:
     """GCAP: a box, then its phrase (arXiv 2403.19596)."""
-    return Text(("GCap:",), (f" {box}", " :", f" {_one_line(phrase)}"))
+    return Text(("GCap:",), (f" {box}", SEPARATOR, f" {_one_line(phrase)}"))
 
 
 def region_referring(region: str, phrase: str, box: str) -> Text:
     """CAREF: for a named anatomical region, the phrase, then the box (arXiv 2603.04950)."""
-    return Text(("ARef Region:", f" {_one_line(region)}", " :"), (f" {_one_line(phrase)}", " :", f" {box}"))
+    return Text((_REGION_PREFIX, f" {_one_line(region)}", SEPARATOR), (f" {_one_line(phrase)}", SEPARATOR, f" {box}"))
 
 
 def question(text: str, answer: str) -> Text:
@@ -60,6 +65,11 @@ def referring_prompt(phrase: str) -> tuple[str, ...]:
 def region_prompt(region: str) -> tuple[str, ...]:
     """What is given to the captioner so that it answers with a phrase and the box of a named region."""
     return region_referring(region, "", "").prefix
+
+
+def phrase_is_next(prompt: tuple[str, ...]) -> bool:
+    """Whether a phrase comes before the box that a referring or region prompt asks for."""
+    return prompt[0] == _REGION_PREFIX
 
 
 def question_prompt(text: str) -> tuple[str, ...]:
@@ -92,15 +102,15 @@ def text_to_box(text: str, size: float, bins: int) -> Box | None:
 
 
 def phrase_and_box(generated: str, size: float, bins: int) -> tuple[str, Box | None]:
-    """The phrase and the box in a generated ` {phrase} : {box}`."""
-    phrase, _, box = generated.rpartition(" : ")
+    """The phrase and the box in a generated ` {phrase} : {box}`; the phrase is empty where only a box was due."""
+    phrase, _, box = generated.rpartition(f"{SEPARATOR} ")
     return phrase.strip(), text_to_box(box, size, bins)
 
 
 def encode_prompt(tokenizer: Any, prompt: tuple[str, ...]) -> list[int]:
     """Token ids of a prompt, begun with the tokenizer's start token if it has one."""
     start = [] if tokenizer.bos_token_id is None else [tokenizer.bos_token_id]
-    return start + [token for segment in prompt for token in _encode_segment(tokenizer, segment)]
+    return start + [token for segment in prompt for token in encode_segment(tokenizer, segment)]
 
 
 def encode(tokenizer: Any, text: Text, maximum: int) -> tuple[list[int], list[int]]:
@@ -110,7 +120,7 @@ def encode(tokenizer: Any, text: Text, maximum: int) -> tuple[list[int], list[in
     end token, a box stays whole.
     """
     prefix = encode_prompt(tokenizer, text.prefix)
-    segments = [list(_encode_segment(tokenizer, segment)) for segment in text.target]
+    segments = [list(encode_segment(tokenizer, segment)) for segment in text.target]
     target = [token for segment in segments for token in segment] + [tokenizer.eos_token_id]
     excess = len(prefix) + len(target) - maximum
     if excess > 0:
@@ -126,7 +136,8 @@ def encode(tokenizer: Any, text: Text, maximum: int) -> tuple[list[int], list[in
 
 # Prefixes, phrases and region names come again and again; calling the tokenizer took a tenth of a small run.
 @functools.lru_cache(maxsize=1 << 16)
-def _encode_segment(tokenizer: Any, segment: str) -> tuple[int, ...]:
+def encode_segment(tokenizer: Any, segment: str) -> tuple[int, ...]:
+    """The token ids of one segment of a text, without a start or an end."""
     return tuple(tokenizer.encode(segment, add_special_tokens=False))
 
 

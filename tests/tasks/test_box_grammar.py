@@ -1,0 +1,75 @@
+"""Constrained decoding: whatever the model prefers, what comes out is a box."""
+
+import itertools
+
+import pytest
+import torch
+
+from diffvqa.tasks.box_grammar import BoxGrammar, is_box, may_begin_box
+from diffvqa.tasks.text import encode_prompt, phrase_and_box, referring_prompt, region_prompt, text_to_box
+from diffvqa.tasks.tokenizer import train_tokenizer
+
+BINS = 12
+
+
+@pytest.fixture(scope="module", params=["digits", "numbers"])
+def tokenizer(request):
+    """A tokenizer that writes digit by digit, and one in which whole numbers, with their space, are tokens too."""
+    texts = ["ARef: left pleural effusion : 1 2 3 4", "ARef Region: left lung : there is an opacity : 0 10 11 12"]
+    made = train_tokenizer(texts * 20, 320)
+    if request.param == "numbers":
+        made.add_tokens([f" {number}" for number in range(0, BINS + 1, 3)])
+    return made
+
+
+def test_a_text_is_whole_if_it_can_be_read_back():
+    numbers = range(BINS + 2)
+    for box in itertools.product(numbers, (0, 5, 12, 13), numbers, (3, 12)):
+        written = " ".join(map(str, box))
+        assert is_box(f" {written}", BINS) == (text_to_box(written, 1, BINS) is not None)
+
+
+def test_a_beginning_is_one_that_some_box_begins_with():
+    boxes = [
+        f" {x1} {y1} {x2} {y2}"
+        for x1, x2 in itertools.combinations(range(BINS + 1), 2)
+        for y1, y2 in itertools.combinations(range(BINS + 1), 2)
+    ]
+    beginnings = {box[:length] for box in boxes for length in range(len(box) + 1)}
+    letters = [" ", *"0123456789"]
+    for beginning in beginnings:
+        for letter in letters:
+            assert may_begin_box(beginning + letter, BINS) == (beginning + letter in beginnings)
+
+
+@pytest.mark.parametrize("text", [" 01", "1", "  1", " 1 2 3 4 ", " x", " 1\n2", " ١"])
+def test_what_no_box_begins_with(text):
+    assert not may_begin_box(text, BINS)
+
+
+@pytest.mark.parametrize("prompt", [referring_prompt("an opacity"), region_prompt("left lung")], ids=["AREF", "CAREF"])
+@pytest.mark.parametrize("seed", range(5))
+def test_a_model_that_prefers_anything_writes_a_box(tokenizer, prompt, seed):
+    """The model is a table of chance: at every step it takes the allowed token that it likes best."""
+    new_tokens = 32
+    given = encode_prompt(tokenizer, prompt)
+    allowed = BoxGrammar(tokenizer, BINS).constraint([prompt], len(given), new_tokens)
+    random = torch.Generator().manual_seed(seed)
+    written = []
+    while tokenizer.eos_token_id not in written:
+        assert len(written) < new_tokens
+        choice = torch.as_tensor(allowed(0, torch.tensor(given + written)))
+        liking = torch.rand(len(tokenizer), generator=random)
+        written.append(int(choice[liking[choice].argmax()]))
+    text = tokenizer.decode(written, skip_special_tokens=True)
+    assert phrase_and_box(text, 1, BINS)[1] is not None
+    assert allowed(0, torch.tensor([*given, *written, tokenizer.pad_token_id])) == [tokenizer.pad_token_id]
+
+
+def test_a_phrase_is_free_until_its_box_is_due(tokenizer):
+    prompt = region_prompt("left lung")
+    given = encode_prompt(tokenizer, prompt)
+    allowed = BoxGrammar(tokenizer, BINS).constraint([prompt], len(given), 32)
+    free = allowed(0, torch.tensor(given)).tolist()
+    assert set(tokenizer.encode(" opacity :")) <= set(free)
+    assert tokenizer.eos_token_id not in free
