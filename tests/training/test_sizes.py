@@ -34,6 +34,8 @@ def test_the_sizes_of_stage_1(pretrain_settings, write_config, tmp_path, overrid
         ("language_model.n_hed=3", "no configuration key `language_model.n_hed`"),
         ("language_model.n_head=7", "`language_model`, `merge`: .*divisible"),
         ("language_model.model_type=gpt22", "`language_model`, `merge`: .*gpt22"),
+        ("language_model.n_positions=80", "has 80 positions, but .* take 96; merge patches .merge=2 or merge=4."),
+        ("language_model.n_positions=40", "has 40 positions, but .* take 96; give a model with more"),
         ("merge=3", "`language_model`, `merge`: .*patches, found 3"),
     ],
 )

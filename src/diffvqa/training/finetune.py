@@ -5,7 +5,14 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, set_seed
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedTokenizerBase,
+    set_seed,
+)
 
 from diffvqa.data.features import encode_images
 from diffvqa.data.store import Store
@@ -121,21 +128,46 @@ def _model(config: FinetuneConfig, captioner: Captioner, tokenizer: PreTrainedTo
     vision = captioner.config.vision_config
     if isinstance(config.language_model, str):
         language_model = AutoModelForCausalLM.from_pretrained(config.language_model)
+        _refuse_too_few_positions(config, vision, language_model.config)
         model = DifferenceModel(DifferenceConfig(vision, language_model.config, config.text_tokens, config.merge))
         model.language_model = language_model
     else:
         kind = AutoConfig.for_model(config.language_model.get("model_type", "gpt2"))
         refuse_unknown_sizes(config.language_model, type(kind), "language_model")
-        image_tokens = (patch_grid(vision) // config.merge) ** 2
         sizes = {
             "model_type": "gpt2",
-            "n_positions": 2 * image_tokens + config.text_tokens,
+            "n_positions": _positions_needed(config, vision),
             **config.language_model,
             "vocab_size": len(tokenizer),
             "bos_token_id": tokenizer.bos_token_id,
             "eos_token_id": tokenizer.eos_token_id,
             "pad_token_id": tokenizer.pad_token_id,
         }
-        model = DifferenceModel(DifferenceConfig(vision, sizes, config.text_tokens, config.merge))
+        difference = DifferenceConfig(vision, sizes, config.text_tokens, config.merge)
+        _refuse_too_few_positions(config, vision, difference.language_config)
+        model = DifferenceModel(difference)
     model.encoder.load_state_dict(captioner.encoder.state_dict())
     return model
+
+
+def _positions_needed(config: FinetuneConfig, vision: PreTrainedConfig, merge: int | None = None) -> int:
+    """The places in the language model that two images, a question and its answer take."""
+    return 2 * (patch_grid(vision) // (merge or config.merge)) ** 2 + config.text_tokens
+
+
+def _refuse_too_few_positions(config: FinetuneConfig, vision: PreTrainedConfig, language: PreTrainedConfig) -> None:
+    """Raises InputError where the language model has learnt fewer places than it would be given (GPT-2 has 1,024)."""
+    needed, there = _positions_needed(config, vision), getattr(language, "max_position_embeddings", None)
+    if there is None or needed <= there:
+        return
+    grid = patch_grid(vision)
+    fitting = [
+        f"merge={merge}"
+        for merge in range(config.merge + 1, grid + 1)
+        if grid % merge == 0 and _positions_needed(config, vision, merge) <= there
+    ]
+    raise InputError(
+        f"`language_model` has {there} positions, but two images and `text_tokens` take {needed}; "
+        + (f"merge patches ({' or '.join(fitting)}), or " if fitting else "")
+        + "give a model with more"
+    )
