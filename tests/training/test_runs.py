@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoModel, CLIPVisionConfig, SiglipImageProcessorPil
 
 from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner
@@ -98,6 +99,50 @@ def test_the_finetuned_encoder_is_the_captioners(captioner_folder, model_folder)
     assert all(torch.equal(captioner[name], difference[name]) for name in captioner)
     inner = load_folder(Captioner, model_folder / "captioner", "MODEL").model.encoder.state_dict()
     assert all(torch.equal(captioner[name], inner[name]) for name in captioner)
+
+
+@pytest.fixture
+def published_encoder(tmp_path):
+    """A vision model as others publish them, for smaller images than the store's, with its own normalisation."""
+    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2}
+    torch.manual_seed(3)
+    encoder = AutoModel.from_config(CLIPVisionConfig(**sizes, image_size=32, patch_size=16))
+    for part in (encoder, SiglipImageProcessorPil(image_mean=[0.4, 0.5, 0.6], image_std=[0.2, 0.2, 0.3])):
+        part.save_pretrained(tmp_path / "published")
+    return tmp_path / "published"
+
+
+def test_pretraining_goes_on_from_a_published_encoder_and_gives_one_back(
+    pretrain_settings, finetune_settings, published_encoder, write_config, tmp_path
+):
+    out = tmp_path / "captioner"
+    settings = {key: value for key, value in pretrain_settings.items() if not key.startswith("image_")}
+    settings |= {"encoder": str(published_encoder), "out": str(out)}
+    pretrain(load_config(PretrainConfig, write_config(settings), ["optimisation.steps=2"]))
+    folder = load_folder(Captioner, out, "MODEL")
+    assert folder.processor.image_mean == (0.4, 0.5, 0.6)
+    images = torch.randn(2, 3, 64, 64)
+    alone = AutoModel.from_pretrained(out / "encoder").eval()
+    with torch.no_grad():
+        tokens = folder.model.encode(images)
+        assert torch.allclose(alone(pixel_values=images).last_hidden_state[:, -16:], tokens, atol=1e-5)
+    model = finetune(
+        load_config(
+            FinetuneConfig,
+            write_config({**finetune_settings, "captioner": str(out), "out": str(tmp_path / "model")}),
+            ["optimisation.steps=2"],
+        )
+    )
+    assert load_folder(DifferenceModel, model, "MODEL").processor.image_mean == (0.4, 0.5, 0.6)
+    assert not (model / "captioner" / "encoder").exists()
+
+
+def test_a_folder_that_holds_no_vision_model_is_said_to(pretrain_settings, write_config, tmp_path):
+    path = write_config({**pretrain_settings, "out": str(tmp_path / "out")})
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="`encoder`: no vision model can be read"):
+        pretrain(load_config(PretrainConfig, path, [f"encoder={tmp_path / 'empty'}"]))
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_no_model_is_named(tmp_path, captioner_folder):

@@ -1,16 +1,35 @@
-"""The image encoder: a vision transformer, of `transformers` or our hybrid, whose every output token is a patch."""
+"""The image encoder: a vision transformer, of `transformers` or our hybrid, of which the patch tokens are taken."""
 
 from __future__ import annotations
 
 import math
 
 import torch
-from transformers import AutoModel, PreTrainedConfig, PreTrainedModel, SiglipVisionConfig
+from transformers import (
+    AutoModel,
+    CLIPVisionConfig,
+    Dinov2Config,
+    Dinov2WithRegistersConfig,
+    DINOv3ViTConfig,
+    PreTrainedConfig,
+    PreTrainedModel,
+    SiglipVisionConfig,
+    ViTConfig,
+)
 
 from diffvqa.models.hybrid import HybridVisionConfig
 
 ENCODERS: dict[str, type[PreTrainedConfig]] = {
-    kind.model_type: kind for kind in (SiglipVisionConfig, HybridVisionConfig)
+    kind.model_type: kind
+    for kind in (
+        SiglipVisionConfig,
+        HybridVisionConfig,
+        CLIPVisionConfig,
+        ViTConfig,
+        Dinov2Config,
+        Dinov2WithRegistersConfig,
+        DINOv3ViTConfig,
+    )
 }
 """The encoders there are: by their `model_type`, their configurations."""
 
@@ -27,8 +46,12 @@ def vision_config(settings: PreTrainedConfig | dict | None) -> PreTrainedConfig:
     """The configuration of an encoder from a mapping with its `model_type`. Raises ValueError."""
     if isinstance(settings, PreTrainedConfig):
         return settings
-    settings = {"vision_use_head": False, **(settings or {})}
-    return encoder_config_class(settings.pop("model_type", None))(**settings)
+    settings = dict(settings or {})
+    kind = encoder_config_class(settings.pop("model_type", None))
+    if hasattr(kind, "vision_use_head"):
+        # SigLIP's pooling head is not looked at.
+        settings.setdefault("vision_use_head", False)
+    return kind(**settings)
 
 
 def patch_grid(config: PreTrainedConfig) -> int:
@@ -42,12 +65,16 @@ def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
 
 
 def patch_tokens(encoder: PreTrainedModel, pixel_values: torch.Tensor) -> torch.Tensor:
-    """The patch tokens of images: (images, channels, size, size) -> (images, patches, width)."""
-    return encoder(pixel_values=pixel_values).last_hidden_state
+    """The patch tokens of images, without class and register tokens, which stand before them.
+
+    (images, channels, size, size) -> (images, patches, width).
+    """
+    patches = math.prod(side // encoder.config.patch_size for side in pixel_values.shape[-2:])
+    return encoder(pixel_values=pixel_values).last_hidden_state[:, -patches:]
 
 
 def set_sine_positions(encoder: PreTrainedModel) -> None:
-    """Start a SigLIP encoder's learned position embeddings as two-dimensional sines and cosines of amplitude 1.
+    """Start the position embeddings of a new SigLIP or hybrid encoder as two-dimensional sines of amplitude 1.
 
     They start at 1 / sqrt(width) of that otherwise, drowned by the patches' content: a small encoder then takes many
     thousand steps before a box depends on the picture at all. Waves as long as MAE's (arXiv 2111.06377), but for the

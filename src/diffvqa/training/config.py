@@ -51,12 +51,14 @@ class PretrainConfig(_Settings):
 
     texts: how many of each task one pass over an image teaches. parallel: the share of each task predicted in
     parallel. tokenizer: a folder or hub name, or a number: the vocabulary of one made from the training texts.
+    encoder: the sizes of one made here, or the folder or hub name of a vision model to go on from. image_mean,
+    image_std: per channel, of pixels 0 to 1; if not given, the checkpoint's, or 0.5 for each of three channels.
     """
 
     store: str
     out: str
     optimisation: Optimisation
-    encoder: dict[str, Any]
+    encoder: str | dict[str, Any]
     decoder: dict[str, Any]
     tokenizer: PositiveInt | str = "openai-community/gpt2"
     seed: int = Field(0, ge=0)
@@ -65,8 +67,8 @@ class PretrainConfig(_Settings):
     texts: dict[str, int] = {"Cap": 1, "AREF": 1, "GCAP": 1, "CAREF": 1}
     parallel: dict[str, float] = {"Cap": 0.5}
     augmentation: Augmentation = Augmentation()
-    image_mean: tuple[float, ...] = (0.5, 0.5, 0.5)
-    image_std: tuple[float, ...] = (0.5, 0.5, 0.5)
+    image_mean: tuple[float, ...] | None = None
+    image_std: tuple[float, ...] | None = None
 
     @model_validator(mode="after")
     def _known_tasks(self) -> PretrainConfig:

@@ -86,7 +86,7 @@ def finetune(config: FinetuneConfig) -> Path:
     for part in (model, tokenizer, captioner.processor):
         part.save_pretrained(out)
     shutil.copytree(
-        config.captioner, out / "captioner", ignore=shutil.ignore_patterns("checkpoints"), dirs_exist_ok=True
+        config.captioner, out / "captioner", ignore=shutil.ignore_patterns("checkpoints", "encoder"), dirs_exist_ok=True
     )
     shutil.rmtree(out / "features")
     write_record(

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, GPT2Config, PreTrainedTokenizerBase, SiglipImageProcessorPil, set_seed
+from transformers import (
+    AutoTokenizer,
+    GPT2Config,
+    PreTrainedTokenizerBase,
+    SiglipImageProcessorPil,
+    SiglipVisionConfig,
+    set_seed,
+)
 
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner, CaptionerConfig
+from diffvqa.models.checkpoint import image_statistics, load_encoder
 from diffvqa.models.encoder import encoder_config_class, set_sine_positions
 from diffvqa.tasks.text import caption, region_referring
 from diffvqa.tasks.tokenizer import complete, train_tokenizer
@@ -20,6 +30,8 @@ from diffvqa.training.run import claim_folder, discard_checkpoints, train, write
 from diffvqa.training.sizes import explain_sizes, refuse_unknown_sizes
 
 VALIDATION_IMAGES = 128
+ENCODER = "encoder"
+"""The folder, in a captioner's, of the encoder alone."""
 
 
 def pretrain(config: PretrainConfig) -> Path:
@@ -35,10 +47,8 @@ def pretrain(config: PretrainConfig) -> Path:
     validation = [index for index, image in enumerate(store.images) if image.split == "validate"]
     set_seed(config.seed)
     tokenizer = _tokenizer(config, store, images)
-    processor = _processor(config, store.size)
     with explain_sizes("`encoder`, `decoder`"):
-        model = Captioner(_model_config(config, store.size, tokenizer))
-    set_sine_positions(model.encoder)
+        model, processor = _model(config, store.size, tokenizer), _processor(config, store.size)
     out = claim_folder(config)
     if out is None:
         return Path(config.out)
@@ -55,6 +65,9 @@ def pretrain(config: PretrainConfig) -> Path:
     )
     for part in (model, tokenizer, processor):
         part.save_pretrained(out)
+    # The encoder by itself, for AutoModel and for whoever wants no more than its features.
+    for part in (model.encoder, processor):
+        part.save_pretrained(out / ENCODER)
     write_record(
         out,
         config.model_dump(mode="json"),
@@ -85,21 +98,18 @@ def _tokenizer(config: PretrainConfig, store: Store, images: list[int]) -> PreTr
 
 
 def _processor(config: PretrainConfig, size: int) -> SiglipImageProcessorPil:
+    mean, deviation = [0.5] * 3, [0.5] * 3
+    if isinstance(config.encoder, str) and not (config.image_mean and config.image_std):
+        with _explain_checkpoint(config.encoder):
+            mean, deviation = image_statistics(config.encoder)
     return SiglipImageProcessorPil(
         size={"height": size, "width": size},
-        image_mean=list(config.image_mean),
-        image_std=list(config.image_std),
+        image_mean=list(config.image_mean or mean),
+        image_std=list(config.image_std or deviation),
     )
 
 
-def _model_config(config: PretrainConfig, size: int, tokenizer: PreTrainedTokenizerBase) -> CaptionerConfig:
-    encoder = {"image_size": size, "num_channels": len(config.image_mean), **config.encoder}
-    if encoder["image_size"] != size:
-        raise InputError(f"`encoder.image_size` is {encoder['image_size']}, but the store holds {size}-pixel images")
-    kind = encoder_config_class(encoder.get("model_type"))
-    refuse_unknown_sizes(encoder, kind, "encoder")
-    for part, part_kind in kind.sub_configs.items():
-        refuse_unknown_sizes(encoder.get(part) or {}, part_kind, f"encoder.{part}")
+def _model(config: PretrainConfig, size: int, tokenizer: PreTrainedTokenizerBase) -> Captioner:
     refuse_unknown_sizes(config.decoder, GPT2Config, "decoder")
     decoder: dict[str, Any] = {
         # The longest prefix stands before a full length of masks.
@@ -110,4 +120,37 @@ def _model_config(config: PretrainConfig, size: int, tokenizer: PreTrainedTokeni
         "eos_token_id": tokenizer.eos_token_id,
         "pad_token_id": tokenizer.pad_token_id,
     }
-    return CaptionerConfig(encoder, decoder, box_bins=config.box_bins, text_tokens=config.text_tokens)
+    if isinstance(config.encoder, str):
+        with _explain_checkpoint(config.encoder):
+            encoder = load_encoder(config.encoder, size)
+        model = Captioner(CaptionerConfig(encoder.config, decoder, config.box_bins, config.text_tokens))
+        model.encoder.load_state_dict(encoder.state_dict())
+        return model
+    sizes = _encoder_sizes(config, size)
+    model = Captioner(CaptionerConfig(sizes, decoder, config.box_bins, config.text_tokens))
+    if isinstance(model.encoder.config, SiglipVisionConfig):
+        set_sine_positions(model.encoder)
+    return model
+
+
+def _encoder_sizes(config: PretrainConfig, size: int) -> dict[str, Any]:
+    encoder = {"image_size": size, "num_channels": len(config.image_mean or (0.5,) * 3), **config.encoder}
+    if encoder["image_size"] != size:
+        raise InputError(f"`encoder.image_size` is {encoder['image_size']}, but the store holds {size}-pixel images")
+    kind = encoder_config_class(encoder.get("model_type"))
+    refuse_unknown_sizes(encoder, kind, "encoder")
+    for part, part_kind in kind.sub_configs.items():
+        refuse_unknown_sizes(encoder.get(part) or {}, part_kind, f"encoder.{part}")
+    return encoder
+
+
+@contextmanager
+def _explain_checkpoint(source: str) -> Iterator[None]:
+    """Inside it a checkpoint is read: what is wrong with it becomes an InputError that names the argument."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"`encoder`: no vision model can be read from {source!r} ({' '.join(str(error).split())[:200]}); give a "
+            "folder or hub name of a vision model, or the sizes of one to be made"
+        ) from error

@@ -1,0 +1,66 @@
+"""Encoders from checkpoints: any of the known vision models, alone or the vision half of a two-tower model."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch.nn import functional
+from transformers import AutoConfig, PreTrainedModel, SiglipImageProcessorPil
+from transformers.models.auto.modeling_auto import MODEL_MAPPING
+
+from diffvqa.models.encoder import build_encoder, encoder_config_class, vision_config
+
+UNUSED = ("pooler.", "head.")
+"""Parts of a vision model that patch tokens do not pass through: a checkpoint may lack them."""
+
+
+def load_encoder(source: str, image_size: int) -> PreTrainedModel:
+    """The vision model of a local folder or a hub name, for square images of `image_size` pixels.
+
+    Learned position embeddings are interpolated (bicubic) where the checkpoint was trained at another size. Weights
+    are read from safetensors only. Raises ValueError for a model of an unknown kind, a size that its patches do not
+    tile, and weights that are missing; OSError where there is no checkpoint.
+    """
+    found = AutoConfig.from_pretrained(source)
+    found = getattr(found, "vision_config", found)
+    kind = encoder_config_class(found.model_type)
+    if image_size % found.patch_size:
+        raise ValueError(f"images of {image_size} pixels cannot be cut into patches of {found.patch_size}")
+    loaded, report = MODEL_MAPPING[kind].from_pretrained(
+        source, dtype=torch.float32, use_safetensors=True, output_loading_info=True
+    )
+    missing = [name for name in report["missing_keys"] if not name.startswith(UNUSED)]
+    if missing:
+        raise ValueError(f"the checkpoint lacks {len(missing)} of the encoder's weights, such as {min(missing)}")
+    encoder = build_encoder(vision_config({**loaded.config.to_dict(), "image_size": image_size}))
+    weights = loaded.state_dict()
+    encoder.load_state_dict(
+        {name: _interpolated(weights[name], wanted.shape) for name, wanted in encoder.state_dict().items()}
+    )
+    return encoder
+
+
+def image_statistics(source: str) -> tuple[list[float], list[float]]:
+    """The mean and the standard deviation, per channel, with which a checkpoint's pixels are normalised.
+
+    Raises ValueError where it does not say, OSError where there is no preprocessor_config.json.
+    """
+    settings, _ = SiglipImageProcessorPil.get_image_processor_dict(source)
+    if not (settings.get("image_mean") and settings.get("image_std")):
+        raise ValueError("the checkpoint's preprocessor_config.json has no image_mean and image_std")
+    return list(settings["image_mean"]), list(settings["image_std"])
+
+
+def _interpolated(weight: torch.Tensor, shape: torch.Size) -> torch.Tensor:
+    """Position embeddings (..., [class token and] patches, width) for another number of patches; else as it is."""
+    if weight.shape == shape:
+        return weight
+    old, new = (math.isqrt(places) for places in (weight.shape[-2], shape[-2]))
+    # A class token has a place of its own, before those of the patches.
+    extra = weight.shape[-2] - old * old
+    first, grid = weight.reshape(-1, weight.shape[-1]).split([extra, old * old])
+    grid = functional.interpolate(
+        grid.T.reshape(1, -1, old, old), size=(new, new), mode="bicubic", align_corners=False, antialias=new < old
+    )
+    return torch.cat([first, grid.flatten(2)[0].T]).reshape(shape)
