@@ -4,6 +4,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 from diffvqa.answering import predict
 from diffvqa.answering.evaluate import evaluate
@@ -95,6 +96,21 @@ def test_a_dozen_pairs_are_shown_or_all_that_there_are(evaluation):
     rows = [json.loads(line) for line in (evaluation / "predictions.jsonl").read_text().splitlines()]
     examples = (evaluation / "examples.jsonl").read_text().splitlines()
     assert len(examples) == min(12, sum(row.get("question_type") == "difference" for row in rows))
+
+
+def test_phrases_are_shown_with_their_boxes_in_pixels_of_the_picture(evaluation, store_folder):
+    store = Store.open(store_folder)
+    shown = [json.loads(line) for line in (evaluation / "phrases.jsonl").read_text().splitlines()]
+    rows = [json.loads(line) for line in (evaluation / "predictions.jsonl").read_text().splitlines()]
+    rows = [row for row in rows if row["task"] == "AREF"]
+    assert len(shown) == min(12, len({row["id"].split("/")[0] for row in rows}))
+    for example in shown:
+        pixels = np.asarray(PillowImage.open(evaluation / example["picture"]))
+        image = next(image for place, image in enumerate(store.images) if (store.pixels(place) == pixels).all())
+        row = next(r for r in rows if r["id"].startswith(image.image_id) and r["question"] == example["phrase"])
+        boxes = [box["box"] for box in example["boxes"] if box["kind"] == "reference"]
+        expected = [image.frame.into(Box(*corners)).as_tuple() for corners in row["reference_boxes"]]
+        assert np.allclose(boxes, expected, atol=0.02)
 
 
 def test_a_folder_for_patients_data_is_private(evaluation):

@@ -80,6 +80,8 @@ def folder(tmp_path, monkeypatch):
             }
         ],
     )
+    box = {"label": EVIL, "box": [5, 6, 15, 16], "kind": "reference"}
+    write(tmp_path / "phrases.jsonl", [{"picture": "examples/0-prior.png", "phrase": EVIL, "boxes": [box]}])
     (tmp_path / "run.json").write_text(json.dumps({"model": EVIL, EVIL: {"layers": 2}}))
     score_folder(tmp_path, replicates=20)
     return tmp_path
@@ -119,7 +121,7 @@ def test_texts_are_shown_as_they_are(page):
 
 def test_pictures_boxes_and_agreement(page):
     images = [attributes for tag, attributes in page.elements if tag == "image"]
-    assert [(image["width"], image["height"]) for image in images] == [("20", "30"), ("30", "20")]
+    assert [(image["width"], image["height"]) for image in images] == [("20", "30"), ("30", "20"), ("20", "30")]
     boxes = [
         (attributes["class"], attributes["x"])
         for tag, attributes in page.elements
@@ -127,6 +129,7 @@ def test_pictures_boxes_and_agreement(page):
     ]
     assert ("predicted", "1.0") in boxes
     assert ("reference", "3.0") in boxes
+    assert ("reference", "5.0") in boxes
     assert "edema: added – found" in page.text
     assert "– not in the reference" in page.text
 
@@ -172,6 +175,12 @@ def test_a_bad_example_is_named(folder, change, field):
     with pytest.raises(InputError, match=rf"examples\.jsonl, line 2: field `{field}`"):
         write_report(folder)
     assert not (folder / "report.html").exists()
+
+
+def test_a_bad_phrase_is_named(folder):
+    write(folder / "phrases.jsonl", [{"picture": "examples/0-prior.png", "phrase": None, "boxes": []}])
+    with pytest.raises(InputError, match=r"phrases\.jsonl, line 1: field `phrase`"):
+        write_report(folder)
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_mean():

@@ -3,40 +3,35 @@
 from __future__ import annotations
 
 import json
-import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image as PillowImage
 
 from diffvqa.answering import predict
-from diffvqa.answering.inference import encoder_of, write_boxes
-from diffvqa.boxes import Box
+from diffvqa.answering.examples import example_pairs, example_phrases
+from diffvqa.answering.inference import encoder_of
 from diffvqa.data.features import encode_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
-from diffvqa.findings import Change, read_changes
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
 from diffvqa.progress import progress_bar
 from diffvqa.records import Question
-from diffvqa.tasks.text import referring_prompt
 
-EXAMPLES = 12
-_NEGATED = re.compile(r"\b(?:no|not|without|resolved)\b")
 SEED = 0
 
 
 def evaluate(folder: Path, store_folder: Path, split: str, out: Path) -> None:
     """Predict on a split with the model and its controls, into `out` (made with mode 0700).
 
-    Writes predictions.jsonl, controls/*.jsonl, curves.jsonl, examples.jsonl with its pictures, and run.json.
+    Writes predictions.jsonl, controls/*.jsonl, curves.jsonl, examples.jsonl and phrases.jsonl with
+    their pictures, and run.json.
     Raises InputError.
     """
     model = load_folder(DifferenceModel, folder, "MODEL")
@@ -77,7 +72,9 @@ def evaluate(folder: Path, store_folder: Path, split: str, out: Path) -> None:
         if control:
             predict.write_rows(control, out / "controls" / f"{name}.jsonl")
     predict.write_rows(_curves(folder), out / "curves.jsonl")
-    predict.write_rows(_examples(rows, questions, captioner, store, features, out), out / "examples.jsonl")
+    pairs = example_pairs(rows, questions, captioner, store, features, out)
+    predict.write_rows(pairs, out / "examples.jsonl")
+    predict.write_rows(example_phrases(grounded, store, out), out / "phrases.jsonl")
     shutil.rmtree(out / "features")
     facts = {
         "model": weights_digest(folder),
@@ -108,79 +105,3 @@ def _curves(folder: Path) -> Iterable[dict[str, Any]]:
         if log.is_file():
             for line in log.read_text(encoding="utf-8").splitlines():
                 yield {"stage": stage, **json.loads(line)}
-
-
-def _examples(
-    rows: Sequence[Mapping[str, Any]],
-    questions: Sequence[Question],
-    captioner: ModelFolder[Captioner],
-    store: Store,
-    features: Mapping[str, np.ndarray],
-    out: Path,
-) -> list[dict[str, Any]]:
-    """A dozen pairs, of different patients as far as there are, drawn before anyone looks at the answers."""
-    order = np.random.default_rng(SEED).permutation(len(questions)).tolist()
-    order = [index for index in order if questions[index].type == "difference"]
-    first = {questions[index].subject_id: index for index in reversed(order)}
-    chosen = [*first.values(), *(index for index in order if index not in first.values())]
-    (out / "examples").mkdir(mode=0o700, exist_ok=True)
-    examples = []
-    for number, index in enumerate(chosen[:EXAMPLES]):
-        question, row = questions[index], rows[index]
-        sides = {"prior": question.pair.prior, "current": question.pair.current}
-        pictures = {}
-        for side, image in sides.items():
-            pictures[side] = f"examples/{number}-{side}.png"
-            PillowImage.fromarray(store.pixels(store.index[image])).save(out / pictures[side])
-        predicted, reference = read_changes(str(row["answer"])), read_changes(question.answer)
-        boxes: dict[str, list[dict[str, Any]]] = {}
-        for side, image in sides.items():
-            boxes[side] = [
-                *_predicted_boxes(_shown(side, predicted), image, captioner, features),
-                *_reference_boxes(_shown(side, reference), image, store),
-            ]
-        examples.append(
-            {
-                **pictures,
-                "question": question.text,
-                "reference": question.answer,
-                "answer": row["answer"],
-                "confidence": row["confidence"],
-                "boxes": boxes,
-            }
-        )
-    return examples
-
-
-def _shown(side: str, readings: Sequence[frozenset[Change]]) -> list[str]:
-    """The changed findings that are to be seen on one side of a pair."""
-    kinds = ("missing", "level") if side == "prior" else ("added", "level")
-    return sorted({change.finding for change in (readings[0] if readings else ()) if change.kind in kinds})
-
-
-def _predicted_boxes(
-    findings: Sequence[str], image: str, captioner: ModelFolder[Captioner], features: Mapping[str, np.ndarray]
-) -> list[dict[str, Any]]:
-    prompts = [(image, referring_prompt(finding)) for finding in findings]
-    boxes = zip(findings, write_boxes(captioner, prompts, features), strict=True)
-    return [_labelled(finding, box, "predicted") for finding, (_, box) in boxes if box is not None]
-
-
-def _reference_boxes(findings: Sequence[str], image: str, store: Store) -> list[dict[str, Any]]:
-    """The smallest box of the dataset whose phrase names the finding: the place that says most."""
-    stored = store.images[store.index[image]]
-    found = []
-    for finding in findings:
-        named = [
-            region.box
-            for region in stored.regions
-            if any(finding in phrase and not _NEGATED.search(phrase) for phrase in region.phrases)
-        ]
-        if named:
-            smallest = min(named, key=lambda box: box.area)
-            found.append(_labelled(finding, stored.frame.into(smallest), "reference"))
-    return found
-
-
-def _labelled(label: str, box: Box, kind: str) -> dict[str, Any]:
-    return {"label": label, "box": [round(value, 2) for value in box.as_tuple()], "kind": kind}

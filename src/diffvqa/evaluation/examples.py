@@ -1,15 +1,17 @@
-"""Example pairs for the report: two pictures with boxes, a question, its reference and an answer."""
+"""Examples for the report: pairs of pictures with question and answer, and single pictures with a phrase and boxes."""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 from diffvqa.errors import InputError
 from diffvqa.evaluation.predictions import BadField, read_lines
+
+Row = TypeVar("Row")
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
@@ -45,21 +47,44 @@ class Example:
     confidence: float | None
 
 
+@dataclass(frozen=True, slots=True)
+class PhraseExample:
+    """A phrase that was looked for in a picture, on which the predicted and the reference boxes are marked."""
+
+    picture: Picture
+    phrase: str
+
+
 def read_examples(folder: Path) -> list[Example]:
     """The examples of an evaluation folder, from `examples.jsonl` and the PNG files it names; none without that file.
 
     Raises InputError, naming line and field, for a line or a picture that cannot be read.
     """
-    path = folder / "examples.jsonl"
-    if not path.exists():
+    return _read_rows(folder, "examples.jsonl", _read_example)
+
+
+def read_phrases(folder: Path) -> list[PhraseExample]:
+    """The same for single pictures with a phrase, from `phrases.jsonl`."""
+    return _read_rows(folder, "phrases.jsonl", _read_phrase)
+
+
+def _read_rows(folder: Path, name: str, read: Callable[[Mapping, Path], Row]) -> list[Row]:
+    if not (folder / name).exists():
         return []
     examples = []
-    for number, row in read_lines(path):
+    for number, row in read_lines(folder / name):
         try:
-            examples.append(_read_example(row, folder))
+            examples.append(read(row, folder))
         except BadField as error:
-            raise InputError(f"examples.jsonl, line {number}: field `{error.field}`: {error}") from error
+            raise InputError(f"{name}, line {number}: field `{error.field}`: {error}") from error
     return examples
+
+
+def _read_phrase(row: Mapping, folder: Path) -> PhraseExample:
+    phrase = row.get("phrase")
+    if not isinstance(phrase, str):
+        raise BadField("phrase", "expected a text.")
+    return PhraseExample(_read_picture(row, "picture", row.get("boxes") or [], folder), phrase)
 
 
 def _read_example(row: Mapping, folder: Path) -> Example:

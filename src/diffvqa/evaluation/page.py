@@ -12,7 +12,7 @@ from string import Template
 from diffvqa import __version__
 from diffvqa.evaluation.changes import best_agreement
 from diffvqa.evaluation.curves import Curve, draw_curve
-from diffvqa.evaluation.examples import Example, Picture
+from diffvqa.evaluation.examples import Example, PhraseExample, Picture
 from diffvqa.evaluation.names import BOX_SCORES, MEANINGS, SCORES, TASKS, system_name, systems_of, value_and_interval
 from diffvqa.findings import Change, read_changes
 
@@ -25,7 +25,13 @@ Cells = Sequence[tuple[str, object]]
 """The cells of a row: label of the column, and a plain number or a score."""
 
 
-def render_page(metrics: Mapping, run: Mapping, curves: Sequence[Curve], examples: Sequence[Example]) -> str:
+def render_page(
+    metrics: Mapping,
+    run: Mapping,
+    curves: Sequence[Curve],
+    examples: Sequence[Example],
+    phrases: Sequence[PhraseExample],
+) -> str:
     """The whole page. metrics: as score_folder returns them; run: free facts about the run."""
     body = [
         _notes(metrics),
@@ -35,6 +41,7 @@ def render_page(metrics: Mapping, run: Mapping, curves: Sequence[Curve], example
         _grounding(metrics),
         _curves(curves),
         _examples(examples),
+        _phrases(phrases),
     ]
     resources = files("diffvqa.evaluation")
     return Template(resources.joinpath("page.html").read_text(encoding="utf-8")).substitute(
@@ -258,7 +265,28 @@ def _curves(curves: Sequence[Curve]) -> str:
 def _examples(examples: Sequence[Example]) -> str:
     if not examples:
         return ""
-    key = "".join(
+    pairs = "".join(_example(number, example) for number, example in enumerate(examples, start=1))
+    return (
+        "<h2>Pairs, one by one</h2><p>The prior radiograph left, the current one right; the answers call them the "
+        "reference and the main image. Numbers name the boxes below each picture.</p>"
+        f'{_box_key()}<div class="pairs">{pairs}</div>'
+    )
+
+
+def _phrases(phrases: Sequence[PhraseExample]) -> str:
+    if not phrases:
+        return ""
+    figures = "".join(
+        f'<article class="pair">{_figure(example.phrase, example.picture)}</article>' for example in phrases
+    )
+    return (
+        "<h2>Phrases, one by one</h2><p>What was looked for in each radiograph, the box found, and the boxes that its "
+        f'dataset gives.</p>{_box_key()}<div class="phrases">{figures}</div>'
+    )
+
+
+def _box_key() -> str:
+    items = "".join(
         f'<li><svg viewBox="0 0 34 14" aria-hidden="true"><rect x="2" y="2" width="30" height="10" fill="none" '
         f'class="{kind}"/></svg>{words}</li>'
         for kind, words in (
@@ -266,12 +294,7 @@ def _examples(examples: Sequence[Example]) -> str:
             ("reference", "reference box (blue, solid)"),
         )
     )
-    pairs = "".join(_example(number, example) for number, example in enumerate(examples, start=1))
-    return (
-        "<h2>Pairs, one by one</h2><p>The prior radiograph left, the current one right; the answers call them the "
-        "reference and the main image. Numbers name the boxes below each picture.</p>"
-        f'<ul class="key">{key}</ul><div class="pairs">{pairs}</div>'
-    )
+    return f'<ul class="key">{items}</ul>'
 
 
 def _example(number: int, example: Example) -> str:
@@ -306,7 +329,8 @@ def _figure(title: str, picture: Picture) -> str:
             f'<text x="{left + tag / 2:.1f}" y="{top + tag / 2:.1f}" font-size="{0.85 * tag:.1f}">{number}</text>'
         )
         items.append(f'<li class="by-{marked.kind}"><b>{number}</b> {escape(marked.label)} ({marked.kind})</li>')
-    label = f"{title} radiograph with {len(items)} boxes" if items else f"{title} radiograph"
+    title = escape(title)
+    label = f"{title}, radiograph with {len(items)} boxes" if items else f"{title}, radiograph"
     listed = f'<ol class="boxes">{"".join(items)}</ol>' if items else ""
     return (
         f'<figure><figcaption>{title}</figcaption><svg class="picture" viewBox="0 0 {picture.width} {picture.height}" '

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diffvqa.errors import InputError
 from diffvqa.evaluation.curves import read_curves
-from diffvqa.evaluation.examples import read_examples
+from diffvqa.evaluation.examples import read_examples, read_phrases
 from diffvqa.evaluation.page import render_page
 from diffvqa.evaluation.score import write_whole
 
@@ -15,8 +15,9 @@ from diffvqa.evaluation.score import write_whole
 def write_report(folder: str | Path) -> Path:
     """Write `report.html` into an evaluation folder and return its path.
 
-    Needs `metrics.json` (score_folder writes it); shows `run.json`, `curves.jsonl` and `examples.jsonl` where they are.
-    The page is one file that loads nothing. Raises InputError for a file that is missing or cannot be read.
+    Needs `metrics.json` (score_folder writes it); shows `run.json`, `curves.jsonl`, `examples.jsonl` and
+    `phrases.jsonl` where they are. The page is one file that loads nothing.
+    Raises InputError for a file that is missing or cannot be read.
     """
     folder = Path(folder)
     metrics = _read_object(folder / "metrics.json")
@@ -24,7 +25,13 @@ def write_report(folder: str | Path) -> Path:
         raise InputError(
             "metrics.json: expected the metrics of an evaluation folder, found none; score the folder first."
         )
-    page = render_page(metrics, _read_object(folder / "run.json") or {}, read_curves(folder), read_examples(folder))
+    page = render_page(
+        metrics,
+        _read_object(folder / "run.json") or {},
+        read_curves(folder),
+        read_examples(folder),
+        read_phrases(folder),
+    )
     path = folder / "report.html"
     write_whole(path, page)
     return path

@@ -1,0 +1,130 @@
+"""What the report shows one by one: pairs of images with question and answer, and phrases with their boxes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as PillowImage
+
+from diffvqa.answering.inference import write_boxes
+from diffvqa.boxes import Box
+from diffvqa.data.store import Store
+from diffvqa.findings import Change, read_changes
+from diffvqa.models.captioner import Captioner
+from diffvqa.models.folder import ModelFolder
+from diffvqa.records import Question
+from diffvqa.tasks.text import referring_prompt
+
+EXAMPLES = 12
+PICTURES = "examples"
+SEED = 0
+_NEGATED = re.compile(r"\b(?:no|not|without|resolved)\b")
+
+
+def example_pairs(
+    rows: Sequence[Mapping[str, Any]],
+    questions: Sequence[Question],
+    captioner: ModelFolder[Captioner],
+    store: Store,
+    features: Mapping[str, np.ndarray],
+    out: Path,
+) -> list[dict[str, Any]]:
+    """A dozen pairs, of different patients as far as there are, drawn before anyone looks at the answers."""
+    order = np.random.default_rng(SEED).permutation(len(questions)).tolist()
+    order = [index for index in order if questions[index].type == "difference"]
+    first = {questions[index].subject_id: index for index in reversed(order)}
+    chosen = [*first.values(), *(index for index in order if index not in first.values())]
+    examples = []
+    for number, index in enumerate(chosen[:EXAMPLES]):
+        question, row = questions[index], rows[index]
+        sides = {"prior": question.pair.prior, "current": question.pair.current}
+        pictures = {side: _save_picture(store, image, out, f"{number}-{side}") for side, image in sides.items()}
+        predicted, reference = read_changes(str(row["answer"])), read_changes(question.answer)
+        boxes: dict[str, list[dict[str, Any]]] = {}
+        for side, image in sides.items():
+            boxes[side] = [
+                *_predicted_boxes(_shown(side, predicted), image, captioner, features),
+                *_reference_boxes(_shown(side, reference), image, store),
+            ]
+        examples.append(
+            {
+                **pictures,
+                "question": question.text,
+                "reference": question.answer,
+                "answer": row["answer"],
+                "confidence": row["confidence"],
+                "boxes": boxes,
+            }
+        )
+    return examples
+
+
+def example_phrases(grounded: Sequence[Mapping[str, Any]], store: Store, out: Path) -> list[dict[str, Any]]:
+    """A dozen phrases that were looked for, in different images, drawn before anyone looks at the boxes found."""
+    asked = [row for row in grounded if row["task"] == "AREF"]
+    order = np.random.default_rng(SEED).permutation(len(asked)).tolist()
+    first = {_image_of(asked[index]): index for index in reversed(order)}
+    examples = []
+    for number, (image, index) in enumerate(list(first.items())[:EXAMPLES]):
+        row, frame = asked[index], store.images[store.index[image]].frame
+        examples.append(
+            {
+                "picture": _save_picture(store, image, out, f"phrase-{number}"),
+                "phrase": row["question"],
+                "boxes": [
+                    _labelled(row["question"], frame.into(Box(*corners)), kind)
+                    for kind, name in (("predicted", "boxes"), ("reference", "reference_boxes"))
+                    for corners in row[name]
+                ],
+            }
+        )
+    return examples
+
+
+def _image_of(row: Mapping[str, Any]) -> str:
+    return row["id"].rsplit("/", 2)[0]
+
+
+def _save_picture(store: Store, image: str, out: Path, name: str) -> str:
+    """Save an image of the store as PNG; its name in the evaluation folder."""
+    (out / PICTURES).mkdir(mode=0o700, exist_ok=True)
+    PillowImage.fromarray(store.pixels(store.index[image])).save(out / PICTURES / f"{name}.png")
+    return f"{PICTURES}/{name}.png"
+
+
+def _shown(side: str, readings: Sequence[frozenset[Change]]) -> list[str]:
+    """The changed findings that are to be seen on one side of a pair."""
+    kinds = ("missing", "level") if side == "prior" else ("added", "level")
+    return sorted({change.finding for change in (readings[0] if readings else ()) if change.kind in kinds})
+
+
+def _predicted_boxes(
+    findings: Sequence[str], image: str, captioner: ModelFolder[Captioner], features: Mapping[str, np.ndarray]
+) -> list[dict[str, Any]]:
+    prompts = [(image, referring_prompt(finding)) for finding in findings]
+    boxes = zip(findings, write_boxes(captioner, prompts, features), strict=True)
+    return [_labelled(finding, box, "predicted") for finding, (_, box) in boxes if box is not None]
+
+
+def _reference_boxes(findings: Sequence[str], image: str, store: Store) -> list[dict[str, Any]]:
+    """The smallest box of the dataset whose phrase names the finding: the place that says most."""
+    stored = store.images[store.index[image]]
+    found = []
+    for finding in findings:
+        named = [
+            region.box
+            for region in stored.regions
+            if any(finding in phrase and not _NEGATED.search(phrase) for phrase in region.phrases)
+        ]
+        if named:
+            smallest = min(named, key=lambda box: box.area)
+            found.append(_labelled(finding, stored.frame.into(smallest), "reference"))
+    return found
+
+
+def _labelled(label: str, box: Box, kind: str) -> dict[str, Any]:
+    return {"label": label, "box": [round(value, 2) for value in box.as_tuple()], "kind": kind}
