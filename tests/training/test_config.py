@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from diffvqa.errors import InputError
-from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
+from diffvqa.training.config import FinetuneConfig, Optimisation, PretrainConfig, load_config
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 
@@ -33,6 +33,8 @@ def test_overrides_are_laid_over_the_file(pretrain_settings, write_config):
         ("seed=lots", ["`seed`", "'lots'"]),
         ("optimisation.steps=0", ["`optimisation.steps`", "greater than 0"]),
         ("texts={Draw: 1}", ["'Draw'", "Cap, AREF, GCAP, CAREF"]),
+        ("optimisation.epochs=2", ["either steps or epochs"]),
+        ("optimisation.steps=null", ["either steps or epochs"]),
         ("optimisation.accumulation=3", ["multiple of accumulation"]),
         ("seed", ["key=value", "'seed'"]),
         ("store.value=1", ["`store.value`", "`store` holds no keys"]),
@@ -44,6 +46,11 @@ def test_a_mistyped_key_or_value_is_named(pretrain_settings, write_config, overr
     with pytest.raises(InputError) as caught:
         load_config(PretrainConfig, path, [override])
     assert all(word in str(caught.value) for word in words)
+
+
+@pytest.mark.parametrize(("settings", "draws"), [({"steps": 7}, 56), ({"epochs": 2}, 24), ({"epochs": 0.1}, 8)])
+def test_a_run_takes_whole_steps(settings, draws):
+    assert Optimisation(batch_size=8, learning_rate=1e-3, **settings).draws(items=11) == draws
 
 
 def test_a_missing_key_is_named(write_config):

@@ -25,7 +25,8 @@ def load_encoder(source: str, image_size: int) -> PreTrainedModel:
     found = AutoConfig.from_pretrained(source)
     found = getattr(found, "vision_config", found)
     kind = encoder_config_class(found.model_type)
-    if image_size % found.patch_size:
+    # At its own size a model may leave a few pixels at the edges unseen (384 pixels in patches of 14).
+    if image_size != found.image_size and image_size % found.patch_size:
         raise ValueError(f"images of {image_size} pixels cannot be cut into patches of {found.patch_size}")
     loaded, report = MODEL_MAPPING[kind].from_pretrained(
         source, dtype=torch.float32, use_safetensors=True, output_loading_info=True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -20,11 +21,13 @@ class _Settings(BaseModel):
 class Optimisation(_Settings):
     """AdamW with warm-up and a cosine down to `final_learning_rate` (arXiv 2603.04950).
 
-    batch_size: images (stage 1) or questions (stage 2) a step, taken in `accumulation` parts. A checkpoint is saved
-    and the loss on the validation split computed every `save_every` steps.
+    How long: `steps`, or `epochs`, how often every image (stage 1) or question (stage 2) is seen. batch_size: images or
+    questions a step, taken in `accumulation` parts. A checkpoint is saved and the loss on the validation split computed
+    every `save_every` steps.
     """
 
-    steps: PositiveInt
+    steps: PositiveInt | None = None
+    epochs: PositiveFloat | None = None
     batch_size: PositiveInt
     learning_rate: PositiveFloat
     final_learning_rate: float = Field(0.0, ge=0)
@@ -44,6 +47,16 @@ class Optimisation(_Settings):
         if self.batch_size % self.accumulation:
             raise ValueError("batch_size must be a multiple of accumulation")
         return self
+
+    @model_validator(mode="after")
+    def _ends(self) -> Optimisation:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("give either steps or epochs, and null for the other where the file has it")
+        return self
+
+    def draws(self, items: int) -> int:
+        """How many images or questions the whole run takes, a whole number of steps, where there are `items`."""
+        return (self.steps or math.ceil(self.epochs * items / self.batch_size)) * self.batch_size
 
 
 class PretrainConfig(_Settings):

@@ -70,7 +70,7 @@ def finetune(config: FinetuneConfig) -> Path:
             key=weights_digest(config.captioner),
             progress=progress,
         )
-    count = config.optimisation.steps * config.optimisation.batch_size
+    count = config.optimisation.draws(len(questions["train"]))
     train(
         model,
         QuestionDraws(questions["train"], config.questions, features, config.seed, count),

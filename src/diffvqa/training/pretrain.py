@@ -48,11 +48,11 @@ def pretrain(config: PretrainConfig) -> Path:
     set_seed(config.seed)
     tokenizer = _tokenizer(config, store, images)
     with explain_sizes("`encoder`, `decoder`"):
-        model, processor = _model(config, store.size, tokenizer), _processor(config, store.size)
+        model, processor = build_captioner(config, store.size, tokenizer), _processor(config, store.size)
     out = claim_folder(config)
     if out is None:
         return Path(config.out)
-    count = config.optimisation.steps * config.optimisation.batch_size
+    count = config.optimisation.draws(len(images))
     train(
         model,
         PretrainingDraws(store, images, config, count),
@@ -109,7 +109,11 @@ def _processor(config: PretrainConfig, size: int) -> SiglipImageProcessorPil:
     )
 
 
-def _model(config: PretrainConfig, size: int, tokenizer: PreTrainedTokenizerBase) -> Captioner:
+def build_captioner(config: PretrainConfig, size: int, tokenizer: PreTrainedTokenizerBase) -> Captioner:
+    """A captioner as configured for images of `size` pixels a side, its encoder new or a checkpoint's.
+
+    Raises InputError, and what explain_sizes explains.
+    """
     refuse_unknown_sizes(config.decoder, GPT2Config, "decoder")
     decoder: dict[str, Any] = {
         # The longest prefix stands before a full length of masks.

@@ -69,7 +69,7 @@ def train(
         model.set_attn_implementation("eager")
     arguments = TrainingArguments(
         output_dir=str(out / CHECKPOINTS),
-        max_steps=optimisation.steps,
+        max_steps=len(draws) // optimisation.batch_size,
         per_device_train_batch_size=optimisation.batch_size // optimisation.accumulation,
         per_device_eval_batch_size=optimisation.batch_size // optimisation.accumulation,
         gradient_accumulation_steps=optimisation.accumulation,
