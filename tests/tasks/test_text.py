@@ -95,3 +95,10 @@ def test_the_phrase_and_the_box_are_read_from_what_was_written():
     assert phrase == "an opacity"
     assert box == Box(10, 20, 30, 40)
     assert text.phrase_and_box(" no box here", 100, 100)[1] is None
+
+
+def test_a_phrase_is_the_same_with_and_without_its_full_stop():
+    for phrase in ("there is an opacity.", " there is  an opacity . ", "there is an opacity"):
+        assert text.referring_prompt(phrase) == text.referring_prompt("there is an opacity")
+        assert text.grounded_captioning("1 2 3 4", phrase).target[-1] == " there is an opacity"
+        assert text.region_referring("left lung", phrase, "1 2 3 4").target[0] == " there is an opacity"

@@ -38,17 +38,17 @@ def caption(report: str) -> Text:
 
 def referring(phrase: str, box: str) -> Text:
     """AREF: a phrase, then its box (arXiv 2403.19596)."""
-    return Text(("ARef:",), (f" {_one_line(phrase)}", SEPARATOR, f" {box}"))
+    return Text(("ARef:",), (f" {_phrase(phrase)}", SEPARATOR, f" {box}"))
 
 
 def grounded_captioning(box: str, phrase: str) -> Text:
     """GCAP: a box, then its phrase (arXiv 2403.19596)."""
-    return Text(("GCap:",), (f" {box}", SEPARATOR, f" {_one_line(phrase)}"))
+    return Text(("GCap:",), (f" {box}", SEPARATOR, f" {_phrase(phrase)}"))
 
 
 def region_referring(region: str, phrase: str, box: str) -> Text:
     """CAREF: for a named anatomical region, the phrase, then the box (arXiv 2603.04950)."""
-    return Text((_REGION_PREFIX, f" {_one_line(region)}", SEPARATOR), (f" {_one_line(phrase)}", SEPARATOR, f" {box}"))
+    return Text((_REGION_PREFIX, f" {_one_line(region)}", SEPARATOR), (f" {_phrase(phrase)}", SEPARATOR, f" {box}"))
 
 
 def question(text: str, answer: str) -> Text:
@@ -139,6 +139,11 @@ def encode(tokenizer: Any, text: Text, maximum: int) -> tuple[list[int], list[in
 def encode_segment(tokenizer: Any, segment: str) -> tuple[int, ...]:
     """The token ids of one segment of a text, without a start or an end."""
     return tuple(tokenizer.encode(segment, add_special_tokens=False))
+
+
+def _phrase(text: str) -> str:
+    """Without a full stop: sentences of reports end with one, what a user looks for does not."""
+    return _one_line(text).rstrip(" .")
 
 
 def _one_line(text: str) -> str:
