@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from diffvqa import cli
+from diffvqa import __version__, cli
 
 
 def run(*arguments, capsys):
@@ -97,7 +97,15 @@ WRONG = [
     (["answer", "{model}", "--prior", "{a}", "--current", "{a}"], "same file"),
     (["answer", "{model}", "--prior", "{a}", "--current", "{empty}"], "--current"),
     (["ground", "{model}", "{a}", "--phrase", " "], "--phrase"),
+    (["answer", "{model}", "--prior", "{copy}", "--current", "{a}"], "same picture"),
+    (["answer", "{model}", "--prior", "{a}", "--current", "{b}", "--overlay", "{b}"], "--overlay"),
+    (["answer", "{model}", "--prior", "{a}", "--current", "{b}", "--overlay", "{empty}/c.jpg"], ".png"),
+    (["answer", "{model}", "--current", "{a}", "--question", "What has changed in the lung area?"], "--prior"),
+    (["ground", "{model}", "{a}", "--phrase", "edema", "--overlay", "{a}"], "--overlay"),
     (["evaluate", "{model}", "{empty}", "--out", "{empty}/out"], "store"),
+    (["evaluate", "{model}", "{store}", "--out", "{store}"], "--out"),
+    (["synth", "{empty}/out"], "--patients"),
+    (["synthesise"], "synthesise"),
     (["evaluate", "{model}", "{store}", "--out", "{empty}/out", "--split", "exam"], "--split"),
 ]
 
@@ -108,7 +116,11 @@ def test_wrong_input_gets_one_line_and_status_two(
 ):
     empty = tmp_path / "empty"
     empty.mkdir()
+    copy = tmp_path / "copy.png"
+    copy.write_bytes(pictures[0].read_bytes())
     places = {"empty": empty, "model": model_folder, "store": store_folder, "a": pictures[0], "b": pictures[1]}
+    places["copy"] = copy
+    before = {path: path.read_bytes() for path in pictures}
     status, out, err = run(*(argument.format(**places) for argument in arguments), capsys=capsys)
     assert status == 2
     assert out == ""
@@ -116,10 +128,21 @@ def test_wrong_input_gets_one_line_and_status_two(
     assert named in err
     assert len(err.splitlines()) == 1
     assert list(empty.iterdir()) == []
+    assert {path: path.read_bytes() for path in pictures} == before
 
 
-def test_a_missing_option_is_status_two(capsys):
-    assert run("synth", "somewhere", capsys=capsys)[0] == 2
+def test_an_interrupted_command_says_so(monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("diffvqa.evaluation.score.score_file", interrupt)
+    status, _, err = run("score", "x", capsys=capsys)
+    assert status == 130
+    assert err.startswith("interrupted")
+
+
+def test_the_version_is_said(capsys):
+    assert run("--version", capsys=capsys)[:2] == (0, f"diffvqa {__version__}\n")
 
 
 def test_score_reads_a_file_alone(tmp_path, capsys):

@@ -6,10 +6,11 @@ import json
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
+from diffvqa import __version__
 from diffvqa.errors import InputError
 
 NOTICE = "Research software. Not for clinical use."
@@ -26,8 +27,21 @@ Sources = Annotated[
 ]
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="a folder that `diffvqa finetune` has written")]
 StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="a folder that `diffvqa prepare` has written")]
-Config = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="settings, such as configs/tiny/pretrain.yaml")]
+Config = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="settings, such as those in configs/tiny")]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="settings laid over the file's")]
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        print(f"diffvqa {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def start(
+    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="say it")] = False,
+) -> None:
+    """Nothing comes before a command but the version."""
 
 
 @app.command()
@@ -103,8 +117,8 @@ def pretrain(config: Config, overrides: Overrides = None) -> None:
     from diffvqa.training.pretrain import pretrain as run
 
     _quiet_transformers()
-    run(load_config(PretrainConfig, config, overrides or []))
-    print("the captioner is in the folder given as `out`")
+    out = run(load_config(PretrainConfig, config, overrides or []))
+    print(f"captioner written; next: diffvqa finetune CONFIG.yaml captioner={out}")
 
 
 @app.command()
@@ -114,8 +128,8 @@ def finetune(config: Config, overrides: Overrides = None) -> None:
     from diffvqa.training.finetune import finetune as run
 
     _quiet_transformers()
-    run(load_config(FinetuneConfig, config, overrides or []))
-    print("the model is in the folder given as `out`")
+    out = run(load_config(FinetuneConfig, config, overrides or []))
+    print(f"model written; next: diffvqa evaluate {out} STORE --out FOLDER")
 
 
 @app.command()
@@ -159,7 +173,9 @@ def answer(
     model: Model,
     current: Annotated[Path, typer.Option(help="today's radiograph, PNG or JPEG")],
     prior: Annotated[Path | None, typer.Option(help="the earlier radiograph, PNG or JPEG")] = None,
-    question: Annotated[str | None, typer.Option(help="what to ask; what has changed, if not given")] = None,
+    question: Annotated[
+        str | None, typer.Option(help="if not given: what has changed; of one image, what is seen")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     overlay: Annotated[Path | None, typer.Option(help="write the images with their boxes to this PNG")] = None,
 ) -> None:
@@ -167,6 +183,7 @@ def answer(
     from diffvqa.answering.answerer import Answerer, read_radiograph
     from diffvqa.answering.overlay import draw_overlay
 
+    _new_picture(overlay, prior, current)
     _quiet_transformers()
     result = Answerer.from_pretrained(model)(current=current, prior=prior, question=question)
     if overlay:
@@ -214,6 +231,7 @@ def ground(
 
     if not phrase.strip():
         raise InputError('--phrase: expected words such as "left pleural effusion", found none')
+    _new_picture(overlay, image)
     _quiet_transformers()
     captioner = load_folder(Captioner, model / "captioner" if (model / "captioner").is_dir() else model, "MODEL")
     pixels = read_radiograph(image, "IMAGE")
@@ -227,16 +245,39 @@ def ground(
     print(NOTICE)
 
 
+# typer brings its own copy of click, or not, by its version; either way this is its error for a mistyped command line.
+_UsageError = typer.BadParameter.__base__
+_INTERRUPTED = 130
+
+
 def main() -> None:
     """Run the command line; exit status 0 done, 1 failed, 2 wrong input."""
     try:
-        app()
+        status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+        _fail(str(error))
+    except _UsageError as error:
+        _fail(f"{' '.join(error.format_message().split())} See `diffvqa --help`.")
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
-        sys.exit(130)
+        status = _INTERRUPTED
+    if status == _INTERRUPTED:
+        print("interrupted; prepare, pretrain, finetune and demo go on where they stopped", file=sys.stderr)
+    sys.exit(status or 0)
+
+
+def _fail(message: str) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _new_picture(overlay: Path | None, *inputs: Path | None) -> None:
+    """Raises InputError where the picture of an answer would not be a PNG, or would take a radiograph's place."""
+    if overlay is None:
+        return
+    if overlay.suffix.lower() != ".png":
+        raise InputError(f"--overlay: expected a file name that ends in .png, found {overlay.suffix or 'no ending'!r}")
+    if overlay.exists() and any(path and path.exists() and overlay.samefile(path) for path in inputs):
+        raise InputError("--overlay is one of the radiographs, which it would overwrite; give another file name")
 
 
 def _save_picture(picture, path: Path) -> None:

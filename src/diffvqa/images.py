@@ -26,7 +26,7 @@ def read_image(path: str | os.PathLike[str]) -> np.ndarray:
     """
     path = Path(path)
     if not path.is_file():
-        raise UnreadableImage("no such file")
+        raise UnreadableImage("a folder" if path.is_dir() else "no such file")
     try:
         with warnings.catch_warnings():
             # Pillow's own bomb check is replaced by MAXIMUM_PIXELS, a limit made for radiographs.

@@ -138,6 +138,29 @@ def test_every_prompt_gets_a_well_formed_box_even_from_a_model_that_knows_nothin
     assert all(box is not None for _, box in written)
 
 
+def test_an_evaluation_is_not_mixed_with_anything_else(model_folder, store_folder, evaluation, tmp_path):
+    before = (evaluation / "run.json").read_bytes()
+    with pytest.raises(InputError, match="--out: the folder holds other files"):
+        evaluate(model_folder, store_folder, "train", evaluation)
+    assert (evaluation / "run.json").read_bytes() == before
+    (tmp_path / "letter.txt").write_text("mine")
+    with pytest.raises(InputError, match="--out: the folder holds other files"):
+        evaluate(model_folder, store_folder, "test", tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_the_same_evaluation_is_done_again_and_gives_the_same(model_folder, store_folder, evaluation):
+    before = (evaluation / "predictions.jsonl").read_bytes()
+    evaluate(model_folder, store_folder, "test", evaluation)
+    assert (evaluation / "predictions.jsonl").read_bytes() == before
+
+
+def test_an_empty_folder_becomes_private(model_folder, store_folder, tmp_path):
+    tmp_path.chmod(0o755)
+    evaluate(model_folder, store_folder, "validate", tmp_path)
+    assert tmp_path.stat().st_mode & 0o077 == 0
+
+
 def test_a_store_of_another_size_is_refused(model_folder, cohort_folder, tmp_path):
     from diffvqa.data import read_source
     from diffvqa.data.store import prepare

@@ -70,6 +70,8 @@ def test_a_line_separator_inside_a_text_is_no_new_line(tmp_path):
         ({"boxes": [[0, 0, 1, float("inf")]]}, "boxes"),
         ({"reference_boxes": [[2, 0, 1, 1]]}, "reference_boxes"),
         ({"task": "AREF"}, "reference_boxes"),
+        ({"task": "aref"}, "task"),
+        ({"confidence": 7}, "confidence"),
         ({"changes": {"finding": "edema"}}, "changes"),
         ({"changes": [{"finding": "edema", "kind": "gone"}]}, "changes"),
         ({"changes": [{"finding": "edema", "kind": "level"}]}, "changes"),

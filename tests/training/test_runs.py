@@ -86,6 +86,13 @@ def test_a_folder_with_other_files_is_refused(pretrain_settings, write_config, t
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
+@pytest.mark.parametrize("content", ['{"model": "x"}', "[1]", "{", '{"config": 3, "finished": true}'])
+def test_a_record_of_something_else_is_no_run(pretrain_settings, write_config, tmp_path, content):
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(InputError, match="no run of this program"):
+        pretrain(load_config(PretrainConfig, write_config({**pretrain_settings, "out": str(tmp_path)}), []))
+
+
 def test_a_store_that_is_none_leaves_nothing_behind(pretrain_settings, write_config, tmp_path):
     path = write_config({**pretrain_settings, "store": str(tmp_path / "none"), "out": str(tmp_path / "out")})
     with pytest.raises(InputError):

@@ -26,6 +26,9 @@ SINGLE_IMAGE_QUESTION = "what abnormalities are seen in this image?"
 
 LONGEST_QUESTION = 500
 
+CHANGE = "what has changed"
+"""Questions that begin so take two images."""
+
 PathLike = str | os.PathLike[str]
 
 
@@ -80,11 +83,15 @@ class Answerer:
         if prior is not None and _same_file(prior, current):
             raise InputError("--prior and --current are the same file; give two different radiographs")
         pictures = {name: read_radiograph(path, f"--{name}") for name, path in paths.items() if path is not None}
+        if prior is not None and np.array_equal(pictures["prior"], pictures["current"]):
+            raise InputError("--prior and --current show the same picture; give two different radiographs")
         if question is None:
             question = SINGLE_IMAGE_QUESTION if prior is None else DIFFERENCE_QUESTION
         question = " ".join(question.lower().split())
         if not question or len(question) > LONGEST_QUESTION:
             raise InputError(f"--question must have 1 to {LONGEST_QUESTION} characters, found {len(question)}")
+        if prior is None and question.startswith(CHANGE):
+            raise InputError("--question is about a change, which takes two radiographs; give --prior too")
         squares = [letterbox(pixels, self.size)[0] for pixels in pictures.values()]
         features = dict(zip(pictures, encoder_of(self.difference)(squares), strict=True))
         pair = Pair("current", "prior" if prior is not None else None)

@@ -45,7 +45,19 @@ def evaluate(folder: Path, store_folder: Path, split: str, out: Path) -> None:
         raise InputError(f"--split {split}: the store has no questions of the types {', '.join(types)} in it")
     training = [one for one in store.questions if one.split == "train" and one.type in types]
     shown = [store.images[store.index[image]] for image in _images_of(questions)]
-    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    _claim_folder(
+        out,
+        {
+            "model": weights_digest(folder),
+            "split": split,
+            "store": store.fingerprint,
+            "image size": store.size,
+            "patients": len({one.subject_id for one in questions}),
+            "seed": record["config"]["seed"],
+            "date": date.today().isoformat(),
+            "device": "CUDA " + torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
+        },
+    )
     with progress_bar("encode images") as progress:
         features = encode_images(
             encoder_of(model),
@@ -76,17 +88,30 @@ def evaluate(folder: Path, store_folder: Path, split: str, out: Path) -> None:
     predict.write_rows(pairs, out / "examples.jsonl")
     predict.write_rows(example_phrases(grounded, store, out), out / "phrases.jsonl")
     shutil.rmtree(out / "features")
-    facts = {
-        "model": weights_digest(folder),
-        "split": split,
-        "store": store.fingerprint,
-        "image size": store.size,
-        "patients": len({one.subject_id for one in questions}),
-        "seed": record["config"]["seed"],
-        "date": date.today().isoformat(),
-        "device": "CUDA " + torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-    }
-    (out / "run.json").write_text(json.dumps(facts, indent=2), encoding="utf-8")
+
+
+def _claim_folder(out: Path, facts: dict[str, Any]) -> None:
+    """Make the evaluation's folder and write `run.json`, or find in it the same evaluation, to be done again.
+
+    Raises InputError if the folder holds something else, which results would be mixed with.
+    """
+    record = out / "run.json"
+    if out.exists() and not out.is_dir():
+        raise InputError("--out: expected a folder, found a file; give another")
+    if out.exists() and any(out.iterdir()):
+        try:
+            found = json.loads(record.read_text(encoding="utf-8"))
+            same = all(found[name] == facts[name] for name in ("model", "store", "split"))
+        except (OSError, ValueError, TypeError, KeyError):
+            same = False
+        if not same:
+            raise InputError(
+                "--out: the folder holds other files than this evaluation's (same model, store and split); "
+                "give a new folder, or delete that one"
+            )
+    out.mkdir(mode=0o700, parents=True, exist_ok=True)
+    out.chmod(0o700)
+    record.write_text(json.dumps(facts, indent=2), encoding="utf-8")
 
 
 def _require_same_size(model: ModelFolder[DifferenceModel], store: Store) -> None:

@@ -17,6 +17,10 @@ GROUNDING_TASKS = ("AREF", "CAREF")
 """The tasks whose outcome is a box; their lines need `reference_boxes`."""
 
 
+TEXT_TASKS = ("Cap", "GCAP")
+"""The other tasks whose outcome is a text."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """One line of a predictions file: what a system said, and what it should have said.
@@ -60,7 +64,7 @@ def read_lines(path: str | Path) -> list[tuple[int, dict]]:
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"{path.name}: no such file; expected one JSON object a line.")
+        raise InputError(f"{path.name or path}: no such file; expected one JSON object a line.")
     rows = []
     # Lines end with \n only: a text may hold any other line separator.
     for number, line in enumerate(path.read_bytes().removeprefix(b"\xef\xbb\xbf").split(b"\n"), start=1):
@@ -124,6 +128,9 @@ def _name(value: object) -> str:
 
 def _read_prediction(row: dict) -> Prediction:
     task = _text(row, "task", QUESTION_TASK) or QUESTION_TASK
+    known = (QUESTION_TASK, *GROUNDING_TASKS, *TEXT_TASKS)
+    if task not in known:
+        raise BadField("task", f"expected one of {', '.join(known)}, or none for a question; found another.")
     grounding = task in GROUNDING_TASKS
     boxes = row.get("boxes")
     reference_boxes = [_reference_box(value) for value in _list(row.get("reference_boxes") or [], "reference_boxes")]
@@ -142,7 +149,7 @@ def _read_prediction(row: dict) -> Prediction:
         task=task,
         question_type=_text(row, "question_type") or None,
         question=_text(row, "question"),
-        confidence=None if row.get("confidence") is None else _number(row["confidence"], "confidence"),
+        confidence=_confidence(row),
         changes=_changes(row, "changes"),
         reference_changes=_changes(row, "reference_changes"),
         boxes=tuple(_corners(value, "boxes") for value in _list(boxes or [], "boxes")),
@@ -185,9 +192,20 @@ def _identifier(row: dict, field: str, needed: bool = False) -> str | None:
 
 def _number(value: object, field: str) -> float:
     # 1e999 comes out of JSON as infinity, a whole number may be too long for a float, and an area must be finite too.
-    if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < 1e100:
-        raise BadField(field, f"expected a finite number, found {_name(value)}.")
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise BadField(field, f"expected a number, found {_name(value)}.")
+    if not abs(value) < 1e100:
+        raise BadField(field, "expected a finite number, found one that is not.")
     return float(value)
+
+
+def _confidence(row: dict) -> float | None:
+    if row.get("confidence") is None:
+        return None
+    confidence = _number(row["confidence"], "confidence")
+    if not 0 <= confidence <= 1:
+        raise BadField("confidence", f"expected a number from 0 to 1, found {confidence:g}.")
+    return confidence
 
 
 def _list(value: object, field: str) -> list:

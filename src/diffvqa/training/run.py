@@ -29,8 +29,8 @@ def claim_folder(config: Any) -> Path | None:
     out = Path(config.out)
     settings = config.model_dump(mode="json")
     record = out / RECORD
-    if record.is_file():
-        found = json.loads(record.read_text(encoding="utf-8"))
+    found = _read_record(record)
+    if found is not None:
         if found["config"] != settings:
             differing = sorted(key for key in settings if settings[key] != found["config"].get(key))
             raise InputError(
@@ -43,6 +43,15 @@ def claim_folder(config: Any) -> Path | None:
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_record(out, settings, finished=False)
     return out
+
+
+def _read_record(path: Path) -> dict[str, Any] | None:
+    """What `run.json` says; None where there is none or it is not a training run's."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        return found if isinstance(found["config"], dict) and "finished" in found else None
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def write_record(out: Path, settings: dict[str, Any], finished: bool, **facts: Any) -> None:
