@@ -76,7 +76,7 @@ def example_phrases(grounded: Sequence[Mapping[str, Any]], store: Store, out: Pa
                 "picture": _save_picture(store, image, out, f"phrase-{number}"),
                 "phrase": row["question"],
                 "boxes": [
-                    _labelled(row["question"], frame.into(Box(*corners)), kind)
+                    _labelled("", frame.into(Box(*corners)), kind)
                     for kind, name in (("predicted", "boxes"), ("reference", "reference_boxes"))
                     for corners in row[name]
                 ],

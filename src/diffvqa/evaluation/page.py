@@ -328,7 +328,8 @@ def _figure(title: str, picture: Picture) -> str:
             f'<rect class="tag tag-{marked.kind}" x="{left:.1f}" y="{top:.1f}" width="{tag:.1f}" height="{tag:.1f}"/>'
             f'<text x="{left + tag / 2:.1f}" y="{top + tag / 2:.1f}" font-size="{0.85 * tag:.1f}">{number}</text>'
         )
-        items.append(f'<li class="by-{marked.kind}"><b>{number}</b> {escape(marked.label)} ({marked.kind})</li>')
+        words = f"{escape(marked.label)} ({marked.kind})" if marked.label else f"{marked.kind} box"
+        items.append(f'<li class="by-{marked.kind}"><b>{number}</b> {words}</li>')
     title = escape(title)
     label = f"{title}, radiograph with {len(items)} boxes" if items else f"{title}, radiograph"
     listed = f'<ol class="boxes">{"".join(items)}</ol>' if items else ""
