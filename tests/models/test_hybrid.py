@@ -36,12 +36,17 @@ def test_every_patch_has_a_token(encoder):
     assert patch_tokens(encoder, torch.randn(3, 1, 64, 64)).shape == (3, 16, 24)
 
 
-def test_what_is_seen_in_a_patch_changes_its_embedding_most(encoder):
+def test_what_is_seen_in_a_patch_changes_its_embedding_most():
     image = torch.zeros(1, 1, 64, 64)
     changed = image.clone()
     changed[:, :, 36:44, 20:28] = 1.0
-    with torch.no_grad():
-        difference = (encoder.embeddings(changed) - encoder.embeddings(image)).norm(dim=-1)[0]
+    difference = torch.zeros(16)
+    for seed in range(10):  # one random network may happen to look more at its neighbour
+        torch.manual_seed(seed)
+        encoder = build_encoder(vision_config(settings())).eval()
+        with torch.no_grad():
+            change = (encoder.embeddings(changed) - encoder.embeddings(image)).norm(dim=-1)[0]
+        difference += change / change.sum()
     assert int(difference.argmax()) == 2 * 4 + 1
 
 

@@ -48,7 +48,7 @@ def vision_config(settings: PreTrainedConfig | dict | None) -> PreTrainedConfig:
         return settings
     settings = dict(settings or {})
     kind = encoder_config_class(settings.pop("model_type", None))
-    if hasattr(kind, "vision_use_head"):
+    if issubclass(kind, SiglipVisionConfig):
         # SigLIP's pooling head is not looked at.
         settings.setdefault("vision_use_head", False)
     return kind(**settings)

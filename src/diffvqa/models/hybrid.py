@@ -9,6 +9,9 @@ from torch import nn
 from transformers import AutoConfig, AutoModel, ResNetConfig, ResNetModel, SiglipVisionConfig, SiglipVisionModel
 
 
+_DEFAULT_STEM = {"embedding_size": 32, "hidden_sizes": [48, 96, 192], "depths": [1, 1, 2], "layer_type": "basic"}
+
+
 class HybridVisionConfig(SiglipVisionConfig):
     """The sizes of a SigLIP vision model, and of the residual network (`stem_config`) in place of its patch embedding.
 
@@ -22,7 +25,8 @@ class HybridVisionConfig(SiglipVisionConfig):
 
     def __init__(self, stem_config: dict | ResNetConfig | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        settings = stem_config.to_dict() if isinstance(stem_config, ResNetConfig) else stem_config or {}
+        # The library also makes a configuration from nothing, to see what differs from it: that must be a valid one.
+        settings = stem_config.to_dict() if isinstance(stem_config, ResNetConfig) else stem_config or _DEFAULT_STEM
         self.stem_config = ResNetConfig(**{**settings, "num_channels": self.num_channels})
         downsampling = 2 ** (len(self.stem_config.hidden_sizes) + 1)
         if self.patch_size != downsampling:
