@@ -8,7 +8,6 @@ import torch
 from torch import nn
 from transformers import AutoConfig, AutoModel, ResNetConfig, ResNetModel, SiglipVisionConfig, SiglipVisionModel
 
-
 _DEFAULT_STEM = {"embedding_size": 32, "hidden_sizes": [48, 96, 192], "depths": [1, 1, 2], "layer_type": "basic"}
 
 
