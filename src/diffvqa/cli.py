@@ -39,7 +39,9 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def start(
-    version: Annotated[bool, typer.Option("--version", is_eager=True, callback=_print_version, help="say it")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="print the version")
+    ] = False,
 ) -> None:
     """Nothing comes before a command but the version."""
 
