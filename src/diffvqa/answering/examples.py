@@ -37,7 +37,8 @@ def example_pairs(
     order = np.random.default_rng(SEED).permutation(len(questions)).tolist()
     order = [index for index in order if questions[index].type == "difference"]
     first = {questions[index].subject_id: index for index in reversed(order)}
-    chosen = [*first.values(), *(index for index in order if index not in first.values())]
+    # Keys keep their order, and each index comes once.
+    chosen = list(dict.fromkeys([*first.values(), *order]))
     examples = []
     for number, index in enumerate(chosen[:EXAMPLES]):
         question, row = questions[index], rows[index]

@@ -14,7 +14,7 @@ from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder
 from diffvqa.records import Pair
-from diffvqa.tasks.box_grammar import BoxGrammar
+from diffvqa.tasks.box_grammar import box_grammar
 from diffvqa.tasks.collate import collate_prompts, encode_squares, pair_features
 from diffvqa.tasks.text import encode_prompt, phrase_and_box, question_prompt
 
@@ -89,7 +89,7 @@ def write_boxes(
     """
     config = folder.model.config
     size, tokenizer = config.vision_config.image_size, folder.tokenizer
-    grammar = BoxGrammar(tokenizer, config.box_bins)
+    grammar = box_grammar(tokenizer, config.box_bins)
     found: list[tuple[str, Box | None]] = []
     for part in _batches(prompts):
         encoded = [encode_prompt(tokenizer, prompt) for _, prompt in part]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -42,6 +43,12 @@ def _range_meets(digits: str, more: int, low: int, high: int) -> bool:
     return smallest <= high and smallest + 10**more - 1 >= low
 
 
+@functools.lru_cache(maxsize=4)
+def box_grammar(tokenizer: Any, bins: int) -> BoxGrammar:
+    """The grammar of a tokenizer's boxes; made once, for that looks at every token of the vocabulary."""
+    return BoxGrammar(tokenizer, bins)
+
+
 class BoxGrammar:
     """The tokens of one tokenizer of which boxes 0..bins are written."""
 
@@ -54,15 +61,13 @@ class BoxGrammar:
         self.pieces = {token: text for token, text in enumerate(added) if re.fullmatch(r"[ \d]+", text, re.ASCII)}
         self.words = torch.tensor([token for token in range(len(tokenizer)) if token not in tokenizer.all_special_ids])
         self.longest = 4 * (1 + len(str(bins))) + 1
-        self._known: dict[str, list[int]] = {}
+        # Beginnings come again and again. Not all are kept: a large vocabulary has a thousand tokens for each.
+        self.after = functools.lru_cache(maxsize=4096)(self._after)
 
-    def after(self, text: str) -> list[int]:
+    def _after(self, text: str) -> list[int]:
         """The tokens that may follow the text of a box so far; the end token where it is whole."""
-        if text not in self._known:
-            allowed = [token for token, piece in self.pieces.items() if may_begin_box(text + piece, self.bins)]
-            end = [self.tokenizer.eos_token_id] if is_box(text, self.bins) else []
-            self._known[text] = allowed + end
-        return self._known[text]
+        allowed = [token for token, piece in self.pieces.items() if may_begin_box(text + piece, self.bins)]
+        return allowed + ([self.tokenizer.eos_token_id] if is_box(text, self.bins) else [])
 
     def constraint(
         self, prompts: Sequence[tuple[str, ...]], prompt_length: int, new_tokens: int
