@@ -79,7 +79,7 @@ def captioner_folder(pretrain_settings, write_config, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def finetune_settings(store_folder, captioner_folder):
-    return {**TINY_FINETUNE, "store": str(store_folder), "captioner": str(captioner_folder)}
+    return {**TINY_FINETUNE, "store": str(store_folder), "encoder": str(captioner_folder)}
 
 
 @pytest.fixture(scope="session")

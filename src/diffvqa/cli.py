@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from diffvqa import __version__
-from diffvqa.errors import InputError
+from diffvqa.errors import InputError, RunFailed
 
 NOTICE = "Research software. Not for clinical use."
 
@@ -120,7 +121,7 @@ def pretrain(config: Config, overrides: Overrides = None) -> None:
 
     _quiet_transformers()
     out = run(load_config(PretrainConfig, config, overrides or []))
-    print(f"captioner written; next: diffvqa finetune CONFIG.yaml captioner={out}")
+    print(f"encoder written; next: diffvqa finetune CONFIG.yaml encoder={out}")
 
 
 @app.command()
@@ -140,6 +141,7 @@ def evaluate(
     store: StoreFolder,
     out: Annotated[Path, typer.Option(help="predictions, scores and report are written here")],
     split: Annotated[str, typer.Option(help="train, validate or test")] = "test",
+    beams: Annotated[int, typer.Option(min=1, max=64, help="of the beam search; 1 is greedy")] = 1,
 ) -> None:
     """Answer a split's questions, score them beside the controls, and write report.html."""
     from diffvqa.answering.evaluate import evaluate as run
@@ -150,7 +152,7 @@ def evaluate(
     if split not in SPLITS:
         raise InputError(f"--split: expected one of {', '.join(SPLITS)}, found {split!r}")
     _quiet_transformers()
-    run(model, store, split, out)
+    run(model, store, split, out, beams)
     _print_scores(score_folder(out))
     print(f"report: {write_report(out)}")
 
@@ -174,10 +176,13 @@ def score(
 def answer(
     model: Model,
     current: Annotated[Path, typer.Option(help="today's radiograph, PNG or JPEG")],
-    prior: Annotated[Path | None, typer.Option(help="the earlier radiograph, PNG or JPEG")] = None,
+    prior: Annotated[
+        list[Path] | None, typer.Option(help="the earlier radiograph, PNG or JPEG; again for one before that")
+    ] = None,
     question: Annotated[
         str | None, typer.Option(help="if not given: what has changed; of one image, what is seen")
     ] = None,
+    beams: Annotated[int, typer.Option(min=1, max=64, help="of the beam search; 1 is greedy")] = 1,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     overlay: Annotated[Path | None, typer.Option(help="write the images with their boxes to this PNG")] = None,
 ) -> None:
@@ -185,12 +190,12 @@ def answer(
     from diffvqa.answering.answerer import Answerer, read_radiograph
     from diffvqa.answering.overlay import draw_overlay
 
-    _new_picture(overlay, prior, current)
+    _new_picture(overlay, current, *(prior or []))
     _quiet_transformers()
-    result = Answerer.from_pretrained(model)(current=current, prior=prior, question=question)
+    result = Answerer.from_pretrained(model)(current=current, prior=prior, question=question, beams=beams)
     if overlay:
         boxes = result.boxes or ()
-        sides = {"prior": prior, "current": current}
+        sides = {"prior": prior[0] if prior else None, "current": current}
         _save_picture(
             draw_overlay(
                 [
@@ -222,6 +227,9 @@ def ground(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="a folder that `pretrain` or `finetune` has written")],
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="a radiograph, PNG or JPEG")],
     phrase: Annotated[str, typer.Option(help='such as "left pleural effusion"')],
+    boxes: Annotated[int, typer.Option(min=1, max=16, help="at the most; the likeliest first")] = 1,
+    sampled: Annotated[bool, typer.Option(help="boxes are sampled; else by beam search")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="of the samples")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     overlay: Annotated[Path | None, typer.Option(help="write the image with the box to this PNG")] = None,
 ) -> None:
@@ -237,13 +245,18 @@ def ground(
     _quiet_transformers()
     captioner = load_folder(Captioner, model / "captioner" if (model / "captioner").is_dir() else model, "MODEL")
     pixels = read_radiograph(image, "IMAGE")
-    found = ground_phrase(captioner, pixels, phrase)
+    found = ground_phrase(captioner, pixels, phrase, boxes, sampled, seed)
     if overlay:
-        _save_picture(draw_overlay([("image", pixels, [(phrase, found.box)] if found else [])]), overlay)
+        _save_picture(draw_overlay([("image", pixels, [(phrase, one.box) for one in found])]), overlay)
     if as_json:
-        print(json.dumps({"phrase": phrase, "box": list(found.box.as_tuple()) if found else None, "notice": NOTICE}))
+        listed = [{"box": list(one.box.as_tuple()), "share": one.share} for one in found]
+        first = listed[0]["box"] if listed else None
+        print(json.dumps({"phrase": phrase, "box": first, "boxes": listed, "notice": NOTICE}))
         return
-    print(_corners(found.box) if found else "the captioner wrote no box for this phrase")
+    for one in found:
+        print(_corners(one.box) + (f"  share {one.share:.2f}" if boxes > 1 else ""))
+    if not found:
+        print("the captioner wrote no box for this phrase")
     print(NOTICE)
 
 
@@ -257,7 +270,10 @@ def main() -> None:
     try:
         status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except InputError as error:
-        _fail(str(error))
+        # Of processes that train together, as torchrun numbers them, one is enough to say it.
+        _fail(str(error) if os.environ.get("RANK", "0") == "0" else None)
+    except RunFailed as error:
+        _fail(str(error), status=1)
     except _UsageError as error:
         _fail(f"{' '.join(error.format_message().split())} See `diffvqa --help`.")
     except KeyboardInterrupt:
@@ -267,9 +283,10 @@ def main() -> None:
     sys.exit(status or 0)
 
 
-def _fail(message: str) -> NoReturn:
-    print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+def _fail(message: str | None, status: int = 2) -> NoReturn:
+    if message:
+        print(f"error: {message}", file=sys.stderr)
+    sys.exit(status)
 
 
 def _new_picture(overlay: Path | None, *inputs: Path | None) -> None:

@@ -41,7 +41,7 @@ def run_demo(out: Path) -> tuple[dict[str, Any], Path]:
         load_config(
             FinetuneConfig,
             config_file("tiny/finetune.yaml"),
-            [f"store={store}", f"captioner={captioner}", f"out={model}"],
+            [f"store={store}", f"encoder={captioner}", f"out={model}"],
         )
     )
     evaluate(model, store, "test", out / "evaluation")

@@ -70,13 +70,23 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The images a question is about, by identifier; prior is None for a question on one image."""
+    """The images a question is about, by identifier; prior is None for a question on one image.
+
+    earlier: what came before the prior, the nearest first; datasets do not ask about it, but a model may look at it.
+    """
 
     current: str
     prior: str | None = None
+    earlier: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _require(self.prior != self.current, "prior and current are the same image")
+        _require(self.prior is not None or not self.earlier, "an earlier image needs a prior one")
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """All images of the pair, the current one first, then back in time."""
+        return (self.current, *([] if self.prior is None else [self.prior]), *self.earlier)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
 """Two files and a question to an answer, and what a user reads who gives something else."""
 
+import itertools
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from diffvqa.answering.answerer import Answerer, FoundBox, ground_phrase, read_radiograph
 from diffvqa.answering.overlay import SIZE, draw_overlay
-from diffvqa.boxes import Box
+from diffvqa.boxes import Box, intersection_over_union
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner
@@ -94,10 +96,21 @@ def test_an_evaluation_and_an_answer_agree(answerer, model_folder, store_folder,
     assert answer.confidence == pytest.approx(row["confidence"], abs=1e-4)
 
 
-def test_a_phrase_is_grounded_inside_the_image_or_not_at_all(captioner_folder, files):
+@pytest.mark.parametrize("how", [{}, {"count": 3}, {"count": 3, "sampled": True, "seed": 4}], ids=str)
+def test_the_boxes_of_a_phrase_lie_in_the_image_and_differ(captioner_folder, files, how):
     captioner = load_folder(Captioner, captioner_folder, "MODEL")
-    found = ground_phrase(captioner, read_radiograph(files["current"], "IMAGE"), "pleural effusion")
-    assert found is None or (0 <= found.box.x1 < found.box.x2 <= 96 and 0 <= found.box.y1 < found.box.y2 <= 80)
+    pixels = read_radiograph(files["current"], "IMAGE")
+    found = ground_phrase(captioner, pixels, "pleural effusion", **how)
+    assert found == ground_phrase(captioner, pixels, "pleural effusion", **how)
+    assert len(found) <= how.get("count", 1)
+    for one in found:
+        assert 0 <= one.box.x1 < one.box.x2 <= 96
+        assert 0 <= one.box.y1 < one.box.y2 <= 80
+    shares = [one.share for one in found]
+    assert shares == sorted(shares, reverse=True)
+    assert 0 <= sum(shares) <= 1 + 1e-6
+    for one, other in itertools.combinations(found, 2):
+        assert intersection_over_union(one.box, other.box) < 0.5
 
 
 def test_an_overlay_draws_each_box_where_it_is():

@@ -8,7 +8,8 @@ from PIL import Image as PillowImage
 
 from diffvqa.answering import predict
 from diffvqa.answering.evaluate import evaluate
-from diffvqa.answering.inference import encoder_of, write_boxes
+from diffvqa.answering.grounding import write_boxes
+from diffvqa.answering.inference import encoder_of
 from diffvqa.boxes import Box, mean_box
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError

@@ -202,7 +202,7 @@ def test_what_is_no_store_is_refused(folder, tmp_path):
     about = tmp_path / "store" / "store.json"
     content = about.read_text()
     for damaged, words in [
-        (content.replace('"schema": 1', '"schema": 0'), "another version"),
+        (content.replace('"schema": 2', '"schema": 0'), "another version"),
         (content[:20], "damaged"),
         ("[]", "damaged"),
         ("{}", "damaged"),

@@ -75,12 +75,12 @@ def test_a_parallel_text_sees_both_ways(captioner):
 
 def test_parallel_prediction_sees_no_text(captioner):
     """Two targets of different lengths and words, the same prefix: the same logits at their masks."""
-    from diffvqa.tasks.collate import pack_texts
+    from diffvqa.tasks.collate import PretrainingText, pack_texts
 
     image = batch(images=1)["pixel_values"]
     found = []
     for target in ([20, 21, END], [30, 31, 32, 33, END]):
-        packed = pack_texts([[(([START, 10], target), True)]], MASK, PADDING, masks=8)
+        packed = pack_texts([[PretrainingText(([START, 10], target), parallel=True)]], MASK, PADDING, masks=8)
         packed.pop("labels")
         found.append(logits(captioner, {"pixel_values": image, **packed}))
     assert torch.equal(found[0], found[1])
@@ -130,29 +130,50 @@ def test_the_loss_is_the_mean_over_target_tokens_of_both_kinds(captioner):
     with torch.no_grad():
         assert torch.allclose(captioner(**inputs, labels=labels).loss, expected, atol=1e-5)
         halved = captioner(**inputs, labels=labels, num_items_in_batch=10).loss
+        weighed = captioner(**inputs, labels=labels, weights=torch.full((3, 7), 3.0)).loss
     assert torch.allclose(halved, expected / 2, atol=1e-5)
+    assert torch.allclose(weighed, expected * 3, atol=1e-5)
+
+
+def test_a_batch_without_a_text_has_no_loss(captioner):
+    inputs = batch()
+    inputs["text_index"][:] = -1
+    with torch.no_grad():
+        assert captioner(**inputs, labels=torch.full((3, 7), -100)).loss == 0
 
 
 def test_writing_with_the_cache_equals_writing_without(captioner):
-    inputs = batch()
+    """200 random prompts about random images."""
+    inputs = batch(images=200)
     prompts = inputs["input_ids"][:, :3]
     tokens = captioner.encode(inputs["pixel_values"])
-    fast = captioner.write(tokens, prompts, torch.ones_like(prompts), 8, eos_token_id=-1)
+    fast = captioner.write(tokens, prompts, torch.ones_like(prompts), 8, eos_token_id=-1).sequences
     slow = prompts
     for _ in range(8):
-        step = {**batch(length=slow.shape[1]), "pixel_values": inputs["pixel_values"], "input_ids": slow}
+        step = {**batch(images=200, length=slow.shape[1]), "pixel_values": inputs["pixel_values"], "input_ids": slow}
         slow = torch.cat([slow, logits(captioner, step)[:, -1:].argmax(-1)], 1)
     assert fast.tolist() == slow[:, 3:].tolist()
+
+
+def test_a_batch_of_eight_equals_eight_batches_of_one(captioner):
+    inputs = batch(images=8)
+    tokens, prompts = captioner.encode(inputs["pixel_values"]), inputs["input_ids"][:, :3]
+    together = captioner.write(tokens, prompts, torch.ones_like(prompts), 8, eos_token_id=-1).sequences.tolist()
+    one_by_one = [
+        captioner.write(tokens[[row]], prompts[[row]], torch.ones(1, 3), 8, eos_token_id=-1).sequences.tolist()[0]
+        for row in range(8)
+    ]
+    assert together == one_by_one
 
 
 def test_left_padding_changes_nothing_that_is_written(captioner):
     inputs = batch()
     tokens = captioner.encode(inputs["pixel_values"])
     prompts = inputs["input_ids"][:, :3]
-    plain = captioner.write(tokens, prompts, torch.ones_like(prompts), 6)
+    plain = captioner.write(tokens, prompts, torch.ones_like(prompts), 6).sequences
     padded = torch.cat([torch.full((3, 2), PADDING), prompts], 1)
     mask = torch.tensor([[0, 0, 1, 1, 1]] * 3)
-    assert captioner.write(tokens, padded, mask, 6).tolist() == plain.tolist()
+    assert captioner.write(tokens, padded, mask, 6).sequences.tolist() == plain.tolist()
 
 
 def test_a_folder_gives_the_same_model_back(captioner, tmp_path):

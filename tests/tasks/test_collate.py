@@ -6,6 +6,7 @@ from transformers import SiglipImageProcessorPil
 
 from diffvqa.records import Pair
 from diffvqa.tasks import collate
+from diffvqa.tasks.tokenizer import train_tokenizer
 
 
 def test_the_labels_of_questions_are_the_next_tokens_of_the_answer():
@@ -17,8 +18,9 @@ def test_the_labels_of_questions_are_the_next_tokens_of_the_answer():
 
 def test_texts_of_an_image_are_packed_into_its_row():
     no = -100
+    text = collate.PretrainingText
     made = collate.pack_texts(
-        [[(([1, 10], [20, 2]), False), (([1, 11], [21, 22, 2]), True)], [(([1, 12], [2]), False)]],
+        [[text(([1, 10], [20, 2])), text(([1, 11], [21, 22, 2]), True, 0.5)], [text(([1, 12], [2]))]],
         mask=3,
         padding=0,
         masks=4,
@@ -28,10 +30,13 @@ def test_texts_of_an_image_are_packed_into_its_row():
     assert made["text_index"].tolist() == [[0, 0, 0, 1, 1, 1, 1, 1, 1], [0, 0, *[-1] * 7]]
     assert made["parallel"].int().tolist() == [[0, 0, 0, 1, 1, 1, 1, 1, 1], [0] * 9]
     assert made["labels"].tolist() == [[no, 20, 2, no, no, 21, 22, 2, no], [no, 2, *[no] * 7]]
+    assert made["weights"].tolist() == [[1, 1, 1, *[0.5] * 6], [1, 1, *[0] * 7]]
 
 
 def test_the_masks_do_not_betray_the_length_of_a_target():
-    short, long = (collate.pack_texts([[(([1, 10], [20] * n + [2]), True)]], 3, 0, masks=8) for n in (1, 6))
+    short, long = (
+        collate.pack_texts([[collate.PretrainingText(([1, 10], [20] * n + [2]), True)]], 3, 0, masks=8) for n in (1, 6)
+    )
     assert short["input_ids"].tolist() == long["input_ids"].tolist()
 
 
@@ -57,10 +62,46 @@ def test_pixels_are_normalised_as_the_processor_does():
 
 
 def test_a_missing_prior_is_zeros_and_said_so():
-    features = {"a": np.ones((4, 3), np.float16), "b": np.full((4, 3), 2, np.float16)}
-    alone = collate.pair_features(features, Pair("a"))
-    both = collate.pair_features(features, Pair("a", "b"))
-    assert not alone["has_prior"]
-    assert alone["prior"].eq(0).all()
-    assert both["has_prior"]
-    assert both["prior"].eq(2).all()
+    images = {
+        "a": np.ones((4, 3), np.float16),
+        "b": np.full((4, 3), 2, np.float16),
+        "c": np.full((4, 3), 3, np.float16),
+    }
+    pairs = [Pair("a"), Pair("a", "b"), Pair("a", "b", earlier=("c",))]
+    one = collate.collate_pairs([collate.pair_images(images, pair) for pair in pairs], processor=None)
+    two = collate.collate_pairs([collate.pair_images(images, pair, priors=2) for pair in pairs], processor=None)
+    assert one["has_prior"].tolist() == [[False], [True], [True]]
+    assert two["has_prior"].tolist() == [[False, False], [True, False], [True, True]]
+    assert one["prior"][:, :, 0, 0].tolist() == [[0], [2], [2]]
+    assert two["prior"][:, :, 0, 0].tolist() == [[0, 0], [2, 0], [2, 3]]
+    assert two["current"].eq(1).all()
+
+
+def test_squares_of_a_pair_are_normalised_as_any_others():
+    images = {name: np.random.default_rng(seed).integers(0, 256, (8, 8), np.uint8) for seed, name in enumerate("ab")}
+    processor = SiglipImageProcessorPil(size={"height": 8, "width": 8}, image_mean=[0.4], image_std=[0.2])
+    made = collate.collate_pairs([collate.pair_images(images, Pair("a", "b"))], processor)
+    assert torch.equal(made["prior"][0], collate.normalise([images["b"]], processor))
+    assert torch.equal(made["current"], collate.normalise([images["a"]], processor))
+
+
+def test_descriptions_end_with_the_end_token_and_are_known_by_their_text():
+    tokenizer = train_tokenizer(["left pleural effusion", "no pneumothorax"], 300)
+    described = [
+        collate.Described(0, "left pleural effusion", (0.1, 0.2, 0.3, 0.4)),
+        collate.Described(2, "no pneumothorax"),
+        collate.Described(1, "left pleural effusion"),
+    ]
+    made = collate.collate_descriptions(described, tokenizer, maximum=6)
+    assert made["image_index"].tolist() == [0, 2, 1]
+    assert torch.allclose(made["boxes"], torch.tensor([[0.1, 0.2, 0.3, 0.4], [0, 0, 1, 1], [0, 0, 1, 1]]))
+    assert made["text_key"][0] == made["text_key"][2] != made["text_key"][1]
+    assert made["input_ids"].shape[1] <= 6
+    lengths = made["attention_mask"].sum(1)
+    assert (made["input_ids"][torch.arange(3), lengths - 1] == tokenizer.eos_token_id).all()
+    assert collate.collate_descriptions([], tokenizer, maximum=6)["input_ids"].shape[0] == 0
+
+
+def test_findings_are_marked_by_their_names():
+    made = collate.collate_findings([("edema",), (), ("nodule", "edema")], ["edema", "nodule"])
+    assert made.tolist() == [[1, 0], [0, 0], [1, 1]]

@@ -1,11 +1,10 @@
-"""Boxes as text, prompts against training texts, and the token ids of each task."""
-
-import itertools
+"""Prompts against training texts, and the token ids of each task."""
 
 import pytest
 
 from diffvqa.boxes import Box
 from diffvqa.tasks import text
+from diffvqa.tasks.box_text import Notation
 from diffvqa.tasks.tokenizer import train_tokenizer
 
 WORDS = [
@@ -18,28 +17,6 @@ WORDS = [
 @pytest.fixture(scope="module")
 def tokenizer():
     return train_tokenizer(WORDS, 400)
-
-
-@pytest.mark.parametrize("bins", [100, 500])
-def test_a_box_survives_text_and_back_within_half_a_bin(bins):
-    size = 128
-    for x1, y1, x2, y2 in itertools.product((0.0, 3.3, 60.7), (0.0, 10.1), (70.2, 128.0), (25.9, 127.6)):
-        box = Box(x1, y1, x2, y2)
-        back = text.text_to_box(text.box_to_text(box, size, bins), size, bins)
-        half = size / bins / 2 + 1e-9
-        assert back is not None
-        assert all(abs(a - b) <= half for a, b in zip(box.as_tuple(), back.as_tuple(), strict=True))
-
-
-def test_a_box_thinner_than_a_bin_can_still_be_read():
-    for x1 in (0.0, 63.9, 127.99):
-        written = text.box_to_text(Box(x1, 5, x1 + 0.005, 5.004), 128, 100)
-        assert text.text_to_box(written, 128, 100) is not None
-
-
-@pytest.mark.parametrize("written", ["", "1 2 3", "1 2 3 4 5", "5 2 3 4", "1 2 3 101", "1 2 3 2", "a b c d", "1,2,3,4"])
-def test_text_that_is_no_box_is_none(written):
-    assert text.text_to_box(written, 128, 100) is None
 
 
 def test_any_text_survives_the_tokenizer(tokenizer):
@@ -67,6 +44,11 @@ TABLE = [
     (text.referring("effusion", "1 2 3 4"), "ARef:", " effusion : 1 2 3 4"),
     (text.grounded_captioning("1 2 3 4", "effusion"), "GCap:", " 1 2 3 4 : effusion"),
     (text.region_referring("left lung", "effusion", "1 2 3 4"), "ARef Region: left lung :", " effusion : 1 2 3 4"),
+    (
+        text.region_referring("left lung", "effusion", "1 2 3 4", True),
+        "ARef Region: left lung :",
+        " 1 2 3 4 : effusion",
+    ),
     (text.question("what has\nchanged?", "nothing has changed. "), "what has changed?\n", "nothing has changed."),
 ]
 
@@ -90,11 +72,30 @@ def test_a_long_caption_is_cut_without_an_end_and_a_long_phrase_keeps_its_box(to
     assert target[-1] == tokenizer.eos_token_id
 
 
-def test_the_phrase_and_the_box_are_read_from_what_was_written():
-    phrase, box = text.phrase_and_box(" an opacity : 10 20 30 40", 100, 100)
-    assert phrase == "an opacity"
-    assert box == Box(10, 20, 30, 40)
-    assert text.phrase_and_box(" no box here", 100, 100)[1] is None
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (" an opacity : 10 20 30 40", ("an opacity", Box(10, 20, 30, 40))),
+        (" 10 20 30 40", ("", Box(10, 20, 30, 40))),
+        (" 10 20 30 40 : an opacity", ("an opacity", Box(10, 20, 30, 40))),
+        (" 10 20 30 40 : ratio : high", ("ratio : high", Box(10, 20, 30, 40))),
+        (" ratio : high : 10 20 30 40", ("ratio : high", Box(10, 20, 30, 40))),
+        (" no box here", ("", None)),
+        (" 1 : 2 : 3", ("2 : 3", None)),
+    ],
+)
+def test_the_phrase_and_the_box_are_read_from_what_was_written(written, expected):
+    assert text.phrase_and_box(written, 100, Notation(100)) == expected
+
+
+def test_the_last_part_only_is_learnt_where_that_is_asked_for(tokenizer):
+    made = text.last_part_only(text.referring("effusion", "1 2 3 4"))
+    prefix, target = text.encode(tokenizer, made, 96)
+    assert tokenizer.decode(prefix[1:]) == "ARef: effusion :"
+    assert tokenizer.decode(target[:-1]) == " 1 2 3 4"
+    prefix, target = text.encode(tokenizer, text.last_part_only(text.referring("effusion " * 200, "10 20 30 40")), 60)
+    assert len(prefix) + len(target) <= 60
+    assert tokenizer.decode(target[:-1]) == " 10 20 30 40"
 
 
 def test_a_phrase_is_the_same_with_and_without_its_full_stop():

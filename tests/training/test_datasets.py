@@ -4,13 +4,14 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from transformers import AutoTokenizer, SiglipImageProcessorPil
+from transformers import AutoTokenizer, CLIPTextConfig, SiglipImageProcessorPil
 
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.records import Pair, Question
 from diffvqa.training.config import PretrainConfig, load_config
 from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws, QuestionDraws, shuffled
+from diffvqa.training.objectives import Surroundings
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +47,14 @@ def test_a_batch_has_every_task_and_its_loss_mask(store, config, captioner_folde
     images, _ = pretraining_images(store)
     draws = PretrainingDraws(store, images, config, 100)
     tokenizer = AutoTokenizer.from_pretrained(captioner_folder)
-    collator = PretrainingCollator(tokenizer, SiglipImageProcessorPil.from_pretrained(captioner_folder), 64)
+    around = Surroundings(32, CLIPTextConfig(), tokenizer, 64, [])
+    processor = SiglipImageProcessorPil.from_pretrained(captioner_folder)
+    collator = PretrainingCollator({"location_aware": 1.0}, around, processor)
     items = [draws[place] for place in range(16)]
     tasks = Counter(text.task for item in items for text in item["texts"])
     assert set(tasks) == {"Cap", "AREF", "GCAP", "CAREF"}
     batch = collator(items)
+    batch = {"labels": batch["labels"], **batch["captioning"]}
     assert batch["input_ids"].shape[0] == 16
     assert (batch["text_index"].amax(1) + 1).sum() == sum(tasks.values())
     learnt, parallel = batch["labels"] != -100, batch["parallel"]
@@ -69,7 +73,7 @@ def test_question_types_come_in_their_shares_and_each_question_once_an_epoch():
         for number in range(count)
     ]
     features = {"a": np.zeros((2, 3), np.float16), "b": np.zeros((2, 3), np.float16)}
-    draws = QuestionDraws(questions, {"difference": 3.0, "presence": 1.0, "level": 1.0}, features, 0, 400)
+    draws = QuestionDraws(questions, {"difference": 3.0, "presence": 1.0, "level": 1.0}, features, 1, 0, 400)
     asked = Counter(draws[place]["text"].prefix[0] for place in range(400))
     kinds = Counter(text.split()[0] for text in asked.elements())
     assert 0.65 < kinds["difference"] / 400 < 0.85

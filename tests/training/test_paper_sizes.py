@@ -8,7 +8,7 @@ from transformers import GPT2Config, Qwen3Config
 
 from diffvqa.models.difference import DifferenceConfig, DifferenceModel
 from diffvqa.training.config import PretrainConfig, load_config
-from diffvqa.training.pretrain import build_captioner
+from diffvqa.training.pretraining_model import build_encoder, build_model, make_surroundings
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 VOCABULARY = 50_258
@@ -53,12 +53,17 @@ def count(model):
     return sum(parameter.numel() for parameter in model.parameters())
 
 
+def build(config, size):
+    encoder = build_encoder(config, size)
+    return build_model(config, encoder, make_surroundings(config, encoder, Tokenizer(), []))
+
+
 @pytest.mark.parametrize("name", SIZES)
 def test_the_captioner(name):
     size, width, inner, layers, patches = SIZES[name]
     config = load_config(PretrainConfig, CONFIGS / name / "pretrain.yaml", [])
     with torch.device("meta"):
-        model = build_captioner(config, size, Tokenizer())
+        model = build(config, size)
     assert count(model.encoder) == vision(width, inner, layers, patches)
     expected = vision(width, inner, layers, patches) + linear(width, 768) + decoder(768, 3072, 12, 2 * 128)
     assert count(model) == expected
@@ -75,7 +80,7 @@ def test_the_difference_model_takes_the_images_of_that_captioner(name, language,
     size, encoder_width, inner, layers, patches = SIZES[name]
     config = load_config(PretrainConfig, CONFIGS / name / "pretrain.yaml", [])
     with torch.device("meta"):
-        captioner = build_captioner(config, size, Tokenizer())
-        model = DifferenceModel(DifferenceConfig(captioner.config.vision_config, language, text_tokens=128))
+        encoder = build_encoder(config, size)
+        model = DifferenceModel(DifferenceConfig(encoder.config, language, text_tokens=128))
     between = linear(encoder_width, width) + linear(width, width) + 2 * encoder_width + width
     assert count(model) - count(model.language_model) == vision(encoder_width, inner, layers, patches) + between

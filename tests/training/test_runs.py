@@ -136,7 +136,7 @@ def test_pretraining_goes_on_from_a_published_encoder_and_gives_one_back(
     model = finetune(
         load_config(
             FinetuneConfig,
-            write_config({**finetune_settings, "captioner": str(out), "out": str(tmp_path / "model")}),
+            write_config({**finetune_settings, "encoder": str(out), "out": str(tmp_path / "model")}),
             ["optimisation.steps=2"],
         )
     )

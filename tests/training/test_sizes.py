@@ -16,7 +16,7 @@ from diffvqa.training.pretrain import pretrain
         ("decoder.n_hed=3", "no configuration key `decoder.n_hed`"),
         ("encoder.patch_size=8", "`encoder`, `decoder`: .*patches of 16 pixels, but patch_size is 8"),
         ("encoder.hidden_size=wide", "`encoder`, `decoder`: .*expected int"),
-        ("decoder.n_head=7", "`encoder`, `decoder`: .*divisible"),
+        ("decoder.n_head=7", "`encoder`, `decoder`: .*not a multiple"),
         ("encoder.model_type=resnet", "no encoder of model_type 'resnet'; there are siglip_vision_model, diffvqa"),
     ],
 )
@@ -32,11 +32,11 @@ def test_the_sizes_of_stage_1(pretrain_settings, write_config, tmp_path, overrid
     ("override", "words"),
     [
         ("language_model.n_hed=3", "no configuration key `language_model.n_hed`"),
-        ("language_model.n_head=7", "`language_model`, `merge`: .*divisible"),
-        ("language_model.model_type=gpt22", "`language_model`, `merge`: .*gpt22"),
+        ("language_model.n_head=7", "`language_model`, `merge`, `trainable_blocks`: .*divisible"),
+        ("language_model.model_type=gpt22", "`language_model`, `merge`, `trainable_blocks`: .*gpt22"),
         ("language_model.n_positions=80", "has 80 positions, but .* take 96; merge patches .merge=2 or merge=4."),
         ("language_model.n_positions=40", "has 40 positions, but .* take 96; give a model with more"),
-        ("merge=3", "`language_model`, `merge`: .*patches, found 3"),
+        ("merge=3", "`language_model`, `merge`, `trainable_blocks`: .*patches, found 3"),
     ],
 )
 def test_the_sizes_of_stage_2(finetune_settings, write_config, tmp_path, override, words):

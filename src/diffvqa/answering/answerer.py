@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from diffvqa.answering.inference import answer_questions, encoder_of, write_boxes
+from diffvqa.answering.grounding import load_captioner, propose_boxes, write_boxes
+from diffvqa.answering.inference import answer_questions, encoder_of
 from diffvqa.boxes import Box, Frame, clip
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, Change, read_changes
@@ -67,37 +69,52 @@ class Answer:
 class Answerer:
     """A model folder, loaded once, that answers questions about image files."""
 
-    def __init__(self, difference: ModelFolder[DifferenceModel], captioner: ModelFolder[Captioner] | None) -> None:
-        self.difference, self.captioner = difference, captioner
+    def __init__(
+        self,
+        difference: ModelFolder[DifferenceModel],
+        captioner: ModelFolder[Captioner] | None,
+        no_boxes_reason: str | None = "the model holds no captioner",
+    ) -> None:
+        self.difference, self.captioner, self.no_boxes_reason = difference, captioner, no_boxes_reason
 
     @classmethod
     def from_pretrained(cls, folder: PathLike) -> Answerer:
         """Load a folder that `diffvqa finetune` has written. Raises InputError if it is none."""
-        difference = load_folder(DifferenceModel, os.fspath(folder), "MODEL")
-        inner = Path(folder) / "captioner"
-        return cls(difference, load_folder(Captioner, inner, "MODEL/captioner") if inner.is_dir() else None)
+        return cls(load_folder(DifferenceModel, os.fspath(folder), "MODEL"), *load_captioner(Path(folder)))
 
-    def __call__(self, current: PathLike, prior: PathLike | None = None, question: str | None = None) -> Answer:
-        """Answer a question about one or two image files (PNG or JPEG). Raises InputError, naming the argument."""
-        paths = {"prior": prior, "current": current}
-        if prior is not None and _same_file(prior, current):
-            raise InputError("--prior and --current are the same file; give two different radiographs")
-        pictures = {name: read_radiograph(path, f"--{name}") for name, path in paths.items() if path is not None}
-        if prior is not None and np.array_equal(pictures["prior"], pictures["current"]):
-            raise InputError("--prior and --current show the same picture; give two different radiographs")
+    def __call__(
+        self,
+        current: PathLike,
+        prior: PathLike | Sequence[PathLike] | None = None,
+        question: str | None = None,
+        beams: int = 1,
+    ) -> Answer:
+        """Answer a question about a radiograph and what came before it (PNG or JPEG files).
+
+        prior: one file, or the nearest and those before it, of which the model takes as many as it was trained with.
+        beams: of the beam search; 1 is greedy. Raises InputError, naming the argument.
+        """
+        paths = self._named(current, prior)
+        pictures = {name: read_radiograph(path, f"--{name.split()[0]}") for name, path in paths.items()}
+        for (name, one), (other, another) in itertools.combinations(pictures.items(), 2):
+            if np.array_equal(one, another):
+                raise InputError(f"--{name} and --{other} show the same picture; give different radiographs")
         if question is None:
-            question = SINGLE_IMAGE_QUESTION if prior is None else DIFFERENCE_QUESTION
+            question = DIFFERENCE_QUESTION if "prior" in paths else SINGLE_IMAGE_QUESTION
         question = " ".join(question.lower().split())
         if not question or len(question) > LONGEST_QUESTION:
             raise InputError(f"--question must have 1 to {LONGEST_QUESTION} characters, found {len(question)}")
-        if prior is None and question.startswith(CHANGE):
+        if "prior" not in paths and question.startswith(CHANGE):
             raise InputError("--question is about a change, which takes two radiographs; give --prior too")
         squares = [letterbox(pixels, self.size)[0] for pixels in pictures.values()]
         features = dict(zip(pictures, encoder_of(self.difference)(squares), strict=True))
-        pair = Pair("current", "prior" if prior is not None else None)
-        written = answer_questions(self.difference, [(pair, question)], features)[0]
+        pair = Pair("current", *list(paths)[1:2], earlier=tuple(paths)[2:])
+        written = answer_questions(self.difference, [(pair, question)], features, beams=beams)[0]
         readings = read_changes(written.text)
         changes = tuple(sorted(readings[0], key=lambda change: change.finding)) if readings else None
+        if self.captioner and self.difference.model.config.trainable_blocks:
+            # The captioner knows the encoder as stage 1 left it.
+            features = dict(zip(pictures, encoder_of(self.captioner)(squares), strict=True))
         boxes, reason = self._boxes(changes or (), pictures, features)
         return Answer(question, written.text, changes, written.confidence, boxes, reason)
 
@@ -106,12 +123,26 @@ class Answerer:
         """The side of the model's square input, in pixels."""
         return self.difference.model.config.vision_config.image_size
 
+    def _named(self, current: PathLike, prior: PathLike | Sequence[PathLike] | None) -> dict[str, PathLike]:
+        """The files by their names: current, prior, prior 2 and so on."""
+        priors = [prior] if isinstance(prior, str | os.PathLike) else list(prior or ())
+        taken = self.difference.model.config.priors
+        if len(priors) > taken:
+            raise InputError(f"--prior was given {len(priors)} times, but the model takes {taken} at the most")
+        paths = {"current": current}
+        for number, path in enumerate(priors, start=1):
+            paths["prior" if number == 1 else f"prior {number}"] = path
+        for (name, one), (other, another) in itertools.combinations(paths.items(), 2):
+            if _same_file(one, another):
+                raise InputError(f"--{name} and --{other} are the same file; give different radiographs")
+        return paths
+
     def _boxes(
         self, changes: Iterable[Change], pictures: dict[str, np.ndarray], features: dict[str, np.ndarray]
     ) -> tuple[tuple[FoundBox, ...] | None, str | None]:
         """Where each changed finding is: in the image that shows it, for a change of level in both."""
         if self.captioner is None:
-            return None, "the model folder holds no captioner"
+            return None, self.no_boxes_reason
         shown = {"added": ("current",), "missing": ("prior",), "level": ("prior", "current")}
         asked = [(image, change.finding) for change in changes for image in shown[change.kind] if image in pictures]
         if not asked:
@@ -137,11 +168,37 @@ def ground(
     return found
 
 
-def ground_phrase(captioner: ModelFolder[Captioner], pixels: np.ndarray, phrase: str) -> FoundBox | None:
-    """The box of a phrase in grey pixels (uint8), in pixels of that image; None if the captioner writes none."""
-    square, _ = letterbox(pixels, captioner.model.config.vision_config.image_size)
-    features = {"image": encoder_of(captioner)([square])[0]}
-    return next(iter(ground(captioner, [("image", phrase)], {"image": pixels}, features)), None)
+@dataclass(frozen=True, slots=True)
+class ProposedBox:
+    """A box in pixels of the source file, and its share of the captioner's probability, or of its samples, 0 to 1."""
+
+    box: Box
+    share: float
+
+
+def ground_phrase(
+    captioner: ModelFolder[Captioner],
+    pixels: np.ndarray,
+    phrase: str,
+    count: int = 1,
+    sampled: bool = False,
+    seed: int = 0,
+) -> list[ProposedBox]:
+    """Up to `count` boxes of a phrase in grey pixels (uint8), in pixels of that image, the likeliest first.
+
+    By beam search, or sampled with a seed. Raises InputError if the captioner has not learnt to write boxes.
+    """
+    if "AREF" not in captioner.model.config.tasks:
+        raise InputError(
+            f"MODEL has learnt no boxes of phrases, only {', '.join(captioner.model.config.tasks)}; give one that was "
+            "pretrained with AREF"
+        )
+    height, width = pixels.shape
+    size = captioner.model.config.vision_config.image_size
+    square, frame = letterbox(pixels, size)
+    found = propose_boxes(captioner, referring_prompt(phrase), encoder_of(captioner)([square])[0], count, sampled, seed)
+    inside = [(clip(frame.out_of(proposal.box), width, height), proposal.share) for proposal in found]
+    return [ProposedBox(box, share) for box, share in inside if box is not None]
 
 
 def read_radiograph(path: PathLike, argument: str) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,12 @@ import torch
 
 from diffvqa.answering import predict
 from diffvqa.answering.examples import example_pairs, example_phrases
+from diffvqa.answering.grounding import load_captioner
 from diffvqa.answering.inference import encoder_of
 from diffvqa.data.features import encode_images
+from diffvqa.data.history import with_earlier
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
-from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
 from diffvqa.progress import progress_bar
@@ -27,24 +28,20 @@ from diffvqa.records import Question
 SEED = 0
 
 
-def evaluate(folder: Path, store_folder: Path, split: str, out: Path) -> None:
+def evaluate(folder: Path, store_folder: Path, split: str, out: Path, beams: int = 1) -> None:
     """Predict on a split with the model and its controls, into `out` (made with mode 0700).
 
     Writes predictions.jsonl, controls/*.jsonl, curves.jsonl, examples.jsonl and phrases.jsonl with
-    their pictures, and run.json.
-    Raises InputError.
+    their pictures, and run.json. A model without a captioner has no rows for phrases. Raises InputError.
     """
     model = load_folder(DifferenceModel, folder, "MODEL")
-    captioner = load_folder(Captioner, folder / "captioner", "MODEL/captioner")
+    captioner, _ = load_captioner(folder)
     store = Store.open(store_folder)
     _require_same_size(model, store)
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    types = [kind for kind, share in record["config"]["questions"].items() if share > 0]
-    questions = [one for one in store.questions if one.split == split and one.type in types]
-    if not questions:
-        raise InputError(f"--split {split}: the store has no questions of the types {', '.join(types)} in it")
-    training = [one for one in store.questions if one.split == "train" and one.type in types]
-    shown = [store.images[store.index[image]] for image in _images_of(questions)]
+    questions, training = _questions(store, record["config"], split)
+    asked_about = dict.fromkeys(image for one in questions for image in one.pair.images[:2][::-1])
+    shown = [store.images[store.index[image]] for image in asked_about]
     _claim_folder(
         out,
         {
@@ -54,23 +51,25 @@ def evaluate(folder: Path, store_folder: Path, split: str, out: Path) -> None:
             "image size": store.size,
             "patients": len({one.subject_id for one in questions}),
             "seed": record["config"]["seed"],
+            "beams": beams,
             "date": date.today().isoformat(),
             "device": "CUDA " + torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
         },
     )
-    with progress_bar("encode images") as progress:
-        features = encode_images(
-            encoder_of(model),
-            store,
-            [*_images_of(questions), *_images_of(training)],
-            out / "features",
-            key=weights_digest(folder),
-            progress=progress,
-        )
+    wanted = {image for one in (*questions, *training) for image in one.pair.images}
+    features = _encode(model, weights_digest(folder), store, wanted, out / "features")
     with progress_bar("answer questions") as progress:
-        rows = predict.predict_answers(model, questions, features, progress)
-    with progress_bar("ground phrases") as progress:
-        grounded = predict.predict_grounding(captioner, shown, features, SEED, progress)
+        rows = predict.predict_answers(model, questions, features, progress, beams)
+    grounded, of_captioner = [], features
+    if captioner:
+        if model.model.config.trainable_blocks:
+            # The captioner knows the encoder as stage 1 left it.
+            weights = weights_digest(folder / "captioner")
+            of_captioner = _encode(
+                captioner, weights, store, [one.image_id for one in shown], out / "features" / "captioner"
+            )
+        with progress_bar("ground phrases") as progress:
+            grounded = predict.predict_grounding(captioner, shown, of_captioner, SEED, progress)
     predict.write_rows([*rows, *grounded], out / "predictions.jsonl")
     blank = encoder_of(model)([np.zeros((store.size, store.size), dtype=np.uint8)])[0]
     trained_on = [image for image in store.images if image.split == "train"]
@@ -78,16 +77,33 @@ def evaluate(folder: Path, store_folder: Path, split: str, out: Path) -> None:
         "most_frequent": predict.most_frequent(questions, training),
         "retrieval": predict.retrieval(questions, training, features, SEED),
         "blank_images": predict.blank_images(model, questions, blank),
-        "mean_box": predict.mean_boxes(shown, trained_on, SEED),
+        "mean_box": predict.mean_boxes(shown, trained_on, SEED) if captioner else [],
     }
     for name, control in controls.items():
         if control:
             predict.write_rows(control, out / "controls" / f"{name}.jsonl")
     predict.write_rows(_curves(folder), out / "curves.jsonl")
-    pairs = example_pairs(rows, questions, captioner, store, features, out)
+    pairs = example_pairs(rows, questions, captioner, store, of_captioner, out)
     predict.write_rows(pairs, out / "examples.jsonl")
     predict.write_rows(example_phrases(grounded, store, out), out / "phrases.jsonl")
     shutil.rmtree(out / "features")
+
+
+def _questions(store: Store, settings: dict[str, Any], split: str) -> tuple[list[Question], list[Question]]:
+    """The questions of a split that the model was trained for, and those that it was trained on."""
+    types = [kind for kind, share in settings["questions"].items() if share > 0]
+    asked = with_earlier((one for one in store.questions if one.type in types), store, settings["priors"] - 1)
+    questions = [one for one in asked if one.split == split]
+    if not questions:
+        raise InputError(f"--split {split}: the store has no questions of the types {', '.join(types)} in it")
+    return questions, [one for one in asked if one.split == "train"]
+
+
+def _encode(
+    folder: ModelFolder, weights: str, store: Store, images: Iterable[str], out: Path
+) -> Mapping[str, np.ndarray]:
+    with progress_bar("encode images") as progress:
+        return encode_images(encoder_of(folder), store, images, out, key=weights, progress=progress)
 
 
 def _claim_folder(out: Path, facts: dict[str, Any]) -> None:
@@ -101,12 +117,12 @@ def _claim_folder(out: Path, facts: dict[str, Any]) -> None:
     if out.exists() and any(out.iterdir()):
         try:
             found = json.loads(record.read_text(encoding="utf-8"))
-            same = all(found[name] == facts[name] for name in ("model", "store", "split"))
+            same = all(found[name] == facts[name] for name in ("model", "store", "split", "beams"))
         except (OSError, ValueError, TypeError, KeyError):
             same = False
         if not same:
             raise InputError(
-                "--out: the folder holds other files than this evaluation's (same model, store and split); "
+                "--out: the folder holds other files than this evaluation's (same model, store, split and beams); "
                 "give a new folder, or delete that one"
             )
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -118,11 +134,6 @@ def _require_same_size(model: ModelFolder[DifferenceModel], store: Store) -> Non
     size = model.model.config.vision_config.image_size
     if store.size != size:
         raise InputError(f"STORE holds {store.size}-pixel images, the model takes {size}-pixel ones; prepare it anew")
-
-
-def _images_of(questions: Sequence[Question]) -> list[str]:
-    images = (image for one in questions for image in (one.pair.prior, one.pair.current) if image)
-    return list(dict.fromkeys(images))
 
 
 def _curves(folder: Path) -> Iterable[dict[str, Any]]:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as PillowImage
 
-from diffvqa.answering.inference import write_boxes
+from diffvqa.answering.grounding import write_boxes
 from diffvqa.boxes import Box
 from diffvqa.data.store import Store
 from diffvqa.findings import Change, read_changes
@@ -28,12 +28,15 @@ _NEGATED = re.compile(r"\b(?:no|not|without|resolved)\b")
 def example_pairs(
     rows: Sequence[Mapping[str, Any]],
     questions: Sequence[Question],
-    captioner: ModelFolder[Captioner],
+    captioner: ModelFolder[Captioner] | None,
     store: Store,
     features: Mapping[str, np.ndarray],
     out: Path,
 ) -> list[dict[str, Any]]:
-    """A dozen pairs, of different patients as far as there are, drawn before anyone looks at the answers."""
+    """A dozen pairs, of different patients as far as there are, drawn before anyone looks at the answers.
+
+    Without a captioner, whose features these are, they have no predicted boxes.
+    """
     order = np.random.default_rng(SEED).permutation(len(questions)).tolist()
     order = [index for index in order if questions[index].type == "difference"]
     first = {questions[index].subject_id: index for index in reversed(order)}
@@ -104,8 +107,10 @@ def _shown(side: str, readings: Sequence[frozenset[Change]]) -> list[str]:
 
 
 def _predicted_boxes(
-    findings: Sequence[str], image: str, captioner: ModelFolder[Captioner], features: Mapping[str, np.ndarray]
+    findings: Sequence[str], image: str, captioner: ModelFolder[Captioner] | None, features: Mapping[str, np.ndarray]
 ) -> list[dict[str, Any]]:
+    if captioner is None:
+        return []
     prompts = [(image, referring_prompt(finding)) for finding in findings]
     boxes = zip(findings, write_boxes(captioner, prompts, features), strict=True)
     return [_labelled(finding, box, "predicted") for finding, (_, box) in boxes if box is not None]

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from diffvqa.answering.inference import Progress, answer_questions, write_boxes
+from diffvqa.answering.grounding import write_boxes
+from diffvqa.answering.inference import Progress, answer_questions
 from diffvqa.boxes import Box, clip, mean_box
 from diffvqa.data.store import StoredImage
 from diffvqa.findings import Change, read_changes
@@ -42,9 +43,11 @@ def predict_answers(
     questions: Sequence[Question],
     features: Mapping[str, np.ndarray],
     progress: Progress | None = None,
+    beams: int = 1,
 ) -> list[Row]:
     """The model's rows for these questions."""
-    written = answer_questions(folder, [(question.pair, question.text) for question in questions], features, progress)
+    asked = [(question.pair, question.text) for question in questions]
+    written = answer_questions(folder, asked, features, progress, beams)
     return [
         {**_question_row(question, answer.text), "confidence": round(answer.confidence, 6)}
         for question, answer in zip(questions, written, strict=True)
@@ -146,7 +149,8 @@ def predict_grounding(
     progress: Progress | None = None,
 ) -> list[Row]:
     """The captioner's rows: the box of a phrase (AREF) and the phrase and box of a named region (CAREF)."""
-    asked = [prompt for image in images for prompt in _grounding_prompts(image, seed)]
+    learnt = folder.model.config.tasks
+    asked = [prompt for image in images for prompt in _grounding_prompts(image, seed) if prompt[1] in learnt]
     boxes = write_boxes(folder, [(image.image_id, prompt) for image, _, _, prompt, _ in asked], features, progress)
     rows = []
     for number, ((image, task, words, _, references), (text, box)) in enumerate(zip(asked, boxes, strict=True)):

@@ -23,7 +23,7 @@ from diffvqa.data.shards import write_text
 from diffvqa.errors import InputError
 from diffvqa.records import Cohort, Image, Pair, Problem, Question, Region, Study
 
-SCHEMA = 1
+SCHEMA = 2
 """The version of what lies in a store's folder."""
 
 _STORE, _STARTED, _IMAGES, _QUESTIONS, _PROBLEMS = (
@@ -35,12 +35,14 @@ _STORE, _STARTED, _IMAGES, _QUESTIONS, _PROBLEMS = (
 class StoredImage:
     """An image of a store with what its study says of it.
 
-    width, height and regions are in pixels of the source file; frame takes them into the store's squares.
+    width, height and regions are in pixels of the source file; frame takes them into the store's squares. order
+    increases with time within a patient.
     """
 
     image_id: str
     subject_id: str
     study_id: str
+    order: float
     split: str
     view: str
     report: str
@@ -232,8 +234,8 @@ def _stored(study: Study, image: Image, size: tuple[int, int], side: int, proble
         )
     frame = Frame.letterbox(width, height, side)
     return StoredImage(
-        image.image_id, study.subject_id, study.study_id, study.split, image.view, study.report, study.findings,
-        width, height, frame, regions,
+        image.image_id, study.subject_id, study.study_id, study.order, study.split, image.view, study.report,
+        study.findings, width, height, frame, regions,
     )  # fmt: skip
 
 
@@ -246,7 +248,9 @@ def _fingerprint(cohort: Cohort, size: int) -> str:
             for image in study.images
         ]
         digest.update(
-            _line([study.study_id, study.subject_id, study.split, study.report, study.findings, images]).encode()
+            _line(
+                [study.study_id, study.subject_id, study.order, study.split, study.report, study.findings, images]
+            ).encode()
         )
     for question in cohort.questions:
         digest.update(_line(_question_row(question)).encode())
@@ -262,6 +266,7 @@ def _image_row(image: StoredImage) -> dict[str, Any]:
         "image_id": image.image_id,
         "subject_id": image.subject_id,
         "study_id": image.study_id,
+        "order": image.order,
         "split": image.split,
         "view": image.view,
         "report": image.report,

@@ -1,7 +1,8 @@
-"""The captioner of stage 1: an image encoder, and a text decoder that looks at all of its patch tokens."""
+"""The captioner: an image encoder, and a text decoder that looks at all of its patch tokens."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -18,7 +19,9 @@ IGNORED = -100
 class CaptionerConfig(PreTrainedConfig):
     """The sizes of a captioner: `vision_config` (any vision model) and `decoder_config` (GPT-2 with cross-attention).
 
-    box_bins: boxes are written as integers 0..box_bins. text_tokens: the longest text, in tokens.
+    box_bins: boxes are written as integers 0..box_bins, with location_tokens as tokens of their own. region_box_first:
+    of a named region the box is written before the phrase. text_tokens: the longest text, in tokens. tasks: those that
+    it has learnt.
     """
 
     model_type = "diffvqa_captioner"
@@ -29,19 +32,97 @@ class CaptionerConfig(PreTrainedConfig):
         vision_config: dict | PreTrainedConfig | None = None,
         decoder_config: dict | PreTrainedConfig | None = None,
         box_bins: int = 500,
+        location_tokens: bool = False,
+        region_box_first: bool = False,
         text_tokens: int = 96,
+        tasks: Sequence[str] = ("Cap", "AREF", "GCAP", "CAREF"),
         **kwargs: Any,
     ) -> None:
         self.vision_config = encoder.vision_config(vision_config)
         decoder = decoder_config.to_dict() if isinstance(decoder_config, PreTrainedConfig) else decoder_config or {}
         self.decoder_config = GPT2Config(**{**decoder, "add_cross_attention": True})
         self.box_bins = box_bins
+        self.location_tokens = location_tokens
+        self.region_box_first = region_box_first
         self.text_tokens = text_tokens
+        self.tasks = list(tasks)
         super().__init__(**kwargs)
 
 
+class CaptioningHead(nn.Module):
+    """A text decoder that looks at all patch tokens, trained to write Cap, AREF, GCAP and CAREF (arXiv 2603.04950)."""
+
+    def __init__(self, width: int, decoder_config: GPT2Config) -> None:
+        super().__init__()
+        self.projector = nn.Linear(width, decoder_config.n_embd)
+        # What the decoder sees of the image should be as large at any width; transformers' 0.02 suits wide models only.
+        nn.init.normal_(self.projector.weight, std=width**-0.5)
+        nn.init.zeros_(self.projector.bias)
+        self.decoder = GPT2LMHeadModel(decoder_config)
+
+    def forward(
+        self,
+        tokens: torch.Tensor,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        text_index: torch.Tensor,
+        parallel: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        weights: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> CausalLMOutput:
+        """The logits of every token, and with labels the loss: the mean over target tokens.
+
+        All texts of an image stand in one row, so that the image is encoded, and looked at, once. tokens: (images,
+        patches, encoder width). The rest is (images, length): input_ids; position_ids, from 0 in each text;
+        text_index, the number of the text a token belongs to, -1 where there is none; parallel, true in a text that
+        is predicted at once from mask tokens, its self-attention not causal (arXiv 2306.07915); labels, aligned with
+        the logits, -100 where there is no loss; weights, of each label's loss, 1 where not given. The loss is divided
+        by `num_items_in_batch` target tokens where given. Logits: (images, length, vocabulary), only without labels.
+        """
+        projected = self.projector(tokens)
+        hidden = self.decoder.transformer(
+            input_ids=input_ids,
+            position_ids=position_ids,
+            attention_mask=_attention(text_index, parallel, projected.dtype),
+            encoder_hidden_states=projected,
+            use_cache=False,
+        ).last_hidden_state
+        if labels is None:
+            return CausalLMOutput(logits=self.decoder.lm_head(hidden))
+        # Only positions with a label are worth the vocabulary's product.
+        wanted = labels != IGNORED
+        predicted = self.decoder.lm_head(hidden[wanted]).float()
+        losses = functional.cross_entropy(predicted, labels[wanted], reduction="none")
+        if weights is not None:
+            losses = losses * weights[wanted]
+        # A batch without a single text has no loss, and no NaN.
+        count = wanted.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
+        return CausalLMOutput(loss=losses.sum() / count)
+
+    @torch.no_grad()
+    def write(
+        self, tokens: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor, new_tokens: int, **how: Any
+    ) -> Any:
+        """Go on with prompts about encoded images: what `generate` returns, its sequences new tokens only.
+
+        tokens: (texts, patches, encoder width). input_ids, attention_mask: (texts, length), left-padded. Greedy, with
+        a key-value cache; `how` goes to `generate`.
+        """
+        device = self.projector.weight.device
+        written = self.decoder.generate(
+            input_ids=input_ids.to(device),
+            attention_mask=attention_mask.to(device),
+            encoder_hidden_states=self.projector(tokens.to(device)),
+            max_new_tokens=new_tokens,
+            **{"do_sample": False, "return_dict_in_generate": True, **how},
+        )
+        written.sequences = written.sequences[:, input_ids.shape[1] :]
+        return written
+
+
 class Captioner(PreTrainedModel):
-    """Image encoder and text decoder, trained to write Cap, AREF, GCAP and CAREF texts (arXiv 2603.04950)."""
+    """An image encoder with a captioning head: what reads out phrases and their boxes."""
 
     config_class = CaptionerConfig
     base_model_prefix = "captioner"
@@ -51,73 +132,25 @@ class Captioner(PreTrainedModel):
     def __init__(self, config: CaptionerConfig) -> None:
         super().__init__(config)
         self.encoder = encoder.build_encoder(config.vision_config)
-        self.projector = nn.Linear(config.vision_config.hidden_size, config.decoder_config.n_embd)
-        self.decoder = GPT2LMHeadModel(config.decoder_config)
+        self.head = CaptioningHead(config.vision_config.hidden_size, config.decoder_config)
         self.post_init()
+        # The library looks for weights that are one (the decoder's embedding and its head) among direct children only.
+        self.all_tied_weights_keys = self.get_expanded_tied_weights_keys(all_submodels=True)
 
     def _init_weights(self, module: nn.Module) -> None:
-        # What the decoder sees of the image should be as large at any width; transformers' 0.02 suits wide models only.
-        if module is self.projector:
-            nn.init.normal_(module.weight, std=module.in_features**-0.5)
-            nn.init.zeros_(module.bias)
+        """The parts initialise themselves."""
 
     def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """The patch tokens of images: (images, channels, size, size) -> (images, patches, encoder width)."""
-        return encoder.patch_tokens(self.encoder, pixel_values)
+        return encoder.patch_tokens(self.encoder, pixel_values.to(self.device))
 
-    def forward(
-        self,
-        pixel_values: torch.Tensor,
-        input_ids: torch.Tensor,
-        position_ids: torch.Tensor,
-        text_index: torch.Tensor,
-        parallel: torch.Tensor,
-        labels: torch.Tensor | None = None,
-        num_items_in_batch: torch.Tensor | int | None = None,
-        **_: Any,
-    ) -> CausalLMOutput:
-        """The logits of every token, and with labels the loss: the mean over target tokens.
+    def forward(self, pixel_values: torch.Tensor, **texts: Any) -> CausalLMOutput:
+        """Logits or loss of texts about images (images, channels, size, size); for `texts` see `CaptioningHead`."""
+        return self.head(self.encode(pixel_values), **texts)
 
-        All texts of an image stand in one row, so that the image is encoded, and looked at, once. pixel_values:
-        (images, channels, size, size). The rest is (images, length): input_ids; position_ids, from 0 in each text;
-        text_index, the number of the text a token belongs to, -1 where there is none; parallel, true in a text that
-        is predicted at once from mask tokens, its self-attention not causal (arXiv 2306.07915); labels, aligned with
-        the logits, -100 where there is no loss. The loss is divided by `num_items_in_batch` target tokens where
-        given. Logits: (images, length, vocabulary), only without labels.
-        """
-        tokens = self.projector(self.encode(pixel_values))
-        hidden = self.decoder.transformer(
-            input_ids=input_ids,
-            position_ids=position_ids,
-            attention_mask=_attention(text_index, parallel, tokens.dtype),
-            encoder_hidden_states=tokens,
-            use_cache=False,
-        ).last_hidden_state
-        if labels is None:
-            return CausalLMOutput(logits=self.decoder.lm_head(hidden))
-        # Only positions with a label are worth the vocabulary's product.
-        wanted = labels != IGNORED
-        predicted = self.decoder.lm_head(hidden[wanted]).float()
-        loss = functional.cross_entropy(predicted, labels[wanted], reduction="sum")
-        return CausalLMOutput(loss=loss / (wanted.sum() if num_items_in_batch is None else num_items_in_batch))
-
-    @torch.no_grad()
-    def write(
-        self, tokens: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor, new_tokens: int, **how: Any
-    ) -> torch.Tensor:
-        """Go on with prompts about encoded images; only the new tokens are returned: (texts, at most new_tokens).
-
-        tokens: (texts, patches, encoder width) from `encode`. input_ids, attention_mask: (texts, length),
-        left-padded. Greedy, with a key-value cache; `how` goes to `generate`.
-        """
-        written = self.decoder.generate(
-            input_ids=input_ids,
-            attention_mask=attention_mask,
-            encoder_hidden_states=self.projector(tokens),
-            max_new_tokens=new_tokens,
-            **{"do_sample": False, **how},
-        )
-        return written[:, input_ids.shape[1] :]
+    def write(self, tokens: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
+        """Go on with prompts about images encoded by `encode`; see `CaptioningHead.write`."""
+        return self.head.write(tokens, *args, **kwargs)
 
 
 def _attention(text_index: torch.Tensor, parallel: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:

@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedConfig, PreTrainedModel
+from transformers.generation.utils import ALL_CACHE_NAMES
 from transformers.modeling_outputs import CausalLMOutput
 
 from diffvqa.models import encoder
@@ -16,13 +17,18 @@ from diffvqa.models import encoder
 IGNORED = -100
 PRIOR, CURRENT = 0, 1
 
+CACHE = ALL_CACHE_NAMES[0]
+"""What the installed version of transformers calls a cache of keys and values."""
+
 
 class DifferenceConfig(PreTrainedConfig):
     """The sizes of a difference model: `vision_config` (any vision model), `language_config` (any causal LM).
 
     text_tokens: the longest question with its answer, in tokens. merge: squares of merge x merge neighbouring patches,
     their features side by side, become one token of the language model; 1 keeps every patch, as the paper does.
-    Raises ValueError if they do not tile the grid of patches.
+    attention: of the images' tokens among themselves: `causal` (the paper) or `prefix`, each sees all. priors: how many
+    earlier images it takes. trainable_blocks: the last blocks of the encoder that are trained with the rest, or `all`.
+    Raises ValueError if merged squares do not tile the grid of patches.
     """
 
     model_type = "diffvqa_difference"
@@ -34,6 +40,9 @@ class DifferenceConfig(PreTrainedConfig):
         language_config: dict | PreTrainedConfig | None = None,
         text_tokens: int = 96,
         merge: int = 1,
+        attention: str = "causal",
+        priors: int = 1,
+        trainable_blocks: int | str = 0,
         **kwargs: Any,
     ) -> None:
         self.vision_config = encoder.vision_config(vision_config)
@@ -41,6 +50,9 @@ class DifferenceConfig(PreTrainedConfig):
         if merge < 1 or grid % merge:
             raise ValueError(f"merge must divide the grid of {grid} x {grid} patches, found {merge}")
         self.merge = merge
+        self.attention = attention
+        self.priors = priors
+        self.trainable_blocks = trainable_blocks
         self.language_config = _as_language_config(language_config)
         self.text_tokens = text_tokens
         super().__init__(**kwargs)
@@ -58,12 +70,13 @@ class DifferenceModel(PreTrainedModel):
 
     To each patch token the embedding of its time (prior or current) is added, then two layers with a GELU bring it,
     alone or merged with its neighbours, to the language model's width. Where there is no prior, one learned embedding
-    says so and the rest of the prior's places are masked.
+    says so and the rest of the prior's places are masked. With several priors the earliest stands first.
     """
 
     config_class = DifferenceConfig
     base_model_prefix = "difference"
     main_input_name = "current"
+    supports_gradient_checkpointing = True
     _supports_sdpa = True
 
     def __init__(self, config: DifferenceConfig) -> None:
@@ -72,13 +85,14 @@ class DifferenceModel(PreTrainedModel):
         self.encoder = encoder.build_encoder(config.vision_config)
         self.language_model = AutoModelForCausalLM.from_config(config.language_config)
         language_width = self.language_model.get_input_embeddings().embedding_dim
-        self.time = nn.Embedding(2, width)
+        self.time = nn.Embedding(1 + config.priors, width)
         self.no_prior = nn.Embedding(1, language_width)
         self.projector = nn.Sequential(
             nn.Linear(width * config.merge**2, language_width), nn.GELU(), nn.Linear(language_width, language_width)
         )
         self.post_init()
-        self.encoder.requires_grad_(False).eval()
+        encoder.train_last_blocks(self.encoder, config.trainable_blocks)
+        self.encoder.eval()
 
     def _init_weights(self, module: nn.Module) -> None:
         # As in the captioner: neither layer may shrink what the language model sees of the images. The embedding of
@@ -90,15 +104,16 @@ class DifferenceModel(PreTrainedModel):
             nn.init.normal_(module.weight, std=0.1 if module is self.time else 0.02)
 
     def train(self, mode: bool = True) -> DifferenceModel:
-        """As usual, but the frozen encoder stays in evaluation mode."""
+        """As usual, but a frozen encoder stays in evaluation mode."""
         super().train(mode)
-        self.encoder.eval()
+        if not self.config.trainable_blocks:
+            self.encoder.eval()
         return self
 
     @torch.no_grad()
     def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """The patch tokens of images: (images, channels, size, size) -> (images, patches, encoder width)."""
-        return encoder.patch_tokens(self.encoder, pixel_values)
+        return encoder.patch_tokens(self.encoder, pixel_values.to(self.device))
 
     def forward(
         self,
@@ -113,13 +128,19 @@ class DifferenceModel(PreTrainedModel):
     ) -> CausalLMOutput:
         """The logits of the text positions, and with labels the loss: the mean over answer tokens.
 
-        prior, current: (pairs, patches, encoder width) from `encode`; prior is overlooked where has_prior (pairs,)
-        is false. input_ids, attention_mask: (pairs, length), right-padded. labels: (pairs, length), aligned with the
-        logits, -100 where there is no loss. Logits: (pairs, length, vocabulary), only without labels.
+        current: (pairs, patches, encoder width) from `encode`, or pixels (pairs, channels, size, size) where the
+        encoder is trained too. prior: (pairs, priors, ...), the nearest first, overlooked where has_prior (pairs,
+        priors) is false. input_ids, attention_mask: (pairs, length), right-padded. labels: (pairs, length), aligned
+        with the logits, -100 where there is no loss. Logits: (pairs, length, vocabulary), only without labels.
         """
-        embeddings, seen = self._images_before_text(prior, current, has_prior, input_ids, attention_mask)
+        images, images_seen = self._images(prior, current, has_prior)
+        text = self.language_model.get_input_embeddings()(input_ids)
+        seen = torch.cat([images_seen, attention_mask], dim=1)
         outputs = self.language_model.base_model(
-            inputs_embeds=embeddings, attention_mask=seen, position_ids=_positions(seen), use_cache=False
+            inputs_embeds=torch.cat([images, text.to(images.dtype)], dim=1),
+            attention_mask=self._attention(seen, images.shape[1], images.dtype),
+            position_ids=_positions(seen),
+            use_cache=False,
         )
         hidden = outputs.last_hidden_state[:, -input_ids.shape[1] :]
         head = self.language_model.get_output_embeddings()
@@ -138,38 +159,73 @@ class DifferenceModel(PreTrainedModel):
         input_ids: torch.Tensor,
         attention_mask: torch.Tensor,
         new_tokens: int,
+        num_beams: int = 1,
         **how: Any,
     ) -> Any:
-        """Answer questions: what `generate` returns, with a key-value cache, greedy unless `how` says otherwise.
+        """Answer questions: what `generate` returns, its sequences new tokens only; greedy unless `how` says otherwise.
 
-        Shapes as in `forward`, but input_ids and attention_mask are left-padded.
+        Shapes as in `forward`, but input_ids and attention_mask are left-padded. The images go through the language
+        model once; their keys and values serve every token, and every beam.
         """
-        embeddings, seen = self._images_before_text(prior, current, has_prior, input_ids, attention_mask)
-        return self.language_model.generate(
-            inputs_embeds=embeddings, attention_mask=seen, max_new_tokens=new_tokens, **{"do_sample": False, **how}
+        to_device = (tensor.to(self.device) for tensor in (prior, current, has_prior, input_ids, attention_mask))
+        prior, current, has_prior, input_ids, attention_mask = to_device
+        images, seen = self._images(prior, current, has_prior)
+        cache = DynamicCache(config=self.language_model.config)
+        self.language_model.base_model(
+            inputs_embeds=images,
+            attention_mask=self._attention(seen, images.shape[1], images.dtype),
+            position_ids=_positions(seen),
+            use_cache=True,
+            **{CACHE: cache},
         )
+        if num_beams > 1:
+            cache.batch_repeat_interleave(num_beams)
+        # `generate` skips as many tokens as the cache holds: it never looks at the ones that stand for the images.
+        places = input_ids.new_zeros(seen.shape)
+        written = self.language_model.generate(
+            input_ids=torch.cat([places, input_ids], dim=1),
+            attention_mask=torch.cat([seen, attention_mask], dim=1),
+            max_new_tokens=new_tokens,
+            num_beams=num_beams,
+            **{CACHE: cache, "do_sample": False, "return_dict_in_generate": True, **how},
+        )
+        written.sequences = written.sequences[:, seen.shape[1] + input_ids.shape[1] :]
+        return written
 
-    def _images_before_text(
-        self,
-        prior: torch.Tensor,
-        current: torch.Tensor,
-        has_prior: torch.Tensor,
-        input_ids: torch.Tensor,
-        attention_mask: torch.Tensor,
+    def _images(
+        self, prior: torch.Tensor, current: torch.Tensor, has_prior: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Embeddings and mask of the whole sequence; places masked anywhere are skipped by the positions."""
-        text = self.language_model.get_input_embeddings()(input_ids)
-        merge = self.config.merge
-        before = self.projector(merge_neighbours(prior + self.time.weight[PRIOR], merge))
-        after = self.projector(merge_neighbours(current + self.time.weight[CURRENT], merge))
-        absent = ~has_prior.bool()
-        first = torch.where(absent[:, None, None], self.no_prior.weight[None].to(before.dtype), before[:, :1])
-        before = torch.cat([first, before[:, 1:]], dim=1)
-        seen_before = torch.ones(before.shape[:2], dtype=attention_mask.dtype, device=attention_mask.device)
-        seen_before[:, 1:] = seen_before[:, 1:] * has_prior.to(attention_mask.dtype)[:, None]
-        seen_after = torch.ones(after.shape[:2], dtype=attention_mask.dtype, device=attention_mask.device)
-        embeddings = torch.cat([before, after, text.to(before.dtype)], dim=1)
-        return embeddings, torch.cat([seen_before, seen_after, attention_mask], dim=1)
+        """What the language model is given of the images, (pairs, places, its width), and which places it may see."""
+        pairs, priors = has_prior.shape
+        current, prior = self._tokens(current), self._tokens(prior.flatten(0, 1)).unflatten(0, (pairs, priors))
+        times = [CURRENT, PRIOR, *range(2, 1 + priors)]
+        tokens = torch.stack([current, *prior.unbind(1)], dim=1) + self.time.weight[times][:, None]
+        projected = self.projector(merge_neighbours(tokens.flatten(0, 1), self.config.merge)).unflatten(
+            0, (pairs, 1 + priors)
+        )
+        there = torch.cat([torch.ones_like(has_prior[:, :1]), has_prior], dim=1).bool()
+        first = torch.where(there[:, :, None, None], projected[:, :, :1], self.no_prior.weight.to(projected.dtype))
+        projected = torch.cat([first, projected[:, :, 1:]], dim=2)
+        seen = there[:, :, None].repeat(1, 1, projected.shape[2])
+        seen[:, :, 0] = True
+        # The earliest image stands first.
+        return projected.flip(1).flatten(1, 2), seen.flip(1).flatten(1, 2).long()
+
+    def _tokens(self, images: torch.Tensor) -> torch.Tensor:
+        """Patch tokens (images, patches, width) as they are, pixels (images, channels, size, size) encoded."""
+        return images if images.dim() == 3 else encoder.patch_tokens(self.encoder, images)
+
+    def _attention(self, seen: torch.Tensor, images: int, dtype: torch.dtype) -> torch.Tensor:
+        """The language model's mask: `seen` where all is causal; (pairs, 1, places, places), additive, for a prefix."""
+        if self.config.attention == "causal":
+            return seen
+        length = seen.shape[1]
+        allowed = torch.ones(length, length, dtype=torch.bool, device=seen.device).tril()
+        allowed[:images, :images] = True
+        allowed = allowed & seen[:, None, None, :].bool()
+        # A place that sees nothing would be all NaN; nobody looks at what it holds.
+        allowed = allowed | torch.eye(length, dtype=torch.bool, device=seen.device)
+        return torch.zeros(allowed.shape, dtype=dtype, device=seen.device).masked_fill(~allowed, torch.finfo(dtype).min)
 
 
 def merge_neighbours(tokens: torch.Tensor, side: int) -> torch.Tensor:

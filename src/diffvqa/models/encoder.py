@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+from torch import nn
 from transformers import (
     AutoModel,
     CLIPVisionConfig,
@@ -71,6 +72,31 @@ def patch_tokens(encoder: PreTrainedModel, pixel_values: torch.Tensor) -> torch.
     """
     patches = math.prod(side // encoder.config.patch_size for side in pixel_values.shape[-2:])
     return encoder(pixel_values=pixel_values).last_hidden_state[:, -patches:]
+
+
+def train_last_blocks(encoder: PreTrainedModel, blocks: int | str) -> None:
+    """Freeze an encoder but for its last blocks and what comes after them; `all` freezes nothing.
+
+    Raises ValueError if it has not so many.
+    """
+    encoder.requires_grad_(blocks == "all")
+    if blocks in ("all", 0):
+        return
+    layers = next(
+        (
+            module
+            for module in encoder.modules()
+            if isinstance(module, nn.ModuleList) and len(module) == encoder.config.num_hidden_layers
+        ),
+        [],
+    )
+    if blocks > len(layers):
+        raise ValueError(f"the encoder has {len(layers)} blocks, but {blocks} of them are to be trained")
+    layers[-blocks:].requires_grad_(True)
+    # What stands beside the blocks and is no embedding is the last normalisation, whatever its name.
+    for name, module in encoder.named_children():
+        if isinstance(module, nn.LayerNorm) and not name.startswith("pre"):
+            module.requires_grad_(True)
 
 
 def set_sine_positions(encoder: PreTrainedModel) -> None:

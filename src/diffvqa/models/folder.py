@@ -25,6 +25,11 @@ class ModelFolder(Generic[Model]):
     processor: Any
 
 
+def device() -> torch.device:
+    """Where models run: on the first GPU, where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def load_folder(kind: type[Model], folder: str | Path, argument: str) -> ModelFolder[Model]:
     """Load a model folder. Raises InputError, naming `argument`, if it holds no model of that kind."""
     folder = Path(folder)
@@ -41,7 +46,7 @@ def load_folder(kind: type[Model], folder: str | Path, argument: str) -> ModelFo
     try:
         return ModelFolder(
             # Loading gives convolutions their slower layout back.
-            kind.from_pretrained(folder).eval().to(memory_format=torch.channels_last),
+            kind.from_pretrained(folder).eval().to(device(), memory_format=torch.channels_last),
             AutoTokenizer.from_pretrained(folder),
             SiglipImageProcessorPil.from_pretrained(folder),
         )

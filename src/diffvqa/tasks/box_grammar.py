@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from diffvqa.tasks.text import SEPARATOR, encode_segment, phrase_is_next
+from diffvqa.tasks.box_text import Notation, number_pieces
+from diffvqa.tasks.text import SEPARATOR, encode_segment, parts_due
 
 _BEGUN = re.compile(r"(?: \d+){0,3}(?: \d*)?", re.ASCII)
 
@@ -44,30 +45,35 @@ def _range_meets(digits: str, more: int, low: int, high: int) -> bool:
 
 
 @functools.lru_cache(maxsize=4)
-def box_grammar(tokenizer: Any, bins: int) -> BoxGrammar:
+def box_grammar(tokenizer: Any, notation: Notation) -> BoxGrammar:
     """The grammar of a tokenizer's boxes; made once, for that looks at every token of the vocabulary."""
-    return BoxGrammar(tokenizer, bins)
+    return BoxGrammar(tokenizer, notation)
 
 
 class BoxGrammar:
-    """The tokens of one tokenizer of which boxes 0..bins are written."""
+    """The tokens of one tokenizer of which boxes in one notation are written."""
 
-    def __init__(self, tokenizer: Any, bins: int) -> None:
-        self.tokenizer, self.bins = tokenizer, bins
-        # What a token adds to a text: some tokenizers drop the space of a first token, so none is decoded alone.
-        before = encode_segment(tokenizer, ":")[-1]
-        start = len(tokenizer.decode([before]))
-        added = (tokenizer.decode([before, token])[start:] for token in range(len(tokenizer)))
-        self.pieces = {token: text for token, text in enumerate(added) if re.fullmatch(r"[ \d]+", text, re.ASCII)}
-        self.words = torch.tensor([token for token in range(len(tokenizer)) if token not in tokenizer.all_special_ids])
-        self.longest = 4 * (1 + len(str(bins))) + 1
+    def __init__(self, tokenizer: Any, notation: Notation) -> None:
+        self.tokenizer, self.notation = tokenizer, notation
+        self.pieces = number_pieces(tokenizer, notation)
+        self.separator = list(encode_segment(tokenizer, SEPARATOR))
+        nothing_written = {*tokenizer.all_special_ids, *(self.pieces if notation.location_tokens else ())}
+        self.words = torch.tensor([token for token in range(len(tokenizer)) if token not in nothing_written])
+        self.words_or_end = torch.cat([self.words, torch.tensor([tokenizer.eos_token_id])])
+        self.longest = 4 * (1 + len(str(notation.bins))) + 1
         # Beginnings come again and again. Not all are kept: a large vocabulary has a thousand tokens for each.
         self.after = functools.lru_cache(maxsize=4096)(self._after)
 
     def _after(self, text: str) -> list[int]:
-        """The tokens that may follow the text of a box so far; the end token where it is whole."""
-        allowed = [token for token, piece in self.pieces.items() if may_begin_box(text + piece, self.bins)]
-        return allowed + ([self.tokenizer.eos_token_id] if is_box(text, self.bins) else [])
+        """The tokens that may follow the figures of a box so far, none where it is whole and cannot be longer."""
+        return [token for token, piece in self.pieces.items() if self._goes_on(text + piece)]
+
+    def _goes_on(self, text: str) -> bool:
+        bins = self.notation.bins
+        if self.notation.location_tokens:
+            # A location is a whole number: no figure can follow.
+            return may_begin_box(text + " ", bins) or is_box(text, bins)
+        return may_begin_box(text, bins)
 
     def constraint(
         self, prompts: Sequence[tuple[str, ...]], prompt_length: int, new_tokens: int
@@ -76,19 +82,40 @@ class BoxGrammar:
 
         Where a phrase comes first, any word may stand in it; it ends in time for a box to fit into `new_tokens`.
         """
-        separator = list(encode_segment(self.tokenizer, SEPARATOR))
-        width = len(separator)
 
         def allowed(row: int, ids: torch.Tensor) -> Any:
             written = ids[prompt_length:].tolist()
-            start = 0
-            if phrase_is_next(prompts[row]):
-                start = next((p + width for p in range(len(written)) if written[p : p + width] == separator), None)
             if self.tokenizer.eos_token_id in written:
                 return [self.tokenizer.pad_token_id]
-            if start is not None:
-                return self.after("".join(self.pieces[token] for token in written[start:]))
-            spare = new_tokens - len(written) - width - self.longest
-            return self.words if spare > 0 else [separator[-spare]]
+            parts = parts_due(prompts[row], self.notation)
+            if parts[0] == "box":
+                return self._box_then_phrase(written, phrase_follows=len(parts) > 1)
+            return self._phrase_then_box(written, new_tokens)
 
         return allowed
+
+    def _phrase_then_box(self, written: list[int], new_tokens: int) -> Any:
+        start = self._after_separator(written)
+        if start is not None:
+            return self._box(written[start:], [self.tokenizer.eos_token_id])
+        spare = new_tokens - len(written) - len(self.separator) - self.longest
+        return self.words if spare > 0 else [self.separator[-spare]]
+
+    def _box_then_phrase(self, written: list[int], phrase_follows: bool) -> Any:
+        if not phrase_follows:
+            return self._box(written, [self.tokenizer.eos_token_id])
+        box = next((place for place, token in enumerate(written) if token not in self.pieces), len(written))
+        done = len(written) - box
+        if done >= len(self.separator):
+            return self.words_or_end
+        return [self.separator[done]] if done else self._box(written, self.separator[:1])
+
+    def _box(self, written: list[int], then: list[int]) -> list[int]:
+        """What may follow the tokens of a box so far, and after a whole one."""
+        text = "".join(self.pieces[token] for token in written)
+        return self.after(text) + (then if is_box(text, self.notation.bins) else [])
+
+    def _after_separator(self, written: list[int]) -> int | None:
+        width = len(self.separator)
+        starts = (p + width for p in range(len(written)) if written[p : p + width] == self.separator)
+        return next(starts, None)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -22,11 +23,12 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What texts are drawn from: an image's report and phrases, and how a box is written."""
+    """What texts are drawn from: an image's report and phrases, and how they are written."""
 
     report: str
     phrases: list[Phrase]
     write_box: Callable[[Box], str]
+    region_box_first: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,47 +40,70 @@ class Drawn:
     parallel: bool
 
 
-def _caption(seen: Seen, random: np.random.Generator) -> text.Text | None:
-    return text.caption(seen.report) if seen.report.strip() else None
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task: what in an image it can be taught with, and the text that one of these makes."""
+
+    candidates: Callable[[Seen], Sequence[Any]]
+    write: Callable[[Seen, Any], text.Text]
 
 
-def _referring(seen: Seen, random: np.random.Generator) -> text.Text | None:
-    drawn = _one_of(seen.phrases, random)
-    return drawn and text.referring(drawn.phrase, seen.write_box(drawn.box))
-
-
-def _grounded_captioning(seen: Seen, random: np.random.Generator) -> text.Text | None:
-    drawn = _one_of(seen.phrases, random)
-    return drawn and text.grounded_captioning(seen.write_box(drawn.box), drawn.phrase)
-
-
-def _region_referring(seen: Seen, random: np.random.Generator) -> text.Text | None:
-    drawn = _one_of([phrase for phrase in seen.phrases if phrase.region], random)
-    return drawn and text.region_referring(drawn.region or "", drawn.phrase, seen.write_box(drawn.box))
-
-
-def _one_of(phrases: list[Phrase], random: np.random.Generator) -> Phrase | None:
-    return phrases[random.integers(len(phrases))] if phrases else None
-
-
-TASKS: dict[str, Callable[[Seen, np.random.Generator], text.Text | None]] = {
-    "Cap": _caption,
-    "AREF": _referring,
-    "GCAP": _grounded_captioning,
-    "CAREF": _region_referring,
+TASKS: dict[str, Task] = {
+    "Cap": Task(
+        lambda seen: [seen.report] if seen.report.strip() else [],
+        lambda seen, report: text.caption(report),
+    ),
+    "AREF": Task(
+        lambda seen: seen.phrases,
+        lambda seen, drawn: text.referring(drawn.phrase, seen.write_box(drawn.box)),
+    ),
+    "GCAP": Task(
+        lambda seen: seen.phrases,
+        lambda seen, drawn: text.grounded_captioning(seen.write_box(drawn.box), drawn.phrase),
+    ),
+    "CAREF": Task(
+        lambda seen: [phrase for phrase in seen.phrases if phrase.region],
+        lambda seen, drawn: text.region_referring(
+            drawn.region, drawn.phrase, seen.write_box(drawn.box), seen.region_box_first
+        ),
+    ),
 }
-"""Each task draws one text from what is seen of an image, or None where the image has nothing for it."""
+"""Each task by its name."""
 
 
-def draw_texts(
-    seen: Seen, texts: Mapping[str, int], parallel: Mapping[str, float], random: np.random.Generator
-) -> list[Drawn]:
-    """The texts of one image for one pass over it: `texts[task]` of each task, a share `parallel[task]` in parallel."""
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Which texts an image teaches in one pass.
+
+    texts: how many of each task; of 1.5 every other image has two. parallel: the share of a task predicted in parallel.
+    last_part_only: tasks whose loss is on the last part alone. one_task: one text an image, its task drawn by the
+    weights in `texts`.
+    """
+
+    texts: Mapping[str, float]
+    parallel: Mapping[str, float] = field(default_factory=dict)
+    last_part_only: tuple[str, ...] = ()
+    one_task: bool = False
+
+
+def draw_texts(seen: Seen, mixture: Mixture, random: np.random.Generator) -> list[Drawn]:
+    """The texts of one image for one pass over it; fewer than the mixture asks for where the image has not so many."""
+    candidates = {task: TASKS[task].candidates(seen) for task in mixture.texts}
     drawn = []
-    for task, count in texts.items():
-        for _ in range(count):
-            made = TASKS[task](seen, random)
-            in_parallel = bool(random.random() < parallel.get(task, 0.0))
-            if made is not None:
-                drawn.append(Drawn(task, made, in_parallel))
+    for task, count in _counts(mixture, candidates, random).items():
+        there = candidates[task]
+        for place in random.choice(len(there), min(count, len(there)), replace=False):
+            written = TASKS[task].write(seen, there[place])
+            if task in mixture.last_part_only:
+                written = text.last_part_only(written)
+            drawn.append(Drawn(task, written, bool(random.random() < mixture.parallel.get(task, 0.0))))
     return drawn
+
+
+def _counts(mixture: Mixture, candidates: Mapping[str, Sequence[Any]], random: np.random.Generator) -> dict[str, int]:
+    """How many texts of each task are to be drawn."""
+    weights = {task: weight for task, weight in mixture.texts.items() if weight > 0 and len(candidates[task])}
+    if mixture.one_task and weights:
+        shares = np.array(list(weights.values()))
+        return {list(weights)[random.choice(len(shares), p=shares / shares.sum())]: 1}
+    return {task: int(count) + int(random.random() < count % 1) for task, count in weights.items()}

@@ -8,11 +8,12 @@ ids with which a training text begins.
 from __future__ import annotations
 
 import functools
-import re
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
 from diffvqa.boxes import Box
+from diffvqa.tasks.box_text import Notation, text_to_box
 
 IGNORED = -100
 """The label of a position that the loss overlooks."""
@@ -33,27 +34,33 @@ class Text:
 
 def caption(report: str) -> Text:
     """Cap: the report or caption of an image."""
-    return Text(("Cap:",), (f" {_one_line(report)}",))
+    return Text(("Cap:",), (f" {one_line(report)}",))
 
 
 def referring(phrase: str, box: str) -> Text:
     """AREF: a phrase, then its box (arXiv 2403.19596)."""
-    return Text(("ARef:",), (f" {_phrase(phrase)}", SEPARATOR, f" {box}"))
+    return Text(("ARef:",), (f" {plain_phrase(phrase)}", SEPARATOR, f" {box}"))
 
 
 def grounded_captioning(box: str, phrase: str) -> Text:
     """GCAP: a box, then its phrase (arXiv 2403.19596)."""
-    return Text(("GCap:",), (f" {box}", SEPARATOR, f" {_phrase(phrase)}"))
+    return Text(("GCap:",), (f" {box}", SEPARATOR, f" {plain_phrase(phrase)}"))
 
 
-def region_referring(region: str, phrase: str, box: str) -> Text:
-    """CAREF: for a named anatomical region, the phrase, then the box (arXiv 2603.04950)."""
-    return Text((_REGION_PREFIX, f" {_one_line(region)}", SEPARATOR), (f" {_phrase(phrase)}", SEPARATOR, f" {box}"))
+def region_referring(region: str, phrase: str, box: str, box_first: bool = False) -> Text:
+    """CAREF: for a named anatomical region, the phrase, then the box (arXiv 2603.04950), or the other way round."""
+    parts = (f" {box}", f" {plain_phrase(phrase)}") if box_first else (f" {plain_phrase(phrase)}", f" {box}")
+    return Text((_REGION_PREFIX, f" {one_line(region)}", SEPARATOR), (parts[0], SEPARATOR, parts[1]))
+
+
+def last_part_only(text: Text) -> Text:
+    """The same text with the loss on its last part alone: what stands before that is given."""
+    return Text(text.prefix + text.target[:-1], text.target[-1:])
 
 
 def question(text: str, answer: str) -> Text:
     """A question, then its answer."""
-    return Text((f"{_one_line(text)}\n",), (_one_line(answer),))
+    return Text((f"{one_line(text)}\n",), (one_line(answer),))
 
 
 def referring_prompt(phrase: str) -> tuple[str, ...]:
@@ -67,9 +74,11 @@ def region_prompt(region: str) -> tuple[str, ...]:
     return region_referring(region, "", "").prefix
 
 
-def phrase_is_next(prompt: tuple[str, ...]) -> bool:
-    """Whether a phrase comes before the box that a referring or region prompt asks for."""
-    return prompt[0] == _REGION_PREFIX
+def parts_due(prompt: tuple[str, ...], notation: Notation) -> tuple[str, ...]:
+    """What a referring or region prompt is to be gone on with, in order: `phrase` and `box`, or `box` alone."""
+    if prompt[0] != _REGION_PREFIX:
+        return ("box",)
+    return ("box", "phrase") if notation.region_box_first else ("phrase", "box")
 
 
 def question_prompt(text: str) -> tuple[str, ...]:
@@ -77,34 +86,15 @@ def question_prompt(text: str) -> tuple[str, ...]:
     return question(text, "").prefix
 
 
-def box_to_text(box: Box, size: float, bins: int) -> str:
-    """A box in an image of size x size, as four integers 0..bins: `x1 y1 x2 y2`.
-
-    A box narrower than a bin is widened to one, so that what is written can be read.
-    """
-    x1, y1, x2, y2 = (min(max(round(value / size * bins), 0), bins) for value in box.as_tuple())
-    x1, y1 = min(x1, bins - 1), min(y1, bins - 1)
-    return f"{x1} {y1} {max(x2, x1 + 1)} {max(y2, y1 + 1)}"
-
-
-_BOX = re.compile(r"\s*(\d+) (\d+) (\d+) (\d+)\s*", re.ASCII)
-
-
-def text_to_box(text: str, size: float, bins: int) -> Box | None:
-    """The box that a text writes, in an image of size x size; None if the text is not four integers of a box."""
-    match = _BOX.fullmatch(text)
-    if not match:
-        return None
-    x1, y1, x2, y2 = (int(value) for value in match.groups())
-    if max(x2, y2) > bins or x2 <= x1 or y2 <= y1:
-        return None
-    return Box(*(value * size / bins for value in (x1, y1, x2, y2)))
-
-
-def phrase_and_box(generated: str, size: float, bins: int) -> tuple[str, Box | None]:
-    """The phrase and the box in a generated ` {phrase} : {box}`; the phrase is empty where only a box was due."""
-    phrase, _, box = generated.rpartition(f"{SEPARATOR} ")
-    return phrase.strip(), text_to_box(box, size, bins)
+def phrase_and_box(generated: str, size: float, notation: Notation) -> tuple[str, Box | None]:
+    """The phrase and the box in what a prompt was gone on with; the phrase is empty where only a box was due."""
+    first, _, last = generated.rpartition(SEPARATOR)
+    box = text_to_box(last, size, notation)
+    if box is None and first:
+        # The box came first; a phrase may have separators of its own.
+        first, _, last = generated.partition(SEPARATOR)
+        return last.strip(), text_to_box(first, size, notation)
+    return first.strip(), box
 
 
 def encode_prompt(tokenizer: Any, prompt: tuple[str, ...]) -> list[int]:
@@ -116,22 +106,22 @@ def encode_prompt(tokenizer: Any, prompt: tuple[str, ...]) -> list[int]:
 def encode(tokenizer: Any, text: Text, maximum: int) -> tuple[list[int], list[int]]:
     """Token ids of the prefix and of the target (with the end token) of a text, at most `maximum` together.
 
-    Of a text that is too long the longest segment of the target is cut at its end: a caption then goes without the
-    end token, a box stays whole.
+    Of a text that is too long the longest segment is cut at its end: a caption then goes without the end token, a box
+    stays whole.
     """
-    prefix = encode_prompt(tokenizer, text.prefix)
-    segments = [list(encode_segment(tokenizer, segment)) for segment in text.target]
-    target = [token for segment in segments for token in segment] + [tokenizer.eos_token_id]
-    excess = len(prefix) + len(target) - maximum
+    prefix = [encode_prompt(tokenizer, ()), *(list(encode_segment(tokenizer, segment)) for segment in text.prefix)]
+    target = [list(encode_segment(tokenizer, segment)) for segment in text.target]
+    end = [tokenizer.eos_token_id]
+    length = sum(map(len, [*prefix, *target, end]))
+    excess = length - maximum
     if excess > 0:
-        longest = max(segments, key=len)
+        longest = max([*target, *prefix], key=len)
         if len(longest) <= excess:
-            raise ValueError(f"a text of {len(prefix) + len(target)} tokens cannot be cut to {maximum}")
+            raise ValueError(f"a text of {length} tokens cannot be cut to {maximum}")
         del longest[len(longest) - excess :]
-        # A text of one segment was cut where it ends: its end must not be learnt.
-        end = [tokenizer.eos_token_id] if len(segments) > 1 else []
-        target = [token for segment in segments for token in segment] + end
-    return prefix, target
+        # A text that was cut where it ends: its end must not be learnt.
+        end = [] if longest is target[-1] else end
+    return list(itertools.chain(*prefix)), [*itertools.chain(*target), *end]
 
 
 # Prefixes, phrases and region names come again and again; calling the tokenizer took a tenth of a small run.
@@ -141,10 +131,11 @@ def encode_segment(tokenizer: Any, segment: str) -> tuple[int, ...]:
     return tuple(tokenizer.encode(segment, add_special_tokens=False))
 
 
-def _phrase(text: str) -> str:
+def plain_phrase(text: str) -> str:
     """Without a full stop: sentences of reports end with one, what a user looks for does not."""
-    return _one_line(text).rstrip(" .")
+    return one_line(text).rstrip(" .")
 
 
-def _one_line(text: str) -> str:
+def one_line(text: str) -> str:
+    """With every white space made a single blank."""
     return " ".join(text.split())

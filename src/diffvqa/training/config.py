@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, PositiveFloat, PositiveInt, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from diffvqa.errors import InputError
-from diffvqa.tasks.pretraining import TASKS
+from diffvqa.records import QUESTION_TYPES
+from diffvqa.tasks.box_text import Notation
+from diffvqa.tasks.pretraining import TASKS, Mixture
 from diffvqa.tasks.transform import Augmentation
+from diffvqa.training.objectives import read_objective, task_weights
 
 
 class _Settings(BaseModel):
@@ -22,8 +36,9 @@ class Optimisation(_Settings):
     """AdamW with warm-up and a cosine down to `final_learning_rate` (arXiv 2603.04950).
 
     How long: `steps`, or `epochs`, how often every image (stage 1) or question (stage 2) is seen. batch_size: images or
-    questions a step, taken in `accumulation` parts. A checkpoint is saved and the loss on the validation split computed
-    every `save_every` steps.
+    questions a step, on all processes together, each of which takes its share in `accumulation` parts. A checkpoint is
+    saved and the loss on the validation split computed every `save_every` steps. gradient_checkpointing: compute the
+    layers anew on the way back, for less memory. compile: by torch.compile.
     """
 
     steps: PositiveInt | None = None
@@ -38,6 +53,8 @@ class Optimisation(_Settings):
     gradient_clipping: PositiveFloat = 1.0
     accumulation: PositiveInt = 1
     precision: Literal["bf16", "fp32"] = "bf16"
+    gradient_checkpointing: bool = False
+    compile: bool = False
     log_every: PositiveInt = 25
     save_every: PositiveInt = 500
     loader_workers: int = Field(0, ge=0)
@@ -62,10 +79,13 @@ class Optimisation(_Settings):
 class PretrainConfig(_Settings):
     """Stage 1.
 
-    texts: how many of each task one pass over an image teaches. parallel: the share of each task predicted in
-    parallel. tokenizer: a folder or hub name, or a number: the vocabulary of one made from the training texts.
-    encoder: the sizes of one made here, or the folder or hub name of a vision model to go on from. image_mean,
-    image_std: per channel, of pixels 0 to 1; if not given, the checkpoint's, or 0.5 for each of three channels.
+    objective: a name, a sum such as `clip+cap`, or names with weights. texts: how many of each task one pass over an
+    image teaches; with one_task_per_image the weights by which one is drawn. parallel: the share of each task predicted
+    in parallel. last_part_only: tasks whose loss is on the last part alone. location_tokens: boxes are written with
+    tokens of their own. region_box_first: in CAREF the box comes before the phrase. tokenizer: a folder or hub name, or
+    a number: the vocabulary of one made from the training texts. encoder: the sizes of one made here, or the folder or
+    hub name of a vision model to go on from. image_mean, image_std: per channel, of pixels 0 to 1; if not given, the
+    checkpoint's, or 0.5 for each of three channels.
     """
 
     store: str
@@ -73,41 +93,78 @@ class PretrainConfig(_Settings):
     optimisation: Optimisation
     encoder: str | dict[str, Any]
     decoder: dict[str, Any]
+    objective: Annotated[dict[str, float], BeforeValidator(read_objective)] = {"location_aware": 1.0}
     tokenizer: PositiveInt | str = "openai-community/gpt2"
     seed: int = Field(0, ge=0)
     box_bins: PositiveInt = 500
+    location_tokens: bool = False
+    region_box_first: bool = False
     text_tokens: int = Field(96, ge=32)
-    texts: dict[str, int] = {"Cap": 1, "AREF": 1, "GCAP": 1, "CAREF": 1}
-    parallel: dict[str, float] = {"Cap": 0.5}
+    texts: dict[str, NonNegativeFloat] = dict.fromkeys(TASKS, 1.0)
+    one_task_per_image: bool = False
+    last_part_only: tuple[str, ...] = ()
+    parallel: dict[str, Annotated[float, Field(ge=0, le=1)]] = {"Cap": 0.5}
     augmentation: Augmentation = Augmentation()
     image_mean: tuple[float, ...] | None = None
     image_std: tuple[float, ...] | None = None
 
     @model_validator(mode="after")
     def _known_tasks(self) -> PretrainConfig:
-        for task in (*self.texts, *self.parallel):
+        for task in (*self.texts, *self.parallel, *self.last_part_only):
             if task not in TASKS:
                 raise ValueError(f"there is no task {task!r}; the tasks are {', '.join(TASKS)}")
         return self
+
+    @model_validator(mode="after")
+    def _something_is_taught(self) -> PretrainConfig:
+        tasks = task_weights(self.objective)
+        if tasks and not any(self.texts.get(task) for task in tasks):
+            raise ValueError(f"`texts` has none of the tasks of `objective`, which are {', '.join(tasks)}")
+        return self
+
+    @property
+    def mixture(self) -> Mixture:
+        """The texts that the captioning objectives draw."""
+        texts = {task: self.texts[task] for task in task_weights(self.objective) if task in self.texts}
+        return Mixture(texts, self.parallel, self.last_part_only, self.one_task_per_image)
+
+    @property
+    def notation(self) -> Notation:
+        """How boxes are written."""
+        return Notation(self.box_bins, self.location_tokens, self.region_box_first)
 
 
 class FinetuneConfig(_Settings):
     """Stage 2.
 
-    language_model: a folder or hub name, or the sizes of one made here with the captioner's tokenizer. questions:
-    how often each question type is drawn against the others; those not named are left out. merge: squares of
-    merge x merge patches become one token of the language model.
+    encoder: a folder that `pretrain` has written, or the folder or hub name of any vision model. trainable_blocks: how
+    many of its last blocks are trained too; `all` for the whole encoder. language_model: a folder or hub name, or the
+    sizes of one made here with the pretrained tokenizer. lora_rank: train adapters of this rank in its place (LoRA).
+    questions: how often each question type is drawn against the others; those not named are left out. merge: squares
+    of merge x merge patches become one token of the language model. attention: of the images' tokens among themselves,
+    causal as in the paper, or free (prefix). priors: how many earlier images are looked at.
     """
 
     store: str
-    captioner: str
+    encoder: str
     out: str
     optimisation: Optimisation
     language_model: str | dict[str, Any] = "openai-community/gpt2-medium"
+    lora_rank: PositiveInt | None = None
+    trainable_blocks: NonNegativeInt | Literal["all"] = 0
     seed: int = Field(0, ge=0)
     text_tokens: int = Field(96, ge=32)
-    questions: dict[str, float] = {"difference": 1.0}
+    questions: dict[str, NonNegativeFloat] = {"difference": 1.0}
     merge: PositiveInt = 1
+    attention: Literal["causal", "prefix"] = "causal"
+    priors: PositiveInt = 1
+
+    @model_validator(mode="after")
+    def _known_questions(self) -> FinetuneConfig:
+        for kind in self.questions:
+            if kind not in QUESTION_TYPES:
+                raise ValueError(f"there is no question type {kind!r}; the types are {', '.join(QUESTION_TYPES)}")
+        return self
 
 
 Config = TypeVar("Config", PretrainConfig, FinetuneConfig)

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from diffvqa.data.features import Features
 from diffvqa.data.store import Store
+from diffvqa.models.pretraining import CAPTIONING
 from diffvqa.records import Question
 from diffvqa.tasks import collate
-from diffvqa.tasks.collate import pair_features
-from diffvqa.tasks.pretraining import Phrase, Seen, draw_texts
-from diffvqa.tasks.text import box_to_text, encode, question
+from diffvqa.tasks.box_text import box_to_text
+from diffvqa.tasks.collate import PretrainingText, pair_images
+from diffvqa.tasks.pretraining import Drawn, Phrase, Seen, draw_texts
+from diffvqa.tasks.text import encode, one_line, plain_phrase, question
 from diffvqa.tasks.transform import augment
 from diffvqa.training.config import PretrainConfig
+from diffvqa.training.objectives import Surroundings, head_inputs, task_weights
 
 
 def shuffled(count: int, seed: tuple[int, ...], position: int) -> tuple[int, int]:
@@ -34,10 +37,13 @@ def _permutation(count: int, seed: tuple[int, ...]) -> np.ndarray:
 
 
 class PretrainingDraws(Dataset):
-    """Item n is the n-th image of the run, augmented, with the texts drawn for it; as many items as the run needs."""
+    """Item n is the n-th image of the run, augmented, with what is drawn for it; as many items as the run needs."""
 
     def __init__(self, store: Store, images: Sequence[int], config: PretrainConfig, length: int) -> None:
         self.store, self.images, self.config, self.length = store, images, config, length
+        self.mixture = config.mixture
+        # A local contrast takes as many phrases of an image as the local tasks would take texts.
+        self.phrases = math.ceil(sum(count for task, count in config.texts.items() if task != "Cap"))
 
     def __len__(self) -> int:
         return self.length
@@ -55,37 +61,70 @@ class PretrainingDraws(Dataset):
             if box is not None
             for phrase in region.phrases
         ]
-        seen = Seen(stored.report, phrases, lambda box: box_to_text(box, self.store.size, self.config.box_bins))
-        return {"pixels": pixels, "texts": draw_texts(seen, self.config.texts, self.config.parallel, random)}
+        size, notation = self.store.size, self.config.notation
+        seen = Seen(stored.report, phrases, lambda box: box_to_text(box, size, notation), self.config.region_box_first)
+        texts = draw_texts(seen, self.mixture, random)
+        chosen = random.choice(len(phrases), min(self.phrases, len(phrases)), replace=False)
+        return {
+            "pixels": pixels,
+            "texts": texts,
+            "report": one_line(stored.report),
+            "phrases": [
+                (plain_phrase(phrases[place].phrase), tuple(edge / size for edge in phrases[place].box.as_tuple()))
+                for place in chosen
+            ],
+            "findings": stored.findings,
+        }
+
+    def identifier(self, position: int) -> str:
+        """Which image the draw at a position shows."""
+        _, index = shuffled(len(self.images), (self.config.seed,), position)
+        return self.store.images[self.images[index]].image_id
 
 
 class PretrainingCollator:
-    """Images with their texts to the tensors of `Captioner.forward`."""
+    """Images with what was drawn for them to the tensors of `PretrainingModel.forward`."""
 
-    def __init__(self, tokenizer: Any, processor: Any, text_tokens: int) -> None:
-        self.tokenizer, self.processor, self.text_tokens = tokenizer, processor, text_tokens
+    def __init__(self, objective: Mapping[str, float], around: Surroundings, processor: Any) -> None:
+        self.objective, self.around, self.processor = objective, around, processor
+        self.task_weights = task_weights(objective)
 
-    def __call__(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        texts = [
-            [(encode(self.tokenizer, drawn.text, self.text_tokens), drawn.parallel) for drawn in item["texts"]]
-            for item in items
-        ]
-        return {
+    def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
+        batch = {
             "pixel_values": collate.normalise([item["pixels"] for item in items], self.processor),
-            **collate.pack_texts(
-                texts, self.tokenizer.mask_token_id, self.tokenizer.pad_token_id, masks=self.text_tokens
-            ),
+            **head_inputs(self.objective, items, self.around),
         }
+        if self.task_weights:
+            packed = self._pack([item["texts"] for item in items])
+            batch |= {"labels": packed.pop("labels"), CAPTIONING: packed}
+        return batch
+
+    def _pack(self, images: list[list[Drawn]]) -> dict[str, torch.Tensor]:
+        tokenizer, length = self.around.tokenizer, self.around.text_tokens
+        texts = [
+            [
+                PretrainingText(encode(tokenizer, one.text, length), one.parallel, self.task_weights[one.task])
+                for one in drawn
+            ]
+            for drawn in images
+        ]
+        return collate.pack_texts(texts, tokenizer.mask_token_id, tokenizer.pad_token_id, masks=length)
 
 
 class QuestionDraws(Dataset):
-    """Item n is the n-th question of the run with the frozen features of its images.
+    """Item n is the n-th question of the run with its images: frozen features, or grey squares.
 
     Question types are drawn in the proportions of `shares`; within a type every question comes once an epoch.
     """
 
     def __init__(
-        self, questions: Sequence[Question], shares: dict[str, float], features: Features, seed: int, length: int
+        self,
+        questions: Sequence[Question],
+        shares: dict[str, float],
+        images: Mapping[str, np.ndarray],
+        priors: int,
+        seed: int,
+        length: int,
     ) -> None:
         self.by_type = {
             kind: [question for question in questions if question.type == kind]
@@ -101,30 +140,51 @@ class QuestionDraws(Dataset):
         for kind in range(len(self.types)):
             places[chosen == kind] = np.arange(np.count_nonzero(chosen == kind))
         self.draws = list(zip(chosen.tolist(), places.tolist(), strict=True))
-        self.features, self.seed = features, seed
+        self.images, self.priors, self.seed = images, priors, seed
 
     def __len__(self) -> int:
         return len(self.draws)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
+        drawn = self._question(position)
+        return {"text": question(drawn.text, drawn.answer), **pair_images(self.images, drawn.pair, self.priors)}
+
+    def identifier(self, position: int) -> str:
+        """Which question is drawn at a position."""
+        return self._question(position).question_id
+
+    def _question(self, position: int) -> Question:
         kind, place = self.draws[position]
         questions = self.by_type[self.types[kind]]
         _, index = shuffled(len(questions), (self.seed, kind), place)
-        drawn = questions[index]
-        return {"text": question(drawn.text, drawn.answer), **pair_features(self.features, drawn.pair)}
+        return questions[index]
 
 
 class QuestionCollator:
-    """Questions with their features to the tensors of `DifferenceModel.forward`."""
+    """Questions with their images to the tensors of `DifferenceModel.forward`."""
 
-    def __init__(self, tokenizer: Any, text_tokens: int) -> None:
-        self.tokenizer, self.text_tokens = tokenizer, text_tokens
+    def __init__(self, tokenizer: Any, processor: Any, text_tokens: int) -> None:
+        self.tokenizer, self.processor, self.text_tokens = tokenizer, processor, text_tokens
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
         encoded = [encode(self.tokenizer, item["text"], self.text_tokens) for item in items]
         return {
-            "prior": torch.stack([item["prior"] for item in items]),
-            "current": torch.stack([item["current"] for item in items]),
-            "has_prior": torch.tensor([item["has_prior"] for item in items]),
+            **collate.collate_pairs(items, self.processor),
             **collate.collate_questions(encoded, self.tokenizer.pad_token_id),
         }
+
+
+class Squares(Mapping[str, np.ndarray]):
+    """Image identifier -> grey square, uint8 (size, size), of a store."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+
+    def __getitem__(self, image_id: str) -> np.ndarray:
+        return self.store.pixels(self.store.index[image_id])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.store.index)
+
+    def __len__(self) -> int:
+        return len(self.store.index)

@@ -3,92 +3,90 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
 from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
     AutoTokenizer,
-    PreTrainedConfig,
     PreTrainedTokenizerBase,
     set_seed,
 )
 
 from diffvqa.data.features import encode_images
+from diffvqa.data.history import with_earlier
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
-from diffvqa.models.captioner import Captioner
-from diffvqa.models.difference import DifferenceConfig, DifferenceModel
-from diffvqa.models.encoder import patch_grid
-from diffvqa.models.folder import load_folder, weights_digest
+from diffvqa.models.difference import DifferenceModel
+from diffvqa.models.folder import device
+from diffvqa.models.gathering import processes
 from diffvqa.progress import progress_bar
 from diffvqa.records import Question
 from diffvqa.tasks.collate import encode_squares
 from diffvqa.tasks.text import encode_prompt, question_prompt
 from diffvqa.tasks.tokenizer import complete
 from diffvqa.training.config import FinetuneConfig
-from diffvqa.training.datasets import QuestionCollator, QuestionDraws
-from diffvqa.training.run import claim_folder, discard_checkpoints, train, write_record
-from diffvqa.training.sizes import explain_sizes, refuse_unknown_sizes
+from diffvqa.training.datasets import QuestionCollator, QuestionDraws, Squares
+from diffvqa.training.difference_model import build_model
+from diffvqa.training.lora import add_adapters, merge_adapters
+from diffvqa.training.pretrained import Pretrained, read_pretrained
+from diffvqa.training.processes import first_goes_first, join_processes
+from diffvqa.training.run import claim_folder, discard_checkpoints, share_of_batch, train, write_record
+from diffvqa.training.sizes import explain_language_model, explain_sizes
+
+FEATURES = "features"
+"""The folder, in a run's, of what the frozen encoder makes of each image."""
 
 VALIDATION_QUESTIONS = 128
 
 
 def finetune(config: FinetuneConfig) -> Path:
-    """Train a difference model as configured and save it, with its captioner, in `config.out`.
+    """Train a difference model as configured and save it, with its captioner if it has one, in `config.out`.
 
-    The encoder is the captioner's, frozen: every image is encoded once, before training. A run that was stopped goes
-    on from its last checkpoint; a finished one is left as it is. Raises InputError.
+    Where the encoder is frozen every image is encoded once, before training. A run that was stopped goes on from its
+    last checkpoint; a finished one is left as it is. Raises InputError and RunFailed.
     """
+    join_processes()
     store = Store.open(Path(config.store))
-    captioner = load_folder(Captioner, config.captioner, "`captioner`")
-    size = captioner.model.config.vision_config.image_size
-    if store.size != size:
-        raise InputError(f"`store` holds {store.size}-pixel images, but the captioner was trained on {size}-pixel ones")
-    tokenizer = _tokenizer(config, captioner.tokenizer)
+    pretrained = read_pretrained(config.encoder, store.size)
+    tokenizer = _tokenizer(config, pretrained)
     questions, too_long = _questions(store, config, tokenizer)
     if not questions["train"]:
         raise InputError(f"`questions`: the store has no training questions of the types {', '.join(config.questions)}")
+    share_of_batch(config.optimisation)
     set_seed(config.seed)
-    with explain_sizes("`language_model`, `merge`"):
-        model = _model(config, captioner.model, tokenizer)
-    out = claim_folder(config)
+    with explain_sizes("`language_model`, `merge`, `trainable_blocks`"):
+        model = build_model(config, pretrained.encoder, tokenizer)
+    if config.lora_rank:
+        add_adapters(model.language_model, config.lora_rank)
+    with first_goes_first():
+        out = claim_folder(config)
     if out is None:
         return Path(config.out)
-    with progress_bar("encode images") as progress:
-        features = encode_images(
-            lambda pixels: encode_squares(model.encode, captioner.processor, pixels),
-            store,
-            {
-                image
-                for part in questions.values()
-                for question in part
-                for image in (question.pair.prior, question.pair.current)
-                if image
-            },
-            out / "features",
-            key=weights_digest(config.captioner),
-            progress=progress,
-        )
+    images = _images(config, store, questions, model, pretrained, out)
     count = config.optimisation.draws(len(questions["train"]))
-    train(
+    trained = train(
         model,
-        QuestionDraws(questions["train"], config.questions, features, config.seed, count),
-        QuestionDraws(questions["validate"], config.questions, features, config.seed, VALIDATION_QUESTIONS)
+        QuestionDraws(questions["train"], config.questions, images, config.priors, config.seed, count),
+        QuestionDraws(questions["validate"], config.questions, images, config.priors, config.seed, VALIDATION_QUESTIONS)
         if questions["validate"]
         else None,
-        QuestionCollator(tokenizer, config.text_tokens),
+        QuestionCollator(tokenizer, pretrained.processor, config.text_tokens),
         config.optimisation,
         out,
         config.seed,
         "finetune",
     )
-    for part in (model, tokenizer, captioner.processor):
+    if trained is None:
+        return out
+    if config.lora_rank:
+        merge_adapters(trained.language_model)
+    for part in (trained, tokenizer, pretrained.processor):
         part.save_pretrained(out)
-    shutil.copytree(
-        config.captioner, out / "captioner", ignore=shutil.ignore_patterns("checkpoints", "encoder"), dirs_exist_ok=True
-    )
-    shutil.rmtree(out / "features")
+    if pretrained.captioner:
+        ignored = shutil.ignore_patterns("checkpoints", "encoder")
+        shutil.copytree(pretrained.captioner, out / "captioner", ignore=ignored, dirs_exist_ok=True)
+    shutil.rmtree(out / FEATURES, ignore_errors=True)
     write_record(
         out,
         config.model_dump(mode="json"),
@@ -96,10 +94,35 @@ def finetune(config: FinetuneConfig) -> Path:
         questions=len(questions["train"]),
         questions_too_long=too_long,
         questions_seen=count,
+        processes=processes(),
         store=store.fingerprint,
     )
     discard_checkpoints(out)
     return out
+
+
+def _images(
+    config: FinetuneConfig,
+    store: Store,
+    questions: dict[str, list[Question]],
+    model: DifferenceModel,
+    pretrained: Pretrained,
+    out: Path,
+) -> Mapping[str, np.ndarray]:
+    """What training sees of each image: frozen features, computed here, or its pixels where the encoder is trained."""
+    if config.trainable_blocks:
+        return Squares(store)
+    wanted = {image for part in questions.values() for one in part for image in one.pair.images}
+    model.to(device())
+    with first_goes_first(), progress_bar("encode images") as progress:
+        return encode_images(
+            lambda pixels: encode_squares(model.encode, pretrained.processor, pixels),
+            store,
+            wanted,
+            out / FEATURES,
+            key=pretrained.digest(),
+            progress=progress,
+        )
 
 
 def _questions(
@@ -115,59 +138,18 @@ def _questions(
             too_long += 1
         else:
             questions[question.split].append(question)
-    return questions, too_long
+    return {split: with_earlier(found, store, config.priors - 1) for split, found in questions.items()}, too_long
 
 
-def _tokenizer(config: FinetuneConfig, captioners: PreTrainedTokenizerBase) -> PreTrainedTokenizerBase:
+def _tokenizer(config: FinetuneConfig, pretrained: Pretrained) -> PreTrainedTokenizerBase:
     if isinstance(config.language_model, str):
-        return complete(AutoTokenizer.from_pretrained(config.language_model), mask=False)
-    return captioners
-
-
-def _model(config: FinetuneConfig, captioner: Captioner, tokenizer: PreTrainedTokenizerBase) -> DifferenceModel:
-    vision = captioner.config.vision_config
-    if isinstance(config.language_model, str):
-        language_model = AutoModelForCausalLM.from_pretrained(config.language_model)
-        _refuse_too_few_positions(config, vision, language_model.config)
-        model = DifferenceModel(DifferenceConfig(vision, language_model.config, config.text_tokens, config.merge))
-        model.language_model = language_model
-    else:
-        kind = AutoConfig.for_model(config.language_model.get("model_type", "gpt2"))
-        refuse_unknown_sizes(config.language_model, type(kind), "language_model")
-        sizes = {
-            "model_type": "gpt2",
-            "n_positions": _positions_needed(config, vision),
-            **config.language_model,
-            "vocab_size": len(tokenizer),
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id,
-        }
-        difference = DifferenceConfig(vision, sizes, config.text_tokens, config.merge)
-        _refuse_too_few_positions(config, vision, difference.language_config)
-        model = DifferenceModel(difference)
-    model.encoder.load_state_dict(captioner.encoder.state_dict())
-    return model
-
-
-def _positions_needed(config: FinetuneConfig, vision: PreTrainedConfig, merge: int | None = None) -> int:
-    """The places in the language model that two images, a question and its answer take."""
-    return 2 * (patch_grid(vision) // (merge or config.merge)) ** 2 + config.text_tokens
-
-
-def _refuse_too_few_positions(config: FinetuneConfig, vision: PreTrainedConfig, language: PreTrainedConfig) -> None:
-    """Raises InputError where the language model has learnt fewer places than it would be given (GPT-2 has 1,024)."""
-    needed, there = _positions_needed(config, vision), getattr(language, "max_position_embeddings", None)
-    if there is None or needed <= there:
-        return
-    grid = patch_grid(vision)
-    fitting = [
-        f"merge={merge}"
-        for merge in range(config.merge + 1, grid + 1)
-        if grid % merge == 0 and _positions_needed(config, vision, merge) <= there
-    ]
-    raise InputError(
-        f"`language_model` has {there} positions, but two images and `text_tokens` take {needed}; "
-        + (f"merge patches ({' or '.join(fitting)}), or " if fitting else "")
-        + "give a model with more"
-    )
+        with explain_language_model(config.language_model):
+            return complete(AutoTokenizer.from_pretrained(config.language_model), mask=False)
+    if config.lora_rank:
+        raise InputError("`lora_rank` keeps a language model's weights; give the name of a trained `language_model`")
+    if pretrained.tokenizer is None or pretrained.tokenizer.eos_token_id is None:
+        raise InputError(
+            "`language_model` is given by its sizes, and would take the tokenizer of `encoder`, which has none; "
+            "give the folder or hub name of a language model"
+        )
+    return complete(pretrained.tokenizer, mask=False)

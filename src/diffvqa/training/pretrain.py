@@ -2,32 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 from transformers import (
     AutoTokenizer,
-    GPT2Config,
     PreTrainedTokenizerBase,
     SiglipImageProcessorPil,
-    SiglipVisionConfig,
     set_seed,
 )
 
 from diffvqa.data.splits import pretraining_images
-from diffvqa.data.store import Store
+from diffvqa.data.store import Store, StoredImage
 from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner, CaptionerConfig
-from diffvqa.models.checkpoint import image_statistics, load_encoder
-from diffvqa.models.encoder import encoder_config_class, set_sine_positions
+from diffvqa.models.checkpoint import image_statistics
+from diffvqa.models.gathering import processes
+from diffvqa.models.pretraining import CAPTIONING, PretrainingModel
+from diffvqa.tasks.box_text import add_location_tokens
 from diffvqa.tasks.text import caption, region_referring
 from diffvqa.tasks.tokenizer import complete, train_tokenizer
 from diffvqa.training.config import PretrainConfig
 from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws
-from diffvqa.training.run import claim_folder, discard_checkpoints, train, write_record
-from diffvqa.training.sizes import explain_sizes, refuse_unknown_sizes
+from diffvqa.training.objectives import NONE, OBJECTIVES
+from diffvqa.training.pretraining_model import build_encoder, build_model, captioner_config, make_surroundings
+from diffvqa.training.processes import first_goes_first, is_first, join_processes
+from diffvqa.training.run import claim_folder, discard_checkpoints, read_log, share_of_batch, train, write_record
+from diffvqa.training.sizes import explain_checkpoint, explain_sizes
 
 VALIDATION_IMAGES = 128
 ENCODER = "encoder"
@@ -35,11 +37,13 @@ ENCODER = "encoder"
 
 
 def pretrain(config: PretrainConfig) -> Path:
-    """Train a captioner as configured and save it, with its tokenizer and processor, in `config.out`.
+    """Train an encoder as configured and save it in `config.out`: a captioner where one was trained, else it alone.
 
-    A run that was stopped goes on from its last checkpoint; a finished one is left as it is. Images of patients who
-    have validation or test questions are left out. Raises InputError.
+    Beside it lie its tokenizer and its processor. A run that was stopped goes on from its last checkpoint; a finished
+    one is left as it is. Images of patients who have validation or test questions are left out. Raises InputError and
+    RunFailed.
     """
+    join_processes()
     store = Store.open(Path(config.store))
     images, left_out = pretraining_images(store)
     if not images:
@@ -48,26 +52,32 @@ def pretrain(config: PretrainConfig) -> Path:
     set_seed(config.seed)
     tokenizer = _tokenizer(config, store, images)
     with explain_sizes("`encoder`, `decoder`"):
-        model, processor = build_captioner(config, store.size, tokenizer), _processor(config, store.size)
-    out = claim_folder(config)
+        encoder, processor = build_encoder(config, store.size), _processor(config, store.size)
+        findings = sorted({finding for index in images for finding in store.images[index].findings})
+        around = make_surroundings(config, encoder, tokenizer, findings)
+        model = build_model(config, encoder, around)
+    _refuse_nothing_to_learn(config, [store.images[index] for index in images])
+    share_of_batch(config.optimisation)
+    with first_goes_first():
+        out = claim_folder(config)
     if out is None:
         return Path(config.out)
-    count = config.optimisation.draws(len(images))
-    train(
-        model,
-        PretrainingDraws(store, images, config, count),
-        PretrainingDraws(store, validation, config, VALIDATION_IMAGES) if validation else None,
-        PretrainingCollator(tokenizer, processor, config.text_tokens),
-        config.optimisation,
-        out,
-        config.seed,
-        "pretrain",
-    )
-    for part in (model, tokenizer, processor):
-        part.save_pretrained(out)
-    # The encoder by itself, for AutoModel and for whoever wants no more than its features.
-    for part in (model.encoder, processor):
-        part.save_pretrained(out / ENCODER)
+    learns = NONE not in config.objective
+    count = config.optimisation.draws(len(images)) if learns else 0
+    if learns:
+        model = train(
+            model,
+            PretrainingDraws(store, images, config, count),
+            PretrainingDraws(store, validation, config, VALIDATION_IMAGES) if validation else None,
+            PretrainingCollator(config.objective, around, processor),
+            config.optimisation,
+            out,
+            config.seed,
+            "pretrain",
+        )
+    if not is_first():
+        return out
+    _save(model, captioner_config(config, encoder, tokenizer), tokenizer, processor, out)
     write_record(
         out,
         config.model_dump(mode="json"),
@@ -75,13 +85,62 @@ def pretrain(config: PretrainConfig) -> Path:
         images=len(images),
         images_left_out=left_out,
         images_seen=count,
+        processes=processes(),
+        negatives=_mean_negatives(out),
         store=store.fingerprint,
     )
     discard_checkpoints(out)
     return out
 
 
+def _save(
+    model: PretrainingModel, config: CaptionerConfig, tokenizer: PreTrainedTokenizerBase, processor: Any, out: Path
+) -> None:
+    """A captioner with its encoder alone in a folder of its own, for AutoModel; or that encoder and nothing else."""
+    folders = {out: model.encoder}
+    if CAPTIONING in model.heads:
+        captioner = Captioner(config)
+        captioner.encoder, captioner.head = model.encoder, model.heads[CAPTIONING]
+        folders = {out: captioner, out / ENCODER: model.encoder}
+    for folder, part in folders.items():
+        part.save_pretrained(folder)
+        processor.save_pretrained(folder)
+    tokenizer.save_pretrained(out)
+
+
+def _mean_negatives(out: Path) -> dict[str, float]:
+    """How many negatives a text was compared with, on average over the steps that were logged, by objective."""
+    found: dict[str, list[float]] = defaultdict(list)
+    for line in read_log(out):
+        for name, number in line.get("negatives", {}).items():
+            found[name].append(number)
+    return {name: round(sum(numbers) / len(numbers), 2) for name, numbers in found.items()}
+
+
+def _refuse_nothing_to_learn(config: PretrainConfig, images: list[StoredImage]) -> None:
+    """Raises InputError where an objective needs what not one image has."""
+    there = {
+        "reports": any(image.report for image in images),
+        "phrases": any(region.phrases for image in images for region in image.regions),
+        "findings": any(image.findings for image in images),
+    }
+    for name in config.objective:
+        needed = OBJECTIVES[name].needs
+        if needed and not any(there[kind] for kind in needed):
+            raise InputError(
+                f"`objective`: {name} learns from {' or '.join(needed)}, but no image to pretrain on has any; "
+                "give another objective or prepare a dataset that has them"
+            )
+
+
 def _tokenizer(config: PretrainConfig, store: Store, images: list[int]) -> PreTrainedTokenizerBase:
+    tokenizer = _plain_tokenizer(config, store, images)
+    if config.location_tokens:
+        add_location_tokens(tokenizer, config.box_bins)
+    return tokenizer
+
+
+def _plain_tokenizer(config: PretrainConfig, store: Store, images: list[int]) -> PreTrainedTokenizerBase:
     if isinstance(config.tokenizer, str):
         return complete(AutoTokenizer.from_pretrained(config.tokenizer), mask=True)
     texts = []
@@ -100,61 +159,10 @@ def _tokenizer(config: PretrainConfig, store: Store, images: list[int]) -> PreTr
 def _processor(config: PretrainConfig, size: int) -> SiglipImageProcessorPil:
     mean, deviation = [0.5] * 3, [0.5] * 3
     if isinstance(config.encoder, str) and not (config.image_mean and config.image_std):
-        with _explain_checkpoint(config.encoder):
+        with explain_checkpoint(config.encoder):
             mean, deviation = image_statistics(config.encoder)
     return SiglipImageProcessorPil(
         size={"height": size, "width": size},
         image_mean=list(config.image_mean or mean),
         image_std=list(config.image_std or deviation),
     )
-
-
-def build_captioner(config: PretrainConfig, size: int, tokenizer: PreTrainedTokenizerBase) -> Captioner:
-    """A captioner as configured for images of `size` pixels a side, its encoder new or a checkpoint's.
-
-    Raises InputError, and what explain_sizes explains.
-    """
-    refuse_unknown_sizes(config.decoder, GPT2Config, "decoder")
-    decoder: dict[str, Any] = {
-        # The longest prefix stands before a full length of masks.
-        "n_positions": 2 * config.text_tokens,
-        **config.decoder,
-        "vocab_size": len(tokenizer),
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
-    }
-    if isinstance(config.encoder, str):
-        with _explain_checkpoint(config.encoder):
-            encoder = load_encoder(config.encoder, size)
-        model = Captioner(CaptionerConfig(encoder.config, decoder, config.box_bins, config.text_tokens))
-        model.encoder.load_state_dict(encoder.state_dict())
-        return model
-    sizes = _encoder_sizes(config, size)
-    model = Captioner(CaptionerConfig(sizes, decoder, config.box_bins, config.text_tokens))
-    if isinstance(model.encoder.config, SiglipVisionConfig):
-        set_sine_positions(model.encoder)
-    return model
-
-
-def _encoder_sizes(config: PretrainConfig, size: int) -> dict[str, Any]:
-    encoder = {"image_size": size, "num_channels": len(config.image_mean or (0.5,) * 3), **config.encoder}
-    if encoder["image_size"] != size:
-        raise InputError(f"`encoder.image_size` is {encoder['image_size']}, but the store holds {size}-pixel images")
-    kind = encoder_config_class(encoder.get("model_type"))
-    refuse_unknown_sizes(encoder, kind, "encoder")
-    for part, part_kind in kind.sub_configs.items():
-        refuse_unknown_sizes(encoder.get(part) or {}, part_kind, f"encoder.{part}")
-    return encoder
-
-
-@contextmanager
-def _explain_checkpoint(source: str) -> Iterator[None]:
-    """Inside it a checkpoint is read: what is wrong with it becomes an InputError that names the argument."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"`encoder`: no vision model can be read from {source!r} ({' '.join(str(error).split())[:200]}); give a "
-            "folder or hub name of a vision model, or the sizes of one to be made"
-        ) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 from collections.abc import Callable
@@ -10,13 +11,15 @@ from typing import Any
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from torch.utils.data import Dataset
-from transformers import PreTrainedModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.trainer_utils import get_last_checkpoint
 
 from diffvqa.errors import InputError
+from diffvqa.models.gathering import processes
 from diffvqa.training.config import Optimisation
+from diffvqa.training.processes import is_first
+from diffvqa.training.trainer import Draws, Failure, FiniteGradients, StageTrainer
 
 CHECKPOINTS, LOG, RECORD = "checkpoints", "log.jsonl", "run.json"
 
@@ -62,25 +65,51 @@ def write_record(out: Path, settings: dict[str, Any], finished: bool, **facts: A
     temporary.replace(out / RECORD)
 
 
+def read_log(out: Path) -> list[dict[str, Any]]:
+    """What a run has logged, a mapping a line; nothing where it has not yet."""
+    path = out / LOG
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+
+
+def share_of_batch(optimisation: Optimisation) -> int:
+    """How many images or questions a process takes at once. Raises InputError if they cannot be shared out evenly."""
+    parts = optimisation.accumulation * processes()
+    if optimisation.batch_size % parts:
+        raise InputError(
+            f"`optimisation.batch_size` is {optimisation.batch_size}, which {processes()} processes in "
+            f"{optimisation.accumulation} parts each cannot share; give a multiple of {parts}"
+        )
+    return optimisation.batch_size // parts
+
+
 def train(
     model: PreTrainedModel,
-    draws: Dataset,
-    validation: Dataset | None,
-    collator: Callable[[list[Any]], dict[str, torch.Tensor]],
+    draws: Draws,
+    validation: Draws | None,
+    collator: Callable[[list[Any]], dict[str, Any]],
     optimisation: Optimisation,
     out: Path,
     seed: int,
     title: str,
-) -> None:
-    """Train a model on draws in their own order; goes on from the last checkpoint in `out` if there is one."""
+) -> PreTrainedModel | None:
+    """Train a model on draws in their own order; goes on from the last checkpoint in `out` if there is one.
+
+    Of processes that train together the first gets the trained model, the others None. Raises RunFailed if the loss or
+    the gradients are no longer finite.
+    """
     if not torch.cuda.is_available() and optimisation.precision == "bf16":
         # In bf16 on the CPU torch's fused attention takes twice as long as the plain one (benchmarks/attention.py).
         model.set_attn_implementation("eager")
+    if optimisation.gradient_checkpointing:
+        # The older of the supported versions of transformers has another name for it.
+        enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
+        enable({"use_reentrant": False})
+    share = share_of_batch(optimisation)
     arguments = TrainingArguments(
         output_dir=str(out / CHECKPOINTS),
         max_steps=len(draws) // optimisation.batch_size,
-        per_device_train_batch_size=optimisation.batch_size // optimisation.accumulation,
-        per_device_eval_batch_size=optimisation.batch_size // optimisation.accumulation,
+        per_device_train_batch_size=share,
+        per_device_eval_batch_size=share,
         gradient_accumulation_steps=optimisation.accumulation,
         learning_rate=optimisation.learning_rate,
         weight_decay=optimisation.weight_decay,
@@ -91,7 +120,10 @@ def train(
         lr_scheduler_type="cosine_with_min_lr",
         lr_scheduler_kwargs={"min_lr": optimisation.final_learning_rate},
         bf16=optimisation.precision == "bf16",
+        torch_compile=optimisation.compile,
         use_cpu=not torch.cuda.is_available(),
+        # An image without a text, or a question on one image, leaves parameters without a gradient.
+        ddp_find_unused_parameters=True,
         train_sampling_strategy="sequential",
         dataloader_num_workers=optimisation.loader_workers,
         dataloader_persistent_workers=optimisation.loader_workers > 0,
@@ -102,23 +134,33 @@ def train(
         eval_strategy="no" if validation is None else "steps",
         eval_steps=optimisation.save_every,
         logging_steps=optimisation.log_every,
+        logging_nan_inf_filter=False,
         save_steps=optimisation.save_every,
         save_total_limit=1,
         report_to="none",
         seed=seed,
     )
-    trainer = Trainer(
+    failure = Failure(draws, optimisation.batch_size, out)
+    trainer = StageTrainer(
+        failure,
         model=model,
         args=arguments,
         train_dataset=draws,
         eval_dataset=validation,
         data_collator=collator,
-        callbacks=[_Console(title), _Log(out / LOG)],
+        callbacks=[FiniteGradients(failure), *([_Console(title), _Log(out / LOG)] if is_first() else [])],
     )
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
+    # Sharding takes a model apart for good: what is to be saved is put together in a copy.
+    whole = copy.deepcopy(model) if trainer.is_fsdp_enabled and is_first() else model
     last = get_last_checkpoint(arguments.output_dir) if Path(arguments.output_dir).is_dir() else None
     trainer.train(resume_from_checkpoint=last)
+    if trainer.is_fsdp_enabled:
+        weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
+        if is_first():
+            whole.load_state_dict(weights)
+    return whole if is_first() else None
 
 
 def discard_checkpoints(out: Path) -> None:
@@ -155,7 +197,10 @@ class _Console(TrainerCallback):
 
 
 class _Log(TrainerCallback):
-    """One JSON object a line: the step with its loss and learning rate, or with the loss on the validation split."""
+    """One JSON object a line: the step with its loss and learning rate, or with the loss on the validation split.
+
+    Where there are several heads, the loss of each, and of contrastive ones the mean number of negatives.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -167,7 +212,13 @@ class _Log(TrainerCallback):
         self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
-        names = {"loss": "loss", "learning_rate": "learning_rate", "eval_loss": "evaluation_loss"}
+        names = {
+            "loss": "loss",
+            "learning_rate": "learning_rate",
+            "losses": "losses",
+            "negatives": "negatives",
+            "eval_loss": "evaluation_loss",
+        }
         found = {names[key]: value for key, value in logs.items() if key in names}
         if found:
             with self.path.open("a", encoding="utf-8") as file:

@@ -33,4 +33,35 @@ def explain_sizes(arguments: str) -> Iterator[None]:
     except InputError:
         raise
     except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
-        raise InputError(f"{arguments}: no model can be made of these sizes: {' '.join(str(error).split())}") from error
+        raise InputError(f"{arguments}: no model can be made of these sizes: {_brief(error)}") from error
+
+
+@contextmanager
+def explain_checkpoint(source: str) -> Iterator[None]:
+    """Inside it a checkpoint is read: what is wrong with it becomes an InputError that names the argument `encoder`."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(
+            f"`encoder`: no vision model can be read from {source!r} ({_brief(error)}); give a "
+            "folder or hub name of a vision model, or the sizes of one to be made"
+        ) from error
+
+
+@contextmanager
+def explain_language_model(source: str) -> Iterator[None]:
+    """Inside it a language model is read: what is wrong with it becomes an InputError that names the argument."""
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise InputError(
+            f"`language_model`: no causal language model with its tokenizer can be read from {source!r} "
+            f"({_brief(error)}); give a local folder, a hub name, or the sizes of one to be made"
+        ) from error
+
+
+def _brief(error: Exception) -> str:
+    """What a library says, in one line; some list every model that they know."""
+    return " ".join(str(error).split())[:250]

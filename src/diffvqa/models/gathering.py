@@ -1,0 +1,48 @@
+"""Processes that train together: their rows side by side, with gradients to where they come from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import distributed
+from torch.distributed.nn.functional import all_gather
+
+
+class HeadOutput(NamedTuple):
+    """What a head makes of one micro-batch: its loss and its number of negatives, as parts that processes add up."""
+
+    loss: torch.Tensor
+    negatives: torch.Tensor | None = None
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
+
+
+@torch.compiler.disable
+def gather_rows(*tensors: torch.Tensor) -> tuple[torch.Tensor | int, ...]:
+    """The rows of each tensor in all processes, one after the other, and where this process's begin.
+
+    The tensors have equally many rows; processes may have different numbers. Gradients flow back to the rows of every
+    process.
+    """
+    if processes() == 1:
+        return (*tensors, 0)
+    here = torch.tensor(len(tensors[0]), device=tensors[0].device)
+    counts = [torch.zeros_like(here) for _ in range(processes())]
+    distributed.all_gather(counts, here)
+    counts = [int(count) for count in counts]
+    return (*(_gather(tensor, counts) for tensor in tensors), sum(counts[: distributed.get_rank()]))
+
+
+def _gather(tensor: torch.Tensor, counts: list[int]) -> torch.Tensor:
+    # Every process has to send equally much.
+    padded = torch.cat([tensor, tensor.new_zeros(max(counts) - len(tensor), *tensor.shape[1:])])
+    if tensor.is_floating_point():
+        gathered = all_gather(padded)
+    else:
+        gathered = [torch.zeros_like(padded) for _ in counts]
+        distributed.all_gather(gathered, padded)
+    return torch.cat([part[:count] for part, count in zip(gathered, counts, strict=True)])

@@ -1,0 +1,86 @@
+"""The model of stage 1: one image encoder under the heads of one or several objectives."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import PreTrainedConfig, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from diffvqa.models.encoder import patch_tokens
+from diffvqa.models.gathering import processes
+
+CAPTIONING = "captioning"
+"""The name of the head that all captioning objectives share."""
+
+
+@dataclass
+class PretrainingOutput(ModelOutput):
+    """The loss, and by head its own loss and its number of negatives."""
+
+    loss: torch.Tensor | None = None
+    losses: dict[str, torch.Tensor] | None = None
+    negatives: dict[str, torch.Tensor] | None = None
+
+
+class PretrainingConfig(PreTrainedConfig):
+    """What the Trainer wants to know of a pretraining model: nothing but its name."""
+
+    model_type = "diffvqa_pretraining"
+
+
+class PretrainingModel(PreTrainedModel):
+    """An encoder whose patch tokens every head is given; the loss is the heads' weighted sum.
+
+    weights: of each head by its name; the captioning head weighs its texts itself.
+    """
+
+    config_class = PretrainingConfig
+    main_input_name = "pixel_values"
+    supports_gradient_checkpointing = True
+    _supports_sdpa = True
+
+    def __init__(self, encoder: PreTrainedModel, heads: dict[str, nn.Module], weights: dict[str, float]) -> None:
+        super().__init__(PretrainingConfig())
+        self.encoder = encoder
+        self.heads = nn.ModuleDict(heads)
+        self.weights = weights
+        self.post_init()
+        # As in the captioner: the decoder is no direct child.
+        self.all_tied_weights_keys = self.get_expanded_tied_weights_keys(all_submodels=True)
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Heads and encoder are initialised, or loaded, when they come here."""
+
+    def forward(
+        self,
+        pixel_values: torch.Tensor,
+        labels: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
+        micro_batches: int = 1,
+        **batch: Any,
+    ) -> PretrainingOutput:
+        """The loss of one micro-batch on this process.
+
+        pixel_values: (images, channels, size, size). labels: of the captioning head. batch: under each head's name the
+        rest of its input. num_items_in_batch: target tokens in the whole step, on all processes; micro_batches: how
+        many a process takes in a step. What micro-batches and processes give adds up to the step's loss: in captioning
+        the mean over all target tokens, in the others over micro-batches.
+        """
+        tokens = patch_tokens(self.encoder, pixel_values)
+        # Outside a step each process has its own mean.
+        share = processes() if num_items_in_batch is None else 1 / micro_batches
+        losses, negatives = {}, {}
+        for name, head in self.heads.items():
+            if name == CAPTIONING:
+                losses[name] = head(tokens, labels=labels, num_items_in_batch=num_items_in_batch, **batch[name]).loss
+                continue
+            found = head(tokens, **batch[name])
+            losses[name] = found.loss * share
+            if found.negatives is not None:
+                negatives[name] = found.negatives * share
+        loss = sum(self.weights.get(name, 1.0) * loss for name, loss in losses.items())
+        return PretrainingOutput(loss, {name: loss.detach() for name, loss in losses.items()}, negatives)

@@ -1,0 +1,128 @@
+"""The objectives of stage 1: the method, and what it is held against, on one backbone and the same images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import CLIPTextConfig
+
+from diffvqa.models.classifier import ClassificationHead
+from diffvqa.models.contrastive import ContrastiveHead
+from diffvqa.tasks.collate import Described, collate_descriptions, collate_findings
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a head is made for: the encoder's width, a text encoder's sizes, the tokenizer, the names of findings."""
+
+    width: int
+    text_config: CLIPTextConfig
+    tokenizer: Any
+    text_tokens: int
+    findings: Sequence[str]
+
+
+Items = Sequence[Mapping[str, Any]]
+"""What `PretrainingDraws` gives: pixels, texts, report, phrases, findings of each image."""
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One objective: tasks of the captioning head, or a head of its own with what makes its input; or nothing.
+
+    needs: what it learns from, any of these: reports, phrases, findings.
+    """
+
+    summary: str
+    needs: tuple[str, ...] = ()
+    tasks: tuple[str, ...] = ()
+    make_head: Callable[[Surroundings], nn.Module] | None = None
+    make_input: Callable[[Items, Surroundings], dict[str, torch.Tensor]] | None = None
+
+
+def _contrast(sigmoid: bool, local: bool) -> Callable[[Surroundings], nn.Module]:
+    return lambda around: ContrastiveHead(around.width, around.text_config, sigmoid, local)
+
+
+def _reports(items: Items, around: Surroundings) -> dict[str, torch.Tensor]:
+    described = [Described(image, item["report"]) for image, item in enumerate(items) if item["report"]]
+    return collate_descriptions(described, around.tokenizer, around.text_tokens)
+
+
+def _phrases(items: Items, around: Surroundings) -> dict[str, torch.Tensor]:
+    described = [Described(image, *phrase) for image, item in enumerate(items) for phrase in item["phrases"]]
+    return collate_descriptions(described, around.tokenizer, around.text_tokens)
+
+
+def _findings(items: Items, around: Surroundings) -> dict[str, torch.Tensor]:
+    return {"findings": collate_findings([item["findings"] for item in items], around.findings)}
+
+
+OBJECTIVES: dict[str, Objective] = {
+    "location_aware": Objective(
+        "captions, and phrases with their boxes: the method", ("reports", "phrases"), ("Cap", "AREF", "GCAP", "CAREF")
+    ),
+    "cap": Objective("captions of whole images", ("reports",), ("Cap",)),
+    "local_captioning": Objective("phrases with their boxes", ("phrases",), ("AREF", "GCAP", "CAREF")),
+    "clip": Objective(
+        "images against reports, softmax", ("reports",), (), _contrast(sigmoid=False, local=False), _reports
+    ),
+    "siglip": Objective(
+        "images against reports, sigmoid", ("reports",), (), _contrast(sigmoid=True, local=False), _reports
+    ),
+    "local_contrastive": Objective(
+        "patches under boxes against phrases, softmax", ("phrases",), (), _contrast(sigmoid=False, local=True), _phrases
+    ),
+    "classification": Objective(
+        "the dataset's findings",
+        ("findings",),
+        (),
+        lambda around: ClassificationHead(around.width, len(around.findings)),
+        _findings,
+    ),
+    "none": Objective("nothing: the encoder stays as it begins"),
+}
+"""Each objective by its name."""
+
+NONE = "none"
+
+
+def read_objective(asked: str | Mapping[str, float]) -> dict[str, float]:
+    """Objectives with their weights, from a name, a sum of names (`clip+cap`) or a mapping. Raises ValueError."""
+    weights = dict.fromkeys(asked.split("+"), 1.0) if isinstance(asked, str) else dict(asked)
+    weights = {name.strip(): weight for name, weight in weights.items()}
+    for name, weight in weights.items():
+        if name not in OBJECTIVES:
+            raise ValueError(f"there is no objective {name!r}; the objectives are {', '.join(OBJECTIVES)}")
+        if not weight > 0:
+            raise ValueError(f"the weight of {name!r} must be above 0, found {weight:g}")
+    if not weights or (NONE in weights and len(weights) > 1):
+        raise ValueError(
+            f"give {NONE!r} alone, or one or several of {', '.join(name for name in OBJECTIVES if name != NONE)}"
+        )
+    return weights
+
+
+def task_weights(objectives: Mapping[str, float]) -> dict[str, float]:
+    """The captioning tasks of these objectives, each with the weight of its target tokens."""
+    weights: dict[str, float] = {}
+    for name, weight in objectives.items():
+        for task in OBJECTIVES[name].tasks:
+            weights[task] = weights.get(task, 0.0) + weight
+    return weights
+
+
+def make_heads(objectives: Mapping[str, float], around: Surroundings) -> dict[str, nn.Module]:
+    """The heads of these objectives but for the captioning head, by the objective's name."""
+    makers = {name: OBJECTIVES[name].make_head for name in objectives}
+    return {name: make(around) for name, make in makers.items() if make}
+
+
+def head_inputs(objectives: Mapping[str, float], items: Items, around: Surroundings) -> dict[str, Any]:
+    """What the same heads are given of a batch of images, by the objective's name."""
+    makers = {name: OBJECTIVES[name].make_input for name in objectives}
+    return {name: make(items, around) for name, make in makers.items() if make}

@@ -1,0 +1,75 @@
+"""What stage 2 begins with: an encoder that stage 1 has trained, or one that somebody else has."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, SiglipImageProcessorPil
+
+from diffvqa.errors import InputError
+from diffvqa.models.captioner import Captioner, CaptionerConfig
+from diffvqa.models.checkpoint import image_statistics, load_encoder
+from diffvqa.models.folder import load_folder
+from diffvqa.training.sizes import explain_checkpoint
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """An encoder with its processor, and if there are any its tokenizer and the folder of its captioner."""
+
+    encoder: PreTrainedModel
+    processor: Any
+    tokenizer: PreTrainedTokenizerBase | None
+    captioner: Path | None
+
+    def digest(self) -> str:
+        """The SHA-256 of the encoder's weights."""
+        digest = hashlib.sha256()
+        for name, weight in sorted(self.encoder.state_dict().items()):
+            digest.update(name.encode())
+            digest.update(weight.contiguous().cpu().numpy().tobytes())
+        return digest.hexdigest()
+
+
+def read_pretrained(source: str, size: int) -> Pretrained:
+    """The encoder in a folder that `pretrain` has written, or of any vision model, for images of `size` pixels a side.
+
+    Raises InputError, with both sizes where a captioner was trained on images of another.
+    """
+    if _model_type(Path(source)) == CaptionerConfig.model_type:
+        folder = load_folder(Captioner, source, "`encoder`")
+        trained = folder.model.config.vision_config.image_size
+        if trained != size:
+            raise InputError(
+                f"`store` holds {size}-pixel images, but the captioner in `encoder` was trained on {trained}-pixel "
+                f"ones; prepare the dataset with --size {trained}"
+            )
+        return Pretrained(folder.model.encoder, folder.processor, folder.tokenizer, Path(source))
+    if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
+        raise InputError(
+            "`encoder`: there is no finished model in this folder (no config.json); give a folder that `diffvqa "
+            "pretrain` has written, or that of another vision model"
+        )
+    with explain_checkpoint(source):
+        encoder = load_encoder(source, size).eval()
+        mean, deviation = image_statistics(source)
+    processor = SiglipImageProcessorPil(size={"height": size, "width": size}, image_mean=mean, image_std=deviation)
+    return Pretrained(encoder, processor, _tokenizer(source), None)
+
+
+def _model_type(folder: Path) -> str | None:
+    try:
+        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError):
+        return None
+
+
+def _tokenizer(source: str) -> PreTrainedTokenizerBase | None:
+    try:
+        return AutoTokenizer.from_pretrained(source)
+    except (OSError, ValueError, KeyError, ImportError):
+        return None

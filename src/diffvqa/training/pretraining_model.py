@@ -1,0 +1,95 @@
+"""The model of stage 1 as configured: a new encoder or a checkpoint's, under the heads of its objectives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from transformers import CLIPTextConfig, GPT2Config, PreTrainedModel, PreTrainedTokenizerBase, SiglipVisionConfig
+
+from diffvqa.errors import InputError
+from diffvqa.models import encoder as encoders
+from diffvqa.models.captioner import CaptionerConfig, CaptioningHead
+from diffvqa.models.checkpoint import load_encoder
+from diffvqa.models.pretraining import CAPTIONING, PretrainingModel
+from diffvqa.training.config import PretrainConfig
+from diffvqa.training.objectives import Surroundings, make_heads, task_weights
+from diffvqa.training.sizes import explain_checkpoint, refuse_unknown_sizes
+
+
+def build_model(config: PretrainConfig, encoder: PreTrainedModel, around: Surroundings) -> PretrainingModel:
+    """An encoder with the heads of the configured objectives. Raises InputError, and what explain_sizes explains."""
+    heads = make_heads(config.objective, around)
+    if task_weights(config.objective):
+        decoder = captioner_config(config, encoder, around.tokenizer).decoder_config
+        heads = {CAPTIONING: CaptioningHead(around.width, decoder), **heads}
+    return PretrainingModel(encoder, heads, config.objective)
+
+
+def captioner_config(
+    config: PretrainConfig, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
+) -> CaptionerConfig:
+    """The sizes of the captioner that the configured objectives train on an encoder."""
+    decoder: dict[str, Any] = {
+        # The longest prefix stands before a full length of masks.
+        "n_positions": 2 * config.text_tokens,
+        **config.decoder,
+        "vocab_size": len(tokenizer),
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    return CaptionerConfig(
+        encoder.config,
+        decoder,
+        config.box_bins,
+        config.location_tokens,
+        config.region_box_first,
+        config.text_tokens,
+        [task for task, count in config.mixture.texts.items() if count],
+    )
+
+
+def make_surroundings(
+    config: PretrainConfig, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, findings: Sequence[str]
+) -> Surroundings:
+    """What heads are made for. A text encoder is as large as the decoder, so that objectives can be compared."""
+    refuse_unknown_sizes(config.decoder, GPT2Config, "decoder")
+    decoder = GPT2Config(**config.decoder)
+    text_config = CLIPTextConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=decoder.n_embd,
+        intermediate_size=decoder.n_inner or 4 * decoder.n_embd,
+        num_hidden_layers=decoder.n_layer,
+        num_attention_heads=decoder.n_head,
+        max_position_embeddings=config.text_tokens,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    return Surroundings(encoder.config.hidden_size, text_config, tokenizer, config.text_tokens, findings)
+
+
+def build_encoder(config: PretrainConfig, size: int) -> PreTrainedModel:
+    """The encoder as configured for images of `size` pixels a side: a checkpoint's, or a new one.
+
+    Raises InputError, and what explain_sizes explains.
+    """
+    if isinstance(config.encoder, str):
+        with explain_checkpoint(config.encoder):
+            return load_encoder(config.encoder, size)
+    encoder = encoders.build_encoder(encoders.vision_config(_encoder_sizes(config, size)))
+    if isinstance(encoder.config, SiglipVisionConfig):
+        encoders.set_sine_positions(encoder)
+    return encoder
+
+
+def _encoder_sizes(config: PretrainConfig, size: int) -> dict[str, Any]:
+    encoder = {"image_size": size, "num_channels": len(config.image_mean or (0.5,) * 3), **config.encoder}
+    if encoder["image_size"] != size:
+        raise InputError(f"`encoder.image_size` is {encoder['image_size']}, but the store holds {size}-pixel images")
+    kind = encoders.encoder_config_class(encoder.get("model_type"))
+    refuse_unknown_sizes(encoder, kind, "encoder")
+    for part, part_kind in kind.sub_configs.items():
+        refuse_unknown_sizes(encoder.get(part) or {}, part_kind, f"encoder.{part}")
+    return encoder

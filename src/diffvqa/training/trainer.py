@@ -1,0 +1,122 @@
+"""The transformers Trainer with what both stages need beside it: shares of a loss, and a stop where it breaks down."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from transformers import Trainer, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from diffvqa.errors import RunFailed
+
+FAILED = "failed_step.json"
+
+
+class Draws(Protocol):
+    """What a run is trained on, in its order."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, position: int) -> Any: ...
+
+    def identifier(self, position: int) -> str:
+        """Which image or question the draw at a position is."""
+
+
+class Failure:
+    """How a run ends whose loss or gradients are not finite: the step's draws are listed in a file in `out`."""
+
+    def __init__(self, draws: Draws, batch_size: int, out: Path) -> None:
+        self.draws, self.batch_size, self.out = draws, batch_size, out
+
+    def stop(self, what: str, step: int, checkpoints: str) -> None:
+        """Raises RunFailed; step: how many steps were done before the one that failed."""
+        places = range(step * self.batch_size, (step + 1) * self.batch_size)
+        listed = {"step": step + 1, "found": what, "ids": [self.draws.identifier(place) for place in places]}
+        (self.out / FAILED).write_text(json.dumps(listed, indent=2), encoding="utf-8")
+        last = get_last_checkpoint(checkpoints) if Path(checkpoints).is_dir() else None
+        kept = f"the checkpoint of step {last.rpartition('-')[2]} is kept" if last else "there is no checkpoint yet"
+        raise RunFailed(
+            f"{what} at step {step + 1} of {len(self.draws) // self.batch_size}; {kept}; what the step was trained on "
+            f"is listed in {FAILED} in `out`. Look at those, or start anew in another folder with a lower "
+            "`optimisation.learning_rate` or more `optimisation.warmup_steps`"
+        )
+
+
+class StageTrainer(Trainer):
+    """A Trainer for models whose losses are shares of a step's loss: of all its micro-batches, on all processes."""
+
+    # The models divide by what is in the whole step.
+    loss_is_scaled_for_ga = True
+
+    def __init__(self, failure: Failure, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.failure = failure
+        self.parts: dict[tuple[str, str], torch.Tensor] = {}
+        self.parts_since = 0
+
+    def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
+        """A step's micro-batches, and how many target tokens they have together; 1 where none has a target."""
+        samples, tokens = super().get_batch_samples(epoch_iterator, num_batches, device)
+        return samples, torch.ones((), device=device) if tokens is None else tokens.clamp(min=1)
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | None = None,
+    ) -> Any:
+        """The loss of a micro-batch: in training its share of the step's, times the processes that average it."""
+        if not model.training:
+            outputs = model(**inputs)
+            return (outputs.loss, outputs) if return_outputs else outputs.loss
+        outputs = model(
+            **inputs,
+            num_items_in_batch=num_items_in_batch,
+            micro_batches=self.args.gradient_accumulation_steps,
+        )
+        if not math.isfinite(value := float(outputs.loss.detach())):
+            self.failure.stop(f"the loss is {value}", self.state.global_step, self.args.output_dir)
+        self._keep_parts(outputs)
+        loss = outputs.loss * self.accelerator.num_processes
+        return (loss, outputs) if return_outputs else loss
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """As usual; the losses of the heads, where there are several, stand beside their sum."""
+        steps = self.state.global_step - self.parts_since
+        if "loss" in logs and steps and self.parts:
+            found: dict[str, dict[str, float]] = defaultdict(dict)
+            for (kind, name), part in self.parts.items():
+                found[kind][name] = float(self.accelerator.reduce(part, "sum")) / steps
+            self.parts, self.parts_since = {}, self.state.global_step
+            logs = {**logs, **found}
+        super().log(logs, start_time)
+
+    def _keep_parts(self, outputs: Any) -> None:
+        losses, negatives = (outputs.get(kind) or {} for kind in ("losses", "negatives"))
+        several = {"losses": losses if len(losses) > 1 else {}, "negatives": negatives}
+        for kind, parts in several.items():
+            for name, part in parts.items():
+                self.parts[kind, name] = self.parts.get((kind, name), 0.0) + part.detach().float()
+
+
+class FiniteGradients(TrainerCallback):
+    """Stops a run before gradients that are not finite reach the weights."""
+
+    def __init__(self, failure: Failure) -> None:
+        self.failure = failure
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        """Called when the gradients of a step are complete."""
+        gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+        # Of a sharded parameter each process looks at its own shard.
+        shards = [gradient.to_local() if hasattr(gradient, "to_local") else gradient for gradient in gradients]
+        if shards and not torch.stack([shard.isfinite().all() for shard in shards]).all():
+            self.failure.stop("gradients are not finite", state.global_step, args.output_dir)
