@@ -73,10 +73,7 @@ class StageTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | None = None,
     ) -> Any:
-        """The loss of a micro-batch: in training its share of the step's, times the processes that average it."""
-        if not model.training:
-            outputs = model(**inputs)
-            return (outputs.loss, outputs) if return_outputs else outputs.loss
+        """A micro-batch's share of a step's loss, times the processes whose gradients are averaged."""
         outputs = model(
             **inputs,
             num_items_in_batch=num_items_in_batch,
@@ -87,6 +84,13 @@ class StageTrainer(Trainer):
         self._keep_parts(outputs)
         loss = outputs.loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
+
+    def prediction_step(
+        self, model: torch.nn.Module, inputs: dict[str, Any], prediction_loss_only: bool, ignore_keys: Any = None
+    ) -> tuple[torch.Tensor, None, None]:
+        """The loss of a batch by itself, whether its objective has labels or not."""
+        with torch.no_grad():
+            return model(**self._prepare_inputs(inputs)).loss.detach(), None, None
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """As usual; the losses of the heads, where there are several, stand beside their sum."""
