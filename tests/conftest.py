@@ -1,5 +1,7 @@
 """One tiny cohort, store, captioner and difference model, built once for all tests that need them."""
 
+from contextlib import contextmanager
+
 import pytest
 import yaml
 
@@ -89,3 +91,28 @@ def model_folder(finetune_settings, write_config, tmp_path_factory):
 
     out = tmp_path_factory.mktemp("model") / "model"
     return finetune(load_config(FinetuneConfig, write_config({**finetune_settings, "out": str(out)}), []))
+
+
+@pytest.fixture
+def stop_after(monkeypatch):
+    """`with stop_after(3): pretrain(config)` lets training raise after a step, as a kill would."""
+    from diffvqa.training import run
+
+    class Stopped(Exception):
+        pass
+
+    @contextmanager
+    def stop_after_step(step):
+        step_end = run._Console.on_step_end
+
+        def stop(self, args, state, control, **rest):
+            step_end(self, args, state, control, **rest)
+            if state.global_step == step:
+                raise Stopped
+
+        with monkeypatch.context() as patch:
+            patch.setattr(run._Console, "on_step_end", stop)
+            with pytest.raises(Stopped):
+                yield
+
+    return stop_after_step

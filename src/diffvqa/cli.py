@@ -7,7 +7,7 @@ import os
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, TextIO
 
 import typer
 
@@ -121,7 +121,7 @@ def pretrain(config: Config, overrides: Overrides = None) -> None:
 
     _quiet_transformers()
     out = run(load_config(PretrainConfig, config, overrides or []))
-    print(f"encoder written; next: diffvqa finetune CONFIG.yaml encoder={out}")
+    _say(f"encoder written; next: diffvqa finetune CONFIG.yaml encoder={out}")
 
 
 @app.command()
@@ -132,7 +132,7 @@ def finetune(config: Config, overrides: Overrides = None) -> None:
 
     _quiet_transformers()
     out = run(load_config(FinetuneConfig, config, overrides or []))
-    print(f"model written; next: diffvqa evaluate {out} STORE --out FOLDER")
+    _say(f"model written; next: diffvqa evaluate {out} STORE --out FOLDER")
 
 
 @app.command()
@@ -270,12 +270,13 @@ def main() -> None:
     try:
         status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except InputError as error:
-        # Of processes that train together, as torchrun numbers them, one is enough to say it.
-        _fail(str(error) if os.environ.get("RANK", "0") == "0" else None)
+        status = _fail(str(error))
     except RunFailed as error:
-        _fail(str(error), status=1)
+        # Only the process that found it knows of it.
+        print(f"error: {error}", file=sys.stderr)
+        status = 1
     except _UsageError as error:
-        _fail(f"{' '.join(error.format_message().split())} See `diffvqa --help`.")
+        status = _fail(f"{' '.join(error.format_message().split())} See `diffvqa --help`.")
     except KeyboardInterrupt:
         status = _INTERRUPTED
     if status == _INTERRUPTED:
@@ -283,10 +284,16 @@ def main() -> None:
     sys.exit(status or 0)
 
 
-def _fail(message: str | None, status: int = 2) -> NoReturn:
-    if message:
-        print(f"error: {message}", file=sys.stderr)
-    sys.exit(status)
+def _fail(message: str) -> int:
+    """Say what is wrong with the input; the exit status."""
+    _say(f"error: {message}", file=sys.stderr)
+    return 2
+
+
+def _say(message: str, file: TextIO | None = None) -> None:
+    """Print, once where processes train together: torchrun numbers them."""
+    if os.environ.get("RANK", "0") == "0":
+        print(message, file=file)
 
 
 def _new_picture(overlay: Path | None, *inputs: Path | None) -> None:

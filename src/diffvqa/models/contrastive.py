@@ -70,8 +70,12 @@ class ContrastiveHead(nn.Module):
 
     def _encode_texts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         """The features of the end token of each text, the only one that has seen it all."""
+        texts = len(input_ids)
+        if not texts:
+            # Layers that are shared out among processes need every process, even one without a text.
+            input_ids = attention_mask = input_ids.new_ones(1, 1)
         hidden = self.text_encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        return hidden[torch.arange(len(hidden), device=hidden.device), attention_mask.sum(1) - 1]
+        return hidden[torch.arange(len(hidden), device=hidden.device), attention_mask.sum(1) - 1][:texts]
 
 
 class AttentionPooling(nn.Module):

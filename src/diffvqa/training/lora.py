@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from transformers import PreTrainedModel
+from transformers.pytorch_utils import Conv1D
 
 from diffvqa.errors import InputError
 
@@ -13,8 +14,10 @@ def add_adapters(language_model: PreTrainedModel, rank: int) -> None:
         from peft import LoraConfig, inject_adapter_in_model
     except ImportError as error:
         raise InputError("`lora_rank` needs peft; install it with `pip install 'diffvqa[lora]'`") from error
+    transposed = any(isinstance(module, Conv1D) for module in language_model.modules())
     # The usual scale: twice the rank.
-    inject_adapter_in_model(LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear"), language_model)
+    settings = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", fan_in_fan_out=transposed)
+    inject_adapter_in_model(settings, language_model)
 
 
 def merge_adapters(language_model: PreTrainedModel) -> None:

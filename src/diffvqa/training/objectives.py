@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -93,13 +94,16 @@ NONE = "none"
 
 def read_objective(asked: str | Mapping[str, float]) -> dict[str, float]:
     """Objectives with their weights, from a name, a sum of names (`clip+cap`) or a mapping. Raises ValueError."""
-    weights = dict.fromkeys(asked.split("+"), 1.0) if isinstance(asked, str) else dict(asked)
-    weights = {name.strip(): weight for name, weight in weights.items()}
+    if isinstance(asked, str):
+        asked = dict.fromkeys((name.strip() for name in asked.split("+")), 1.0)
+    if not isinstance(asked, Mapping):
+        raise ValueError(f"expected a name, a sum of names or names with weights, found {asked!r}")
+    weights = dict(asked)
     for name, weight in weights.items():
         if name not in OBJECTIVES:
             raise ValueError(f"there is no objective {name!r}; the objectives are {', '.join(OBJECTIVES)}")
-        if not weight > 0:
-            raise ValueError(f"the weight of {name!r} must be above 0, found {weight:g}")
+        if not (isinstance(weight, int | float) and 0 < weight < math.inf):
+            raise ValueError(f"the weight of {name!r} must be a number above 0, found {weight!r}")
     if not weights or (NONE in weights and len(weights) > 1):
         raise ValueError(
             f"give {NONE!r} alone, or one or several of {', '.join(name for name in OBJECTIVES if name != NONE)}"

@@ -1,0 +1,120 @@
+"""Every objective trains, goes on after a stop, and feeds stage 2 without another change."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from diffvqa.answering.evaluate import evaluate
+from diffvqa.errors import InputError
+from diffvqa.models.encoder import encoder_config_class
+from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
+from diffvqa.training.finetune import finetune
+from diffvqa.training.objectives import OBJECTIVES, read_objective, task_weights
+from diffvqa.training.pretrain import pretrain
+
+SUMS = ["clip+cap", "local_contrastive+local_captioning"]
+
+
+def configure(pretrain_settings, write_config, out, objective, *overrides):
+    path = write_config({**pretrain_settings, "out": str(out)})
+    return load_config(PretrainConfig, path, [f"objective={objective}", "optimisation.steps=4", *overrides])
+
+
+@pytest.fixture(scope="module", params=[*OBJECTIVES, *SUMS])
+def trained(request, pretrain_settings, write_config, tmp_path_factory):
+    out = tmp_path_factory.mktemp("objective") / "out"
+    return request.param, pretrain(configure(pretrain_settings, write_config, out, request.param))
+
+
+def test_an_objective_leaves_an_encoder_and_says_what_it_saw(trained):
+    name, out = trained
+    record = json.loads((out / "run.json").read_text())
+    assert record["finished"]
+    assert record["images_seen"] == (0 if name == "none" else 16)
+    contrastive = {part for part in name.split("+") if "contrastive" in part or "lip" in part}
+    assert set(record["negatives"]) == contrastive
+    assert all(number > 1 for number in record["negatives"].values())
+    kind = json.loads((out / "config.json").read_text())["model_type"]
+    captions = bool(task_weights(read_objective(name)))
+    assert (kind == "diffvqa_captioner") == captions
+    if not captions:
+        encoder_config_class(kind)
+    lines = [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()] if name != "none" else []
+    assert any("evaluation_loss" in line for line in lines) == (name != "none")
+    assert ("losses" in next(iter(lines), {})) == ("+" in name)
+
+
+def test_an_objective_goes_on_after_a_stop(trained, pretrain_settings, write_config, tmp_path, stop_after):
+    name, undisturbed = trained
+    config = configure(pretrain_settings, write_config, tmp_path / "out", name)
+    if name != "none":
+        with stop_after(3):
+            pretrain(config)
+    out = pretrain(config)
+    found, expected = (load_file(folder / "model.safetensors") for folder in (out, undisturbed))
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(found[key], expected[key]) for key in expected)
+
+
+def test_an_objective_feeds_stage_2_and_its_evaluation(
+    trained, finetune_settings, store_folder, write_config, tmp_path
+):
+    name, encoder = trained
+    settings = {**finetune_settings, "encoder": str(encoder), "out": str(tmp_path / "model")}
+    model = finetune(load_config(FinetuneConfig, write_config(settings), ["optimisation.steps=1"]))
+    evaluate(model, store_folder, "test", tmp_path / "evaluation")
+    rows = [json.loads(line) for line in (tmp_path / "evaluation" / "predictions.jsonl").read_text().splitlines()]
+    tasks = {row["task"] for row in rows} - {"question"}
+    assert tasks == set(task_weights(read_objective(name))) & {"AREF", "CAREF"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ("clpi", "no objective 'clpi'; the objectives are location_aware, cap,"),
+        ("clip+none", "give 'none' alone, or one or several of location_aware"),
+        ("{clip: 0}", "weight of 'clip' must be a number above 0, found 0"),
+        ("{}", "one or several of"),
+        ("3", "`objective`: expected a name, a sum of names or names with weights, found 3"),
+        ("{clip: lots}", "weight of 'clip' must be a number above 0, found 'lots'"),
+    ],
+)
+def test_an_objective_that_is_none_is_refused(pretrain_settings, write_config, tmp_path, asked, words):
+    with pytest.raises(InputError, match=words):
+        configure(pretrain_settings, write_config, tmp_path / "out", asked)
+
+
+def test_the_tasks_of_a_sum_are_weighed_and_the_method_is_one(pretrain_settings, write_config, tmp_path):
+    assert read_objective("clip+cap") == {"clip": 1.0, "cap": 1.0}
+    assert task_weights(read_objective("cap+local_captioning")) == task_weights(read_objective("location_aware"))
+    assert task_weights({"cap": 0.5, "local_captioning": 2.0, "clip": 1.0}) == {
+        "Cap": 0.5,
+        "AREF": 2.0,
+        "GCAP": 2.0,
+        "CAREF": 2.0,
+    }
+
+
+def test_an_objective_whose_tasks_are_not_drawn_is_refused(pretrain_settings, write_config, tmp_path):
+    with pytest.raises(InputError, match="`texts` has none of the tasks of `objective`, which are AREF, GCAP, CAREF"):
+        configure(pretrain_settings, write_config, tmp_path / "out", "local_captioning", "texts={Cap: 1}")
+
+
+def test_an_objective_without_anything_to_learn_from_is_refused(pretrain_settings, write_config, tmp_path, monkeypatch):
+    from dataclasses import replace
+
+    from diffvqa.data.store import Store
+
+    opened = Store.open
+
+    def without_phrases(folder):
+        store = opened(folder)
+        store.images = [replace(image, regions=()) for image in store.images]
+        return store
+
+    monkeypatch.setattr(Store, "open", without_phrases)
+    with pytest.raises(InputError, match="`objective`: local_contrastive learns from phrases, but no image"):
+        pretrain(configure(pretrain_settings, write_config, tmp_path / "out", "local_contrastive"))
+    assert not (tmp_path / "out").exists()
