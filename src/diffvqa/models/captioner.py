@@ -12,6 +12,7 @@ from transformers import AutoConfig, GPT2Config, GPT2LMHeadModel, PreTrainedConf
 from transformers.modeling_outputs import CausalLMOutput
 
 from diffvqa.models import encoder
+from diffvqa.models.composite import declare_parts
 
 IGNORED = -100
 
@@ -134,8 +135,7 @@ class Captioner(PreTrainedModel):
         self.encoder = encoder.build_encoder(config.vision_config)
         self.head = CaptioningHead(config.vision_config.hidden_size, config.decoder_config)
         self.post_init()
-        # The library looks for weights that are one (the decoder's embedding and its head) among direct children only.
-        self.all_tied_weights_keys = self.get_expanded_tied_weights_keys(all_submodels=True)
+        declare_parts(self)
 
     def _init_weights(self, module: nn.Module) -> None:
         """The parts initialise themselves."""

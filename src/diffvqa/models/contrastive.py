@@ -27,9 +27,9 @@ class ContrastiveHead(nn.Module):
         self.text_encoder = CLIPTextModel(text_config)
         self.projection = nn.Linear(width, text_config.hidden_size, bias=False)
         nn.init.normal_(self.projection.weight, std=width**-0.5)
-        # The temperature and the bias that the two papers begin with.
-        self.log_scale = nn.Parameter(torch.tensor(math.log(10.0 if sigmoid else 1 / 0.07)))
-        self.bias = nn.Parameter(torch.tensor(-10.0)) if sigmoid else None
+        # The temperature and the bias that the two papers begin with; of one element, for scalars cannot be sharded.
+        self.log_scale = nn.Parameter(torch.tensor([math.log(10.0 if sigmoid else 1 / 0.07)]))
+        self.bias = nn.Parameter(torch.tensor([-10.0])) if sigmoid else None
 
     def forward(
         self,

@@ -13,6 +13,7 @@ from transformers.generation.utils import ALL_CACHE_NAMES
 from transformers.modeling_outputs import CausalLMOutput
 
 from diffvqa.models import encoder
+from diffvqa.models.composite import declare_parts
 
 IGNORED = -100
 PRIOR, CURRENT = 0, 1
@@ -91,6 +92,7 @@ class DifferenceModel(PreTrainedModel):
             nn.Linear(width * config.merge**2, language_width), nn.GELU(), nn.Linear(language_width, language_width)
         )
         self.post_init()
+        declare_parts(self)
         encoder.train_last_blocks(self.encoder, config.trainable_blocks)
         self.encoder.eval()
 
@@ -109,6 +111,9 @@ class DifferenceModel(PreTrainedModel):
         if not self.config.trainable_blocks:
             self.encoder.eval()
         return self
+
+    def get_input_embeddings(self) -> None:
+        """None: what embeds the text belongs to the language model. Sharding asks for it."""
 
     @torch.no_grad()
     def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:

@@ -10,6 +10,7 @@ from torch import nn
 from transformers import PreTrainedConfig, PreTrainedModel
 from transformers.utils import ModelOutput
 
+from diffvqa.models.composite import declare_parts
 from diffvqa.models.encoder import patch_tokens
 from diffvqa.models.gathering import processes
 
@@ -49,11 +50,13 @@ class PretrainingModel(PreTrainedModel):
         self.heads = nn.ModuleDict(heads)
         self.weights = weights
         self.post_init()
-        # As in the captioner: the decoder is no direct child.
-        self.all_tied_weights_keys = self.get_expanded_tied_weights_keys(all_submodels=True)
+        declare_parts(self)
 
     def _init_weights(self, module: nn.Module) -> None:
         """Heads and encoder are initialised, or loaded, when they come here."""
+
+    def get_input_embeddings(self) -> None:
+        """None: what embeds texts belongs to the heads. Sharding asks for it."""
 
     def forward(
         self,

@@ -15,6 +15,7 @@ from diffvqa.errors import InputError
 from diffvqa.models.difference import DifferenceConfig, DifferenceModel
 from diffvqa.models.encoder import patch_grid
 from diffvqa.training.config import FinetuneConfig
+from diffvqa.training.pretraining_model import NO_DROPOUT
 from diffvqa.training.sizes import explain_language_model, refuse_unknown_sizes
 
 
@@ -44,6 +45,7 @@ def build_model(
         sizes = {
             "model_type": "gpt2",
             "n_positions": _positions_needed(config, vision),
+            **(NO_DROPOUT if kind.model_type == "gpt2" else {}),
             **config.language_model,
             "vocab_size": len(tokenizer),
             "bos_token_id": tokenizer.bos_token_id,

@@ -31,7 +31,14 @@ from diffvqa.training.difference_model import build_model
 from diffvqa.training.lora import add_adapters, merge_adapters
 from diffvqa.training.pretrained import Pretrained, read_pretrained
 from diffvqa.training.processes import first_goes_first, join_processes
-from diffvqa.training.run import claim_folder, discard_checkpoints, share_of_batch, train, write_record
+from diffvqa.training.run import (
+    claim_folder,
+    count_parameters,
+    discard_checkpoints,
+    share_of_batch,
+    train,
+    write_record,
+)
 from diffvqa.training.sizes import explain_language_model, explain_sizes
 
 FEATURES = "features"
@@ -94,6 +101,7 @@ def finetune(config: FinetuneConfig) -> Path:
         questions=len(questions["train"]),
         questions_too_long=too_long,
         questions_seen=count,
+        parameters=count_parameters(trained),
         processes=processes(),
         store=store.fingerprint,
     )

@@ -28,7 +28,15 @@ from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws
 from diffvqa.training.objectives import NONE, OBJECTIVES
 from diffvqa.training.pretraining_model import build_encoder, build_model, captioner_config, make_surroundings
 from diffvqa.training.processes import first_goes_first, is_first, join_processes
-from diffvqa.training.run import claim_folder, discard_checkpoints, read_log, share_of_batch, train, write_record
+from diffvqa.training.run import (
+    claim_folder,
+    count_parameters,
+    discard_checkpoints,
+    read_log,
+    share_of_batch,
+    train,
+    write_record,
+)
 from diffvqa.training.sizes import explain_checkpoint, explain_sizes
 
 VALIDATION_IMAGES = 128
@@ -85,6 +93,7 @@ def pretrain(config: PretrainConfig) -> Path:
         images=len(images),
         images_left_out=left_out,
         images_seen=count,
+        parameters=count_parameters(model),
         processes=processes(),
         negatives=_mean_negatives(out),
         store=store.fingerprint,

@@ -16,6 +16,9 @@ from diffvqa.training.config import PretrainConfig
 from diffvqa.training.objectives import Surroundings, make_heads, task_weights
 from diffvqa.training.sizes import explain_checkpoint, refuse_unknown_sizes
 
+NO_DROPOUT = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
+"""As in CapPa (arXiv 2306.07915): what is dropped would be another thing on every number of processes."""
+
 
 def build_model(config: PretrainConfig, encoder: PreTrainedModel, around: Surroundings) -> PretrainingModel:
     """An encoder with the heads of the configured objectives. Raises InputError, and what explain_sizes explains."""
@@ -33,6 +36,7 @@ def captioner_config(
     decoder: dict[str, Any] = {
         # The longest prefix stands before a full length of masks.
         "n_positions": 2 * config.text_tokens,
+        **NO_DROPOUT,
         **config.decoder,
         "vocab_size": len(tokenizer),
         "bos_token_id": tokenizer.bos_token_id,

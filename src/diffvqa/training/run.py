@@ -71,6 +71,19 @@ def read_log(out: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
 
 
+def count_parameters(model: PreTrainedModel) -> dict[str, int]:
+    """How many parameters each part of a model has; weights that two parts share count once, in the first."""
+    seen: set[int] = set()
+    counts: dict[str, int] = {}
+    for name, parameter in model.named_parameters():
+        if id(parameter) not in seen:
+            seen.add(id(parameter))
+            first, *rest = name.split(".")
+            part = rest[0] if first == "heads" else first
+            counts[part] = counts.get(part, 0) + parameter.numel()
+    return counts
+
+
 def share_of_batch(optimisation: Optimisation) -> int:
     """How many images or questions a process takes at once. Raises InputError if they cannot be shared out evenly."""
     parts = optimisation.accumulation * processes()
@@ -152,8 +165,11 @@ def train(
     )
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
-    # Sharding takes a model apart for good: what is to be saved is put together in a copy.
-    whole = copy.deepcopy(model) if trainer.is_fsdp_enabled and is_first() else model
+    whole = model
+    if trainer.is_fsdp_enabled:
+        # It wants plain layouts, and takes a model apart for good: what is to be saved is put together in a copy.
+        model.to(memory_format=torch.contiguous_format)
+        whole = copy.deepcopy(model) if is_first() else None
     last = get_last_checkpoint(arguments.output_dir) if Path(arguments.output_dir).is_dir() else None
     trainer.train(resume_from_checkpoint=last)
     if trainer.is_fsdp_enabled:
@@ -169,7 +185,7 @@ def discard_checkpoints(out: Path) -> None:
 
 
 class _Console(TrainerCallback):
-    """A bar with the step, the loss and the time left."""
+    """How large the model is, then a bar with the step, the loss and the time left."""
 
     def __init__(self, title: str) -> None:
         self.bar = Progress(
@@ -181,7 +197,9 @@ class _Console(TrainerCallback):
         )
         self.title = title
 
-    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        parts = ", ".join(f"{part} {count:,}" for part, count in count_parameters(model).items())
+        print(f"{self.title}: parameters: {parts}")
         self.task = self.bar.add_task(self.title, total=state.max_steps, completed=state.global_step, loss="-")
         self.bar.start()
 

@@ -99,11 +99,13 @@ class StageTrainer(Trainer):
             found: dict[str, dict[str, float]] = defaultdict(dict)
             for (kind, name), part in self.parts.items():
                 found[kind][name] = float(self.accelerator.reduce(part, "sum")) / steps
-            self.parts, self.parts_since = {}, self.state.global_step
+            self.parts = {}
             logs = {**logs, **found}
         super().log(logs, start_time)
 
     def _keep_parts(self, outputs: Any) -> None:
+        if not self.parts:
+            self.parts_since = self.state.global_step
         losses, negatives = (outputs.get(kind) or {} for kind in ("losses", "negatives"))
         several = {"losses": losses if len(losses) > 1 else {}, "negatives": negatives}
         for kind, parts in several.items():
