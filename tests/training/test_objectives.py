@@ -1,6 +1,7 @@
 """Every objective trains, goes on after a stop, and feeds stage 2 without another change."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
@@ -118,3 +119,9 @@ def test_an_objective_without_anything_to_learn_from_is_refused(pretrain_setting
     with pytest.raises(InputError, match="`objective`: local_contrastive learns from phrases, but no image"):
         pretrain(configure(pretrain_settings, write_config, tmp_path / "out", "local_contrastive"))
     assert not (tmp_path / "out").exists()
+
+
+def test_the_documentation_lists_every_objective():
+    text = (Path(__file__).parents[2] / "docs" / "training.md").read_text()
+    for name, objective in OBJECTIVES.items():
+        assert f"| `{name}` | {objective.summary} |" in text
