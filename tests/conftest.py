@@ -1,9 +1,13 @@
 """One tiny cohort, store, captioner and difference model, built once for all tests that need them."""
 
+import os
 from contextlib import contextmanager
 
 import pytest
 import yaml
+
+# Names that are no folders are not looked for in the network. Before the libraries are imported, that read it then.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 TINY_PRETRAIN = {
     "tokenizer": 400,

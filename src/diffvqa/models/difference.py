@@ -106,9 +106,9 @@ class DifferenceModel(PreTrainedModel):
             nn.init.normal_(module.weight, std=0.1 if module is self.time else 0.02)
 
     def train(self, mode: bool = True) -> DifferenceModel:
-        """As usual, but a frozen encoder stays in evaluation mode."""
+        """As usual, but an encoder with frozen parts stays in evaluation mode: so do the statistics in them."""
         super().train(mode)
-        if not self.config.trainable_blocks:
+        if self.config.trainable_blocks != "all":
             self.encoder.eval()
         return self
 
