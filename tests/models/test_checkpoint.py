@@ -89,7 +89,7 @@ def test_a_checkpoint_without_some_of_the_weights_is_refused(published):
     name = max(name for name in weights if "layer" in name and name.endswith("weight"))
     del weights[name]
     save_file(weights, f"{folder}/model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match="lacks 1 of the encoder's weights"):
+    with pytest.raises(ValueError, match="lacks 1 of the model's weights"):
         load_encoder(folder, 32)
 
 

@@ -10,6 +10,7 @@ from transformers import AutoConfig, PreTrainedModel, SiglipImageProcessorPil
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from diffvqa.models.encoder import build_encoder, encoder_config_class, vision_config
+from diffvqa.models.weights import read_model
 
 UNUSED = ("pooler.", "head.")
 """Parts of a vision model that patch tokens do not pass through: a checkpoint may lack them."""
@@ -20,7 +21,7 @@ def load_encoder(source: str, image_size: int) -> PreTrainedModel:
 
     Learned position embeddings are interpolated (bicubic) where the checkpoint was trained at another size. Weights
     are read from safetensors only. Raises ValueError for a model of an unknown kind, a size that its patches do not
-    tile, and weights that are missing; OSError where there is no checkpoint.
+    tile, and weights that are missing or of another shape; OSError where there is no checkpoint.
     """
     found = AutoConfig.from_pretrained(source)
     found = getattr(found, "vision_config", found)
@@ -28,12 +29,7 @@ def load_encoder(source: str, image_size: int) -> PreTrainedModel:
     # At its own size a model may leave a few pixels at the edges unseen (384 pixels in patches of 14).
     if image_size != found.image_size and image_size % found.patch_size:
         raise ValueError(f"images of {image_size} pixels cannot be cut into patches of {found.patch_size}")
-    loaded, report = MODEL_MAPPING[kind].from_pretrained(
-        source, dtype=torch.float32, use_safetensors=True, output_loading_info=True
-    )
-    missing = [name for name in report["missing_keys"] if not name.startswith(UNUSED)]
-    if missing:
-        raise ValueError(f"the checkpoint lacks {len(missing)} of the encoder's weights, such as {min(missing)}")
+    loaded = read_model(MODEL_MAPPING[kind], source, may_lack=UNUSED)
     encoder = build_encoder(vision_config({**loaded.config.to_dict(), "image_size": image_size}))
     weights = loaded.state_dict()
     encoder.load_state_dict(

@@ -12,6 +12,7 @@ import torch
 from transformers import AutoTokenizer, PreTrainedModel, SiglipImageProcessorPil
 
 from diffvqa.errors import InputError
+from diffvqa.models.weights import read_model
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -46,13 +47,13 @@ def load_folder(kind: type[Model], folder: str | Path, argument: str) -> ModelFo
     try:
         return ModelFolder(
             # Loading gives convolutions their slower layout back.
-            kind.from_pretrained(folder).eval().to(device(), memory_format=torch.channels_last),
+            read_model(kind, folder).eval().to(device(), memory_format=torch.channels_last),
             AutoTokenizer.from_pretrained(folder),
             SiglipImageProcessorPil.from_pretrained(folder),
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
-            f"{argument}: the model's files are incomplete or damaged ({type(error).__name__}); {advice}"
+            f"{argument}: the model's files are incomplete or damaged ({' '.join(str(error).split())[:200]}); {advice}"
         ) from error
 
 

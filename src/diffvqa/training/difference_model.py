@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -14,6 +13,7 @@ from transformers import (
 from diffvqa.errors import InputError
 from diffvqa.models.difference import DifferenceConfig, DifferenceModel
 from diffvqa.models.encoder import patch_grid
+from diffvqa.models.weights import read_model
 from diffvqa.training.config import FinetuneConfig
 from diffvqa.training.pretraining_model import NO_DROPOUT
 from diffvqa.training.sizes import explain_language_model, refuse_unknown_sizes
@@ -33,9 +33,7 @@ def build_model(
     }
     if isinstance(config.language_model, str):
         with explain_language_model(config.language_model):
-            language_model = AutoModelForCausalLM.from_pretrained(
-                config.language_model, dtype=torch.float32, use_safetensors=True
-            )
+            language_model = read_model(AutoModelForCausalLM, config.language_model)
         _refuse_too_few_positions(config, vision, language_model.config)
         model = DifferenceModel(DifferenceConfig(vision, language_model.config, **settings))
         model.language_model = language_model

@@ -93,6 +93,12 @@ def _encoder_sizes(config: PretrainConfig, size: int) -> dict[str, Any]:
     if encoder["image_size"] != size:
         raise InputError(f"`encoder.image_size` is {encoder['image_size']}, but the store holds {size}-pixel images")
     kind = encoders.encoder_config_class(encoder.get("model_type"))
+    patch = encoder.get("patch_size", kind.patch_size)
+    if isinstance(patch, int) and patch > 0 and size % patch and "image_size" not in config.encoder:
+        raise InputError(
+            f"`encoder.patch_size` is {patch}, which does not divide the store's {size} pixels: {size % patch} at the "
+            f"edges would not be seen; give another, or encoder.image_size={size} to have it so"
+        )
     refuse_unknown_sizes(encoder, kind, "encoder")
     for part, part_kind in kind.sub_configs.items():
         refuse_unknown_sizes(encoder.get(part) or {}, part_kind, f"encoder.{part}")
