@@ -141,3 +141,10 @@ def test_a_folder_that_is_no_model_is_named(tmp_path, captioner_folder):
     (tmp_path / "config.json").write_text('{"model_type": "diffvqa_difference"}')
     with pytest.raises(InputError, match="incomplete or damaged"):
         load_folder(DifferenceModel, tmp_path, "MODEL")
+
+
+def test_finished_folders_can_be_read_by_the_librarys_own_classes(captioner_folder, model_folder):
+    assert isinstance(AutoModel.from_pretrained(captioner_folder), Captioner)
+    assert isinstance(AutoModel.from_pretrained(model_folder), DifferenceModel)
+    alone, whole = (AutoModel.from_pretrained(captioner_folder / part).state_dict() for part in ("encoder", ""))
+    assert all(torch.equal(alone[name], whole[f"encoder.{name}"]) for name in alone)

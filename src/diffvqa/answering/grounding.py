@@ -85,37 +85,56 @@ def propose_boxes(
 ) -> list[Proposal]:
     """Up to `count` different boxes for a prompt about an image, the likeliest first: by beam search, or sampled.
 
-    One box that is not sampled is the greedy one, as `write_boxes` gives it.
-
-    Boxes that overlap by SAME_BOX are one, with the shares of all. features: (patches, width). Raises InputError as
-    `write_boxes` does.
+    Boxes that overlap by SAME_BOX are one, with the shares of all. One box that is not sampled is the greedy one, as
+    `write_boxes` gives it. features: (patches, width). Raises InputError as `write_boxes` does.
     """
-    texts = WRITTEN_A_BOX * count
-    if count == 1 and not sampled:
-        written = _write_constrained(folder, [("image", prompt)], {"image": features}, output_logits=True)
-        shares = [float(row.sum().exp()) for row in token_log_probabilities(written, folder.tokenizer)]
-    elif sampled:
-        devices = [folder.model.device] if folder.model.device.type == "cuda" else []
-        with torch.random.fork_rng(devices):
-            torch.manual_seed(seed)
-            written = _write_constrained(
-                folder, [("image", prompt)] * texts, {"image": features}, do_sample=True, top_k=0
-            )
-        shares = [1 / texts] * texts
+    if sampled:
+        texts, shares = _sample(folder, prompt, features, WRITTEN_A_BOX * count, seed)
+    elif count == 1:
+        texts, shares = _write_greedily(folder, prompt, features)
     else:
-        written = _write_constrained(
-            folder,
-            [("image", prompt)],
-            {"image": features},
-            num_beams=texts,
-            num_return_sequences=texts,
-            length_penalty=0.0,
-            output_scores=True,
-        )
-        shares = written.sequences_scores.exp().tolist()
-    boxes = [_box_in(folder, text) for text in _texts(folder, written.sequences)]
+        texts, shares = _search_beams(folder, prompt, features, WRITTEN_A_BOX * count)
+    boxes = [_box_in(folder, text) for text in texts]
     proposals = [Proposal(box, share) for box, share in zip(boxes, shares, strict=True) if box is not None]
     return _different(proposals)[:count]
+
+
+def _write_greedily(
+    folder: ModelFolder[Captioner], prompt: tuple[str, ...], features: np.ndarray
+) -> tuple[list[str], list[float]]:
+    """The greedy text, and its probability."""
+    written = _write_constrained(folder, [("image", prompt)], {"image": features}, output_logits=True)
+    shares = [float(row.sum().exp()) for row in token_log_probabilities(written, folder.tokenizer)]
+    return _texts(folder, written.sequences), shares
+
+
+def _search_beams(
+    folder: ModelFolder[Captioner], prompt: tuple[str, ...], features: np.ndarray, beams: int
+) -> tuple[list[str], list[float]]:
+    """The texts of all beams, and their probabilities."""
+    written = _write_constrained(
+        folder,
+        [("image", prompt)],
+        {"image": features},
+        num_beams=beams,
+        num_return_sequences=beams,
+        # Scores are then sums of log probabilities, not means.
+        length_penalty=0.0,
+        output_scores=True,
+    )
+    return _texts(folder, written.sequences), written.sequences_scores.exp().tolist()
+
+
+def _sample(
+    folder: ModelFolder[Captioner], prompt: tuple[str, ...], features: np.ndarray, samples: int, seed: int
+) -> tuple[list[str], list[float]]:
+    """Sampled texts, each with an equal share."""
+    devices = [folder.model.device] if folder.model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        prompts = [("image", prompt)] * samples
+        written = _write_constrained(folder, prompts, {"image": features}, do_sample=True, top_k=0)
+    return _texts(folder, written.sequences), [1 / samples] * samples
 
 
 def _different(proposals: Sequence[Proposal]) -> list[Proposal]:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import AutoConfig, GPT2Config, GPT2LMHeadModel, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, GPT2Config, GPT2LMHeadModel, PreTrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import CausalLMOutput
 
 from diffvqa.models import encoder
@@ -167,3 +167,4 @@ def _attention(text_index: torch.Tensor, parallel: torch.Tensor, dtype: torch.dt
 
 
 AutoConfig.register(CaptionerConfig.model_type, CaptionerConfig)
+AutoModel.register(CaptionerConfig, Captioner)

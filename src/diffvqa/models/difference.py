@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn import functional
-from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, PreTrainedConfig, PreTrainedModel
+from transformers import AutoConfig, AutoModel, AutoModelForCausalLM, DynamicCache, PreTrainedConfig, PreTrainedModel
 from transformers.generation.utils import ALL_CACHE_NAMES
 from transformers.modeling_outputs import CausalLMOutput
 
@@ -247,3 +247,4 @@ def _positions(seen: torch.Tensor) -> torch.Tensor:
 
 
 AutoConfig.register(DifferenceConfig.model_type, DifferenceConfig)
+AutoModel.register(DifferenceConfig, DifferenceModel)
