@@ -228,7 +228,7 @@ def ground(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="a radiograph, PNG or JPEG")],
     phrase: Annotated[str, typer.Option(help='such as "left pleural effusion"')],
     boxes: Annotated[int, typer.Option(min=1, max=16, help="at the most; the likeliest first")] = 1,
-    sampled: Annotated[bool, typer.Option(help="boxes are sampled; else by beam search")] = False,
+    by: Annotated[str, typer.Option(help="where several boxes come from: samples or beams")] = "samples",
     seed: Annotated[int, typer.Option(min=0, help="of the samples")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     overlay: Annotated[Path | None, typer.Option(help="write the image with the box to this PNG")] = None,
@@ -241,11 +241,13 @@ def ground(
 
     if not phrase.strip():
         raise InputError('--phrase: expected words such as "left pleural effusion", found none')
+    if by not in ("samples", "beams"):
+        raise InputError(f"--by: expected samples or beams, found {by!r}")
     _new_picture(overlay, image)
     _quiet_transformers()
     captioner = load_folder(Captioner, model / "captioner" if (model / "captioner").is_dir() else model, "MODEL")
     pixels = read_radiograph(image, "IMAGE")
-    found = ground_phrase(captioner, pixels, phrase, boxes, sampled, seed)
+    found = ground_phrase(captioner, pixels, phrase, boxes, by, seed)
     if overlay:
         _save_picture(draw_overlay([("image", pixels, [(phrase, one.box) for one in found])]), overlay)
     if as_json:
@@ -254,7 +256,7 @@ def ground(
         print(json.dumps({"phrase": phrase, "box": first, "boxes": listed, "notice": NOTICE}))
         return
     for one in found:
-        print(_corners(one.box) + (f"  share {one.share:.2f}" if boxes > 1 else ""))
+        print(_corners(one.box) + ("" if one.share is None else f"  share {one.share:.2f}"))
     if not found:
         print("the captioner wrote no box for this phrase")
     print(NOTICE)

@@ -170,10 +170,10 @@ def ground(
 
 @dataclass(frozen=True, slots=True)
 class ProposedBox:
-    """A box in pixels of the source file, and its share of the captioner's probability, or of its samples, 0 to 1."""
+    """A box in pixels of the source file; where there were several to choose from, its share of them, 0 to 1."""
 
     box: Box
-    share: float
+    share: float | None
 
 
 def ground_phrase(
@@ -181,12 +181,13 @@ def ground_phrase(
     pixels: np.ndarray,
     phrase: str,
     count: int = 1,
-    sampled: bool = False,
+    by: str = "samples",
     seed: int = 0,
 ) -> list[ProposedBox]:
     """Up to `count` boxes of a phrase in grey pixels (uint8), in pixels of that image, the likeliest first.
 
-    By beam search, or sampled with a seed. Raises InputError if the captioner has not learnt to write boxes.
+    One box is written greedily; several are told apart among samples, drawn with a seed, or beams. Raises InputError if
+    the captioner has not learnt to write boxes.
     """
     if "AREF" not in captioner.model.config.tasks:
         raise InputError(
@@ -194,10 +195,13 @@ def ground_phrase(
             "pretrained with AREF"
         )
     height, width = pixels.shape
-    size = captioner.model.config.vision_config.image_size
-    square, frame = letterbox(pixels, size)
-    found = propose_boxes(captioner, referring_prompt(phrase), encoder_of(captioner)([square])[0], count, sampled, seed)
-    inside = [(clip(frame.out_of(proposal.box), width, height), proposal.share) for proposal in found]
+    square, frame = letterbox(pixels, captioner.model.config.vision_config.image_size)
+    features, prompt = encoder_of(captioner)([square])[0], referring_prompt(phrase)
+    if count == 1:
+        found = [(box, None) for _, box in write_boxes(captioner, [("image", prompt)], {"image": features}) if box]
+    else:
+        found = [(one.box, one.share) for one in propose_boxes(captioner, prompt, features, count, by, seed)]
+    inside = [(clip(frame.out_of(box), width, height), share) for box, share in found]
     return [ProposedBox(box, share) for box, share in inside if box is not None]
 
 

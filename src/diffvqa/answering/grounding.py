@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffvqa.answering.inference import Progress, batches, token_log_probabilities
+from diffvqa.answering.inference import Progress, batches
 from diffvqa.boxes import Box, intersection_over_union
 from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner
@@ -23,13 +23,13 @@ from diffvqa.tasks.text import encode_prompt, phrase_and_box
 SAME_BOX = 0.5
 """Two boxes with at least this intersection over union are one box, written twice."""
 
-WRITTEN_A_BOX = 8
-"""Texts that are written for each of several boxes: beams and samples often differ in a figure only."""
+WRITTEN = 64
+"""Texts that are written where several boxes are asked for: many differ in a figure only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A box of several, in pixels of the model's square, and its share: of the samples, or of the probability."""
+    """A box of several, in pixels of the model's square, and its share of what was written for it, 0 to 1."""
 
     box: Box
     share: float
@@ -80,61 +80,48 @@ def propose_boxes(
     prompt: tuple[str, ...],
     features: np.ndarray,
     count: int,
-    sampled: bool = False,
+    by: str = "samples",
     seed: int = 0,
 ) -> list[Proposal]:
-    """Up to `count` different boxes for a prompt about an image, the likeliest first: by beam search, or sampled.
+    """Up to `count` different boxes for a prompt about an image, the likeliest first.
 
-    Boxes that overlap by SAME_BOX are one, with the shares of all. One box that is not sampled is the greedy one, as
-    `write_boxes` gives it. features: (patches, width). Raises InputError as `write_boxes` does.
+    by: `samples`, drawn with a seed; or `beams`, of a beam search, which finds what is likeliest and mostly near one
+    place. Boxes that overlap by SAME_BOX are one, with the shares of all. features: (patches, width). Raises InputError
+    as `write_boxes` does.
     """
-    if sampled:
-        texts, shares = _sample(folder, prompt, features, WRITTEN_A_BOX * count, seed)
-    elif count == 1:
-        texts, shares = _write_greedily(folder, prompt, features)
-    else:
-        texts, shares = _search_beams(folder, prompt, features, WRITTEN_A_BOX * count)
+    texts, shares = {"samples": _sample, "beams": _search_beams}[by](folder, prompt, features, seed)
     boxes = [_box_in(folder, text) for text in texts]
     proposals = [Proposal(box, share) for box, share in zip(boxes, shares, strict=True) if box is not None]
     return _different(proposals)[:count]
 
 
-def _write_greedily(
-    folder: ModelFolder[Captioner], prompt: tuple[str, ...], features: np.ndarray
-) -> tuple[list[str], list[float]]:
-    """The greedy text, and its probability."""
-    written = _write_constrained(folder, [("image", prompt)], {"image": features}, output_logits=True)
-    shares = [float(row.sum().exp()) for row in token_log_probabilities(written, folder.tokenizer)]
-    return _texts(folder, written.sequences), shares
-
-
-def _search_beams(
-    folder: ModelFolder[Captioner], prompt: tuple[str, ...], features: np.ndarray, beams: int
-) -> tuple[list[str], list[float]]:
-    """The texts of all beams, and their probabilities."""
-    written = _write_constrained(
-        folder,
-        [("image", prompt)],
-        {"image": features},
-        num_beams=beams,
-        num_return_sequences=beams,
-        # Scores are then sums of log probabilities, not means.
-        length_penalty=0.0,
-        output_scores=True,
-    )
-    return _texts(folder, written.sequences), written.sequences_scores.exp().tolist()
-
-
 def _sample(
-    folder: ModelFolder[Captioner], prompt: tuple[str, ...], features: np.ndarray, samples: int, seed: int
+    folder: ModelFolder[Captioner], prompt: tuple[str, ...], features: np.ndarray, seed: int
 ) -> tuple[list[str], list[float]]:
     """Sampled texts, each with an equal share."""
     devices = [folder.model.device] if folder.model.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
-        prompts = [("image", prompt)] * samples
+        prompts = [("image", prompt)] * WRITTEN
         written = _write_constrained(folder, prompts, {"image": features}, do_sample=True, top_k=0)
-    return _texts(folder, written.sequences), [1 / samples] * samples
+    return _texts(folder, written.sequences), [1 / WRITTEN] * WRITTEN
+
+
+def _search_beams(
+    folder: ModelFolder[Captioner], prompt: tuple[str, ...], features: np.ndarray, seed: int
+) -> tuple[list[str], list[float]]:
+    """The texts of all beams, with their shares of the beams' probability; there is no chance in it."""
+    written = _write_constrained(
+        folder,
+        [("image", prompt)],
+        {"image": features},
+        num_beams=WRITTEN,
+        num_return_sequences=WRITTEN,
+        # Scores are then sums of log probabilities, not means.
+        length_penalty=0.0,
+        output_scores=True,
+    )
+    return _texts(folder, written.sequences), written.sequences_scores.softmax(0).tolist()
 
 
 def _different(proposals: Sequence[Proposal]) -> list[Proposal]:

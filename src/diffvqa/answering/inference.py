@@ -62,11 +62,8 @@ def answer_questions(
                 output_logits=beams == 1,
                 output_scores=beams > 1,
             )
-        if beams == 1:
-            confidences = [float(row.mean().exp()) for row in token_log_probabilities(written, tokenizer)]
-        else:
-            # Beam search gives the mean log probability itself.
-            confidences = written.sequences_scores.exp().tolist()
+        # Beam search gives the mean log probability itself.
+        confidences = _confidences(written, tokenizer) if beams == 1 else written.sequences_scores.exp().tolist()
         for tokens, confidence in zip(written.sequences.tolist(), confidences, strict=True):
             text = tokenizer.decode(_until_end(tokens, tokenizer), skip_special_tokens=True)
             answers.append(Written(" ".join(text.split()), confidence))
@@ -81,12 +78,12 @@ def _until_end(tokens: list[int], tokenizer: Any) -> list[int]:
     return tokens[: tokens.index(end) + 1] if end in tokens else tokens
 
 
-def token_log_probabilities(written: Any, tokenizer: Any) -> list[torch.Tensor]:
-    """Of each text that `generate` wrote, with its logits, the log probabilities of its tokens up to its end."""
+def _confidences(written: Any, tokenizer: Any) -> list[float]:
+    """The geometric mean of the probabilities of each answer's tokens."""
     every = torch.stack(written.logits, dim=1).float().log_softmax(-1)
     chosen = every.gather(-1, written.sequences[:, :, None]).squeeze(-1).cpu()
     lengths = [len(_until_end(tokens, tokenizer)) for tokens in written.sequences.tolist()]
-    return [row[:length] for row, length in zip(chosen, lengths, strict=True)]
+    return [float(row[:length].mean().exp()) for row, length in zip(chosen, lengths, strict=True)]
 
 
 def batches(items: Sequence) -> Iterator[Sequence]:
