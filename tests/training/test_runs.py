@@ -133,6 +133,13 @@ def test_a_folder_that_holds_no_vision_model_is_said_to(pretrain_settings, write
     assert not (tmp_path / "out").exists()
 
 
+def test_a_tokenizer_that_is_none_is_said_to_be(pretrain_settings, write_config, tmp_path):
+    path = write_config({**pretrain_settings, "out": str(tmp_path / "out")})
+    with pytest.raises(InputError, match=r"`tokenizer`: no tokenizer can be read from 'nowhere/at-all'.* or a number"):
+        pretrain(load_config(PretrainConfig, path, ["tokenizer=nowhere/at-all"]))
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_folder_that_is_no_model_is_named(tmp_path, captioner_folder):
     with pytest.raises(InputError, match="MODEL: there is no finished model"):
         load_folder(DifferenceModel, tmp_path, "MODEL")

@@ -16,7 +16,7 @@ from diffvqa.models.encoder import patch_grid
 from diffvqa.models.weights import read_model
 from diffvqa.training.config import FinetuneConfig
 from diffvqa.training.pretraining_model import NO_DROPOUT
-from diffvqa.training.sizes import explain_language_model, refuse_unknown_sizes
+from diffvqa.training.sizes import explain_source, refuse_unknown_sizes
 
 
 def build_model(
@@ -32,7 +32,7 @@ def build_model(
         "trainable_blocks": config.trainable_blocks,
     }
     if isinstance(config.language_model, str):
-        with explain_language_model(config.language_model):
+        with explain_source("language_model", config.language_model):
             language_model = read_model(AutoModelForCausalLM, config.language_model)
         _refuse_too_few_positions(config, vision, language_model.config)
         model = DifferenceModel(DifferenceConfig(vision, language_model.config, **settings))

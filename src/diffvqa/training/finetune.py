@@ -39,7 +39,7 @@ from diffvqa.training.run import (
     train,
     write_record,
 )
-from diffvqa.training.sizes import explain_language_model, explain_sizes
+from diffvqa.training.sizes import explain_sizes, explain_source
 
 FEATURES = "features"
 """The folder, in a run's, of what the frozen encoder makes of each image."""
@@ -151,7 +151,7 @@ def _questions(
 
 def _tokenizer(config: FinetuneConfig, pretrained: Pretrained) -> PreTrainedTokenizerBase:
     if isinstance(config.language_model, str):
-        with explain_language_model(config.language_model):
+        with explain_source("language_model", config.language_model):
             return complete(AutoTokenizer.from_pretrained(config.language_model), mask=False)
     if config.lora_rank:
         raise InputError("`lora_rank` keeps a language model's weights; give the name of a trained `language_model`")

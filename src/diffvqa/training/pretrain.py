@@ -37,7 +37,7 @@ from diffvqa.training.run import (
     train,
     write_record,
 )
-from diffvqa.training.sizes import explain_checkpoint, explain_sizes
+from diffvqa.training.sizes import explain_sizes, explain_source
 
 VALIDATION_IMAGES = 128
 ENCODER = "encoder"
@@ -151,7 +151,8 @@ def _tokenizer(config: PretrainConfig, store: Store, images: list[int]) -> PreTr
 
 def _plain_tokenizer(config: PretrainConfig, store: Store, images: list[int]) -> PreTrainedTokenizerBase:
     if isinstance(config.tokenizer, str):
-        return complete(AutoTokenizer.from_pretrained(config.tokenizer), mask=True)
+        with explain_source("tokenizer", config.tokenizer):
+            return complete(AutoTokenizer.from_pretrained(config.tokenizer), mask=True)
     texts = []
     for index in images:
         image = store.images[index]
@@ -168,7 +169,7 @@ def _plain_tokenizer(config: PretrainConfig, store: Store, images: list[int]) ->
 def _processor(config: PretrainConfig, size: int) -> SiglipImageProcessorPil:
     mean, deviation = [0.5] * 3, [0.5] * 3
     if isinstance(config.encoder, str) and not (config.image_mean and config.image_std):
-        with explain_checkpoint(config.encoder):
+        with explain_source("encoder", config.encoder):
             mean, deviation = image_statistics(config.encoder)
     return SiglipImageProcessorPil(
         size={"height": size, "width": size},

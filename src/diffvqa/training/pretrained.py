@@ -14,7 +14,7 @@ from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner, CaptionerConfig
 from diffvqa.models.checkpoint import image_statistics, load_encoder
 from diffvqa.models.folder import load_folder
-from diffvqa.training.sizes import explain_checkpoint
+from diffvqa.training.sizes import explain_source
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ def read_pretrained(source: str, size: int) -> Pretrained:
             "`encoder`: there is no finished model in this folder (no config.json); give a folder that `diffvqa "
             "pretrain` has written, or that of another vision model"
         )
-    with explain_checkpoint(source):
+    with explain_source("encoder", source):
         encoder = load_encoder(source, size).eval()
         mean, deviation = image_statistics(source)
     processor = SiglipImageProcessorPil(size={"height": size, "width": size}, image_mean=mean, image_std=deviation)

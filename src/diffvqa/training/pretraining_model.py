@@ -14,7 +14,7 @@ from diffvqa.models.checkpoint import load_encoder
 from diffvqa.models.pretraining import CAPTIONING, PretrainingModel
 from diffvqa.training.config import PretrainConfig
 from diffvqa.training.objectives import Surroundings, make_heads, task_weights
-from diffvqa.training.sizes import explain_checkpoint, refuse_unknown_sizes
+from diffvqa.training.sizes import explain_source, refuse_unknown_sizes
 
 NO_DROPOUT = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
 """As in CapPa (arXiv 2306.07915): what is dropped would be another thing on every number of processes."""
@@ -80,7 +80,7 @@ def build_encoder(config: PretrainConfig, size: int) -> PreTrainedModel:
     Raises InputError, and what explain_sizes explains.
     """
     if isinstance(config.encoder, str):
-        with explain_checkpoint(config.encoder):
+        with explain_source("encoder", config.encoder):
             return load_encoder(config.encoder, size)
     encoder = encoders.build_encoder(encoders.vision_config(_encoder_sizes(config, size)))
     if isinstance(encoder.config, SiglipVisionConfig):

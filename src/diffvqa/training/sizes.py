@@ -37,29 +37,26 @@ def explain_sizes(arguments: str) -> Iterator[None]:
 
 
 @contextmanager
-def explain_checkpoint(source: str) -> Iterator[None]:
-    """Inside it a checkpoint is read: what is wrong with it becomes an InputError that names the argument `encoder`."""
+def explain_source(argument: str, source: str) -> Iterator[None]:
+    """Inside it what `argument` names is read: what is wrong with it becomes an InputError that names the argument."""
+    what, instead = _SOURCES[argument]
     try:
         yield
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    # The library raises what it likes where it finds no file, no network, or files of another kind.
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
         raise InputError(
-            f"`encoder`: no vision model can be read from {source!r} ({_brief(error)}); give a "
-            "folder or hub name of a vision model, or the sizes of one to be made"
+            f"`{argument}`: no {what} can be read from {source!r} ({_brief(error)}); give a local folder, a hub name, "
+            f"or {instead}"
         ) from error
 
 
-@contextmanager
-def explain_language_model(source: str) -> Iterator[None]:
-    """Inside it a language model is read: what is wrong with it becomes an InputError that names the argument."""
-    try:
-        yield
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
-        raise InputError(
-            f"`language_model`: no causal language model with its tokenizer can be read from {source!r} "
-            f"({_brief(error)}); give a local folder, a hub name, or the sizes of one to be made"
-        ) from error
+_SOURCES = {
+    "encoder": ("vision model", "the sizes of one to be made"),
+    "language_model": ("causal language model with its tokenizer", "the sizes of one to be made"),
+    "tokenizer": ("tokenizer", "a number: how many tokens one made from the training texts has"),
+}
 
 
 def _brief(error: Exception) -> str:
