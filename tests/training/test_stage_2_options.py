@@ -180,6 +180,10 @@ def test_the_last_block_is_trained_and_boxes_keep_the_captioners_encoder(
         (["trainable_blocks=5"], "`trainable_blocks`: .* has 1 blocks, but 5"),
         (["encoder=nowhere/at-all"], "`encoder`: no vision model can be read from 'nowhere/at-all'"),
         (["language_model=nowhere/at-all"], "`language_model`: no causal language model"),
+        (
+            ["language_model=/nowhere"],
+            "`language_model`: there is no folder '/nowhere'; give that of a causal language",
+        ),
         (["questions={diference: 1}"], "no question type 'diference'; the types are difference"),
         (["attention=both"], "`attention`"),
     ],
@@ -188,6 +192,14 @@ def test_what_cannot_be_is_refused_before_training(configure, tmp_path, override
     with pytest.raises(InputError, match=words):
         finetune(configure(*overrides))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_language_model_without_a_tokenizer_is_refused(language_folder, configure, tmp_path):
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / "alone").mkdir(exist_ok=True)
+        (tmp_path / "alone" / name).write_bytes((language_folder / name).read_bytes())
+    with pytest.raises(InputError, match="`language_model`: no causal language model with its tokenizer can be read"):
+        finetune(configure(language_model=str(tmp_path / "alone")))
 
 
 def test_an_encoder_without_a_tokenizer_needs_a_language_model_that_has_one(configure, captioner_folder, tmp_path):

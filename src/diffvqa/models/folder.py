@@ -26,6 +26,12 @@ class ModelFolder(Generic[Model]):
     processor: Any
 
 
+_WRITTEN_BY = {
+    "diffvqa_captioner": "`diffvqa pretrain` has written with an objective of captions or boxes, or a model made of it",
+    "diffvqa_difference": "`diffvqa finetune` has written",
+}
+
+
 def device() -> torch.device:
     """Where models run: on the first GPU, where there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -35,7 +41,7 @@ def load_folder(kind: type[Model], folder: str | Path, argument: str) -> ModelFo
     """Load a model folder. Raises InputError, naming `argument`, if it holds no model of that kind."""
     folder = Path(folder)
     expected = kind.config_class.model_type
-    advice = f"give a folder that `diffvqa {'pretrain' if expected == 'diffvqa_captioner' else 'finetune'}` has written"
+    advice = "give a folder that " + _WRITTEN_BY[expected]
     try:
         found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     except FileNotFoundError:

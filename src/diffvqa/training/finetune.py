@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 from transformers import (
-    AutoTokenizer,
     PreTrainedTokenizerBase,
     set_seed,
 )
@@ -24,7 +23,7 @@ from diffvqa.progress import progress_bar
 from diffvqa.records import Question
 from diffvqa.tasks.collate import encode_squares
 from diffvqa.tasks.text import encode_prompt, question_prompt
-from diffvqa.tasks.tokenizer import complete
+from diffvqa.tasks.tokenizer import complete, read_tokenizer
 from diffvqa.training.config import FinetuneConfig
 from diffvqa.training.datasets import QuestionCollator, QuestionDraws, Squares
 from diffvqa.training.difference_model import build_model
@@ -152,10 +151,10 @@ def _questions(
 def _tokenizer(config: FinetuneConfig, pretrained: Pretrained) -> PreTrainedTokenizerBase:
     if isinstance(config.language_model, str):
         with explain_source("language_model", config.language_model):
-            return complete(AutoTokenizer.from_pretrained(config.language_model), mask=False)
+            return complete(read_tokenizer(config.language_model), mask=False)
     if config.lora_rank:
         raise InputError("`lora_rank` keeps a language model's weights; give the name of a trained `language_model`")
-    if pretrained.tokenizer is None or pretrained.tokenizer.eos_token_id is None:
+    if pretrained.tokenizer is None:
         raise InputError(
             "`language_model` is given by its sizes, and would take the tokenizer of `encoder`, which has none; "
             "give the folder or hub name of a language model"

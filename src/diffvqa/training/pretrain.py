@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from transformers import (
-    AutoTokenizer,
     PreTrainedTokenizerBase,
     SiglipImageProcessorPil,
     set_seed,
@@ -22,7 +21,7 @@ from diffvqa.models.gathering import processes
 from diffvqa.models.pretraining import CAPTIONING, PretrainingModel
 from diffvqa.tasks.box_text import add_location_tokens
 from diffvqa.tasks.text import caption, region_referring
-from diffvqa.tasks.tokenizer import complete, train_tokenizer
+from diffvqa.tasks.tokenizer import complete, read_tokenizer, train_tokenizer
 from diffvqa.training.config import PretrainConfig
 from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws
 from diffvqa.training.objectives import NONE, OBJECTIVES
@@ -152,7 +151,7 @@ def _tokenizer(config: PretrainConfig, store: Store, images: list[int]) -> PreTr
 def _plain_tokenizer(config: PretrainConfig, store: Store, images: list[int]) -> PreTrainedTokenizerBase:
     if isinstance(config.tokenizer, str):
         with explain_source("tokenizer", config.tokenizer):
-            return complete(AutoTokenizer.from_pretrained(config.tokenizer), mask=True)
+            return complete(read_tokenizer(config.tokenizer), mask=True)
     texts = []
     for index in images:
         image = store.images[index]

@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from transformers import AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase, SiglipImageProcessorPil
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, SiglipImageProcessorPil
 
 from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner, CaptionerConfig
 from diffvqa.models.checkpoint import image_statistics, load_encoder
 from diffvqa.models.folder import load_folder
+from diffvqa.tasks.tokenizer import read_tokenizer
 from diffvqa.training.sizes import explain_source
 
 
@@ -70,6 +71,6 @@ def _model_type(folder: Path) -> str | None:
 
 def _tokenizer(source: str) -> PreTrainedTokenizerBase | None:
     try:
-        return AutoTokenizer.from_pretrained(source)
+        return read_tokenizer(source)
     except (OSError, ValueError, KeyError, ImportError):
         return None

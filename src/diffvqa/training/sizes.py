@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub.errors import StrictDataclassError
@@ -40,6 +41,10 @@ def explain_sizes(arguments: str) -> Iterator[None]:
 def explain_source(argument: str, source: str) -> Iterator[None]:
     """Inside it what `argument` names is read: what is wrong with it becomes an InputError that names the argument."""
     what, instead = _SOURCES[argument]
+    if source.startswith(("/", "./", "../", "~")) and not Path(source).exists():
+        raise InputError(
+            f"`{argument}`: there is no folder {source!r}; give that of a {what}, a hub name, or {instead}"
+        )
     try:
         yield
     except InputError:
