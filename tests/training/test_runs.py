@@ -104,8 +104,8 @@ def test_pretraining_goes_on_from_a_published_encoder_and_gives_one_back(
     pretrain_settings, finetune_settings, published_encoder, write_config, tmp_path
 ):
     out = tmp_path / "captioner"
-    settings = {key: value for key, value in pretrain_settings.items() if not key.startswith("image_")}
-    settings |= {"encoder": str(published_encoder), "out": str(out)}
+    # The settings name a normalisation too, of one channel: the checkpoint's own is the right one.
+    settings = {**pretrain_settings, "encoder": str(published_encoder), "out": str(out)}
     pretrain(load_config(PretrainConfig, write_config(settings), ["optimisation.steps=2"]))
     folder = load_folder(Captioner, out, "MODEL")
     assert folder.processor.image_mean == (0.4, 0.5, 0.6)
@@ -123,6 +123,20 @@ def test_pretraining_goes_on_from_a_published_encoder_and_gives_one_back(
     )
     assert load_folder(DifferenceModel, model, "MODEL").processor.image_mean == (0.4, 0.5, 0.6)
     assert not (model / "captioner" / "encoder").exists()
+
+
+def test_an_encoder_without_a_normalisation_takes_the_configured_one_if_it_fits(
+    pretrain_settings, published_encoder, write_config, tmp_path
+):
+    (published_encoder / "preprocessor_config.json").unlink()
+    settings = {**pretrain_settings, "encoder": str(published_encoder), "out": str(tmp_path / "out")}
+    with pytest.raises(InputError, match="have 1 and 1 values, but the encoder takes 3 channels"):
+        pretrain(load_config(PretrainConfig, write_config(settings), []))
+    with pytest.raises(InputError, match="`encoder`: no vision model can be read"):
+        pretrain(load_config(PretrainConfig, write_config(settings), ["image_mean=null", "image_std=null"]))
+    given = ["image_mean=[0.1, 0.2, 0.3]", "image_std=[1, 1, 1]", "optimisation.steps=1"]
+    out = pretrain(load_config(PretrainConfig, write_config(settings), given))
+    assert load_folder(Captioner, out, "MODEL").processor.image_mean == (0.1, 0.2, 0.3)
 
 
 def test_a_folder_that_holds_no_vision_model_is_said_to(pretrain_settings, write_config, tmp_path):

@@ -84,8 +84,8 @@ class PretrainConfig(_Settings):
     in parallel. last_part_only: tasks whose loss is on the last part alone. location_tokens: boxes are written with
     tokens of their own. region_box_first: in CAREF the box comes before the phrase. tokenizer: a folder or hub name, or
     a number: the vocabulary of one made from the training texts. encoder: the sizes of one made here, or the folder or
-    hub name of a vision model to go on from. image_mean, image_std: per channel, of pixels 0 to 1; if not given, the
-    checkpoint's, or 0.5 for each of three channels.
+    hub name of a vision model to go on from. image_mean, image_std: per channel, of pixels 0 to 1, 0.5 for each of
+    three channels if not given; a checkpoint brings its own, and these serve where it brings none.
     """
 
     store: str

@@ -16,7 +16,7 @@ from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store, StoredImage
 from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner, CaptionerConfig
-from diffvqa.models.checkpoint import image_statistics
+from diffvqa.models.checkpoint import has_statistics, image_statistics
 from diffvqa.models.gathering import processes
 from diffvqa.models.pretraining import CAPTIONING, PretrainingModel
 from diffvqa.tasks.box_text import add_location_tokens
@@ -59,7 +59,8 @@ def pretrain(config: PretrainConfig) -> Path:
     set_seed(config.seed)
     tokenizer = _tokenizer(config, store, images)
     with explain_sizes("`encoder`, `decoder`"):
-        encoder, processor = build_encoder(config, store.size), _processor(config, store.size)
+        encoder = build_encoder(config, store.size)
+        processor = _processor(config, store.size, encoder.config.num_channels)
         findings = sorted({finding for index in images for finding in store.images[index].findings})
         around = make_surroundings(config, encoder, tokenizer, findings)
         model = build_model(config, encoder, around)
@@ -165,13 +166,18 @@ def _plain_tokenizer(config: PretrainConfig, store: Store, images: list[int]) ->
     return train_tokenizer(texts, config.tokenizer)
 
 
-def _processor(config: PretrainConfig, size: int) -> SiglipImageProcessorPil:
-    mean, deviation = [0.5] * 3, [0.5] * 3
-    if isinstance(config.encoder, str) and not (config.image_mean and config.image_std):
+def _processor(config: PretrainConfig, size: int, channels: int) -> SiglipImageProcessorPil:
+    """How the encoder's pixels are normalised: as its checkpoint says, else as configured."""
+    mean, deviation = config.image_mean, config.image_std
+    if isinstance(config.encoder, str) and (has_statistics(config.encoder) or not (mean and deviation)):
         with explain_source("encoder", config.encoder):
             mean, deviation = image_statistics(config.encoder)
+    mean, deviation = (tuple(values or (0.5,) * channels) for values in (mean, deviation))
+    if not len(mean) == len(deviation) == channels:
+        raise InputError(
+            f"`image_mean` and `image_std` have {len(mean)} and {len(deviation)} values, but the encoder takes "
+            f"{channels} channels; give one value a channel"
+        )
     return SiglipImageProcessorPil(
-        size={"height": size, "width": size},
-        image_mean=list(config.image_mean or mean),
-        image_std=list(config.image_std or deviation),
+        size={"height": size, "width": size}, image_mean=list(mean), image_std=list(deviation)
     )
