@@ -202,6 +202,12 @@ def test_a_language_model_without_a_tokenizer_is_refused(language_folder, config
         finetune(configure(language_model=str(tmp_path / "alone")))
 
 
+def test_a_finetuned_model_is_no_encoder_but_holds_one(configure, model_folder):
+    with pytest.raises(InputError, match="`encoder` is the folder of a finetuned model"):
+        finetune(configure(encoder=str(model_folder)))
+    finetune(configure("optimisation.steps=1", encoder=str(model_folder / "captioner")))
+
+
 def test_an_encoder_without_a_tokenizer_needs_a_language_model_that_has_one(configure, captioner_folder, tmp_path):
     torch.manual_seed(1)
     for part in (

@@ -13,6 +13,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, SiglipImagePr
 from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner, CaptionerConfig
 from diffvqa.models.checkpoint import image_statistics, load_encoder
+from diffvqa.models.difference import DifferenceConfig
 from diffvqa.models.folder import load_folder
 from diffvqa.tasks.tokenizer import read_tokenizer
 from diffvqa.training.sizes import explain_source
@@ -50,6 +51,10 @@ def read_pretrained(source: str, size: int) -> Pretrained:
                 f"ones; prepare the dataset with --size {trained}"
             )
         return Pretrained(folder.model.encoder, folder.processor, folder.tokenizer, Path(source))
+    if _model_type(Path(source)) == DifferenceConfig.model_type:
+        raise InputError(
+            "`encoder` is the folder of a finetuned model; give the one that it was made from, or `captioner` in it"
+        )
     if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
         raise InputError(
             "`encoder`: there is no finished model in this folder (no config.json); give a folder that `diffvqa "
