@@ -28,6 +28,7 @@ def test_overrides_are_laid_over_the_file(pretrain_settings, write_config):
     ("override", "words"),
     [
         ("colour=red", ["`colour`", "the keys here are", "optimisation"]),
+        ("save_every=1", ["`save_every`", "it is `optimisation.save_every`"]),
         ("optimisation.speed=1", ["`optimisation.speed`", "batch_size"]),
         ("augmentation.mirror=1", ["`augmentation.mirror`", "shift"]),
         ("seed=lots", ["`seed`", "'lots'"]),

@@ -75,6 +75,7 @@ def test_an_objective_feeds_stage_2_and_its_evaluation(
     ("asked", "words"),
     [
         ("clpi", "no objective 'clpi'; the objectives are location_aware, cap,"),
+        ("clip+clip", "stands twice in 'clip.clip'"),
         ("clip+none", "give 'none' alone, or one or several of location_aware"),
         ("{clip: 0}", "weight of 'clip' must be a number above 0, found 0"),
         ("{}", "one or several of"),

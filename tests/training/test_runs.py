@@ -67,6 +67,13 @@ def test_a_folder_with_other_files_is_refused(pretrain_settings, write_config, t
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
+def test_a_folder_that_cannot_be_made_is_refused(pretrain_settings, write_config, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    path = write_config({**pretrain_settings, "out": str(tmp_path / "file" / "out")})
+    with pytest.raises(InputError, match="`out` cannot be made or written to"):
+        pretrain(load_config(PretrainConfig, path, []))
+
+
 @pytest.mark.parametrize("content", ['{"model": "x"}', "[1]", "{", '{"config": 3, "finished": true}'])
 def test_a_record_of_something_else_is_no_run(pretrain_settings, write_config, tmp_path, content):
     (tmp_path / "run.json").write_text(content)

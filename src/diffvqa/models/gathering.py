@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import distributed
-from torch.distributed.nn.functional import all_gather
 
 
 class HeadOutput(NamedTuple):
@@ -40,9 +39,21 @@ def gather_rows(*tensors: torch.Tensor) -> tuple[torch.Tensor | int, ...]:
 def _gather(tensor: torch.Tensor, counts: list[int]) -> torch.Tensor:
     # Every process has to send equally much.
     padded = torch.cat([tensor, tensor.new_zeros(max(counts) - len(tensor), *tensor.shape[1:])])
-    if tensor.is_floating_point():
-        gathered = all_gather(padded)
-    else:
-        gathered = [torch.zeros_like(padded) for _ in counts]
-        distributed.all_gather(gathered, padded)
+    gathered = _AllGather.apply(padded)
     return torch.cat([part[:count] for part, count in zip(gathered, counts, strict=True)])
+
+
+class _AllGather(torch.autograd.Function):
+    """The tensors of all processes, stacked; what flows back to one is the sum of all processes' gradients for it."""
+
+    @staticmethod
+    def forward(context: Any, tensor: torch.Tensor) -> torch.Tensor:
+        gathered = [torch.empty_like(tensor) for _ in range(processes())]
+        distributed.all_gather(gathered, tensor.contiguous())
+        return torch.stack(gathered)
+
+    @staticmethod
+    def backward(context: Any, gradients: torch.Tensor) -> torch.Tensor:
+        gradients = gradients.contiguous()
+        distributed.all_reduce(gradients)
+        return gradients[distributed.get_rank()]

@@ -215,6 +215,8 @@ def _explain(kind: type[BaseModel], fault: Any) -> str:
         for part in path[:-1]:
             holder = holder.model_fields[part].annotation
         names = getattr(holder, "model_fields", None) or holder.__dataclass_fields__
+        if len(path) == 1 and key in Optimisation.model_fields:
+            return f"there is no configuration key `{key}`; it is `optimisation.{key}`"
         return f"there is no configuration key `{key}`; the keys here are {', '.join(names)}"
     if fault["type"] == "missing":
         return f"the configuration lacks the key `{key}`; add it to the file or give {key}=..."

@@ -95,7 +95,10 @@ NONE = "none"
 def read_objective(asked: str | Mapping[str, float]) -> dict[str, float]:
     """Objectives with their weights, from a name, a sum of names (`clip+cap`) or a mapping. Raises ValueError."""
     if isinstance(asked, str):
-        asked = dict.fromkeys((name.strip() for name in asked.split("+")), 1.0)
+        names = [name.strip() for name in asked.split("+")]
+        if len(set(names)) < len(names):
+            raise ValueError(f"an objective stands twice in {asked!r}; for a weight of 2 give {{NAME: 2}}")
+        asked = dict.fromkeys(names, 1.0)
     if not isinstance(asked, Mapping):
         raise ValueError(f"expected a name, a sum of names or names with weights, found {asked!r}")
     weights = dict(asked)

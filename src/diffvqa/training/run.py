@@ -43,8 +43,11 @@ def claim_folder(config: Any) -> Path | None:
         return None if found["finished"] else out
     if out.exists() and any(out.iterdir()):
         raise InputError("`out` holds files that are no run of this program; give another folder")
-    out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_record(out, settings, finished=False)
+    try:
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        write_record(out, settings, finished=False)
+    except OSError as error:
+        raise InputError(f"`out` cannot be made or written to ({error.strerror}); give another folder") from error
     return out
 
 
