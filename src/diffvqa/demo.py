@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diffvqa.answering.evaluate import evaluate
-from diffvqa.data import read_source
+from diffvqa.data import read_sources
 from diffvqa.data.store import prepare
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
@@ -33,7 +33,7 @@ def run_demo(out: Path) -> tuple[dict[str, Any], Path]:
     if not cohort.exists():
         with progress_bar("synthesise patients") as progress:
             write_cohort(cohort, PATIENTS, SEED, size=IMAGE_SIZE, workers=workers, progress=progress)
-    records = read_source(f"mimic:{cohort}")
+    records = read_sources([f"mimic:{cohort}"])
     with progress_bar("prepare images") as progress:
         prepare(records, store, IMAGE_SIZE, workers=workers, progress=progress)
     pretrain(load_config(PretrainConfig, config_file("tiny/pretrain.yaml"), [f"store={store}", f"out={captioner}"]))

@@ -120,6 +120,21 @@ def read_changes(text: str) -> tuple[frozenset[Change], ...]:
     return tuple(readings)
 
 
+def turn_round(answer: str) -> str | None:
+    """The difference answer that holds when prior and current image change places.
+
+    None for an answer that cannot be read, or that has several readings.
+    """
+    readings = read_changes(answer)
+    if len(readings) != 1:
+        return None
+    opposite: dict[str, ChangeKind] = {"added": "missing", "missing": "added", "level": "level"}
+    changes = sorted(readings[0], key=lambda change: (change.finding, change.kind))
+    return write_changes(
+        Change(change.finding, opposite[change.kind], before=change.after, after=change.before) for change in changes
+    )
+
+
 def _enumerate(names: list[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + ", and " + names[-1]
 

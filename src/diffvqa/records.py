@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from diffvqa.boxes import Box
 
@@ -31,6 +34,56 @@ class Region:
         _require(bool(self.name or self.phrases), "a region needs a name or a phrase")
 
 
+class Regions(Sequence[Region]):
+    """The regions of one image, kept small: MIMIC-CXR has nine million. A region is made when it is asked for.
+
+    corners: x1 y1 x2 y2 of each region, one after the other. names and phrases: one entry a region.
+    """
+
+    __slots__ = ("corners", "names", "phrases")
+
+    def __init__(
+        self, corners: array[float], names: tuple[str | None, ...], phrases: tuple[tuple[str, ...], ...]
+    ) -> None:
+        self.corners, self.names, self.phrases = corners, names, phrases
+
+    @classmethod
+    def of(cls, regions: Iterable[Region]) -> Regions:
+        """The same regions, kept small."""
+        if isinstance(regions, Regions):
+            return regions
+        regions = tuple(regions)
+        if not regions:
+            return NO_REGIONS
+        return cls(
+            array("d", (edge for region in regions for edge in region.box.as_tuple())),
+            tuple(region.name for region in regions),
+            tuple(region.phrases for region in regions),
+        )
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, slice):
+            return tuple(self[one] for one in range(*place.indices(len(self))))
+        start = 4 * range(len(self))[place]
+        return Region(Box(*self.corners[start : start + 4]), self.names[place], self.phrases[place])
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash(tuple(self))
+
+    def __repr__(self) -> str:
+        return repr(tuple(self))
+
+
+NO_REGIONS = Regions(array("d"), (), ())
+"""What an image has of which no region is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Image:
     """One image file: width and height in pixels of the file, view as its dataset writes it (PA, AP, ...)."""
@@ -40,9 +93,10 @@ class Image:
     width: int
     height: int
     view: str = ""
-    regions: tuple[Region, ...] = ()
+    regions: Sequence[Region] = NO_REGIONS
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "regions", Regions.of(self.regions))
         _require(bool(self.image_id), "an image needs an identifier")
         _require(self.width > 0 and self.height > 0, "an image needs a width and a height")
 
@@ -89,9 +143,19 @@ class Pair:
         return (self.current, *([] if self.prior is None else [self.prior]), *self.earlier)
 
 
+class Source(NamedTuple):
+    """Where something was read: the name of a file, and the row as a spreadsheet counts (the header is row 1)."""
+
+    file: str
+    row: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question on a pair of images with its answer; split: one of SPLITS, for finetuning and evaluation."""
+    """A question on a pair of images with its answer; split: one of SPLITS, for finetuning and evaluation.
+
+    source: where it was read, for what is said of it later on.
+    """
 
     question_id: str
     subject_id: str
@@ -100,6 +164,7 @@ class Question:
     text: str
     answer: str
     split: str
+    source: Source | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         _require(bool(self.text and self.answer), "a question needs a text and an answer")
@@ -109,10 +174,10 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row or a file that was skipped or mended: the kind, where (file name and row), and the reason."""
+    """A row or a file that was skipped, mended or doubtful: the kind, where it was read, and the reason."""
 
     kind: str
-    where: str
+    source: Source
     reason: str
 
 

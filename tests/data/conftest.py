@@ -56,7 +56,7 @@ QUESTIONS = [
     ("50000032", "11000003", "50000011", "difference", WHAT, SAME, "test"),  # another patient
     ("50000032", "11000003", "50000031", "colour", "what colour is it?", "grey", "test"),  # a type nobody knows
     ("50000011", "10000001", "50000011", "presence", "is there edema?", "no", "elsewhere"),  # no such split
-    ("50000041", "12000004", "50000041", "presence", "is there edema?", "no", "train"),  # an image to avoid
+    ("50000041", "12000004", "50000041", "presence", "is there edema?", "no", "train"),  # a gold patient
 ]
 
 MIMIC_PROBLEMS = {
@@ -72,7 +72,7 @@ MIMIC_PROBLEMS = {
     "pair_reversed": 1,
     "pair_tied": 1,
     "question_type_unknown": 1,
-    "question_without_image": 3,
+    "question_without_image": 2,
     "region_without_box": 1,
     "report_missing": 1,
     "row_duplicated": 2,

@@ -3,22 +3,22 @@ from collections import Counter
 
 import pytest
 
-from diffvqa.data import read_source
+from diffvqa.data import read_sources
 from diffvqa.data.inspection import check_files, summarise
 
 
 def test_the_summary_counts_everything(mimic, makers):
-    assert summarise(read_source(f"mimic:{mimic[0]}")) == {
-        "images": 8,
-        "patients": 3,
-        "studies": 7,
+    assert summarise(read_sources([f"mimic:{mimic[0]}"])) == {
+        "images": 9,
+        "patients": 4,
+        "studies": 8,
         "pairs": 4,
         "boxes": 6,
-        "questions": {"difference": 4, "view": 1, "colour": 1},
+        "questions": {"difference": 4, "presence": 1, "view": 1, "colour": 1},
         "splits": {
-            "train": {"images": 4, "patients": 1, "questions": 2},
+            "train": {"images": 4, "patients": 1, "questions": 3},
             "validate": {"images": 2, "patients": 1, "questions": 2},
-            "test": {"images": 2, "patients": 1, "questions": 2},
+            "test": {"images": 3, "patients": 2, "questions": 2},
         },
         "shared_patients": 0,
         "problems": makers["mimic_problems"],
@@ -52,17 +52,17 @@ def _scramble(path):
 )
 def test_damaged_png_files_are_found(nih, tmp_path, damage, deep, expected):
     shutil.copytree(nih, tmp_path / "nih14")
-    cohort = read_source(f"nih14:{tmp_path}/nih14")
+    cohort = read_sources([f"nih14:{tmp_path}/nih14"])
     damage(cohort.studies[1].images[0].path)
     problems = check_files(cohort, deep=deep)
     assert Counter(problem.kind for problem in problems) == expected
-    assert all(str(tmp_path) not in problem.where + problem.reason for problem in problems)
+    assert all(str(tmp_path) not in problem.source.file + problem.reason for problem in problems)
 
 
 @pytest.mark.parametrize(("damage", "expected"), [(lambda path: None, {}), (_cut, {"image_unreadable": 1})])
 def test_damaged_jpeg_files_are_found(makers, tmp_path, damage, expected):
     makers["mimic"](tmp_path)
-    cohort = read_source(f"mimic:{tmp_path}")
+    cohort = read_sources([f"mimic:{tmp_path}"])
     damage(cohort.studies[0].images[0].path)
     for deep in (False, True):
         assert Counter(problem.kind for problem in check_files(cohort, deep=deep)) == expected

@@ -6,7 +6,7 @@ from collections import Counter
 import pytest
 
 from diffvqa.boxes import Box
-from diffvqa.data import read_source
+from diffvqa.data import read_sources
 from diffvqa.data.mimic.jpg import seconds_of
 from diffvqa.data.mimic.reports import findings_and_impression
 from diffvqa.errors import InputError
@@ -14,7 +14,7 @@ from diffvqa.errors import InputError
 
 @pytest.fixture(scope="module")
 def cohort(mimic):
-    return read_source(f"mimic:{mimic[0]}")
+    return read_sources([f"mimic:{mimic[0]}"])
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +39,7 @@ def test_only_frontal_images_that_are_there(cohort, studies):
         "50000022": ["b2"],
         "50000031": ["c1"],
         "50000032": ["c2"],
+        "50000041": ["d1-gold"],
     }
     for study in cohort.studies:
         for image in study.images:
@@ -51,6 +52,8 @@ def test_studies_carry_split_report_findings_and_time(studies):
     assert {study.split for study in studies.values() if study.subject_id == "10000001"} == {"train"}
     assert studies["50000021"].split == "validate"
     assert studies["50000031"].split == "test"
+    assert studies["50000041"].split == "test"  # a gold patient, whatever MIMIC-CXR's split says
+    assert studies["50000041"].images[0].regions == ()
     assert studies["50000011"].report == "There is no pneumothorax. The heart is normal. No acute process."
     assert studies["50000032"].report == ""
     assert studies["50000011"].findings == ("atelectasis", "pleural effusion")
@@ -80,6 +83,7 @@ def test_questions_point_at_the_right_images(cohort):
         ("view", None, "b2", "validate", "PA view"),
         ("difference", "c1", "c2", "test", "nothing has changed."),
         ("colour", None, "c2", "test", "grey"),
+        ("presence", None, "d1-gold", "train", "no"),
     ]
     assert {question.text for question in cohort.questions if question.type == "difference"} == {
         "what has changed compared to the reference image?"
@@ -90,7 +94,7 @@ def test_questions_point_at_the_right_images(cohort):
 def test_parts_named_one_by_one_give_the_same(mimic, cohort):
     _, parts = mimic
     named = ",".join(f"{name}={path.parent if name == 'jpg' else path}" for name, path in parts.items())
-    assert _content(read_source(f"mimic:{named}")) == _content(cohort)
+    assert _content(read_sources([f"mimic:{named}"])) == _content(cohort)
 
 
 def test_parts_right_under_the_parent_and_the_highest_version_are_found(mimic, cohort, tmp_path):
@@ -102,7 +106,7 @@ def test_parts_right_under_the_parent_and_the_highest_version_are_found(mimic, c
         (place / "9.9").mkdir()
         (place / "11.0").mkdir()  # begun, and empty
     (tmp_path / "medical-diff-vqa" / "9.9" / "mimic_pair_questions.csv").write_text("not,this\n")
-    read = read_source(f"mimic:{tmp_path}")
+    read = read_sources([f"mimic:{tmp_path}"])
     assert read.questions == cohort.questions
     assert Counter(problem.kind for problem in read.problems) == Counter(problem.kind for problem in cohort.problems)
 
@@ -117,13 +121,13 @@ def test_reports_from_the_archive_and_scene_graphs_from_the_folder(mimic, cohort
     shutil.copytree(parts["imagenome"] / "silver_dataset" / "splits", tmp_path / "silver_dataset" / "splits")
     for reports in (tmp_path, tmp_path / "mimic-cxr-reports.zip"):
         source = f"mimic:jpg={parts['jpg']},reports={reports},imagenome={tmp_path},diffvqa={parts['diffvqa']}"
-        assert _content(read_source(source)) == _content(cohort)
+        assert _content(read_sources([source])) == _content(cohort)
 
 
 def test_images_alone_are_enough_and_what_is_missing_is_said(mimic):
-    cohort = read_source(f"mimic:{mimic[1]['jpg']}")
+    cohort = read_sources([f"mimic:{mimic[1]['jpg']}"])
     assert cohort.questions == ()
-    assert {problem.where for problem in cohort.problems if problem.kind == "part_missing"} == {
+    assert {problem.source.file for problem in cohort.problems if problem.kind == "part_missing"} == {
         "reports",
         "imagenome",
         "diffvqa",
@@ -151,25 +155,25 @@ def test_a_missing_column_is_named(makers, tmp_path, part, name, column):
     with opened(path, "wt") as file:
         file.write(text.replace(column, "else", 1))
     with pytest.raises(InputError, match=f"{path.name}: no column '{column}'; columns found: .*else"):
-        read_source(f"mimic:{tmp_path}")
+        read_sources([f"mimic:{tmp_path}"])
 
 
 def test_no_split_table_and_no_image_at_all(makers, tmp_path):
     parts = makers["mimic"](tmp_path)
     (parts["jpg"] / "mimic-cxr-2.0.0-split.csv.gz").rename(tmp_path / "split.csv.gz")
     with pytest.raises(InputError, match=r"no mimic-cxr-2\.0\.0-split\.csv\.gz"):
-        read_source(f"mimic:{tmp_path}")
+        read_sources([f"mimic:{tmp_path}"])
     (tmp_path / "split.csv.gz").rename(parts["jpg"] / "mimic-cxr-2.0.0-split.csv.gz")
     shutil.rmtree(parts["jpg"] / "files")
     with pytest.raises(InputError, match="no frontal image that is there"):
-        read_source(f"mimic:{tmp_path}")
+        read_sources([f"mimic:{tmp_path}"])
 
 
 def test_a_damaged_archive_is_refused(makers, tmp_path):
     parts = makers["mimic"](tmp_path)
     (parts["imagenome"] / "silver_dataset" / "scene_graph.zip").write_bytes(b"PK, once")
     with pytest.raises(InputError, match=r"scene_graph\.zip: not a zip archive"):
-        read_source(f"mimic:{tmp_path}")
+        read_sources([f"mimic:{tmp_path}"])
 
 
 @pytest.mark.parametrize(

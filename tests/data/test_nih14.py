@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from diffvqa.boxes import Box
-from diffvqa.data import read_source, splits
+from diffvqa.data import read_sources, splits
 from diffvqa.data.inspection import check_files, summarise
 from diffvqa.errors import InputError
 from diffvqa.findings import Change, read_changes
@@ -13,7 +13,7 @@ from diffvqa.findings import Change, read_changes
 
 @pytest.fixture(scope="module")
 def cohort(nih):
-    return read_source(f"nih14:{nih}")
+    return read_sources([f"nih14:{nih}"])
 
 
 @pytest.fixture
@@ -78,7 +78,7 @@ def test_consecutive_images_become_difference_questions(cohort):
 def test_the_release_s_own_test_list_is_kept(own):
     (own / "test_list.txt").write_text("00000002_001.png\n")
     (own / "train_val_list.txt").write_text("00000001_000.png\n")
-    found = {study.subject_id: study.split for study in read_source(f"nih14:{own}").studies}
+    found = {study.subject_id: study.split for study in read_sources([f"nih14:{own}"]).studies}
     assert found["2"] == "test"
     assert found["1"] == splits.train_or_validate("1")
 
@@ -86,16 +86,16 @@ def test_the_release_s_own_test_list_is_kept(own):
 def test_the_later_table_of_images_is_preferred(own):
     text = (own / "Data_Entry_2017.csv").read_text(encoding="utf-8")
     (own / "Data_Entry_2017_v2020.csv").write_text("\n".join(text.splitlines()[:2]), encoding="utf-8")
-    assert len(read_source(f"nih14:{own}").studies) == 1
+    assert len(read_sources([f"nih14:{own}"]).studies) == 1
 
 
 def test_boxes_may_be_missing_and_their_header_quoted(own):
     boxes = own / "BBox_List_2017.csv"
     content = boxes.read_text()
     boxes.write_text(content.replace("Bbox [x,y,w,h],,,", '"Bbox [x,y,w,h]"'))
-    assert sum(len(study.images[0].regions) for study in read_source(f"nih14:{own}").studies) == 2
+    assert sum(len(study.images[0].regions) for study in read_sources([f"nih14:{own}"]).studies) == 2
     boxes.unlink()
-    assert not any(study.images[0].regions for study in read_source(f"nih14:{own}").studies)
+    assert not any(study.images[0].regions for study in read_sources([f"nih14:{own}"]).studies)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_a_missing_column_is_named(own, name, column):
     path = own / name
     path.write_text(path.read_text(encoding="utf-8").replace(column, "else", 1), encoding="utf-8")
     with pytest.raises(InputError) as error:
-        read_source(f"nih14:{own}")
+        read_sources([f"nih14:{own}"])
     assert name in str(error.value)
     assert column in str(error.value)
     assert "else" in str(error.value)
@@ -120,12 +120,12 @@ def test_no_image_at_all_is_refused(own):
     shutil.rmtree(own / "images")
     shutil.rmtree(own / "images_002")
     with pytest.raises(InputError, match=r"none of the \d+ images"):
-        read_source(f"nih14:{own}")
+        read_sources([f"nih14:{own}"])
 
 
 @pytest.mark.skipif("DIFFVQA_NIH14" not in os.environ, reason="DIFFVQA_NIH14 names no folder with the real sample")
 def test_the_real_sample():
-    cohort = read_source(f"nih14:{os.environ['DIFFVQA_NIH14']}")
+    cohort = read_sources([f"nih14:{os.environ['DIFFVQA_NIH14']}"])
     summary = summarise(cohort)
     assert [summary[name] for name in ("images", "patients", "pairs", "boxes")] == [100, 31, 69, 11]
     assert summary["questions"] == {"difference": 69}

@@ -2,7 +2,7 @@ import shutil
 
 import pytest
 
-from diffvqa.data import READERS, read_source, read_sources
+from diffvqa.data import READERS, read_sources
 from diffvqa.errors import InputError
 
 
@@ -16,23 +16,23 @@ def test_every_reader_says_in_one_line_what_it_reads():
 @pytest.mark.parametrize("source", ["mimik:/x", "/just/a/path", ""])
 def test_an_unknown_kind_lists_those_that_exist(source):
     with pytest.raises(InputError) as error:
-        read_source(source)
+        read_sources([source])
     assert all(kind in str(error.value) for kind in READERS)
 
 
 @pytest.mark.parametrize("kind", sorted(READERS))
 def test_a_folder_that_is_not_there_is_refused_without_its_path(kind, tmp_path):
     with pytest.raises(InputError, match=f"{kind}: the path given does not exist") as error:
-        read_source(f"{kind}:{tmp_path}/nowhere")
+        read_sources([f"{kind}:{tmp_path}/nowhere"])
     assert "nowhere" not in str(error.value)
     with pytest.raises(InputError, match="the folder is missing"):
-        read_source(f"{kind}:")
+        read_sources([f"{kind}:"])
 
 
 @pytest.mark.parametrize("kind", sorted(READERS))
 def test_a_folder_that_holds_something_else_is_refused(kind, tmp_path):
     with pytest.raises(InputError, match=kind):
-        read_source(f"{kind}:{tmp_path}")
+        read_sources([f"{kind}:{tmp_path}"])
 
 
 def test_named_parts_are_checked(tmp_path):
@@ -46,12 +46,12 @@ def test_named_parts_are_checked(tmp_path):
         (f"mimic:reports={tmp_path}", "jpg=PATH is missing"),
     ]:
         with pytest.raises(InputError, match=words):
-            read_source(source)
+            read_sources([source])
 
 
 def test_sources_are_joined(mimic, nih):
     both = read_sources([f"mimic:{mimic[0]}", f"nih14:{nih}"])
-    apart = [read_source(f"mimic:{mimic[0]}"), read_source(f"nih14:{nih}")]
+    apart = [read_sources([f"mimic:{mimic[0]}"]), read_sources([f"nih14:{nih}"])]
     assert both.studies == apart[0].studies + apart[1].studies
     assert both.questions == apart[0].questions + apart[1].questions
     assert len(both.problems) == len(apart[0].problems) + len(apart[1].problems)

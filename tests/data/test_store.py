@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from diffvqa.boxes import Box
-from diffvqa.data import read_source, shards
+from diffvqa.data import read_sources, shards
 from diffvqa.data.store import Store, prepare
 from diffvqa.errors import InputError
 from diffvqa.images import letterbox, read_image
@@ -157,7 +157,7 @@ def test_unreadable_images_are_left_out_with_their_questions(folder, tmp_path):
 
 
 def test_the_reader_s_problems_are_listed_too(mimic, tmp_path, makers):
-    prepare(read_source(f"mimic:{mimic[0]}"), tmp_path / "store", SIZE)
+    prepare(read_sources([f"mimic:{mimic[0]}"]), tmp_path / "store", SIZE)
     with open(tmp_path / "store" / "problems.csv", newline="") as file:
         assert len(list(csv.DictReader(file))) == sum(makers["mimic_problems"].values())
 

@@ -1,5 +1,7 @@
 import gzip
 
+import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from diffvqa.data.tables import find_table, read_rows
@@ -8,27 +10,56 @@ from diffvqa.errors import InputError
 
 def test_cells_come_by_name_whatever_the_order_and_the_byte_order_mark(tmp_path):
     path = tmp_path / "t.csv"
-    path.write_bytes('\ufeff b ,unused,a\r\n 1 ,x,"two, lines\r\nlong"\r\n\r\n3,x\r\n'.encode())
-    rows = list(read_rows(path, ("a", "b"), ("unused", "absent")))
+    path.write_bytes('\ufeff b ,unused,a\r\n 1 ,x,"two, lines\r\nlong"\r\n\r\n3,x,\r\n'.encode())
+    problems = []
+    rows = list(read_rows(path, ("a", "b"), problems, ("unused", "absent")))
     assert [row.cells for row in rows] == [
         {"a": "two, lines\r\nlong", "b": "1", "unused": "x"},
         {"a": "", "b": "3", "unused": "x"},
     ]
-    assert [row.line for row in rows] == [3, 5]
+    assert [row.number for row in rows] == [2, 4]
+    assert problems == []
+
+
+def test_rows_of_another_length_are_skipped_and_counted(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("a,b\n1,2\n\n3\n,\n5,6,7\n8,9\n")
+    problems = []
+    assert [(row.number, row.cells["a"]) for row in read_rows(path, ("a",), problems)] == [(2, "1"), (7, "8")]
+    assert [(one.kind, one.source) for one in problems] == [
+        ("row_incomplete", ("t.csv", 4)),
+        ("row_incomplete", ("t.csv", 6)),
+    ]
+
+
+def test_parquet_reads_as_its_text(tmp_path):
+    columns = {"a": ["x", None, "z"], "b": [1, 2, None], "c": [0.5, 1.0, 2.0]}
+    pa.parquet.write_table(pa.table(columns), tmp_path / "t.parquet")
+    rows = list(read_rows(tmp_path / "t.parquet", ("b", "a"), [], ("absent", "c")))
+    assert [row.cells for row in rows] == [
+        {"a": "x", "b": "1", "c": "0.5"},
+        {"a": "", "b": "2", "c": "1.0"},
+        {"a": "z", "b": "", "c": "2.0"},
+    ]
+    with pytest.raises(InputError, match=r"t\.parquet: no column 'd'; columns found: a, b, c"):
+        list(read_rows(tmp_path / "t.parquet", ("d",), []))
+    (tmp_path / "t.parquet").write_bytes((tmp_path / "t.parquet").read_bytes()[:-9])
+    with pytest.raises(InputError, match=r"t\.parquet, after row 1: not a table"):
+        list(read_rows(tmp_path / "t.parquet", ("a",), []))
 
 
 def test_gzip_and_plain_read_alike(tmp_path):
     (tmp_path / "t.csv").write_text("a\n1\n")
     with gzip.open(tmp_path / "t.csv.gz", "wt") as file:
         file.write("a\n1\n")
-    assert list(read_rows(tmp_path / "t.csv", ["a"])) == list(read_rows(tmp_path / "t.csv.gz", ["a"]))
+    assert list(read_rows(tmp_path / "t.csv", ["a"], [])) == list(read_rows(tmp_path / "t.csv.gz", ["a"], []))
 
 
 def test_a_missing_column_is_named_with_the_file_and_the_columns_found(tmp_path):
     path = tmp_path / "people.csv"
     path.write_text("name,age\nx,1\n")
     with pytest.raises(InputError) as error:
-        list(read_rows(path, ("name", "height")))
+        list(read_rows(path, ("name", "height"), []))
     assert str(error.value) == "people.csv: no column 'height'; columns found: name, age"
 
 
@@ -36,7 +67,7 @@ def test_a_missing_column_is_named_with_the_file_and_the_columns_found(tmp_path)
 def test_an_empty_table_is_refused(tmp_path, content):
     (tmp_path / "t.csv").write_bytes(content)
     with pytest.raises(InputError, match=r"t\.csv: the file is empty"):
-        list(read_rows(tmp_path / "t.csv", ["a"]))
+        list(read_rows(tmp_path / "t.csv", ["a"], []))
 
 
 def test_damaged_and_missing_files_are_refused_without_their_folder(tmp_path):
@@ -45,13 +76,13 @@ def test_damaged_and_missing_files_are_refused_without_their_folder(tmp_path):
     (tmp_path / "plain.csv.gz").write_bytes(b"a\n1\n")
     for name in ("cut.csv.gz", "plain.csv.gz", "absent.csv"):
         with pytest.raises(InputError, match=name.replace(".", r"\.")) as error:
-            list(read_rows(tmp_path / name, ["a"]))
+            list(read_rows(tmp_path / name, ["a"], []))
         assert str(tmp_path) not in str(error.value)
 
 
 def test_odd_bytes_cost_a_character_only(tmp_path):
     (tmp_path / "t.csv").write_bytes(b"a,b\ncaf\xe9,1\n")
-    (row,) = read_rows(tmp_path / "t.csv", ["a", "b"])
+    (row,) = read_rows(tmp_path / "t.csv", ["a", "b"], [])
     assert row.cells["b"] == "1"
     assert row.cells["a"].startswith("caf")
 

@@ -32,14 +32,14 @@ def language_model(name, vocabulary):
 
 @pytest.mark.parametrize("name", SIZES)
 def test_both_stages_take_two_steps(name, cohort_folder, tmp_path, monkeypatch):
-    from diffvqa.data import read_source
+    from diffvqa.data import read_sources
     from diffvqa.data.store import prepare
     from diffvqa.training import finetune as stage_2
     from diffvqa.training import pretrain as stage_1
 
     monkeypatch.setattr(stage_1, "VALIDATION_IMAGES", 2)
     monkeypatch.setattr(stage_2, "VALIDATION_QUESTIONS", 2)
-    prepare(read_source(f"mimic:{cohort_folder}"), tmp_path / "store", SIZES[name])
+    prepare(read_sources([f"mimic:{cohort_folder}"]), tmp_path / "store", SIZES[name])
     folders = [f"store={tmp_path / 'store'}", *SHORT]
     fewer = ["encoder.num_hidden_layers=1", "decoder.n_layer=1", "tokenizer=400", f"out={tmp_path / 'captioner'}"]
     captioner = pretrain(load_config(PretrainConfig, CONFIGS / name / "pretrain.yaml", [*folders, *fewer]))

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffvqa.data import mimic, nih14
+from diffvqa.data.chronology import ReversedPairs, settle_pairs
+from diffvqa.data.splits import split_by_patient
 from diffvqa.errors import InputError
 from diffvqa.records import Cohort
 
@@ -37,7 +39,7 @@ READERS: dict[str, Reader] = {
 }
 
 
-def read_source(source: str) -> Cohort:
+def _read_source(source: str) -> Cohort:
     """The cohort named by `KIND:PATH`, or by `KIND:name=PATH,name=PATH` for a kind that lies in several folders.
 
     Raises InputError for an unknown kind or name and for a folder that is not there.
@@ -68,15 +70,26 @@ def read_source(source: str) -> Cohort:
 def _folder(argument: str, path: str) -> Path:
     folder = Path(path).expanduser()
     if not folder.exists():
-        raise InputError(f"{argument}: the path given does not exist; give the folder that holds the dataset")
+        raise InputError(f"{argument}: the path given does not exist")
     return folder
 
 
-def read_sources(sources: Sequence[str]) -> Cohort:
-    """Several sources as one cohort. Raises InputError if two of them hold an image of the same identifier."""
+def read_sources(
+    sources: Sequence[str], reversed_pairs: ReversedPairs = "drop", split_seed: int | None = None
+) -> Cohort:
+    """Several sources as one cohort, every pair of images in the order of time.
+
+    reversed_pairs: what becomes of questions whose prior image is the later one. split_seed: split by patient with this
+    seed, in place of the datasets' own splits. Raises InputError if two sources hold an image of the same identifier.
+    """
+    cohort = settle_pairs(_joined(sources), reversed_pairs)
+    return cohort if split_seed is None else split_by_patient(cohort, split_seed)
+
+
+def _joined(sources: Sequence[str]) -> Cohort:
     if not sources:
         raise InputError("no source given; write KIND:PATH with a KIND of " + ", ".join(READERS))
-    cohorts = [read_source(source) for source in sources]
+    cohorts = [_read_source(source) for source in sources]
     if len(cohorts) == 1:
         return cohorts[0]
     seen: dict[str, int] = {}

@@ -11,7 +11,7 @@ from typing import Any
 from diffvqa.data.headers import why_incomplete
 from diffvqa.data.splits import shared_patients
 from diffvqa.images import UnreadableImage, read_image
-from diffvqa.records import QUESTION_TYPES, SPLITS, Cohort, Image, Problem
+from diffvqa.records import QUESTION_TYPES, SPLITS, Cohort, Image, Problem, Source
 
 
 def summarise(cohort: Cohort) -> dict[str, Any]:
@@ -49,9 +49,9 @@ def check_files(cohort: Cohort, deep: bool = False) -> list[Problem]:
 
     def check(image: Image) -> Problem | None:
         if not image.path.is_file():
-            return Problem("image_missing", f"image {image.image_id}", "the image file is not there")
+            return Problem("image_missing", Source(image.path.name), "the image file is not there")
         reason = _decode(image.path) if deep else why_incomplete(image.path)
-        return Problem("image_unreadable", f"image {image.image_id}", reason) if reason else None
+        return Problem("image_unreadable", Source(image.path.name), reason) if reason else None
 
     # Reading and decoding both leave the interpreter's lock, so threads are enough.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:

@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from diffvqa.boxes import Box, clip
-from diffvqa.records import Problem
+from diffvqa.records import Problem, Source
 
 
-def fit_box(corners: Iterable[Any], width: int, height: int, where: str, problems: list[Problem]) -> Box | None:
+def fit_box(corners: Iterable[Any], width: int, height: int, where: Source, problems: list[Problem]) -> Box | None:
     """The part of a box (x1, y1, x2, y2, in pixels, numbers or their text) inside an image of that width and height.
 
     None for what is no box or lies outside. Adds `box_clipped` or `box_dropped` to `problems`, at `where`.

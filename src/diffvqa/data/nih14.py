@@ -10,10 +10,11 @@ from pathlib import Path
 from diffvqa.data import splits
 from diffvqa.data.headers import image_size
 from diffvqa.data.mending import fit_box
+from diffvqa.data.paths import is_plain_name
 from diffvqa.data.tables import find_table, read_cells, read_rows
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, NIH_FINDINGS, changes_between, write_changes
-from diffvqa.records import Cohort, Image, Pair, Problem, Question, Region, Study
+from diffvqa.records import Cohort, Image, Pair, Problem, Question, Region, Source, Study
 
 FRONTAL = ("AP", "PA")
 NO_FINDING = "No Finding"
@@ -35,8 +36,8 @@ def read(folder: Path) -> Cohort:
     studies: list[Study] = []
     seen: set[str] = set()
     columns = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "View Position")
-    for line, row in read_rows(table, columns):
-        where = f"{table.name} line {line}"
+    for number, row in read_rows(table, columns, problems):
+        where = Source(table.name, number)
         name, labels, follow_up, subject_id, view = (row[column] for column in columns)
         if name in seen:
             problems.append(Problem("row_duplicated", where, "the image has a row already"))
@@ -44,6 +45,8 @@ def read(folder: Path) -> Cohort:
         seen.add(name)
         if not (name and subject_id and follow_up.isdecimal()):
             problems.append(Problem("row_incomplete", where, "an image, a patient or a follow-up number is missing"))
+        elif not is_plain_name(name):
+            problems.append(Problem("path_outside", where, "the name of the image leads to another folder"))
         elif name not in files:
             problems.append(Problem("image_missing", where, "the image file is not there"))
         elif view not in FRONTAL:
@@ -65,7 +68,7 @@ def read(folder: Path) -> Cohort:
             f"nih14: none of the {len(seen)} images of {table.name} can be used; "
             "expected them in images/ or images_001/images/ beside it"
         )
-    return Cohort(tuple(studies), tuple(_follow_ups(studies, problems)), tuple(problems))
+    return Cohort(tuple(studies), tuple(_follow_ups(studies)), tuple(problems))
 
 
 def _image_files(folder: Path) -> dict[str, Path]:
@@ -80,7 +83,7 @@ def _test_subjects(folder: Path, table: Path) -> frozenset[str] | None:
     if not listing.is_file():
         return None
     names = set(listing.read_text(encoding="utf-8-sig").split())
-    rows = read_rows(table, ("Image Index", "Patient ID"))
+    rows = read_rows(table, ("Image Index", "Patient ID"), [])
     return frozenset(row["Patient ID"] for _, row in rows if row["Image Index"] in names)
 
 
@@ -90,7 +93,7 @@ def _split(subject_id: str, test_subjects: frozenset[str] | None) -> str:
     return "test" if subject_id in test_subjects else splits.train_or_validate(subject_id)
 
 
-def _findings(labels: str, where: str, problems: list[Problem]) -> Iterator[str]:
+def _findings(labels: str, where: Source, problems: list[Problem]) -> Iterator[str]:
     for label in labels.split("|"):
         label = label.strip()
         if label and label != NO_FINDING:
@@ -99,7 +102,7 @@ def _findings(labels: str, where: str, problems: list[Problem]) -> Iterator[str]
             yield NIH_FINDINGS.get(label, label.lower().replace("_", " "))
 
 
-def _read_boxes(folder: Path, problems: list[Problem]) -> dict[str, list[tuple[str, str, list[str]]]]:
+def _read_boxes(folder: Path, problems: list[Problem]) -> dict[str, list[tuple[Source, str, list[str]]]]:
     """Image name -> (where, finding, [x, y, w, h]) of each of its boxes; empty without a list of boxes.
 
     The header of the release writes `Bbox [x,y,w,h]` without quotes, and so as four columns; the name of the
@@ -109,8 +112,10 @@ def _read_boxes(folder: Path, problems: list[Problem]) -> dict[str, list[tuple[s
     boxes = defaultdict(list)
     if path is None:
         return boxes
-    for line, header, cells in read_cells(path):
-        if line == 1:
+    header: list[str] = []
+    for number, cells in read_cells(path):
+        if not header:
+            header = cells
             missing = [name for name in ("Image Index", "Finding Label") if name not in header]
             first = next((at for at, name in enumerate(header) if name.startswith("Bbox [x")), None)
             if missing or first is None:
@@ -120,7 +125,7 @@ def _read_boxes(folder: Path, problems: list[Problem]) -> dict[str, list[tuple[s
                 )
             image_at, label_at = header.index("Image Index"), header.index("Finding Label")
             continue
-        where = f"{path.name} line {line}"
+        where = Source(path.name, number)
         if len(cells) < max(image_at, label_at, first + 3) + 1:
             problems.append(Problem("row_incomplete", where, "the row ends before its last number"))
             continue
@@ -128,12 +133,12 @@ def _read_boxes(folder: Path, problems: list[Problem]) -> dict[str, list[tuple[s
         if finding is None:
             problems.append(Problem("row_incomplete", where, "the box has no finding"))
             continue
-        boxes[cells[image_at].strip()].append((where, finding, cells[first : first + 4]))
+        boxes[cells[image_at]].append((where, finding, cells[first : first + 4]))
     return boxes
 
 
 def _regions(
-    boxes: list[tuple[str, str, list[str]]], size: tuple[int, int], problems: list[Problem]
+    boxes: list[tuple[Source, str, list[str]]], size: tuple[int, int], problems: list[Problem]
 ) -> Iterator[Region]:
     for where, finding, numbers in boxes:
         box = fit_box(_corners(numbers), *size, where, problems)
@@ -146,15 +151,13 @@ def _corners(numbers: list[str]) -> Iterator[float]:
     yield from (x, y, x + width, y + height)
 
 
-def _follow_ups(studies: list[Study], problems: list[Problem]) -> Iterator[Question]:
+def _follow_ups(studies: list[Study]) -> Iterator[Question]:
     by_subject = defaultdict(list)
     for study in studies:
         by_subject[study.subject_id].append(study)
     for of_patient in by_subject.values():
         of_patient.sort(key=lambda study: (study.order, study.study_id))
         for prior, current in itertools.pairwise(of_patient):
-            if prior.order == current.order:
-                problems.append(Problem("pair_tied", f"image {current.study_id}", "same follow-up number as its prior"))
             changes = changes_between(dict.fromkeys(prior.findings), dict.fromkeys(current.findings))
             yield Question(
                 question_id=f"{current.study_id}-difference",

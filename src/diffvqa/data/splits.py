@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from diffvqa.records import Cohort
@@ -32,6 +33,15 @@ def _place(subject_id: str, seed: int) -> float:
     """Where a patient falls between 0 and 1: a hash, for Python's own differs from run to run."""
     digest = hashlib.sha256(f"{seed}:{subject_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
+
+
+def split_by_patient(cohort: Cohort, seed: int) -> Cohort:
+    """The cohort with every study and question in the split of its patient by this seed, whatever its dataset says."""
+    return replace(
+        cohort,
+        studies=tuple(replace(study, split=split_of(study.subject_id, seed)) for study in cohort.studies),
+        questions=tuple(replace(one, split=split_of(one.subject_id, seed)) for one in cohort.questions),
+    )
 
 
 def shared_patients(source: Cohort | Store) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import bisect
-import csv
 import hashlib
 import itertools
 import json
@@ -19,9 +18,10 @@ import numpy as np
 
 from diffvqa.boxes import Box, Frame
 from diffvqa.data import shards
+from diffvqa.data.problems import write_problems
 from diffvqa.data.shards import write_text
 from diffvqa.errors import InputError
-from diffvqa.records import Cohort, Image, Pair, Problem, Question, Region, Study
+from diffvqa.records import Cohort, Image, Pair, Problem, Question, Region, Source, Study
 
 SCHEMA = 2
 """The version of what lies in a store's folder."""
@@ -148,7 +148,7 @@ def prepare(
     stored = []
     for (study, image), outcome in zip(pairs, outcomes, strict=True):
         if isinstance(outcome, str):
-            problems.append(Problem("image_unreadable", f"image {image.image_id}", outcome))
+            problems.append(Problem("image_unreadable", Source(image.path.name), outcome))
         else:
             stored.append(_stored(study, image, outcome, size, problems))
     known = {None, *(image.image_id for image in stored)}
@@ -158,12 +158,12 @@ def prepare(
             questions.append(question)
         else:
             problems.append(
-                Problem("question_without_image", f"question {question.question_id}", "an image cannot be read")
+                Problem("question_without_image", question.source or Source("questions"), "an image cannot be read")
             )
 
     write_text(folder / _IMAGES, "".join(_line(_image_row(image)) for image in stored))
     write_text(folder / _QUESTIONS, "".join(_line(_question_row(question)) for question in questions))
-    _write_problems(folder / _PROBLEMS, problems)
+    write_problems(folder / _PROBLEMS, problems)
     shard_images = [
         sum(not isinstance(outcome, str) for outcome in outcomes[start : start + shards.IMAGES])
         for start in range(0, len(outcomes), shards.IMAGES)
@@ -219,7 +219,7 @@ def _stored(study: Study, image: Image, size: tuple[int, int], side: int, proble
         problems.append(
             Problem(
                 "size_differs",
-                f"image {image.image_id}",
+                Source(image.path.name),
                 f"{width}x{height} pixels, its dataset says {image.width}x{image.height}: its boxes are "
                 + ("scaled along" if resized else "left out, for the shape differs too"),
             )
@@ -311,12 +311,3 @@ def _read_lines(path: Path) -> Iterator[dict[str, Any]]:
     with open(path, encoding="utf-8") as file:
         for line in file:
             yield json.loads(line)
-
-
-def _write_problems(path: Path, problems: Iterable[Problem]) -> None:
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(("kind", "where", "reason"))
-        rows.writerows((problem.kind, problem.where, problem.reason) for problem in problems)
-    os.replace(temporary, path)

@@ -1,75 +1,151 @@
-"""Comma-separated tables, plain or gzip-compressed, read row by row with their header checked."""
+"""Tables on disk, comma-separated (plain or gzip-compressed) or Parquet, read row by row with their header checked."""
 
 from __future__ import annotations
 
 import csv
 import gzip
+import io
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, BinaryIO, NamedTuple
+
+import pyarrow as pa
+import pyarrow.csv
+import pyarrow.parquet
 
 from diffvqa.errors import InputError
+from diffvqa.records import Problem, Source
+
+_BATCH = 8192  # rows of a Parquet file that are held at a time
 
 
 class Row(NamedTuple):
-    """One row: its line in the file (the header is line 1) and the cells asked for, stripped of white space."""
+    """One row: its number, as a spreadsheet counts (the header is row 1), and its cells, stripped of white space."""
 
-    line: int
+    number: int
     cells: dict[str, str]
 
 
-def read_rows(path: Path, columns: Sequence[str], optional: Sequence[str] = ()) -> Iterator[Row]:
-    """The rows of a table, each with the cells of `columns`, and of those `optional` columns that are there.
+def read_rows(
+    path: Path,
+    columns: Sequence[str],
+    problems: list[Problem],
+    optional: Sequence[str] = (),
+    separator: str = ",",
+) -> Iterator[Row]:
+    """The rows of a table, each with the cells of `columns`, and of those `optional` columns that are there, as text.
 
-    A row that ends early has empty cells; rows without any content are passed over. A byte-order mark is tolerated.
-    Raises InputError for a missing file, a missing column and a damaged file; it names the file and the column.
+    A row of more or fewer cells than the header is skipped and added to `problems` as `row_incomplete`; rows without
+    any content are passed over. A byte-order mark is tolerated. Raises InputError for a missing file, a missing column
+    and a damaged file; it names the file and the column.
     """
-    for line, header, cells in read_cells(path):
-        if line == 1:
-            missing = [name for name in columns if name not in header]
-            if missing:
-                raise InputError(
-                    f"{path.name}: no column {', '.join(map(repr, missing))}; "
-                    f"columns found: {', '.join(name for name in header if name) or 'none'}"
-                )
-            places = {name: header.index(name) for name in (*columns, *optional) if name in header}
-            continue
-        yield Row(line, {name: cells[at].strip() if at < len(cells) else "" for name, at in places.items()})
-
-
-def read_cells(path: Path) -> Iterator[tuple[int, list[str], list[str]]]:
-    """(line, header, cells) of every row with content, the header itself first as line 1.
-
-    For tables whose header does not name every column. Raises InputError as `read_rows` does.
-    """
-    line = 0
+    wanted = (*columns, *optional)
+    read = _parquet_rows if path.suffix == ".parquet" else _text_rows
+    number = 1
     try:
-        with _open(path) as file:
-            rows = csv.reader(file)
-            header = [name.strip() for name in next(rows, [])]
-            if not any(header):
-                raise InputError(f"{path.name}: the file is empty; a header with the names of columns was expected")
-            yield 1, header, header
-            for cells in rows:
-                line = rows.line_num
-                if any(cells):
-                    yield line, header, cells
+        for number, header, cells in read(path, wanted, separator, problems):
+            if number == 1:
+                _require_columns(path, header, columns, separator)
+                present = [name for name in wanted if name in header]
+            elif any(cells):
+                yield Row(number, dict(zip(present, (cell.strip() for cell in cells), strict=True)))
     except FileNotFoundError as error:
         raise InputError(f"{path.name}: no such file in its folder") from error
     except PermissionError as error:
         raise InputError(f"{path.name}: no permission to read the file") from error
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{path.name}, after row {number}: not a table that can be read to its end") from error
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{path.name}: the file cannot be read to its end; fetch it again") from error
-    except csv.Error as error:
-        raise InputError(f"{path.name}, after line {line}: not comma-separated text ({error})") from error
 
 
-def _open(path: Path) -> TextIO:
-    # Bytes that are no UTF-8 cost one odd character, not the whole table.
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig", errors="replace", newline="")
-    return open(path, encoding="utf-8-sig", errors="replace", newline="")
+def _require_columns(path: Path, header: Sequence[str], columns: Sequence[str], separator: str) -> None:
+    if not any(header):
+        raise InputError(f"{path.name}: the file is empty; a header with the names of columns was expected")
+    missing = [name for name in columns if name not in header]
+    if missing:
+        hint = "" if len(header) > 1 else f"; columns are separated by {separator!r}"
+        raise InputError(
+            f"{path.name}: no column {', '.join(map(repr, missing))}; "
+            f"columns found: {', '.join(name for name in header if name) or 'none'}{hint}"
+        )
+
+
+_Line = tuple[int, Sequence[str], Sequence[str]]
+"""Row number, the header, the wanted cells of that row; row 1 is the header and has none."""
+
+
+def _text_rows(path: Path, wanted: Sequence[str], separator: str, problems: list[Problem]) -> Iterator[_Line]:
+    with _open(path) as file:
+        header = [name.strip() for name in next(csv.reader([_first_line(file)], delimiter=separator), [])]
+        yield 1, header, ()
+        if not file.peek(1):
+            return
+        skipped: list[int] = []
+
+        def skip(row: Any) -> str:
+            # Numbered from 1 after the header, which was taken off above.
+            skipped.append(row.number + 1)
+            if row.text.strip():
+                reason = f"{row.actual_columns} cells, the header has {row.expected_columns}"
+                problems.append(Problem("row_incomplete", Source(path.name, row.number + 1), reason))
+            return "skip"
+
+        names = [str(place) for place in range(len(header))]  # those of the header may occur twice, or be empty
+        places = [names[header.index(name)] for name in wanted if name in header]
+        batches = pa.csv.open_csv(
+            file,
+            pa.csv.ReadOptions(use_threads=False, column_names=names),
+            pa.csv.ParseOptions(
+                delimiter=separator, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
+            ),
+            pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary()), include_columns=places),
+        )
+        number, passed = 1, 0
+        for batch in batches:
+            for cells in zip(*(batch.column(place).to_pylist() for place in places), strict=True):
+                number += 1
+                while passed < len(skipped) and skipped[passed] == number:
+                    number, passed = number + 1, passed + 1
+                # Bytes that are no UTF-8 cost one odd character, not the whole table.
+                yield number, header, [cell.decode("utf-8", errors="replace") for cell in cells]
+
+
+def _parquet_rows(path: Path, wanted: Sequence[str], _: str, __: list[Problem]) -> Iterator[_Line]:
+    with pa.parquet.ParquetFile(path) as file:
+        header = file.schema_arrow.names
+        yield 1, header, ()
+        number = 1
+        for batch in file.iter_batches(_BATCH, columns=[name for name in wanted if name in header]):
+            columns = [batch.column(name).to_pylist() for name in wanted if name in header]
+            for cells in zip(*columns, strict=True):
+                number += 1
+                yield number, header, ["" if cell is None else str(cell) for cell in cells]
+
+
+def read_cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """(number, cells) of every row with content of a small table, the header first, whatever their count of cells.
+
+    For tables whose header does not name every column. Raises InputError for a file that cannot be read.
+    """
+    try:
+        with _open(path) as file:
+            rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline=""))
+            yield from (
+                (number, [cell.strip() for cell in cells]) for number, cells in enumerate(rows, 1) if any(cells)
+            )
+    except (OSError, EOFError, zlib.error, csv.Error) as error:
+        raise InputError(f"{path.name}: the file cannot be read to its end; fetch it again") from error
+
+
+def _open(path: Path) -> Any:
+    """A file to read bytes from, with `peek`."""
+    return gzip.open(path) if path.suffix == ".gz" else open(path, "rb")
+
+
+def _first_line(file: BinaryIO) -> str:
+    return file.readline().decode("utf-8-sig", errors="replace").rstrip("\r\n")
 
 
 def find_table(folder: Path, *patterns: str) -> Path | None:

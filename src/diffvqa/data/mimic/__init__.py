@@ -10,7 +10,7 @@ from diffvqa.data.mimic import imagenome, jpg
 from diffvqa.data.mimic.folders import find_folder, require_folder
 from diffvqa.data.mimic.reports import Reports
 from diffvqa.errors import InputError
-from diffvqa.records import Cohort, Image, Problem, Study
+from diffvqa.records import Cohort, Image, Problem, Source, Study
 
 PARTS = ("jpg", "reports", "imagenome", "diffvqa")
 """The names under which the four datasets may be given."""
@@ -50,18 +50,17 @@ def read_parts(
 
 
 def _assemble(folders: dict[str, Path | None]) -> Cohort:
-    problems = [Problem("part_missing", part, reason) for part, reason in LOST.items() if folders[part] is None]
-    images = jpg.read_images(
-        folders["jpg"], imagenome.images_to_avoid(folders["imagenome"]) if folders["imagenome"] else {}, problems
-    )
+    problems = [Problem("part_missing", Source(part), reason) for part, reason in LOST.items() if folders[part] is None]
+    avoid = imagenome.images_to_avoid(folders["imagenome"], problems) if folders["imagenome"] else frozenset()
+    images = jpg.read_images(folders["jpg"], avoid, problems)
     if not images:
         raise InputError(
             "mimic: the metadata table names no frontal image that is there; "
             "expected files as files/p10/p10000032/s50414267/IMAGE.jpg beside it"
         )
-    regions = imagenome.read_regions(folders["imagenome"], images, problems) if folders["imagenome"] else {}
-    findings = jpg.read_findings(folders["jpg"])
-    reports = Reports(folders["reports"]) if folders["reports"] else None
+    regions = imagenome.read_regions(folders["imagenome"], images, avoid, problems) if folders["imagenome"] else {}
+    findings = jpg.read_findings(folders["jpg"], problems)
+    reports = Reports(folders["reports"], problems) if folders["reports"] else None
 
     by_study = defaultdict(list)
     for row in images.values():
@@ -71,7 +70,7 @@ def _assemble(folders: dict[str, Path | None]) -> Cohort:
         first = rows[0]
         report = reports.read(first.subject_id, study_id) if reports else ""
         if report is None:
-            problems.append(Problem("report_missing", f"study {study_id}", "the study has no report file"))
+            problems.append(Problem("report_missing", Source(f"s{study_id}.txt"), "the study has no report file"))
         studies.append(
             Study(
                 study_id=study_id,

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 
 from diffvqa.data.mimic.jpg import SPLITS, identifier
 from diffvqa.data.tables import find_table, read_rows
 from diffvqa.errors import InputError
-from diffvqa.records import QUESTION_TYPES, Pair, Problem, Question, Study
+from diffvqa.records import QUESTION_TYPES, Pair, Problem, Question, Source, Study
 
 
 def read_questions(root: Path, studies: Iterable[Study], problems: list[Problem]) -> list[Question]:
-    """The questions whose images are among those of `studies`; `problems` gets what is skipped or doubtful.
+    """The questions whose images are among those of `studies`, in the order of the table even where it is reversed.
+
+    `problems` gets what is skipped or doubtful.
 
     Raises InputError for a missing column.
     """
@@ -22,16 +25,17 @@ def read_questions(root: Path, studies: Iterable[Study], problems: list[Problem]
     by_id = {study.study_id: study for study in studies}
     images = _frontal_images(root, by_id, problems)
     questions: list[Question] = []
-    seen: set[tuple[str, ...]] = set()
+    seen: set[int] = set()
     columns = ("study_id", "ref_id", "question_type", "question", "answer", "split")
-    for line, row in read_rows(path, columns):
-        where = f"{path.name} line {line}"
+    for number, row in read_rows(path, columns, problems):
+        where = Source(path.name, number)
         kind, split = row["question_type"].lower(), SPLITS.get(row["split"].lower())
         text, answer = " ".join(row["question"].split()), " ".join(row["answer"].split())
         current = identifier(row["study_id"])
         # Every row names a reference; it means something in difference rows only.
         prior = identifier(row["ref_id"]) if kind == "difference" else None
-        key = tuple(row.values())
+        # Of 700,000 rows a hash each is kept, not the text.
+        key = hash(tuple(row.values()))
         skipped = _reason_to_skip(key in seen, kind, text, answer, split, [current, prior], by_id)
         seen.add(key)
         if skipped:
@@ -39,17 +43,17 @@ def read_questions(root: Path, studies: Iterable[Study], problems: list[Problem]
             continue
         if kind not in QUESTION_TYPES:
             problems.append(Problem("question_type_unknown", where, f"type {kind!r} is kept"))
-        if prior is not None and by_id[prior].order == by_id[current].order:
-            problems.append(Problem("pair_tied", where, "both studies have the same time; the table's order is kept"))
         questions.append(
             Question(
-                question_id=f"{current}-{line}",
+                question_id=f"{current}-{number}",
                 subject_id=by_id[current].subject_id,
-                type=kind,
+                type=sys.intern(kind),
                 pair=Pair(current=images[current], prior=None if prior is None else images[prior]),
-                text=text,
-                answer=answer,
+                # Few different ones among many rows: each is kept once.
+                text=sys.intern(text),
+                answer=sys.intern(answer),
                 split=split,
+                source=where,
             )
         )
     return questions
@@ -82,8 +86,6 @@ def _reason_to_skip(
         return "pair_of_one_study", "the reference is the study itself"
     if studies[prior].subject_id != studies[current].subject_id:
         return "pair_of_two_patients", "the two studies belong to different patients"
-    if studies[prior].order > studies[current].order:
-        return "pair_reversed", "the reference was taken after the study"
     return None
 
 
@@ -92,13 +94,15 @@ def _frontal_images(root: Path, studies: dict[str, Study], problems: list[Proble
     images = {study_id: study.images[0].image_id for study_id, study in studies.items()}
     path = find_table(root, "mimic_all.csv", "mimic_all.csv.gz")
     if path is None:
-        problems.append(Problem("part_missing", "mimic_all.csv", "each study's first frontal image is taken instead"))
+        problems.append(
+            Problem("part_missing", Source("mimic_all.csv"), "each study's first frontal image is taken instead")
+        )
         return images
     seen: set[str] = set()
-    for line, row in read_rows(path, ("study_id", "dicom_id")):
+    for number, row in read_rows(path, ("study_id", "dicom_id"), problems):
         study_id = identifier(row["study_id"])
         if study_id in seen:
-            problems.append(Problem("row_duplicated", f"{path.name} line {line}", "the study has a row already"))
+            problems.append(Problem("row_duplicated", Source(path.name, number), "the study has a row already"))
             continue
         seen.add(study_id)
         study = studies.get(study_id)

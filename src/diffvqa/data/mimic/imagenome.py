@@ -6,17 +6,17 @@ import json
 import os
 import sys
 import zipfile
-import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from diffvqa.boxes import Box
 from diffvqa.data.mending import fit_box
 from diffvqa.data.mimic.jpg import ImageRow
+from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside
 from diffvqa.data.tables import read_rows
 from diffvqa.errors import InputError
-from diffvqa.records import Problem, Region
+from diffvqa.records import NO_REGIONS, Problem, Region, Regions, Source
 
 _SUFFIX = "_SceneGraph.json"
 _CORNERS = ("original_x1", "original_y1", "original_x2", "original_y2")
@@ -25,39 +25,49 @@ NOT_SEEN = ("history",)
 """Sections whose phrases tell why the image was taken, not what it shows."""
 
 
-def images_to_avoid(root: Path) -> frozenset[str]:
+def images_to_avoid(root: Path, problems: list[Problem]) -> frozenset[str]:
     """The images of the 500 patients of the gold annotations, which the dataset asks to leave out; may be none."""
     for folder in ("silver_dataset/splits", "silver_dataset", "splits", "."):
         path = root / folder / "images_to_avoid.csv"
         if path.is_file():
-            return frozenset(row["dicom_id"].removesuffix(".dcm") for _, row in read_rows(path, ("dicom_id",)))
+            return frozenset(
+                row["dicom_id"].removesuffix(".dcm") for _, row in read_rows(path, ("dicom_id",), problems)
+            )
     return frozenset()
 
 
-def read_regions(root: Path, images: Mapping[str, ImageRow], problems: list[Problem]) -> dict[str, tuple[Region, ...]]:
+def read_regions(
+    root: Path, images: Mapping[str, ImageRow], avoid: Container[str], problems: list[Problem]
+) -> dict[str, Regions]:
     """Image -> its regions, boxes in pixels of the JPEG file, for those of `images` that have a scene graph.
 
-    Adds to `problems`. Raises InputError for an archive that cannot be opened.
+    avoid: identifiers of images whose scene graph is not to be read. Adds to `problems`. Raises InputError for an
+    archive that cannot be opened.
     """
-    regions: dict[str, tuple[Region, ...]] = {}
-    for image_id, raw in _scene_graphs(root, images):
-        where = f"{image_id}{_SUFFIX}"
+    images = {image_id: row for image_id, row in images.items() if image_id not in avoid}
+    regions: dict[str, Regions] = {}
+    for image_id, raw in _scene_graphs(root, images, problems):
+        where = Source(f"{image_id}{_SUFFIX}")
         try:
             graph = json.loads(raw) if raw is not None else None
         except ValueError:
             graph = None
         if not isinstance(graph, dict):
             problems.append(Problem("scene_graph_unreadable", where, "not a JSON object"))
-            regions[image_id] = ()
+            regions[image_id] = NO_REGIONS
             continue
-        regions[image_id] = tuple(_regions(graph, images[image_id], where, problems))
+        regions[image_id] = Regions.of(_regions(graph, images[image_id], where, problems))
     for image_id in images:
         if image_id not in regions:
-            problems.append(Problem("scene_graph_missing", f"{image_id}{_SUFFIX}", "the image has no scene graph"))
+            problems.append(
+                Problem("scene_graph_missing", Source(f"{image_id}{_SUFFIX}"), "the image has no scene graph")
+            )
     return regions
 
 
-def _scene_graphs(root: Path, images: Mapping[str, ImageRow]) -> Iterator[tuple[str, bytes | None]]:
+def _scene_graphs(
+    root: Path, images: Mapping[str, ImageRow], problems: list[Problem]
+) -> Iterator[tuple[str, bytes | None]]:
     """(image, content) of the scene graphs of known images, from the folder if it was unpacked, else the archive."""
     for base in (root / "silver_dataset", root):
         folder, archive = base / "scene_graph", base / "scene_graph.zip"
@@ -65,7 +75,7 @@ def _scene_graphs(root: Path, images: Mapping[str, ImageRow]) -> Iterator[tuple[
             yield from _from_folder(folder, images)
             return
         if archive.is_file():
-            yield from _from_archive(archive, images)
+            yield from _from_archive(archive, images, problems)
             return
     raise InputError("mimic:imagenome: neither scene_graph.zip nor a folder scene_graph in silver_dataset; fetch one")
 
@@ -81,23 +91,24 @@ def _from_folder(folder: Path, images: Mapping[str, ImageRow]) -> Iterator[tuple
                     yield image_id, None
 
 
-def _from_archive(path: Path, images: Mapping[str, ImageRow]) -> Iterator[tuple[str, bytes | None]]:
+def _from_archive(
+    path: Path, images: Mapping[str, ImageRow], problems: list[Problem]
+) -> Iterator[tuple[str, bytes | None]]:
     try:
         archive = zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{path.name}: not a zip archive that can be opened; fetch it again") from error
     with archive:
-        for member in archive.infolist():
-            name = member.filename.rsplit("/", 1)[-1]
-            image_id = name.removesuffix(_SUFFIX)
-            if name.endswith(_SUFFIX) and image_id in images:
+        for member in members_inside(archive, path.name, _SUFFIX, problems):
+            image_id = member.rsplit("/", 1)[-1].removesuffix(_SUFFIX)
+            if image_id in images:
                 try:
                     yield image_id, archive.read(member)
-                except (OSError, zipfile.BadZipFile, zlib.error, EOFError):
+                except UNREADABLE_MEMBER:
                     yield image_id, None
 
 
-def _regions(graph: dict[str, Any], image: ImageRow, where: str, problems: list[Problem]) -> Iterator[Region]:
+def _regions(graph: dict[str, Any], image: ImageRow, where: Source, problems: list[Problem]) -> Iterator[Region]:
     boxes: dict[str, Box | None] = {}  # None for a region whose box was dropped
     for item in _entries(graph, "objects"):
         name = str(item.get("bbox_name") or "").strip()
@@ -108,8 +119,9 @@ def _regions(graph: dict[str, Any], image: ImageRow, where: str, problems: list[
         else:
             corners = [item.get(corner) for corner in _CORNERS]
             # A cohort has millions of regions and a few dozen names: each name is kept once.
-            boxes[sys.intern(name)] = fit_box(corners, image.width, image.height, f"{where}, {name}", problems)
+            boxes[sys.intern(name)] = fit_box(corners, image.width, image.height, where, problems)
     phrases: dict[str, list[str]] = {}
+    once: dict[str, str] = {}  # a sentence is written again for every region that it speaks of
     for item in _entries(graph, "attributes"):
         name = str(item.get("bbox_name") or "").strip()
         if item.get(name) is not True:
@@ -117,7 +129,7 @@ def _regions(graph: dict[str, Any], image: ImageRow, where: str, problems: list[
         if name not in boxes:
             problems.append(Problem("region_without_box", where, f"{name}: text on a region that has no box"))
             continue
-        phrases.setdefault(name, []).extend(_phrases(item))
+        phrases.setdefault(name, []).extend(once.setdefault(phrase, phrase) for phrase in _phrases(item))
     for name, box in boxes.items():
         if box is not None:
             yield Region(box, name, tuple(dict.fromkeys(phrases.get(name, ()))))

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from diffvqa.data.headers import image_size
+from diffvqa.data.paths import is_plain_name
 from diffvqa.data.tables import find_table, read_rows
 from diffvqa.errors import InputError
-from diffvqa.records import Problem
+from diffvqa.records import Problem, Source
 
 FRONTAL = ("AP", "PA")
 SPLITS = {"train": "train", "val": "validate", "valid": "validate", "validate": "validate", "test": "test"}
 """The words for a split that occur in the four datasets, and ours."""
+
+SAME_FINDING = {"Airspace Opacity": "Lung Opacity"}
+"""What the radiologists' table calls otherwise than the labeller's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +45,28 @@ def identifier(cell: str) -> str:
 def read_images(root: Path, avoid: Container[str], problems: list[Problem]) -> dict[str, ImageRow]:
     """The frontal images of a release (whole or partial) by identifier, in the order of its metadata table.
 
-    avoid: identifiers to leave out. Adds to `problems`. Raises InputError for a missing table or column.
+    avoid: identifiers of images that are for test alone. Adds to `problems`. Raises InputError for a missing table or
+    column.
     """
     table = _table(root, "metadata")
     splits = _read_splits(root, problems)
     is_there = _listing()
     images: dict[str, ImageRow] = {}
     seen: set[str] = set()
-    frontal: dict[str, str | None] = {}  # study -> None, or the row of its first image while none is frontal
+    frontal: dict[str, Source | None] = {}  # study -> None, or the row of its first image while none is frontal
     columns = ("dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime")
-    for line, row in read_rows(table, columns, ("Rows", "Columns")):
-        where = f"{table.name} line {line}"
+    for number, row in read_rows(table, columns, problems, ("Rows", "Columns")):
+        where = Source(table.name, number)
         image_id, view = row["dicom_id"], row["ViewPosition"]
         subject_id, study_id = identifier(row["subject_id"]), identifier(row["study_id"])
-        if not (image_id and subject_id and study_id):
-            problems.append(Problem("row_incomplete", where, "an image, a patient or a study is missing"))
+        if not (image_id and subject_id):
+            problems.append(Problem("row_incomplete", where, "an image or a patient is missing"))
+            continue
+        if not study_id:
+            problems.append(Problem("image_without_study", where, "the image belongs to no study"))
+            continue
+        if not (is_plain_name(image_id) and is_plain_name(subject_id) and is_plain_name(study_id)):
+            problems.append(Problem("path_outside", where, "an identifier that leads to another folder"))
             continue
         if image_id in seen:
             problems.append(Problem("row_duplicated", where, "the image has a row already"))
@@ -67,18 +78,19 @@ def read_images(root: Path, avoid: Container[str], problems: list[Problem]) -> d
         frontal[study_id] = None
         folder = root / "files" / f"p{subject_id[:2]}" / f"p{subject_id}" / f"s{study_id}"
         name = f"{image_id}.jpg"
-        if image_id in avoid:
-            problems.append(Problem("image_avoided", where, "Chest ImaGenome's gold patients are left out"))
-        elif not is_there(folder, name):
+        if not is_there(folder, name):
             problems.append(Problem("image_missing", where, "the image file is not there"))
         elif (seconds := seconds_of(row["StudyDate"], row["StudyTime"])) is None:
             problems.append(Problem("date_unreadable", where, "expected dates as 21800506 and times as 213014.531"))
-        elif (split := splits.get(image_id)) is None:
+        elif (split := "test" if image_id in avoid else splits.get(image_id)) is None:
             problems.append(Problem("split_unknown", where, "the split table puts the image in no known split"))
         elif (size := _size(row) or image_size(folder / name)) is None:
             problems.append(Problem("image_unreadable", where, "no image header"))
         else:
             images[image_id] = ImageRow(image_id, subject_id, study_id, folder / name, *size, view, seconds, split)
+            if image_id in avoid:
+                reason = "a gold patient of Chest ImaGenome: for test alone, and without the silver scene graph"
+                problems.append(Problem("image_avoided", where, reason))
     for where in frontal.values():
         if where is not None:
             problems.append(Problem("study_without_frontal", where, "no image of the study is AP or PA"))
@@ -99,19 +111,27 @@ def seconds_of(date: str, time: str) -> float | None:
     return (moment - datetime.min).total_seconds() + float(f"0.{fraction or 0}")
 
 
-def read_findings(root: Path) -> dict[str, tuple[str, ...]]:
-    """Study -> its positive CheXpert labels in lower case; empty if the release's table of labels is not there."""
-    path = find_table(root, "mimic-cxr-2.0.0-chexpert.csv*", "mimic-cxr-*-chexpert.csv*")
-    if path is None:
-        return {}
+def read_findings(root: Path, problems: list[Problem]) -> dict[str, tuple[str, ...]]:
+    """Study -> its positive CheXpert labels in lower case; empty if the release's table of labels is not there.
+
+    Where radiologists labelled a study (2.1.0: those of the test split), their labels count.
+    """
     labels = (
-        "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture",
-        "Lung Lesion", "Lung Opacity", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax",
+        "Airspace Opacity", "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum",
+        "Fracture", "Lung Lesion", "Lung Opacity", "Pleural Effusion", "Pleural Other", "Pneumonia", "Pneumothorax",
         "Support Devices",
     )  # fmt: skip
-    found = {}
-    for _, row in read_rows(path, ("study_id",), labels):
-        positive = (label.lower() for label in labels if row.get(label) in ("1", "1.0"))
+    of_labeller, of_radiologists = (
+        _labels(path, labels, problems) if (path := find_table(root, *patterns)) else {}
+        for patterns in (("mimic-cxr-2.0.0-chexpert.csv*", "mimic-cxr-*-chexpert.csv*"), ("*-test-set-labeled.csv*",))
+    )
+    return of_labeller | of_radiologists
+
+
+def _labels(path: Path, labels: Sequence[str], problems: list[Problem]) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for _, row in read_rows(path, ("study_id",), problems, labels):
+        positive = (SAME_FINDING.get(label, label).lower() for label in labels if row.get(label) in ("1", "1.0"))
         found.setdefault(identifier(row["study_id"]), tuple(positive))
     return found
 
@@ -126,9 +146,9 @@ def _table(root: Path, name: str) -> Path:
 def _read_splits(root: Path, problems: list[Problem]) -> dict[str, str]:
     table = _table(root, "split")
     splits: dict[str, str] = {}
-    for line, row in read_rows(table, ("dicom_id", "split")):
+    for number, row in read_rows(table, ("dicom_id", "split"), problems):
         if row["dicom_id"] in splits:
-            problems.append(Problem("row_duplicated", f"{table.name} line {line}", "the image has a row already"))
+            problems.append(Problem("row_duplicated", Source(table.name, number), "the image has a row already"))
         elif row["split"] in SPLITS:
             splits[row["dicom_id"]] = SPLITS[row["split"]]
     return splits

@@ -6,7 +6,9 @@ import re
 import zipfile
 from pathlib import Path
 
+from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside
 from diffvqa.errors import InputError
+from diffvqa.records import Problem
 
 _HEADING = re.compile(r"^[ \t]*([A-Z][A-Z ,/&()-]{2,}):", re.MULTILINE)
 _WANTED = ("FINDINGS", "IMPRESSION")
@@ -18,7 +20,7 @@ class Reports:
     Raises InputError for an archive that cannot be opened.
     """
 
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, problems: list[Problem]) -> None:
         archive = place if place.is_file() else place / "mimic-cxr-reports.zip"
         unpacked = place / "mimic-cxr-reports"
         self._folder = unpacked if (unpacked / "files").is_dir() else place
@@ -29,7 +31,8 @@ class Reports:
                 self._archive = zipfile.ZipFile(archive)
             except (OSError, zipfile.BadZipFile) as error:
                 raise InputError(f"{archive.name}: not a zip archive that can be opened; fetch it again") from error
-            self._members = {Path(name).name: name for name in self._archive.namelist() if name.endswith(".txt")}
+            for name in members_inside(self._archive, archive.name, ".txt", problems):
+                self._members[name.rsplit("/", 1)[-1]] = name
 
     def read(self, subject_id: str, study_id: str) -> str | None:
         """Findings and impression of a study's report in one line, or None if there is no such file."""
@@ -39,7 +42,7 @@ class Reports:
                 return None
             try:
                 raw = self._archive.read(member)
-            except (OSError, zipfile.BadZipFile):
+            except UNREADABLE_MEMBER:
                 return None
         else:
             path = self._folder / "files" / f"p{subject_id[:2]}" / f"p{subject_id}" / f"s{study_id}.txt"

@@ -1,0 +1,40 @@
+"""File names that a dataset gives, kept inside its folder."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath, PureWindowsPath
+
+from diffvqa.records import Problem, Source
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name is that of a file or a folder alone, and leads nowhere else."""
+    return PurePosixPath(name).name == name == PureWindowsPath(name).name and name not in ("", ".", "..")
+
+
+def inside(folder: Path, path: str) -> Path | None:
+    """A path relative to a folder (or an absolute one) as a whole path, or None if it leads out of the folder."""
+    base = folder.resolve()
+    whole = (base / path.replace("\\", "/")).resolve()
+    return whole if base in whole.parents else None
+
+
+UNREADABLE_MEMBER = (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
+"""What reading a damaged, encrypted or oddly packed member of an archive raises."""
+
+
+def members_inside(archive: zipfile.ZipFile, name: str, suffix: str, problems: list[Problem]) -> Iterator[str]:
+    """The members of an archive called `name` that end in `suffix`, without those that would unpack outside its folder.
+
+    These are added to `problems`.
+    """
+    for member in archive.namelist():
+        if member.endswith(suffix):
+            path = PurePosixPath(member.replace("\\", "/"))
+            if path.is_absolute() or ".." in path.parts:
+                problems.append(Problem("path_outside", Source(name), "a member whose path leads out of the archive"))
+            else:
+                yield member

@@ -1,0 +1,68 @@
+"""The kinds of problems that reading a dataset finds, and the list of those found."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from diffvqa.errors import InputError
+from diffvqa.records import Problem
+
+FAULTS = {
+    "answer_empty": "a question without an answer (empty, or NaN) is skipped",
+    "box_clipped": "a box reaches beyond its image: the part inside is kept",
+    "box_dropped": "a box without area, outside its image or not made of four numbers is skipped",
+    "box_duplicated": "a region has a second box in one image: the first is kept",
+    "box_without_image": "a box of an image that is not among those read is skipped",
+    "date_unreadable": "an image whose date or time cannot be read is skipped",
+    "image_missing": "an image whose file is not there is skipped",
+    "image_unreadable": "a file that is damaged, cut short, or has not the shape of a radiograph is skipped",
+    "image_without_study": "an image that belongs to no study is skipped",
+    "pair_of_one_study": "a question whose prior and current image are of one study is skipped",
+    "pair_of_two_patients": "a question on images of two patients is skipped",
+    "pair_reversed": "the prior image is the later one: the question is skipped, or turned round",
+    "path_outside": "a path or an identifier that leads out of the dataset's folder is skipped",
+    "question_without_image": "a question on an image that is not among those read is skipped",
+    "report_missing": "a study has no report",
+    "row_duplicated": "a row that stands in the table already is skipped",
+    "row_incomplete": "a row without what it must have is skipped",
+    "scene_graph_missing": "an image has no scene graph, and so no regions",
+    "scene_graph_unreadable": "a scene graph that is damaged or cut short is skipped",
+    "size_differs": "an image has another size than its dataset says: its boxes are scaled, or left out",
+    "split_unknown": "a row in no split, or in one of an unknown name, is skipped",
+}
+"""What is wrong with a dataset, as downloaded or as planted; `--strict` refuses it."""
+
+NOTES = {
+    "image_avoided": "an image of a gold patient of Chest ImaGenome is for test alone, without its silver regions",
+    "label_unknown": "a label that the reader does not know is kept as it is written",
+    "pair_tied": "prior and current image have the same time: the order given is kept",
+    "part_missing": "a table or a dataset that others build on is not there",
+    "question_type_unknown": "a type of question that is not known is kept",
+    "region_without_box": "text on a region that has no box is skipped",
+    "split_differs": "Chest ImaGenome puts the image in another split; that of MIMIC-CXR is kept",
+    "study_without_frontal": "a study without a frontal image is skipped",
+}
+"""What a sound release holds too: counted, but no reason for `--strict` to refuse it."""
+
+
+def refuse_faults(problems: Iterable[Problem]) -> None:
+    """Raises InputError that counts the faults among the problems, if there are any."""
+    faults = Counter(problem.kind for problem in problems if problem.kind not in NOTES)
+    if faults:
+        counts = ", ".join(f"{kind} {count}" for kind, count in sorted(faults.items()))
+        raise InputError(f"--strict: the sources have faults: {counts}; mend them, or leave --strict away to skip them")
+
+
+def write_problems(path: Path, problems: Iterable[Problem]) -> None:
+    """Write problems.csv, whole or not at all: kind, file, row, reason; readable to its owner only."""
+    temporary = path.with_name(path.name + ".tmp")
+    with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+        os.chmod(temporary, 0o600)
+        rows = csv.writer(file)
+        rows.writerow(("kind", "file", "row", "reason"))
+        rows.writerows((one.kind, one.source.file, one.source.row or "", one.reason) for one in problems)
+    os.replace(temporary, path)
