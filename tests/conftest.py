@@ -50,7 +50,7 @@ def cohort_folder(tmp_path_factory):
 @pytest.fixture(scope="session")
 def store_folder(cohort_folder, tmp_path_factory):
     from diffvqa.data import read_sources
-    from diffvqa.data.store import prepare
+    from diffvqa.data.prepare import prepare
 
     folder = tmp_path_factory.mktemp("store") / "store"
     prepare(read_sources([f"mimic:{cohort_folder}"]), folder, 64)

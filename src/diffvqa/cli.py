@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, TextIO
 
@@ -29,6 +28,14 @@ Sources = Annotated[
 Model = Annotated[Path, typer.Argument(metavar="MODEL", help="a folder that `diffvqa finetune` has written")]
 StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="a folder that `diffvqa prepare` has written")]
 Config = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="settings, such as those in configs/tiny")]
+ReversedPairs = Annotated[
+    str, typer.Option(help="drop: leave out questions whose prior image is the later one; turn: turn them round")
+]
+SplitSeed = Annotated[int | None, typer.Option(min=0, help="split by patient with this seed, not as the datasets say")]
+Strict = Annotated[bool, typer.Option("--strict", help="refuse what has faults, in place of skipping them")]
+Cluster = Annotated[
+    str | None, typer.Option(metavar="ADDRESS", help="a Ray cluster that does the work; auto: the one of this machine")
+]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="settings laid over the file's")]
 
 
@@ -80,13 +87,24 @@ def inspect(
     sources: Sources,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     deep: Annotated[bool, typer.Option(help="decode every image")] = False,
+    problems: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="list what is wrong there: kind, file, row, reason")
+    ] = None,
+    reversed_pairs: ReversedPairs = "drop",
+    split_seed: SplitSeed = None,
+    strict: Strict = False,
 ) -> None:
     """Say what is there: counts, splits, patients shared between splits, bad rows and files."""
     from diffvqa.data import read_sources
     from diffvqa.data.inspection import check_files, summarise
+    from diffvqa.data.problems import refuse_faults, write_problems
 
-    cohort = read_sources(sources)
-    summary = summarise(replace(cohort, problems=(*cohort.problems, *check_files(cohort, deep))))
+    cohort = check_files(read_sources(sources, _reversed_pairs(reversed_pairs), split_seed), deep)
+    if problems:
+        write_problems(problems, cohort.problems)
+    if strict:
+        refuse_faults(cohort.problems)
+    summary = summarise(cohort)
     if as_json:
         print(json.dumps(summary, indent=2))
     else:
@@ -99,16 +117,24 @@ def prepare(
     out: Annotated[Path, typer.Option(help="the store's folder; a stopped run goes on there")],
     size: Annotated[int, typer.Option(min=32, max=2048, help="pixels of the square that images are laid into")] = 224,
     workers: Annotated[int, typer.Option(min=1, help="processes")] = 1,
+    cluster: Cluster = None,
+    reversed_pairs: ReversedPairs = "drop",
+    split_seed: SplitSeed = None,
+    strict: Strict = False,
 ) -> None:
     """Decode every image once and write the store that training reads."""
     from diffvqa.data import read_sources
-    from diffvqa.data.store import prepare as prepare_store
+    from diffvqa.data.inspection import check_files
+    from diffvqa.data.prepare import prepare as prepare_store
+    from diffvqa.data.problems import refuse_faults
     from diffvqa.progress import progress_bar
 
-    cohort = read_sources(sources)
+    cohort = read_sources(sources, _reversed_pairs(reversed_pairs), split_seed)
+    if strict:
+        refuse_faults(check_files(cohort).problems)
     with progress_bar("prepare images") as progress:
-        store = prepare_store(cohort, out, size, workers=workers, progress=progress)
-    print(f"{len(store.images)} images and {len(store.questions)} questions prepared")
+        store = prepare_store(cohort, out, size, workers, cluster, progress)
+    print(f"{len(store.images)} images and {len(store.questions)} questions prepared; checksum {store.checksum}")
     if store.problems:
         print("skipped or mended, listed in problems.csv in the store: " + _counts(store.problems))
 
@@ -321,6 +347,12 @@ def _corners(box) -> str:
     return " ".join(f"{value:.1f}" for value in box.as_tuple())
 
 
+def _reversed_pairs(choice: str) -> str:
+    if choice not in ("drop", "turn"):
+        raise InputError(f"--reversed-pairs: expected drop or turn, found {choice!r}")
+    return choice
+
+
 def _counts(counts: dict[str, int]) -> str:
     return ", ".join(f"{name} {count}" for name, count in counts.items())
 
@@ -331,7 +363,8 @@ def _print_summary(summary: dict) -> None:
     print(f"{'questions':>16}  {_counts(summary['questions']) or 'none'}")
     for split, counts in summary["splits"].items():
         print(f"{split:>16}  {_counts(counts)}")
-    print(f"{'shared patients':>16}  {summary['shared_patients']}")
+    shared = {name: count for name, count in summary["shared"].items() if count}
+    print(f"{'shared patients':>16}  {summary['shared_patients']}" + (f" ({_counts(shared)})" if shared else ""))
     print(f"{'problems':>16}  {_counts(summary['problems']) or 'none'}")
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from diffvqa.answering.evaluate import evaluate
 from diffvqa.data import read_sources
-from diffvqa.data.store import prepare
+from diffvqa.data.prepare import prepare
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
 from diffvqa.phantom.writing import write_cohort

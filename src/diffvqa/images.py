@@ -71,3 +71,9 @@ def letterbox(pixels: np.ndarray, size: int) -> tuple[np.ndarray, Frame]:
     top, left = int(frame.top), int(frame.left)
     square[top : top + inner[1], left : left + inner[0]] = np.asarray(image)
     return square, frame
+
+
+def read_squares(path, sizes):
+    pixels = read_image(path)
+    height, width = pixels.shape
+    return (width, height), [letterbox(pixels, size)[0] for size in sizes]

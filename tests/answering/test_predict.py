@@ -164,7 +164,7 @@ def test_an_empty_folder_becomes_private(model_folder, store_folder, tmp_path):
 
 def test_a_store_of_another_size_is_refused(model_folder, cohort_folder, tmp_path):
     from diffvqa.data import read_sources
-    from diffvqa.data.store import prepare
+    from diffvqa.data.prepare import prepare
 
     prepare(read_sources([f"mimic:{cohort_folder}"]), tmp_path / "store", 32)
     with pytest.raises(InputError, match="STORE holds 32-pixel images"):

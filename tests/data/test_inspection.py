@@ -21,6 +21,7 @@ def test_the_summary_counts_everything(mimic, makers):
             "test": {"images": 3, "patients": 2, "questions": 2},
         },
         "shared_patients": 0,
+        "shared": {"train-validate": 0, "train-test": 0, "validate-test": 0, "pretraining-evaluation": 0},
         "problems": makers["mimic_problems"],
     }
 
@@ -54,8 +55,13 @@ def test_damaged_png_files_are_found(nih, tmp_path, damage, deep, expected):
     shutil.copytree(nih, tmp_path / "nih14")
     cohort = read_sources([f"nih14:{tmp_path}/nih14"])
     damage(cohort.studies[1].images[0].path)
-    problems = check_files(cohort, deep=deep)
-    assert Counter(problem.kind for problem in problems) == expected
+    checked = check_files(cohort, deep=deep)
+    problems = checked.problems[len(cohort.problems) :]
+    # The question on a lost image goes with it.
+    lost = len(expected)
+    assert Counter(problem.kind for problem in problems) == (expected | {"question_without_image": 1} if lost else {})
+    assert len(checked.studies) == len(cohort.studies) - lost
+    assert len(checked.questions) == len(cohort.questions) - lost
     assert all(str(tmp_path) not in problem.source.file + problem.reason for problem in problems)
 
 
@@ -65,4 +71,5 @@ def test_damaged_jpeg_files_are_found(makers, tmp_path, damage, expected):
     cohort = read_sources([f"mimic:{tmp_path}"])
     damage(cohort.studies[0].images[0].path)
     for deep in (False, True):
-        assert Counter(problem.kind for problem in check_files(cohort, deep=deep)) == expected
+        checked = check_files(cohort, deep=deep)
+        assert Counter(problem.kind for problem in checked.problems[len(cohort.problems) :]) == expected

@@ -4,7 +4,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from diffvqa.data.splits import pretraining_images, shared_patients, split_of, train_or_validate
+from diffvqa.data.splits import (
+    LeftOut,
+    pretraining_images,
+    shared_patients,
+    split_by_patient,
+    split_of,
+    train_or_validate,
+)
 from diffvqa.records import Cohort, Image, Pair, Question, Study
 
 
@@ -49,8 +56,26 @@ def test_patients_in_two_splits_are_counted():
         _study("d", "3", "test"),
     ]
     questions = [_question("1", "train"), _question("1", "test"), _question("2", "validate")]
-    assert shared_patients(Cohort(tuple(studies), tuple(questions))) == 2  # 1 by its questions, 3 by its images
-    assert shared_patients(Cohort(tuple(studies[:3]), tuple(questions[2:]))) == 0
+    assert shared_patients(Cohort(tuple(studies), tuple(questions))) == {
+        "any": 2,  # 1 by its questions, 3 by its images
+        "train-validate": 0,
+        "train-test": 2,
+        "validate-test": 0,
+        "pretraining-evaluation": 2,  # 1 and 2
+    }
+    assert set(shared_patients(Cohort(tuple(studies[:3]), tuple(questions[:1]))).values()) == {0}
+
+
+def test_a_split_by_patient_shares_none_and_depends_on_the_seed():
+    studies = tuple(_study(str(n), str(n // 2), ("train", "test")[n % 2]) for n in range(60))
+    questions = tuple(_question(str(n), "train") for n in range(30))
+    splits = []
+    for seed in (0, 1):
+        cohort = split_by_patient(Cohort(studies, questions), seed)
+        assert set(shared_patients(cohort).values()) == {0}
+        assert [study.study_id for study in cohort.studies] == [study.study_id for study in studies]
+        splits.append([question.split for question in cohort.questions])
+    assert splits[0] != splits[1]
 
 
 def test_patients_with_questions_in_validate_or_test_are_not_pretrained_on():
@@ -60,4 +85,5 @@ def test_patients_with_questions_in_validate_or_test_are_not_pretrained_on():
     ]
     questions = [_question("1", "train"), _question("2", "train"), _question("2", "test"), _question("3", "test")]
     store = SimpleNamespace(images=images, questions=questions)
-    assert pretraining_images(store) == ([0, 4], 2)
+    assert pretraining_images(store) == ([0, 4], LeftOut(images=2, patients=1))
+    assert pretraining_images(store, keep_evaluation_patients=True) == ([0, 1, 3, 4], LeftOut(0, 0))

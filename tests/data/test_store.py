@@ -2,15 +2,19 @@ import csv
 import json
 import pickle
 import stat
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from diffvqa.boxes import Box
 from diffvqa.data import read_sources, shards
-from diffvqa.data.store import Store, prepare
+from diffvqa.data.files import is_unfinished
+from diffvqa.data.prepare import prepare
+from diffvqa.data.store import Store
 from diffvqa.errors import InputError
-from diffvqa.images import letterbox, read_image
+from diffvqa.images import letterbox, read_image, read_squares
 from diffvqa.records import Cohort, Image, Pair, Question, Region, Study
 
 SIZE = 32
@@ -33,7 +37,7 @@ def folder(tmp_path_factory, makers):
 def _cohort(folder, broken=()):
     studies = tuple(
         Study(
-            f"study-{n}", f"patient-{n // 2}", n % 2, ("train", "test")[n // 6], report=f"numéro {n}\u2028\ud800",
+            f"study-{n}", f"patient-{n // 2}", n % 2, ("train", "test")[n // 6], report=f"numéro {n}\u2028",
             images=(Image(str(n), folder / ("x" * (n in broken) + f"{n}.png"), 40 + n, 60, "PA",
                           (Region(Box(1.5, 2, 30, 40), "left lung", ("clear", "no “x”")),) * (n % 3)),),
             findings=("edema",) * (n % 2),
@@ -48,7 +52,7 @@ def _cohort(folder, broken=()):
 
 
 def _files(folder):
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
+    return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_what_goes_in_comes_out(folder, tmp_path):
@@ -65,6 +69,9 @@ def test_what_goes_in_comes_out(folder, tmp_path):
         square, frame = letterbox(read_image(image.path), SIZE)
         np.testing.assert_array_equal(made.pixels(position), square)
         assert made.pixels(position).dtype == np.uint8
+        np.testing.assert_array_equal(
+            made.larger_pixels(position), letterbox(read_image(image.path), made.larger_size)[0]
+        )
         assert stored.frame == frame
         assert stored.regions == image.regions
         assert (stored.width, stored.height, stored.view) == (image.width, image.height, image.view)
@@ -80,7 +87,7 @@ def test_the_folder_is_the_owner_s_alone_and_says_what_it_holds(folder, tmp_path
     assert stat.S_IMODE((tmp_path / "store").stat().st_mode) == 0o700
     about = json.loads((tmp_path / "store" / "store.json").read_text())
     assert (about["images"], about["patients"], about["questions"], about["size"]) == (10, 5, 5, SIZE)
-    assert not list((tmp_path / "store").glob("*.tmp"))
+    assert not [path for path in (tmp_path / "store").rglob("*") if is_unfinished(path)]
 
 
 def test_any_number_of_workers_makes_the_same_store(folder, tmp_path):
@@ -90,7 +97,7 @@ def test_any_number_of_workers_makes_the_same_store(folder, tmp_path):
     assert _files(tmp_path / "one") == _files(tmp_path / "two")
 
 
-@pytest.mark.parametrize("stop", [1, 3, 5, 10])
+@pytest.mark.parametrize("stop", [3, 6, 9, 10])
 def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path, monkeypatch, stop):
     cohort = _cohort(folder, broken=(1,))
     prepare(cohort, tmp_path / "whole", SIZE)
@@ -106,22 +113,63 @@ def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path, monkeypatch, stop)
         Store.open(tmp_path / "stopped")
 
     decoded = []
-    monkeypatch.setattr(shards, "read_image", lambda path: decoded.append(path) or read_image(path))
+    monkeypatch.setattr(shards, "read_squares", lambda path, sizes: decoded.append(path) or read_squares(path, sizes))
     calls = []
     prepare(cohort, tmp_path / "stopped", SIZE, progress=lambda done, total: calls.append(done))
-    # The shard in hand is done again; those that were written are not.
-    assert len(decoded) == 10 - (stop - 1) // 3 * 3
-    assert calls == sorted(calls)
-    assert calls[-1] == 10
+    assert len(decoded) == 10 - stop
+    assert calls == [3, 6, 9, 10]
     assert _files(tmp_path / "stopped") == _files(tmp_path / "whole")
 
 
 def test_a_finished_store_is_opened_not_made_again(folder, tmp_path):
     first = prepare(_cohort(folder), tmp_path / "store", SIZE)
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").iterdir()}
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.*")}
     again = prepare(_cohort(folder), tmp_path / "store", SIZE)
     assert again.fingerprint == first.fingerprint
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "store").iterdir()} == before
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "store").rglob("*.*")} == before
+
+
+@pytest.mark.parametrize("name", ["shards/00001-32.npy", "shards/00002-37.npy", "images.parquet", "problems.csv"])
+@pytest.mark.parametrize("damage", ["cut", "flip", "remove"])
+def test_what_is_damaged_in_a_finished_store_is_made_anew(folder, tmp_path, monkeypatch, name, damage):
+    cohort = _cohort(folder, broken=(1,))
+    store = prepare(cohort, tmp_path / "store", SIZE)
+    before = _files(tmp_path / "store")
+    path = tmp_path / "store" / name
+    content = path.read_bytes()
+    if damage == "remove":
+        path.unlink()
+    else:
+        path.write_bytes(content[:-1] if damage == "cut" else content[:-1] + bytes([content[-1] ^ 1]))
+    decoded = []
+    monkeypatch.setattr(shards, "read_squares", lambda path, sizes: decoded.append(path) or read_squares(path, sizes))
+    assert prepare(cohort, tmp_path / "store", SIZE).checksum == store.checksum
+    assert _files(tmp_path / "store") == before
+    assert len(decoded) == {"shards/00001-32.npy": 3, "shards/00002-37.npy": 3}.get(name, 0)
+
+
+def test_the_checksum_tells_stores_apart(folder, tmp_path):
+    checksums = {
+        prepare(_cohort(folder, broken), tmp_path / str(number), SIZE).checksum
+        for number, broken in enumerate([(), (3,), (4,)])
+    }
+    assert len(checksums) == 3
+
+
+def test_two_runs_at_once_do_not_mix(folder, tmp_path):
+    cohort = _cohort(folder)
+
+    def another(done, total):
+        with pytest.raises(InputError, match="being prepared by another process"):
+            prepare(cohort, tmp_path / "store", SIZE)
+
+    prepare(cohort, tmp_path / "store", SIZE, progress=another)
+
+
+def test_half_a_character_costs_a_question_mark(folder, tmp_path):
+    cohort = _cohort(folder)
+    cohort = replace(cohort, studies=(replace(cohort.studies[0], report="a\ud800b"), *cohort.studies[1:]))
+    assert prepare(cohort, tmp_path / "store", SIZE).images[0].report == "a?b"
 
 
 def test_another_cohort_or_size_is_refused_and_nothing_touched(folder, tmp_path):
@@ -140,7 +188,7 @@ def test_a_folder_with_other_things_is_refused(folder, tmp_path):
         prepare(_cohort(folder), tmp_path, SIZE)
     with pytest.raises(InputError, match="cannot be made"):
         prepare(_cohort(folder), tmp_path / "thesis.txt", SIZE)
-    assert _files(tmp_path) == {"thesis.txt": b"mine"}
+    assert _files(tmp_path) == {Path("thesis.txt"): b"mine"}
 
 
 def test_unreadable_images_are_left_out_with_their_questions(folder, tmp_path):
@@ -202,7 +250,7 @@ def test_what_is_no_store_is_refused(folder, tmp_path):
     about = tmp_path / "store" / "store.json"
     content = about.read_text()
     for damaged, words in [
-        (content.replace('"schema": 2', '"schema": 0'), "another version"),
+        (content.replace('"schema": 3', '"schema": 0'), "another version"),
         (content[:20], "damaged"),
         ("[]", "damaged"),
         ("{}", "damaged"),
@@ -211,7 +259,7 @@ def test_what_is_no_store_is_refused(folder, tmp_path):
         with pytest.raises(InputError, match=words):
             Store.open(tmp_path / "store")
     about.write_text(content)
-    shard = tmp_path / "store" / "images-00001.npy"
+    shard = tmp_path / "store" / "shards" / "00001-32.npy"
     shard.write_bytes(shard.read_bytes()[:-4000])
     with pytest.raises(InputError, match="disagree"):
         Store.open(tmp_path / "store")

@@ -33,7 +33,7 @@ def language_model(name, vocabulary):
 @pytest.mark.parametrize("name", SIZES)
 def test_both_stages_take_two_steps(name, cohort_folder, tmp_path, monkeypatch):
     from diffvqa.data import read_sources
-    from diffvqa.data.store import prepare
+    from diffvqa.data.prepare import prepare
     from diffvqa.training import finetune as stage_2
     from diffvqa.training import pretrain as stage_1
 

@@ -221,7 +221,7 @@ def test_an_encoder_without_a_tokenizer_needs_a_language_model_that_has_one(conf
 
 def test_a_store_of_another_size_is_refused_with_both_sizes(configure, cohort_folder, tmp_path):
     from diffvqa.data import read_sources
-    from diffvqa.data.store import prepare
+    from diffvqa.data.prepare import prepare
 
     prepare(read_sources([f"mimic:{cohort_folder}"]), tmp_path / "store", 32)
     with pytest.raises(InputError, match=r"holds 32-pixel images, .* trained on 64-pixel ones"):

@@ -13,7 +13,7 @@ import numpy as np
 from diffvqa.answering.grounding import write_boxes
 from diffvqa.answering.inference import Progress, answer_questions
 from diffvqa.boxes import Box, clip, mean_box
-from diffvqa.data.store import StoredImage
+from diffvqa.data.index import StoredImage
 from diffvqa.findings import Change, read_changes
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel

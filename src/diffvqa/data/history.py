@@ -6,7 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 
-from diffvqa.data.store import Store, StoredImage
+from diffvqa.data.index import StoredImage
+from diffvqa.data.store import Store
 from diffvqa.records import Question
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
+from diffvqa.data.files import replacing
 from diffvqa.errors import InputError
 from diffvqa.records import Problem
 
@@ -59,10 +60,16 @@ def refuse_faults(problems: Iterable[Problem]) -> None:
 
 def write_problems(path: Path, problems: Iterable[Problem]) -> None:
     """Write problems.csv, whole or not at all: kind, file, row, reason; readable to its owner only."""
-    temporary = path.with_name(path.name + ".tmp")
-    with open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+    with (
+        replacing(path) as temporary,
+        open(temporary, "w", encoding="utf-8", errors="backslashreplace", newline="") as file,
+    ):
         os.chmod(temporary, 0o600)
         rows = csv.writer(file)
         rows.writerow(("kind", "file", "row", "reason"))
         rows.writerows((one.kind, one.source.file, one.source.row or "", one.reason) for one in problems)
-    os.replace(temporary, path)
+
+
+def count_kinds(problems: Iterable[Problem]) -> dict[str, int]:
+    """How many problems there are of each kind, in alphabetical order."""
+    return dict(sorted(Counter(problem.kind for problem in problems).items()))

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections import defaultdict
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from diffvqa.records import Cohort
+from diffvqa.records import SPLITS, Cohort
 
 if TYPE_CHECKING:
     from diffvqa.data.store import Store
 
 TRAIN_SHARE, VALIDATE_SHARE = 0.7, 0.1
 """Shares of the patients; the rest is for test."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """How many images, of how many patients, are not pretrained on for the sake of the evaluation."""
+
+    images: int
+    patients: int
 
 
 def split_of(subject_id: str, seed: int = 0) -> str:
@@ -44,23 +53,41 @@ def split_by_patient(cohort: Cohort, seed: int) -> Cohort:
     )
 
 
-def shared_patients(source: Cohort | Store) -> int:
-    """How many patients have questions in more than one split, or images in more than one."""
-    of_images, of_questions = defaultdict(set), defaultdict(set)
-    for item in source.studies if isinstance(source, Cohort) else source.images:
-        of_images[item.subject_id].add(item.split)
-    for question in source.questions:
-        of_questions[question.subject_id].add(question.split)
-    return len({subject for splits in (of_images, of_questions) for subject, found in splits.items() if len(found) > 1})
+def shared_patients(cohort: Cohort) -> dict[str, int]:
+    """How many patients occur on both sides, for each pair of splits, and for pretraining and evaluation.
+
+    A pair of splits shares a patient with images in both, or with questions in both. Pretraining and evaluation share
+    one with images to pretrain on and with questions in validate or test. `any`: how many are shared by any two splits.
+    """
+    images, questions = defaultdict(set), defaultdict(set)
+    for study in cohort.studies:
+        images[study.subject_id].add(study.split)
+    for question in cohort.questions:
+        questions[question.subject_id].add(question.split)
+    patients = images.keys() | questions.keys()
+    shared = {}
+    every = set()
+    for pair in itertools.combinations(SPLITS, 2):
+        found = {one for one in patients if images[one].issuperset(pair) or questions[one].issuperset(pair)}
+        shared["-".join(pair)] = len(found)
+        every |= found
+    evaluated = {one for one in patients if "train" in images[one] and questions[one] - {"train"}}
+    return {"any": len(every), **shared, "pretraining-evaluation": len(evaluated)}
 
 
-def pretraining_images(store: Store) -> tuple[list[int], int]:
-    """Positions of the images to pretrain on, and how many were left out for their patient's sake.
+def pretraining_images(store: Store, keep_evaluation_patients: bool = False) -> tuple[list[int], LeftOut]:
+    """Positions of the images to pretrain on, and what was left out for the patients' sake.
 
-    These are the images of train studies, without those of patients with a question in validate or test:
-    an encoder must not have seen the patients that the questions are scored on.
+    These are the images of train studies, without those of patients with a question in validate or test, unless they
+    are to be kept: an encoder must not have seen the patients that the questions are scored on.
     """
     held_out = {question.subject_id for question in store.questions if question.split != "train"}
-    train = [position for position, image in enumerate(store.images) if image.split == "train"]
-    kept = [position for position in train if store.images[position].subject_id not in held_out]
-    return kept, len(train) - len(kept)
+    train = [
+        (position, image.subject_id in held_out, image.subject_id)
+        for position, image in enumerate(store.images)
+        if image.split == "train"
+    ]
+    if keep_evaluation_patients:
+        return [position for position, _, _ in train], LeftOut(0, 0)
+    left_out = [subject_id for _, held, subject_id in train if held]
+    return [position for position, held, _ in train if not held], LeftOut(len(left_out), len(set(left_out)))

@@ -82,7 +82,8 @@ class PretrainConfig(_Settings):
     objective: a name, a sum such as `clip+cap`, or names with weights. texts: how many of each task one pass over an
     image teaches; with one_task_per_image the weights by which one is drawn. parallel: the share of each task predicted
     in parallel. last_part_only: tasks whose loss is on the last part alone. location_tokens: boxes are written with
-    tokens of their own. region_box_first: in CAREF the box comes before the phrase. tokenizer: a folder or hub name, or
+    tokens of their own. region_box_first: in CAREF the box comes before the phrase. keep_evaluation_patients:
+    pretrain on the train images of patients with validation or test questions too. tokenizer: a folder or hub name, or
     a number: the vocabulary of one made from the training texts. encoder: the sizes of one made here, or the folder or
     hub name of a vision model to go on from. image_mean, image_std: per channel, of pixels 0 to 1, 0.5 for each of
     three channels if not given; a checkpoint brings its own, and these serve where it brings none.
@@ -99,6 +100,7 @@ class PretrainConfig(_Settings):
     box_bins: PositiveInt = 500
     location_tokens: bool = False
     region_box_first: bool = False
+    keep_evaluation_patients: bool = False
     text_tokens: int = Field(96, ge=32)
     texts: dict[str, NonNegativeFloat] = dict.fromkeys(TASKS, 1.0)
     one_task_per_image: bool = False

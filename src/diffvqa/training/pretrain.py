@@ -12,8 +12,9 @@ from transformers import (
     set_seed,
 )
 
+from diffvqa.data.index import StoredImage
 from diffvqa.data.splits import pretraining_images
-from diffvqa.data.store import Store, StoredImage
+from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner, CaptionerConfig
 from diffvqa.models.checkpoint import has_statistics, image_statistics
@@ -47,12 +48,12 @@ def pretrain(config: PretrainConfig) -> Path:
     """Train an encoder as configured and save it in `config.out`: a captioner where one was trained, else it alone.
 
     Beside it lie its tokenizer and its processor. A run that was stopped goes on from its last checkpoint; a finished
-    one is left as it is. Images of patients who have validation or test questions are left out. Raises InputError and
-    RunFailed.
+    one is left as it is. Images of patients who have validation or test questions are left out unless told otherwise.
+    Raises InputError and RunFailed.
     """
     join_processes()
     store = Store.open(Path(config.store))
-    images, left_out = pretraining_images(store)
+    images, left_out = pretraining_images(store, config.keep_evaluation_patients)
     if not images:
         raise InputError("`store`: there are no images to pretrain on (none of the train split); prepare others")
     validation = [index for index, image in enumerate(store.images) if image.split == "validate"]
@@ -91,7 +92,8 @@ def pretrain(config: PretrainConfig) -> Path:
         config.model_dump(mode="json"),
         finished=True,
         images=len(images),
-        images_left_out=left_out,
+        images_left_out=left_out.images,
+        patients_left_out=left_out.patients,
         images_seen=count,
         parameters=count_parameters(model),
         processes=processes(),

@@ -1,0 +1,44 @@
+"""Files that are written whole or not at all, and what they hold as a number."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_UNFINISHED = ".unfinished"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file of another name to write to, which takes the place of `path` once it is on the disk.
+
+    The name is the process's own, so that two that write the same file do not mix.
+    """
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{_UNFINISHED}")
+    try:
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def is_unfinished(path: Path) -> bool:
+    """Whether a file was being written when its process ended."""
+    return path.name.endswith(_UNFINISHED)
+
+
+def digest_of(path: Path) -> str:
+    """The SHA-256 of a file's bytes."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

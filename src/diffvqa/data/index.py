@@ -1,0 +1,180 @@
+"""The index of a store: its images and questions as Parquet tables, from which records are made when asked for."""
+
+from __future__ import annotations
+
+import functools
+from array import array
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, TypeVar, overload
+
+import pyarrow as pa
+import pyarrow.parquet
+
+from diffvqa.boxes import Frame
+from diffvqa.data.files import replacing
+from diffvqa.records import NO_REGIONS, Pair, Question, Regions
+
+_ROWS = 4096  # written, or gone through, at a time
+
+Record = TypeVar("Record")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredImage:
+    """An image of a store with what its study says of it.
+
+    width, height and regions are in pixels of the source file; frame takes them into the store's squares. order
+    increases with time within a patient.
+    """
+
+    image_id: str
+    subject_id: str
+    study_id: str
+    order: float
+    split: str
+    view: str
+    report: str
+    findings: tuple[str, ...]
+    width: int
+    height: int
+    frame: Frame
+    regions: Regions
+
+
+_IMAGES = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("subject_id", pa.string()),
+        ("study_id", pa.string()),
+        ("order", pa.float64()),
+        ("split", pa.string()),
+        ("view", pa.string()),
+        ("report", pa.string()),
+        ("findings", pa.list_(pa.string())),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("corners", pa.list_(pa.float64())),  # x1 y1 x2 y2 of each region, one after the other
+        ("region_names", pa.list_(pa.string())),
+        ("region_phrases", pa.list_(pa.list_(pa.string()))),
+    ]
+)
+_QUESTIONS = pa.schema(
+    [
+        (name, pa.string())
+        for name in ("question_id", "subject_id", "type", "current", "prior", "text", "answer", "split")
+    ]
+)
+
+
+class Rows(Sequence[Record]):
+    """The rows of a table in memory as records, each made when it is asked for."""
+
+    def __init__(self, table: pa.Table, make: Callable[[dict[str, Any]], Record]) -> None:
+        self._columns = {name: _whole(table.column(name)) for name in table.column_names}
+        self._length, self._make = table.num_rows, make
+
+    def __len__(self) -> int:
+        return self._length
+
+    @overload
+    def __getitem__(self, place: int) -> Record: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Record]: ...
+    def __getitem__(self, place: int | slice) -> Record | list[Record]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(self._length))]
+        row = range(self._length)[place]
+        return self._make({name: column[row].as_py() for name, column in self._columns.items()})
+
+    def __iter__(self) -> Iterator[Record]:
+        for start in range(0, self._length, _ROWS):
+            columns = [column.slice(start, _ROWS).to_pylist() for column in self._columns.values()]
+            for cells in zip(*columns, strict=True):
+                yield self._make(dict(zip(self._columns, cells, strict=True)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def column(self, name: str) -> list[Any]:
+        """All cells of one column."""
+        return self._columns[name].to_pylist()
+
+
+def _whole(column: pa.ChunkedArray) -> pa.Array:
+    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+
+
+def write_images(path: Path, images: Iterable[StoredImage]) -> None:
+    """Write the table of images, whole or not at all."""
+    _write(path, _IMAGES, (_image_row(image) for image in images))
+
+
+def write_questions(path: Path, questions: Iterable[Question]) -> None:
+    """Write the table of questions, whole or not at all."""
+    _write(path, _QUESTIONS, (_question_row(question) for question in questions))
+
+
+def read_images(path: Path, size: int) -> Rows[StoredImage]:
+    """The images of a table that `write_images` wrote, in a store of squares of `size` pixels.
+
+    Raises OSError or ValueError for a damaged table.
+    """
+    return Rows(pa.parquet.read_table(path, schema=_IMAGES), functools.partial(_image_of, size))
+
+
+def read_questions(path: Path) -> Rows[Question]:
+    """The questions of a table that `write_questions` wrote. Raises OSError or ValueError for a damaged one."""
+    return Rows(pa.parquet.read_table(path, schema=_QUESTIONS), _question_of)
+
+
+def _write(path: Path, schema: pa.Schema, rows: Iterator[dict[str, Any]]) -> None:
+    with replacing(path) as temporary, pa.parquet.ParquetWriter(temporary, schema, compression="zstd") as writer:
+        while batch := list(islice(rows, _ROWS)):
+            try:
+                table = pa.Table.from_pylist(batch, schema)
+            except UnicodeEncodeError:
+                # Half a surrogate pair, which JSON can hold and UTF-8 can not.
+                table = pa.Table.from_pylist([_encodable(row) for row in batch], schema)
+            writer.write_table(table)
+
+
+def _encodable(value: Any) -> Any:
+    if isinstance(value, str):
+        return value.encode("utf-8", errors="replace").decode("utf-8")
+    if isinstance(value, dict):
+        return {key: _encodable(cell) for key, cell in value.items()}
+    return [_encodable(cell) for cell in value] if isinstance(value, list | tuple) else value
+
+
+def _image_row(image: StoredImage) -> dict[str, Any]:
+    row = {name: getattr(image, name) for name in _IMAGES.names if hasattr(image, name)}
+    regions = image.regions
+    return {**row, "corners": regions.corners, "region_names": regions.names, "region_phrases": regions.phrases}
+
+
+def _image_of(size: int, row: dict[str, Any]) -> StoredImage:
+    corners, names, phrases = row.pop("corners"), row.pop("region_names"), row.pop("region_phrases")
+    regions = Regions(array("d", corners), tuple(names), tuple(map(tuple, phrases))) if names else NO_REGIONS
+    frame = Frame.letterbox(row["width"], row["height"], size)
+    return StoredImage(**{**row, "findings": tuple(row["findings"])}, frame=frame, regions=regions)
+
+
+def _question_row(question: Question) -> dict[str, Any]:
+    return {
+        "question_id": question.question_id,
+        "subject_id": question.subject_id,
+        "type": question.type,
+        "current": question.pair.current,
+        "prior": question.pair.prior,
+        "text": question.text,
+        "answer": question.answer,
+        "split": question.split,
+    }
+
+
+def _question_of(row: dict[str, Any]) -> Question:
+    pair = Pair(current=row.pop("current"), prior=row.pop("prior"))
+    return Question(pair=pair, **row)

@@ -1,0 +1,223 @@
+"""A cohort to a store: every image decoded once, everything that is known of it in an index beside the pixels."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from diffvqa.boxes import Box, Frame
+from diffvqa.data import index, shards
+from diffvqa.data.files import digest_of, is_unfinished, write_text
+from diffvqa.data.index import StoredImage
+from diffvqa.data.problems import count_kinds, write_problems
+from diffvqa.data.pruning import without_images
+from diffvqa.data.shards import Progress, Shard
+from diffvqa.data.store import ABOUT, IMAGES, PROBLEMS, QUESTIONS, SCHEMA, STARTED, Store, checksum_of
+from diffvqa.errors import InputError
+from diffvqa.records import Cohort, Image, Problem, Region, Regions, Source, Study
+
+
+def prepare(
+    cohort: Cohort,
+    folder: Path,
+    size: int,
+    workers: int = 1,
+    cluster: str | None = None,
+    progress: Progress | None = None,
+) -> Store:
+    """Decode every image of a cohort into a store; the same call again goes on where the last was stopped.
+
+    A finished store is checked against its checksums, and what is damaged made anew. size: pixels a side of the
+    squares. workers: processes that decode; cluster: the address of a Ray cluster that does so instead. Images that
+    cannot be read are left out with the questions on them, and listed in problems.csv. Raises InputError if the folder
+    holds something else, or if not one image can be read.
+    """
+    if size < 16:
+        raise InputError(f"size: expected at least 16 pixels, found {size}")
+    if workers < 1:
+        raise InputError(f"workers: expected at least 1, found {workers}")
+    pairs = [(study, image) for study in cohort.studies for image in study.images]
+    if not pairs:
+        raise InputError("the sources hold no image that can be prepared; see `diffvqa inspect` for the reasons")
+    folder = Path(folder)
+    fingerprint = _fingerprint(cohort, size)
+    with _claimed(folder, fingerprint):
+        if _is_finished(folder):
+            return Store.open(folder)
+        images = [image for _, image in pairs]
+        written = shards.write_shards(folder, images, size, workers, cluster, progress)
+        outcomes = [outcome for shard in written for outcome in shard.outcomes]
+        if all(isinstance(outcome, str) for outcome in outcomes):
+            shutil.rmtree(folder)
+            raise InputError(f"not one of the {len(pairs)} images can be read; the first: {outcomes[0]}")
+        lost, sizes = {}, {}
+        for image, outcome in zip(images, outcomes, strict=True):
+            if isinstance(outcome, str):
+                lost[image.image_id] = Problem("image_unreadable", Source(image.path.name), outcome)
+            else:
+                sizes[image.image_id] = outcome
+        _write_index(folder, without_images(cohort, lost), sizes, size, written, fingerprint)
+    return Store.open(folder)
+
+
+def _write_index(
+    folder: Path,
+    cohort: Cohort,
+    sizes: dict[str, tuple[int, int]],
+    size: int,
+    written: Sequence[Shard],
+    fingerprint: str,
+) -> None:
+    problems = list(cohort.problems)
+    index.write_images(
+        folder / IMAGES,
+        (
+            _stored(study, image, sizes[image.image_id], size, problems)
+            for study in cohort.studies
+            for image in study.images
+        ),
+    )
+    index.write_questions(folder / QUESTIONS, cohort.questions)
+    write_problems(folder / PROBLEMS, problems)
+    digests = {name: digest_of(folder / name) for name in (IMAGES, QUESTIONS, PROBLEMS)}
+    for number, shard in enumerate(written):
+        for side, digest in zip((size, shards.larger_size(size)), shard.digests, strict=True):
+            digests[shards.name_of(number, side)] = digest
+    about = {
+        "schema": SCHEMA,
+        "size": size,
+        "larger_size": shards.larger_size(size),
+        "fingerprint": fingerprint,
+        "images": len(sizes),
+        "patients": len({study.subject_id for study in cohort.studies}),
+        "questions": len(cohort.questions),
+        "problems": count_kinds(problems),
+        "shard_images": [shard.images for shard in written],
+        "checksum": checksum_of(digests),
+        "checksums": digests,
+    }
+    for path in (*folder.iterdir(), *(folder / shards.FOLDER).iterdir()):
+        if is_unfinished(path):
+            path.unlink(missing_ok=True)
+    # Last of all: a folder with this file is a store that was finished.
+    write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
+
+
+@contextmanager
+def _claimed(folder: Path, fingerprint: str) -> Iterator[None]:
+    """The folder made ready for this cohort, and held by this process alone until the end.
+
+    Raises InputError if it holds something else, or if another process holds it.
+    """
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        names = [path.name for path in folder.iterdir() if not is_unfinished(path)]
+    except OSError as error:
+        raise InputError(f"the store's folder cannot be made or read ({error.strerror}); choose another") from error
+    started = folder / STARTED
+    if started.is_file():
+        try:
+            found = json.loads(started.read_text(encoding="utf-8")).get("fingerprint")
+        except (ValueError, AttributeError):
+            found = None
+        if found != fingerprint:
+            raise InputError(
+                "the store's folder holds a store of another cohort or another size; "
+                "choose another folder, or delete that one"
+            )
+    elif names:
+        raise InputError("the store's folder is not empty and holds no store; choose another, or an empty one")
+    else:
+        os.chmod(folder, 0o700)
+        write_text(started, json.dumps({"fingerprint": fingerprint}) + "\n")
+    with open(started, "rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError(
+                "the store's folder is being prepared by another process; wait for it, or end it"
+            ) from error
+        except OSError:
+            pass  # A file system without locks: two runs at once would write the same bytes twice, no more.
+        yield
+
+
+def _is_finished(folder: Path) -> bool:
+    """Whether the folder holds a finished store whose files are what they were; what is not is to be made anew."""
+    try:
+        checksums = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["checksums"]
+    except (OSError, ValueError, TypeError, KeyError):
+        return False
+    damaged = [name for name, digest in checksums.items() if not _has_digest(folder / name, digest)]
+    if damaged:
+        (folder / ABOUT).unlink()
+        shards.discard(folder, damaged)
+    return not damaged
+
+
+def _has_digest(path: Path, digest: str) -> bool:
+    return path.is_file() and digest_of(path) == digest
+
+
+def _stored(study: Study, image: Image, found: tuple[int, int], size: int, problems: list[Problem]) -> StoredImage:
+    """An image with what belongs to it; its boxes follow if the file has another size than its dataset says."""
+    width, height = found
+    regions = image.regions
+    if found != (image.width, image.height):
+        along, down = width / image.width, height / image.height
+        resized = abs(along / down - 1) < 0.02
+        problems.append(
+            Problem(
+                "size_differs",
+                Source(image.path.name),
+                f"{width}x{height} pixels, its dataset says {image.width}x{image.height}: its boxes are "
+                + ("scaled along" if resized else "left out, for the shape differs too"),
+            )
+        )
+        regions = Regions.of(
+            Region(
+                Box(region.box.x1 * along, region.box.y1 * down, region.box.x2 * along, region.box.y2 * down),
+                region.name,
+                region.phrases,
+            )
+            for region in (regions if resized else ())
+        )
+    frame = Frame.letterbox(width, height, size)
+    return StoredImage(
+        image.image_id, study.subject_id, study.study_id, study.order, study.split, image.view, study.report,
+        study.findings, width, height, frame, regions,
+    )  # fmt: skip
+
+
+def _fingerprint(cohort: Cohort, size: int) -> str:
+    """A digest of all that decides what a store holds, but for where the files lie."""
+    digest = hashlib.sha256(_bytes([SCHEMA, shards.IMAGES, size]))
+    for study in cohort.studies:
+        digest.update(
+            _bytes([study.study_id, study.subject_id, study.order, study.split, study.report, study.findings])
+        )
+        for image in study.images:
+            regions = Regions.of(image.regions)
+            digest.update(_bytes([image.image_id, image.path.name, image.width, image.height, image.view]))
+            digest.update(regions.corners.tobytes())
+            digest.update(_bytes([regions.names, regions.phrases]))
+    for question in cohort.questions:
+        digest.update(
+            _bytes(
+                [question.question_id, question.subject_id, question.type, question.pair.current, question.pair.prior,
+                 question.text, question.answer, question.split]
+            )
+        )  # fmt: skip
+    digest.update(_bytes([[one.kind, one.source, one.reason] for one in cohort.problems]))
+    return digest.hexdigest()
+
+
+def _bytes(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":")).encode()

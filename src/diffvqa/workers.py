@@ -1,0 +1,111 @@
+"""Jobs done side by side: by processes of this machine, or by a Ray cluster that shares its file system."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from typing import Any, TypeVar
+
+from diffvqa.errors import InputError, RunFailed
+
+Result = TypeVar("Result")
+Job = tuple[Any, ...]
+
+_AHEAD = 2  # jobs that wait for each worker, so that none of them waits for us
+
+
+def done_in_order(
+    function: Callable[..., Result], jobs: Iterable[Job], workers: int = 1, cluster: str | None = None
+) -> Iterator[Result]:
+    """The results of `function(*job)` for every job, in the order of the jobs, however many work on them.
+
+    workers: processes of this machine; with 1 it is this process that works. cluster: the address of a Ray cluster that
+    does the jobs instead (`auto` for one that runs on this machine); `function` and the files that it reads and writes
+    must be there under the same names. Raises InputError if there is no such cluster, RunFailed if workers end early.
+    """
+    if cluster is not None:
+        return _by_cluster(function, jobs, cluster)
+    return _by_processes(function, jobs, workers) if workers > 1 else itertools.starmap(function, jobs)
+
+
+def _by_processes(function: Callable[..., Result], jobs: Iterable[Job], workers: int) -> Iterator[Result]:
+    # Spawned, not forked: a fork of a process that runs threads (torch's, for one) may hang.
+    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
+    try:
+        yield from _windowed(lambda job: pool.submit(function, *job), lambda future: future.result(), jobs, workers)
+    except BrokenProcessPool as error:
+        raise RunFailed(
+            "a worker process was ended, often for want of memory; "
+            "give the same command again with fewer workers, it goes on where it was"
+        ) from error
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _windowed(
+    submit: Callable[[Job], Any], result: Callable[[Any], Result], jobs: Iterable[Job], workers: int
+) -> Iterator[Result]:
+    jobs = iter(jobs)
+    waiting = deque(submit(job) for job in itertools.islice(jobs, _AHEAD * workers))
+    while waiting:
+        finished = result(waiting.popleft())
+        waiting.extend(submit(job) for job in itertools.islice(jobs, 1))
+        yield finished
+
+
+def _end_with_parent() -> None:
+    """Let a worker process die of Ctrl-C without a word, and when its parent is gone, be it by force."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+
+    def watch() -> None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+def _by_cluster(function: Callable[..., Result], jobs: Iterable[Job], address: str) -> Iterator[Result]:
+    ray = _connected(address)
+    from ray.exceptions import RayError, RayTaskError
+
+    remote = ray.remote(function)
+    slots = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    try:
+        yield from _windowed(lambda job: remote.remote(*job), ray.get, jobs, slots)
+    except RayTaskError as error:
+        # What the job itself raised is for the user's eyes, if it was meant for them.
+        if isinstance(error.cause, InputError | RunFailed):
+            raise error.cause from error
+        raise
+    except RayError as error:
+        raise RunFailed(
+            f"--cluster: the cluster lost a job ({type(error).__name__}); "
+            "give the same command again, it goes on where it was"
+        ) from error
+
+
+def _connected(address: str) -> Any:
+    # Said before Ray is imported, which reads it then: nothing is to be told to anybody about runs on patients.
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    try:
+        import ray
+    except ImportError as error:
+        raise InputError("--cluster needs Ray: pip install 'diffvqa[ray]', on every machine of the cluster") from error
+    if not ray.is_initialized():
+        try:
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+        except Exception as error:  # of many kinds: no such address, another version, a refused connection
+            raise InputError(
+                f"--cluster: no Ray cluster answers at {address!r} ({type(error).__name__}); "
+                "start one with `ray start --head`, or give its address"
+            ) from error
+    return ray

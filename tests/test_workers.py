@@ -1,0 +1,72 @@
+import math
+import operator
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from diffvqa.errors import RunFailed
+from diffvqa.workers import done_in_order
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_results_come_in_the_order_of_the_jobs(workers):
+    assert list(done_in_order(operator.mul, ((n, n) for n in range(20)), workers)) == [n * n for n in range(20)]
+    assert list(done_in_order(operator.mul, (), workers)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_an_error_comes_out_after_the_results_before_it(workers):
+    results = done_in_order(math.sqrt, ((n,) for n in [0, 1, 4, -1, 9]), workers)
+    assert [next(results) for _ in range(3)] == [0, 1, 2]
+    with pytest.raises(ValueError, match="math domain"):
+        next(results)
+
+
+def test_a_worker_that_dies_is_said():
+    with pytest.raises(RunFailed, match="fewer workers"):
+        list(done_in_order(os._exit, [(1,)], workers=2))
+
+
+def test_no_more_jobs_are_begun_than_are_needed():
+    begun = []
+
+    def jobs():
+        for number in range(100):
+            begun.append(number)
+            yield (number,)
+
+    results = done_in_order(abs, jobs(), workers=2)
+    next(results)
+    results.close()
+    assert len(begun) < 10
+
+
+def test_workers_end_with_a_parent_that_is_killed(tmp_path):
+    (tmp_path / "parent.py").write_text(
+        "import os, time\n"
+        "from diffvqa.workers import done_in_order\n"
+        "def sleep(name):\n"
+        "    open(name, 'w').write(str(os.getpid()))\n"
+        "    time.sleep(60)\n"
+        "if __name__ == '__main__':\n"
+        f"    list(done_in_order(sleep, [('{tmp_path}/a',), ('{tmp_path}/b',)], workers=2))\n"
+    )
+    parent = subprocess.Popen([sys.executable, tmp_path / "parent.py"])
+    files = [tmp_path / "a", tmp_path / "b"]
+    _until(lambda: all(path.exists() and path.read_text() for path in files))
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    _until(lambda: not any(Path(f"/proc/{path.read_text()}/fd").exists() for path in files))
+
+
+def _until(condition):
+    for _ in range(300):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not come to that in 30 seconds")
