@@ -44,6 +44,41 @@ NIH_FINDINGS = {
 }
 """The labels of NIH ChestX-ray14 (and of its box list) in the words of the answers."""
 
+PADCHEST_FINDINGS = {
+    "alveolar pattern": "lung opacity",
+    "aortic elongation": "tortuosity of the thoracic aorta",
+    "apical pleural thickening": "pleural thickening",
+    "ascendent aortic elongation": "tortuosity of the thoracic aorta",
+    "atypical pneumonia": "pneumonia",
+    "calcified densities": "calcification",
+    "calcified granuloma": "granuloma",
+    "calcified pleural thickening": "pleural thickening",
+    "callus rib fracture": "fracture",
+    "clavicle fracture": "fracture",
+    "costophrenic angle blunting": "blunting of the costophrenic angle",
+    "descendent aortic elongation": "tortuosity of the descending aorta",
+    "ground glass pattern": "lung opacity",
+    "heart insufficiency": "heart failure",
+    "hiatal hernia": "hernia",
+    "humeral fracture": "fracture",
+    "infiltrates": "infiltration",
+    "interstitial pattern": "lung opacity",
+    "laminar atelectasis": "atelectasis",
+    "lobar atelectasis": "atelectasis",
+    "loculated pleural effusion": "pleural effusion",
+    "multiple nodules": "nodule",
+    "pulmonary edema": "edema",
+    "pulmonary fibrosis": "fibrosis",
+    "pulmonary mass": "mass",
+    "reticular interstitial pattern": "lung opacity",
+    "rib fracture": "fracture",
+    "round atelectasis": "atelectasis",
+    "segmental atelectasis": "atelectasis",
+    "total atelectasis": "atelectasis",
+    "vertebral fracture": "fracture",
+}
+"""The labels of PadChest that the answers (or NIH ChestX-ray14) call otherwise; all the others are kept."""
+
 ChangeKind = Literal["added", "missing", "level"]
 
 

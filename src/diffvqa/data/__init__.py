@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffvqa.data import mimic, nih14
+from diffvqa.data import mimic, ms_cxr, nih14, padchest_gr
 from diffvqa.data.chronology import ReversedPairs, settle_pairs
 from diffvqa.data.splits import split_by_patient
 from diffvqa.errors import InputError
@@ -36,6 +36,15 @@ READERS: dict[str, Reader] = {
         mimic.read_parts,
     ),
     "nih14": Reader("NIH ChestX-ray14 with its boxes; follow-ups become difference questions (open)", nih14.read),
+    "padchest-gr": Reader(
+        "PadChest-GR: sentences with boxes; prior images become difference questions (by agreement)", padchest_gr.read
+    ),
+    "ms-cxr": Reader(
+        "MS-CXR: phrases with boxes on images of MIMIC-CXR-JPG (PhysioNet)",
+        ms_cxr.read,
+        ms_cxr.PARTS,
+        ms_cxr.read_parts,
+    ),
 }
 
 

@@ -38,6 +38,7 @@ FAULTS = {
 """What is wrong with a dataset, as downloaded or as planted; `--strict` refuses it."""
 
 NOTES = {
+    "change_unstated": "a dataset does not say in full what changed between two images: nothing is asked of them",
     "image_avoided": "an image of a gold patient of Chest ImaGenome is for test alone, without its silver regions",
     "label_unknown": "a label that the reader does not know is kept as it is written",
     "pair_tied": "prior and current image have the same time: the order given is kept",

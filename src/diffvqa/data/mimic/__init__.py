@@ -46,7 +46,7 @@ def read_parts(
     if jpg is None:
         raise InputError("mimic: jpg=PATH is missing; the images are needed whatever else is given")
     given = {"jpg": jpg, "reports": reports, "imagenome": imagenome, "diffvqa": diffvqa}
-    return _assemble({part: path and require_folder(path, part) for part, path in given.items()})
+    return _assemble({part: path and require_folder(path, part, f"mimic:{part}") for part, path in given.items()})
 
 
 def _assemble(folders: dict[str, Path | None]) -> Cohort:

@@ -1,4 +1,4 @@
-"""Where the four datasets lie: under PhysioNet's names, with or without a folder for the version."""
+"""Where datasets of PhysioNet lie: under PhysioNet's names, with or without a folder for the version."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ NAMES = {
     "reports": ("mimic-cxr", "mimic-cxr-reports", "mimic-cxr-reports.zip"),
     "imagenome": ("chest-imagenome",),
     "diffvqa": ("medical-diff-vqa",),
+    "images": ("mimic-cxr-jpg",),
+    "boxes": ("ms-cxr",),
 }
 """What a dataset is called in PhysioNet's tree."""
 
@@ -20,6 +22,9 @@ MARKS = {
     "reports": ("mimic-cxr-reports.zip", "mimic-cxr-reports", "files"),
     "imagenome": ("silver_dataset/scene_graph*", "scene_graph*"),
     "diffvqa": ("mimic_pair_questions.csv*",),
+    # For MS-CXR the images are enough; the `mimic` reader cannot do without the metadata (`jpg`).
+    "images": ("mimic-cxr-*-metadata.csv*", "files"),
+    "boxes": ("MS_CXR_Local_Alignment_v*.csv*",),
 }
 """What a folder must hold, one of them, to be that dataset."""
 
@@ -27,17 +32,20 @@ MARKS = {
 def find_folder(parent: Path, part: str) -> Path | None:
     """The folder of a dataset under a parent, as downloads leave it (`physionet.org/files/...` too), or None."""
     places = [base / name for base in _bases(parent) for name in NAMES[part]]
-    if part != "reports":
-        # The parent may itself be the dataset; MIMIC-CXR-JPG has a folder `files` too, which holds no reports.
+    if part not in ("reports", "images"):
+        # The parent may itself be the dataset; but other datasets, and PhysioNet's tree, have a folder `files` too.
         places.append(parent)
     return next((found for place in places if (found := _version(place, part)) is not None), None)
 
 
-def require_folder(path: Path, part: str) -> Path:
-    """The folder itself, or its highest version, that holds the dataset. Raises InputError if neither does."""
+def require_folder(path: Path, part: str, argument: str) -> Path:
+    """The folder itself, or its highest version, that holds the dataset.
+
+    Raises InputError, which names the argument that gave the folder, if neither does.
+    """
     found = _version(path, part)
     if found is None:
-        raise InputError(f"mimic:{part}: the folder given holds no {' or '.join(MARKS[part])}; give {NAMES[part][0]}")
+        raise InputError(f"{argument}: the folder given holds no {' or '.join(MARKS[part])}; give {NAMES[part][0]}")
     return found
 
 
