@@ -168,6 +168,7 @@ def evaluate(
     out: Annotated[Path, typer.Option(help="predictions, scores and report are written here")],
     split: Annotated[str, typer.Option(help="train, validate or test")] = "test",
     beams: Annotated[int, typer.Option(min=1, max=64, help="of the beam search; 1 is greedy")] = 1,
+    cluster: Cluster = None,
 ) -> None:
     """Answer a split's questions, score them beside the controls, and write report.html."""
     from diffvqa.answering.evaluate import evaluate as run
@@ -178,7 +179,7 @@ def evaluate(
     if split not in SPLITS:
         raise InputError(f"--split: expected one of {', '.join(SPLITS)}, found {split!r}")
     _quiet_transformers()
-    run(model, store, split, out, beams)
+    run(model, store, split, out, beams, cluster)
     _print_scores(score_folder(out))
     print(f"report: {write_report(out)}")
 

@@ -23,16 +23,21 @@ _AHEAD = 2  # jobs that wait for each worker, so that none of them waits for us
 
 
 def done_in_order(
-    function: Callable[..., Result], jobs: Iterable[Job], workers: int = 1, cluster: str | None = None
+    function: Callable[..., Result],
+    jobs: Iterable[Job],
+    workers: int = 1,
+    cluster: str | None = None,
+    on_gpu: bool = False,
 ) -> Iterator[Result]:
     """The results of `function(*job)` for every job, in the order of the jobs, however many work on them.
 
     workers: processes of this machine; with 1 it is this process that works. cluster: the address of a Ray cluster that
     does the jobs instead (`auto` for one that runs on this machine); `function` and the files that it reads and writes
-    must be there under the same names. Raises InputError if there is no such cluster, RunFailed if workers end early.
+    must be there under the same names. on_gpu: each job takes a GPU of the cluster, if it has any. Raises InputError if
+    there is no such cluster, RunFailed if workers end early.
     """
     if cluster is not None:
-        return _by_cluster(function, jobs, cluster)
+        return _by_cluster(function, jobs, cluster, on_gpu)
     return _by_processes(function, jobs, workers) if workers > 1 else itertools.starmap(function, jobs)
 
 
@@ -73,12 +78,17 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _by_cluster(function: Callable[..., Result], jobs: Iterable[Job], address: str) -> Iterator[Result]:
+def _by_cluster(function: Callable[..., Result], jobs: Iterable[Job], address: str, on_gpu: bool) -> Iterator[Result]:
     ray = _connected(address)
     from ray.exceptions import RayError, RayTaskError
 
-    remote = ray.remote(function)
-    slots = max(1, int(ray.cluster_resources().get("CPU", 1)))
+    resource = "GPU" if on_gpu and ray.cluster_resources().get("GPU") else "CPU"
+    slots = max(1, int(ray.cluster_resources().get(resource, 1)))
+    # Sums are rounded by the number of threads: with that of this process, the results are those of this process.
+    threads = os.environ.get("OMP_NUM_THREADS", str(os.cpu_count()))
+    remote = ray.remote(function).options(
+        num_cpus=1, num_gpus=int(resource == "GPU"), runtime_env={"env_vars": {"OMP_NUM_THREADS": threads}}
+    )
     try:
         yield from _windowed(lambda job: remote.remote(*job), ray.get, jobs, slots)
     except RayTaskError as error:

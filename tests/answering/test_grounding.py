@@ -1,6 +1,7 @@
 """Boxes from captioners that have learnt nothing: always well formed, whatever the notation and the prompt."""
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -44,7 +45,7 @@ def untrained(request):
     torch.manual_seed(0)
     model = Captioner(CaptionerConfig(VISION, decoder, BINS, location_tokens, box_first, text_tokens=40)).eval()
     processor = SiglipImageProcessorPil(size={"height": SIZE, "width": SIZE}, image_mean=[0.5], image_std=[0.5])
-    return ModelFolder(model, tokenizer, processor)
+    return ModelFolder(model, tokenizer, processor, Path("nowhere"), "MODEL")
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from diffvqa.answering.grounding import load_captioner
 from diffvqa.answering.inference import encoder_of
 from diffvqa.data.features import encode_images
 from diffvqa.data.history import with_earlier
+from diffvqa.data.index import StoredImage
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.models.difference import DifferenceModel
@@ -28,11 +29,15 @@ from diffvqa.records import Question
 SEED = 0
 
 
-def evaluate(folder: Path, store_folder: Path, split: str, out: Path, beams: int = 1) -> None:
+def evaluate(
+    folder: Path, store_folder: Path, split: str, out: Path, beams: int = 1, cluster: str | None = None
+) -> None:
     """Predict on a split with the model and its controls, into `out` (made with mode 0700).
 
     Writes predictions.jsonl, controls/*.jsonl, curves.jsonl, examples.jsonl and phrases.jsonl with
-    their pictures, and run.json. A model without a captioner has no rows for phrases. Raises InputError.
+    their pictures, and run.json. cluster: the address of a Ray cluster that encodes, answers and grounds. A model
+    without a captioner has no rows for phrases. A store without questions has no others: all images of the split that
+    have regions are grounded. Raises InputError.
     """
     model = load_folder(DifferenceModel, folder, "MODEL")
     captioner, _ = load_captioner(folder)
@@ -40,8 +45,7 @@ def evaluate(folder: Path, store_folder: Path, split: str, out: Path, beams: int
     _require_same_size(model, store)
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     questions, training = _questions(store, record["config"], split)
-    asked_about = dict.fromkeys(image for one in questions for image in one.pair.images[:2][::-1])
-    shown = [store.images[store.index[image]] for image in asked_about]
+    shown = _shown(store, questions, split)
     _claim_folder(
         out,
         {
@@ -49,7 +53,7 @@ def evaluate(folder: Path, store_folder: Path, split: str, out: Path, beams: int
             "split": split,
             "store": store.fingerprint,
             "image size": store.size,
-            "patients": len({one.subject_id for one in questions}),
+            "patients": len({image.subject_id for image in shown}),
             "seed": record["config"]["seed"],
             "beams": beams,
             "date": date.today().isoformat(),
@@ -57,19 +61,20 @@ def evaluate(folder: Path, store_folder: Path, split: str, out: Path, beams: int
         },
     )
     wanted = {image for one in (*questions, *training) for image in one.pair.images}
-    features = _encode(model, weights_digest(folder), store, wanted, out / "features")
+    wanted |= {image.image_id for image in shown}
+    features = _encode(model, weights_digest(folder), store, wanted, out / "features", cluster)
     with progress_bar("answer questions") as progress:
-        rows = predict.predict_answers(model, questions, features, progress, beams)
+        rows = predict.predict_answers(model, questions, features, progress, beams, cluster)
     grounded, of_captioner = [], features
     if captioner:
         if model.model.config.trainable_blocks:
             # The captioner knows the encoder as stage 1 left it.
             weights = weights_digest(folder / "captioner")
             of_captioner = _encode(
-                captioner, weights, store, [one.image_id for one in shown], out / "features" / "captioner"
+                captioner, weights, store, [one.image_id for one in shown], out / "features" / "captioner", cluster
             )
         with progress_bar("ground phrases") as progress:
-            grounded = predict.predict_grounding(captioner, shown, of_captioner, SEED, progress)
+            grounded = predict.predict_grounding(captioner, shown, of_captioner, SEED, progress, cluster)
     predict.write_rows([*rows, *grounded], out / "predictions.jsonl")
     blank = encoder_of(model)([np.zeros((store.size, store.size), dtype=np.uint8)])[0]
     trained_on = [image for image in store.images if image.split == "train"]
@@ -94,16 +99,27 @@ def _questions(store: Store, settings: dict[str, Any], split: str) -> tuple[list
     types = [kind for kind, share in settings["questions"].items() if share > 0]
     asked = with_earlier((one for one in store.questions if one.type in types), store, settings["priors"] - 1)
     questions = [one for one in asked if one.split == split]
-    if not questions:
+    if store.questions and not questions:
         raise InputError(f"--split {split}: the store has no questions of the types {', '.join(types)} in it")
     return questions, [one for one in asked if one.split == "train"]
 
 
+def _shown(store: Store, questions: Sequence[Question], split: str) -> list[StoredImage]:
+    """The images that are grounded: those asked about, or where nothing is asked all of the split with regions."""
+    if questions:
+        asked_about = dict.fromkeys(image for one in questions for image in one.pair.images[:2][::-1])
+        return [store.images[store.index[image]] for image in asked_about]
+    shown = [image for image in store.images if image.split == split and image.regions]
+    if not shown:
+        raise InputError(f"--split {split}: the store has neither questions nor images with regions in it")
+    return shown
+
+
 def _encode(
-    folder: ModelFolder, weights: str, store: Store, images: Iterable[str], out: Path
+    folder: ModelFolder, weights: str, store: Store, images: Iterable[str], out: Path, cluster: str | None
 ) -> Mapping[str, np.ndarray]:
     with progress_bar("encode images") as progress:
-        return encode_images(encoder_of(folder), store, images, out, key=weights, progress=progress)
+        return encode_images(encoder_of(folder), store, images, out, weights, progress, cluster)
 
 
 def _claim_folder(out: Path, facts: dict[str, Any]) -> None:

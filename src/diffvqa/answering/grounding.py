@@ -19,6 +19,7 @@ from diffvqa.tasks.box_grammar import box_grammar
 from diffvqa.tasks.box_text import Notation
 from diffvqa.tasks.collate import collate_prompts
 from diffvqa.tasks.text import encode_prompt, phrase_and_box
+from diffvqa.workers import done_in_order
 
 SAME_BOX = 0.5
 """Two boxes with at least this intersection over union are one box, written twice."""
@@ -59,20 +60,28 @@ def write_boxes(
     prompts: Sequence[tuple[str, tuple[str, ...]]],
     features: Mapping[str, np.ndarray],
     progress: Progress | None = None,
+    cluster: str | None = None,
 ) -> list[tuple[str, Box | None]]:
     """For each (image identifier, prompt) the text that the captioner goes on with, and the box in it.
 
-    The box is in pixels of the model's square; decoding is constrained so that it is always well formed. Raises
-    InputError if a prompt is longer than the texts that the captioner was trained on.
+    The box is in pixels of the model's square; decoding is constrained so that it is always well formed. cluster: the
+    address of a Ray cluster that writes. Raises InputError if a prompt is longer than the texts that the captioner was
+    trained on.
     """
+    jobs = ((folder, part, features) for part in batches(prompts))
     found: list[tuple[str, Box | None]] = []
-    for part in batches(prompts):
-        written = _write_constrained(folder, part, features)
-        for text in _texts(folder, written.sequences):
-            found.append((" ".join(text.split()), _box_in(folder, text)))
+    for written in done_in_order(_write_batch, jobs, cluster=cluster, on_gpu=True):
+        found += written
         if progress:
             progress(len(found), len(prompts))
     return found
+
+
+def _write_batch(
+    folder: ModelFolder[Captioner], prompts: Sequence[tuple[str, tuple[str, ...]]], features: Mapping[str, np.ndarray]
+) -> list[tuple[str, Box | None]]:
+    texts = _texts(folder, _write_constrained(folder, prompts, features).sequences)
+    return [(" ".join(text.split()), _box_in(folder, text)) for text in texts]
 
 
 def propose_boxes(

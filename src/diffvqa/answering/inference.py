@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from diffvqa.models.folder import ModelFolder
 from diffvqa.records import Pair
 from diffvqa.tasks.collate import collate_pairs, collate_prompts, encode_squares, pair_images
 from diffvqa.tasks.text import encode_prompt, question_prompt
+from diffvqa.workers import done_in_order
 
 BATCH = 64
 
@@ -31,7 +33,11 @@ class Written:
 
 def encoder_of(folder: ModelFolder) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
     """Grey squares to patch tokens by a folder's model and its own processor."""
-    return lambda pixels: encode_squares(folder.model.encode, folder.processor, pixels)
+    return functools.partial(_encode, folder)
+
+
+def _encode(folder: ModelFolder, pixels: Sequence[np.ndarray]) -> np.ndarray:
+    return encode_squares(folder.model.encode, folder.processor, pixels)
 
 
 def answer_questions(
@@ -40,36 +46,50 @@ def answer_questions(
     features: Mapping[str, np.ndarray],
     progress: Progress | None = None,
     beams: int = 1,
+    cluster: str | None = None,
 ) -> list[Written]:
     """The answer to each (pair, question), greedy or by beam search; features: image identifier -> patch tokens.
 
-    Raises InputError if a question leaves the model no room for an answer.
+    cluster: the address of a Ray cluster that answers. Raises InputError if a question leaves the model no room for an
+    answer.
     """
-    tokenizer, text_tokens = folder.tokenizer, folder.model.config.text_tokens
+    jobs = ((folder, part, features, beams) for part in batches(questions))
     answers: list[Written] = []
-    for part in batches(questions):
-        prompts = [encode_prompt(tokenizer, question_prompt(text)) for _, text in part]
-        longest = max(len(prompt) for prompt in prompts)
-        if longest >= text_tokens:
-            raise InputError(f"a question of {longest} tokens is too long: the model takes fewer than {text_tokens}")
-        pairs = [pair_images(features, pair, folder.model.config.priors) for pair, _ in part]
-        with torch.inference_mode():
-            written = folder.model.write(
-                **collate_pairs(pairs, folder.processor),
-                **collate_prompts(prompts, tokenizer.pad_token_id),
-                new_tokens=text_tokens - longest,
-                num_beams=beams,
-                output_logits=beams == 1,
-                output_scores=beams > 1,
-            )
-        # Beam search gives the mean log probability itself.
-        confidences = _confidences(written, tokenizer) if beams == 1 else written.sequences_scores.exp().tolist()
-        for tokens, confidence in zip(written.sequences.tolist(), confidences, strict=True):
-            text = tokenizer.decode(_until_end(tokens, tokenizer), skip_special_tokens=True)
-            answers.append(Written(" ".join(text.split()), confidence))
+    for written in done_in_order(_answer_batch, jobs, cluster=cluster, on_gpu=True):
+        answers += written
         if progress:
             progress(len(answers), len(questions))
     return answers
+
+
+def _answer_batch(
+    folder: ModelFolder[DifferenceModel],
+    questions: Sequence[tuple[Pair, str]],
+    features: Mapping[str, np.ndarray],
+    beams: int,
+) -> list[Written]:
+    tokenizer, text_tokens = folder.tokenizer, folder.model.config.text_tokens
+    prompts = [encode_prompt(tokenizer, question_prompt(text)) for _, text in questions]
+    longest = max(len(prompt) for prompt in prompts)
+    if longest >= text_tokens:
+        raise InputError(f"a question of {longest} tokens is too long: the model takes fewer than {text_tokens}")
+    pairs = [pair_images(features, pair, folder.model.config.priors) for pair, _ in questions]
+    with torch.inference_mode():
+        written = folder.model.write(
+            **collate_pairs(pairs, folder.processor),
+            **collate_prompts(prompts, tokenizer.pad_token_id),
+            new_tokens=text_tokens - longest,
+            num_beams=beams,
+            output_logits=beams == 1,
+            output_scores=beams > 1,
+        )
+    # Beam search gives the mean log probability itself.
+    confidences = _confidences(written, tokenizer) if beams == 1 else written.sequences_scores.exp().tolist()
+    texts = [
+        tokenizer.decode(_until_end(tokens, tokenizer), skip_special_tokens=True)
+        for tokens in written.sequences.tolist()
+    ]
+    return [Written(" ".join(text.split()), one) for text, one in zip(texts, confidences, strict=True)]
 
 
 def _until_end(tokens: list[int], tokenizer: Any) -> list[int]:

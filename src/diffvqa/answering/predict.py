@@ -44,10 +44,11 @@ def predict_answers(
     features: Mapping[str, np.ndarray],
     progress: Progress | None = None,
     beams: int = 1,
+    cluster: str | None = None,
 ) -> list[Row]:
-    """The model's rows for these questions."""
+    """The model's rows for these questions; cluster: the address of a Ray cluster that answers them."""
     asked = [(question.pair, question.text) for question in questions]
-    written = answer_questions(folder, asked, features, progress, beams)
+    written = answer_questions(folder, asked, features, progress, beams, cluster)
     return [
         {**_question_row(question, answer.text), "confidence": round(answer.confidence, 6)}
         for question, answer in zip(questions, written, strict=True)
@@ -147,11 +148,16 @@ def predict_grounding(
     features: Mapping[str, np.ndarray],
     seed: int,
     progress: Progress | None = None,
+    cluster: str | None = None,
 ) -> list[Row]:
-    """The captioner's rows: the box of a phrase (AREF) and the phrase and box of a named region (CAREF)."""
+    """The captioner's rows: the box of a phrase (AREF) and the phrase and box of a named region (CAREF).
+
+    cluster: the address of a Ray cluster that writes them.
+    """
     learnt = folder.model.config.tasks
     asked = [prompt for image in images for prompt in _grounding_prompts(image, seed) if prompt[1] in learnt]
-    boxes = write_boxes(folder, [(image.image_id, prompt) for image, _, _, prompt, _ in asked], features, progress)
+    prompts = [(image.image_id, prompt) for image, _, _, prompt, _ in asked]
+    boxes = write_boxes(folder, prompts, features, progress, cluster)
     rows = []
     for number, ((image, task, words, _, references), (text, box)) in enumerate(zip(asked, boxes, strict=True)):
         rows.append(_grounding_row(number, image, task, words, references, text, source_box(image, box)))

@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from diffvqa.data.store import Store
+from diffvqa.workers import done_in_order
+
+BATCH = 64
+_TOKENS, _DESCRIPTION = "features.npy", "features.json"
 
 Encode = Callable[[Sequence[np.ndarray]], np.ndarray]
 """Grey squares, uint8 (size, size) each, to their patch tokens, (images, patches, width)."""
 
 
 class Features(Mapping[str, np.ndarray]):
-    """Image identifier -> patch tokens, float16 (patches, width)."""
+    """Image identifier -> patch tokens, float16 (patches, width), of the images of a folder of features.
 
-    def __init__(self, tokens: np.ndarray, image_ids: Sequence[str]) -> None:
-        self.tokens, self.rows = tokens, {image_id: row for row, image_id in enumerate(image_ids)}
+    Sent to another process it is mapped there from the same folder.
+    """
+
+    def __init__(self, folder: Path, image_ids: Sequence[str]) -> None:
+        self.folder = folder
+        self.tokens = np.load(folder / _TOKENS, mmap_mode="r", allow_pickle=False)
+        self.rows = {image_id: row for row, image_id in enumerate(image_ids)}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _open_once, (self.folder.resolve(), (self.folder / _TOKENS).stat().st_mtime_ns)
 
     def __getitem__(self, image_id: str) -> np.ndarray:
         return self.tokens[self.rows[image_id]]
@@ -30,37 +44,49 @@ class Features(Mapping[str, np.ndarray]):
         return len(self.rows)
 
 
+@functools.lru_cache(maxsize=2)
+def _open_once(folder: Path, written: int) -> Features:
+    return Features(folder, json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))["images"])
+
+
 def encode_images(
     encode: Encode,
     store: Store,
     image_ids: Iterable[str],
     folder: Path,
     key: str,
-    batch: int = 64,
     progress: Callable[[int, int], None] | None = None,
+    cluster: str | None = None,
 ) -> Features:
     """The features of these images, computed into `folder` unless it already holds them under the same `key`.
 
-    key: says which encoder made them. progress: called with (images done, images in all).
+    key: says which encoder made them. progress: called with (images done, images in all). cluster: the address of a Ray
+    cluster that encodes; `encode` is then sent there.
     """
     wanted = sorted(set(image_ids))
+    if not wanted:
+        raise ValueError("there are no images to encode")
     description = {"key": key, "store": store.fingerprint, "images": wanted}
-    tokens_file, description_file = folder / "features.npy", folder / "features.json"
-    if description_file.is_file() and json.loads(description_file.read_text(encoding="utf-8")) == description:
-        return Features(np.load(tokens_file, mmap_mode="r", allow_pickle=False), wanted)
+    record = folder / _DESCRIPTION
+    if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == description:
+        return Features(folder, wanted)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    description_file.unlink(missing_ok=True)
+    record.unlink(missing_ok=True)
     tokens: np.ndarray | None = None
-    for start in range(0, len(wanted), batch):
-        part = encode([store.pixels(store.index[image_id]) for image_id in wanted[start : start + batch]])
+    done = 0
+    jobs = ((encode, store, wanted[start : start + BATCH]) for start in range(0, len(wanted), BATCH))
+    for part in done_in_order(_encode_stored, jobs, cluster=cluster, on_gpu=True):
         if tokens is None:
             shape = (len(wanted), *part.shape[1:])
-            tokens = np.lib.format.open_memmap(tokens_file, mode="w+", dtype=np.float16, shape=shape)
-        tokens[start : start + len(part)] = part
+            tokens = np.lib.format.open_memmap(folder / _TOKENS, mode="w+", dtype=np.float16, shape=shape)
+        tokens[done : done + len(part)] = part
+        done += len(part)
         if progress:
-            progress(min(start + batch, len(wanted)), len(wanted))
-    if tokens is None:
-        raise ValueError("there are no images to encode")
+            progress(done, len(wanted))
     tokens.flush()
-    description_file.write_text(json.dumps(description), encoding="utf-8")
-    return Features(tokens, wanted)
+    record.write_text(json.dumps(description), encoding="utf-8")
+    return Features(folder, wanted)
+
+
+def _encode_stored(encode: Encode, store: Store, image_ids: Sequence[str]) -> np.ndarray:
+    return encode([store.pixels(store.index[image_id]) for image_id in image_ids])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import hashlib
 import itertools
 import json
@@ -104,8 +105,13 @@ class Store:
         return True
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Opened anew by the process that it is sent to, which maps the same files.
-        return Store.open, (self.folder,)
+        # Opened once more by the process that it is sent to, which maps the same files.
+        return _open_once, (self.folder.resolve(), self.checksum)
+
+
+@functools.lru_cache(maxsize=2)
+def _open_once(folder: Path, checksum: str) -> Store:
+    return Store.open(folder)
 
 
 def checksum_of(digests: dict[str, str]) -> str:

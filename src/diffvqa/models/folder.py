@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 from dataclasses import dataclass
@@ -19,11 +20,25 @@ Model = TypeVar("Model", bound=PreTrainedModel)
 
 @dataclass(frozen=True)
 class ModelFolder(Generic[Model]):
-    """What a folder holds, ready for use: the model in evaluation mode."""
+    """What a folder holds, ready for use: the model in evaluation mode.
+
+    Sent to another process it is loaded there, once, from the same folder; a cluster must see that.
+    """
 
     model: Model
     tokenizer: Any
     processor: Any
+    path: Path
+    argument: str
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _load_once, (type(self.model), self.path.resolve(), self.argument)
+
+
+# As many as an evaluation needs, the difference model and its captioner.
+@functools.lru_cache(maxsize=2)
+def _load_once(kind: type[Model], folder: Path, argument: str) -> ModelFolder[Model]:
+    return load_folder(kind, folder, argument)
 
 
 _WRITTEN_BY = {
@@ -56,6 +71,8 @@ def load_folder(kind: type[Model], folder: str | Path, argument: str) -> ModelFo
             read_model(kind, folder).eval().to(device(), memory_format=torch.channels_last),
             AutoTokenizer.from_pretrained(folder),
             SiglipImageProcessorPil.from_pretrained(folder),
+            folder,
+            argument,
         )
     except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
