@@ -46,7 +46,7 @@ def read_parts(
     if jpg is None:
         raise InputError("mimic: jpg=PATH is missing; the images are needed whatever else is given")
     given = {"jpg": jpg, "reports": reports, "imagenome": imagenome, "diffvqa": diffvqa}
-    return _assemble({part: path and require_folder(path, part) for part, path in given.items()})
+    return _assemble({part: path and require_folder(path, part, f"mimic:{part}") for part, path in given.items()})
 
 
 def _assemble(folders: dict[str, Path | None]) -> Cohort:
@@ -58,6 +58,8 @@ def _assemble(folders: dict[str, Path | None]) -> Cohort:
             "mimic: the metadata table names no frontal image that is there; "
             "expected files as files/p10/p10000032/s50414267/IMAGE.jpg beside it"
         )
+    if folders["imagenome"]:
+        imagenome.compare_splits(folders["imagenome"], images, avoid, problems)
     regions = imagenome.read_regions(folders["imagenome"], images, avoid, problems) if folders["imagenome"] else {}
     findings = jpg.read_findings(folders["jpg"], problems)
     reports = Reports(folders["reports"], problems) if folders["reports"] else None

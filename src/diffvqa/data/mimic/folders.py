@@ -1,4 +1,4 @@
-"""Where the four datasets lie: under PhysioNet's names, with or without a folder for the version."""
+"""Where the datasets lie: under PhysioNet's names, with or without a folder for the version."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ NAMES = {
     "reports": ("mimic-cxr", "mimic-cxr-reports", "mimic-cxr-reports.zip"),
     "imagenome": ("chest-imagenome",),
     "diffvqa": ("medical-diff-vqa",),
+    "gold": ("chest-imagenome",),
 }
-"""What a dataset is called in PhysioNet's tree."""
+"""What a dataset is called in PhysioNet's tree; `gold` is the part of Chest ImaGenome that people annotated."""
 
 MARKS = {
     "jpg": ("mimic-cxr-*-metadata.csv*",),
     "reports": ("mimic-cxr-reports.zip", "mimic-cxr-reports", "files"),
     "imagenome": ("silver_dataset/scene_graph*", "scene_graph*"),
     "diffvqa": ("mimic_pair_questions.csv*",),
+    "gold": ("gold_dataset/gold_bbox_coordinate_annotations_1000images.csv",),
 }
 """What a folder must hold, one of them, to be that dataset."""
 
@@ -33,11 +35,14 @@ def find_folder(parent: Path, part: str) -> Path | None:
     return next((found for place in places if (found := _version(place, part)) is not None), None)
 
 
-def require_folder(path: Path, part: str) -> Path:
-    """The folder itself, or its highest version, that holds the dataset. Raises InputError if neither does."""
+def require_folder(path: Path, part: str, argument: str) -> Path:
+    """The folder itself, or its highest version, that holds the dataset.
+
+    Raises InputError, which names the argument, if neither does.
+    """
     found = _version(path, part)
     if found is None:
-        raise InputError(f"mimic:{part}: the folder given holds no {' or '.join(MARKS[part])}; give {NAMES[part][0]}")
+        raise InputError(f"{argument}: the folder given holds no {' or '.join(MARKS[part])}; give {NAMES[part][0]}")
     return found
 
 
