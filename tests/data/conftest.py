@@ -79,6 +79,7 @@ MIMIC_PROBLEMS = {
     "row_incomplete": 1,
     "scene_graph_missing": 2,
     "scene_graph_unreadable": 1,
+    "split_differs": 2,
     "split_unknown": 2,
     "study_without_frontal": 1,
 }
@@ -165,6 +166,13 @@ SCENE_GRAPHS = {
 }
 
 
+IMAGENOME_SPLITS = {
+    "train": ["a1-pa", "d1-gold", "c1", "c3-lost", "unknown-image"],  # c1: MIMIC-CXR has test
+    "valid": ["b1", "a2"],  # a2: MIMIC-CXR has train
+    "test": ["a2", "c2"],  # a2 once more
+}
+
+
 def write_mimic(parent: Path) -> dict[str, Path]:
     """The four datasets in PhysioNet's tree under `parent`, with the faults of MIMIC_PROBLEMS; their folders."""
     base = parent / "physionet.org" / "files"
@@ -202,6 +210,12 @@ def write_mimic(parent: Path) -> dict[str, Path]:
         ("subject_id", "study_id", "dicom_id", "path", "ViewPosition"),
         [("12000004", "50000041", "d1-gold", "files/x.dcm", "PA")],
     )
+    for name, images in IMAGENOME_SPLITS.items():
+        write_table(
+            imagenome / "silver_dataset" / "splits" / f"{name}.csv",
+            ("", "subject_id", "study_id", "dicom_id", "path", "ViewPosition"),
+            [(number, "", "", image, "files/x.dcm", "PA") for number, image in enumerate(images)],
+        )
     with zipfile.ZipFile(imagenome / "silver_dataset" / "scene_graph.zip", "w") as archive:
         for image, graph in SCENE_GRAPHS.items():
             archive.writestr(f"scene_graph/scene_graph/{image}_SceneGraph.json", json.dumps(graph))

@@ -74,6 +74,20 @@ def test_regions_are_mended_or_dropped(studies):
     assert studies["50000011"].images[1].regions == ()
 
 
+def test_chest_imagenome_s_own_splits_are_compared_and_mimic_s_kept(cohort, studies, makers, tmp_path):
+    differing = [problem for problem in cohort.problems if problem.kind == "split_differs"]
+    assert [(problem.source, problem.reason) for problem in differing] == [
+        (("train.csv", 4), "train, where MIMIC-CXR has test"),
+        (("valid.csv", 3), "validate, where MIMIC-CXR has train"),
+    ]
+    assert (studies["50000031"].split, studies["50000012"].split) == ("test", "train")
+    splits = makers["mimic"](tmp_path)["imagenome"] / "silver_dataset" / "splits"
+    (splits / "valid.csv").unlink()
+    (splits / "train.csv").unlink()
+    again = read_sources([f"mimic:{tmp_path}"])
+    assert [one.source for one in again.problems if one.kind == "split_differs"] == [("test.csv", 2)]
+
+
 def test_questions_point_at_the_right_images(cohort):
     found = [(q.type, q.pair.prior, q.pair.current, q.split, q.answer) for q in cohort.questions]
     assert found == [
@@ -145,6 +159,7 @@ def test_images_alone_are_enough_and_what_is_missing_is_said(mimic):
         ("diffvqa", "mimic_pair_questions.csv", "ref_id"),
         ("diffvqa", "mimic_all.csv", "dicom_id"),
         ("imagenome", "silver_dataset/splits/images_to_avoid.csv", "dicom_id"),
+        ("imagenome", "silver_dataset/splits/valid.csv", "dicom_id"),
     ],
 )
 def test_a_missing_column_is_named(makers, tmp_path, part, name, column):

@@ -7,7 +7,7 @@ from diffvqa.errors import InputError
 
 
 def test_every_reader_says_in_one_line_what_it_reads():
-    assert {"mimic", "nih14"} <= set(READERS)
+    assert {"mimic", "nih14", "imagenome-gold", "table"} <= set(READERS)
     for reader in READERS.values():
         assert reader.description
         assert "\n" not in reader.description

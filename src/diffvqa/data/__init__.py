@@ -7,8 +7,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffvqa.data import mimic, ms_cxr, nih14, padchest_gr
+from diffvqa.data import mimic, ms_cxr, nih14, padchest_gr, table
 from diffvqa.data.chronology import ReversedPairs, settle_pairs
+from diffvqa.data.mimic import gold
 from diffvqa.data.splits import split_by_patient
 from diffvqa.errors import InputError
 from diffvqa.records import Cohort
@@ -18,7 +19,7 @@ from diffvqa.records import Cohort
 class Reader:
     """How one kind of dataset is read.
 
-    read: from the one folder that holds it. parts: names of folders that may be given one by one instead
+    read: from the one folder that holds it. parts: names of folders or files that may be given one by one instead
     (`KIND:name=path,...`), which `read_parts` then gets as keyword arguments.
     """
 
@@ -45,13 +46,25 @@ READERS: dict[str, Reader] = {
         ms_cxr.PARTS,
         ms_cxr.read_parts,
     ),
+    "imagenome-gold": Reader(
+        "Chest ImaGenome's gold boxes and sentences on MIMIC-CXR-JPG, all for test (PhysioNet)",
+        gold.read,
+        gold.PARTS,
+        gold.read_parts,
+    ),
+    "table": Reader(
+        "a hospital's own tables of images, boxes and questions (docs/table.md)",
+        table.read,
+        table.PARTS,
+        table.read_parts,
+    ),
 }
 
 
 def _read_source(source: str) -> Cohort:
     """The cohort named by `KIND:PATH`, or by `KIND:name=PATH,name=PATH` for a kind that lies in several folders.
 
-    Raises InputError for an unknown kind or name and for a folder that is not there.
+    Raises InputError for an unknown kind or name and for a folder or file that is not there.
     """
     kind, colon, rest = source.partition(":")
     known = ", ".join(READERS)
@@ -61,7 +74,7 @@ def _read_source(source: str) -> Cohort:
         raise InputError(f"{kind}: the folder is missing; write {kind}:PATH")
     reader = READERS[kind]
     if not re.match(r"\w+=", rest):
-        return reader.read(_folder(kind, rest))
+        return reader.read(_existing(kind, rest))
     if reader.read_parts is None:
         raise InputError(f"{kind}: takes one folder, not named ones; write {kind}:PATH")
     parts: dict[str, Path] = {}
@@ -72,15 +85,16 @@ def _read_source(source: str) -> Cohort:
                 f"{kind}: every part is written name=PATH, once, with a name of {', '.join(reader.parts)}; "
                 f"found {name if equals else 'a part without a name'!r}"
             )
-        parts[name] = _folder(f"{kind}:{name}", path)
+        parts[name] = _existing(f"{kind}:{name}", path)
     return reader.read_parts(**parts)
 
 
-def _folder(argument: str, path: str) -> Path:
-    folder = Path(path).expanduser()
-    if not folder.exists():
+def _existing(argument: str, path: str) -> Path:
+    """The folder or file of that path. Raises InputError if there is none; readers check which of the two it is."""
+    place = Path(path).expanduser()
+    if not place.exists():
         raise InputError(f"{argument}: the path given does not exist")
-    return folder
+    return place
 
 
 def read_sources(

@@ -18,7 +18,10 @@ def is_plain_name(name: str) -> bool:
 def inside(folder: Path, path: str) -> Path | None:
     """A path relative to a folder (or an absolute one) as a whole path, or None if it leads out of the folder."""
     base = folder.resolve()
-    whole = (base / path.replace("\\", "/")).resolve()
+    try:
+        whole = (base / path.replace("\\", "/")).resolve()
+    except ValueError:  # a null character
+        return None
     return whole if base in whole.parents else None
 
 

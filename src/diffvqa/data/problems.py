@@ -34,6 +34,9 @@ FAULTS = {
     "scene_graph_unreadable": "a scene graph that is damaged or cut short is skipped",
     "size_differs": "an image has another size than its dataset says: its boxes are scaled, or left out",
     "split_unknown": "a row in no split, or in one of an unknown name, is skipped",
+    "study_in_two_splits": "an image in another split than its study's first is taken into that of the first",
+    "study_of_two_patients": "an image of a study that another patient has already is skipped",
+    "study_without_image": "a row that names no image is skipped",
 }
 """What is wrong with a dataset, as downloaded or as planted; `--strict` refuses it."""
 

@@ -33,20 +33,22 @@ def read_rows(
     problems: list[Problem],
     optional: Sequence[str] = (),
     separator: str = ",",
+    either: Sequence[str] = (),
 ) -> Iterator[Row]:
     """The rows of a table, each with the cells of `columns`, and of those `optional` columns that are there, as text.
 
+    either: columns of which one at least must be there; a row has the cells of those that are.
     A row of more or fewer cells than the header is skipped and added to `problems` as `row_incomplete`; rows without
     any content are passed over. A byte-order mark is tolerated. Raises InputError for a missing file, a missing column
     and a damaged file; it names the file and the column.
     """
-    wanted = (*columns, *optional)
+    wanted = (*columns, *either, *optional)
     read = _parquet_rows if path.suffix == ".parquet" else _text_rows
     number = 1
     try:
         for number, header, cells in read(path, wanted, separator, problems):
             if number == 1:
-                _require_columns(path, header, columns, separator)
+                _require_columns(path, header, columns, either, separator)
                 present = [name for name in wanted if name in header]
             elif any(cells):
                 yield Row(number, dict(zip(present, (cell.strip() for cell in cells), strict=True)))
@@ -60,14 +62,18 @@ def read_rows(
         raise InputError(f"{path.name}: the file cannot be read to its end; fetch it again") from error
 
 
-def _require_columns(path: Path, header: Sequence[str], columns: Sequence[str], separator: str) -> None:
+def _require_columns(
+    path: Path, header: Sequence[str], columns: Sequence[str], either: Sequence[str], separator: str
+) -> None:
     if not any(header):
         raise InputError(f"{path.name}: the file is empty; a header with the names of columns was expected")
-    missing = [name for name in columns if name not in header]
+    missing = [repr(name) for name in columns if name not in header]
+    if either and not any(name in header for name in either):
+        missing.append(" or ".join(map(repr, either)))
     if missing:
         hint = "" if len(header) > 1 else f"; columns are separated by {separator!r}"
         raise InputError(
-            f"{path.name}: no column {', '.join(map(repr, missing))}; "
+            f"{path.name}: no column {', '.join(missing)}; "
             f"columns found: {', '.join(name for name in header if name) or 'none'}{hint}"
         )
 

@@ -58,6 +58,8 @@ def _assemble(folders: dict[str, Path | None]) -> Cohort:
             "mimic: the metadata table names no frontal image that is there; "
             "expected files as files/p10/p10000032/s50414267/IMAGE.jpg beside it"
         )
+    if folders["imagenome"]:
+        imagenome.compare_splits(folders["imagenome"], images, avoid, problems)
     regions = imagenome.read_regions(folders["imagenome"], images, avoid, problems) if folders["imagenome"] else {}
     findings = jpg.read_findings(folders["jpg"], problems)
     reports = Reports(folders["reports"], problems) if folders["reports"] else None

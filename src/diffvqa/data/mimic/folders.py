@@ -14,8 +14,9 @@ NAMES = {
     "diffvqa": ("medical-diff-vqa",),
     "images": ("mimic-cxr-jpg",),
     "boxes": ("ms-cxr",),
+    "gold": ("chest-imagenome",),
 }
-"""What a dataset is called in PhysioNet's tree."""
+"""What a dataset is called in PhysioNet's tree; `gold` is the part of Chest ImaGenome that people annotated."""
 
 MARKS = {
     "jpg": ("mimic-cxr-*-metadata.csv*",),
@@ -25,6 +26,7 @@ MARKS = {
     # For MS-CXR the images are enough; the `mimic` reader cannot do without the metadata (`jpg`).
     "images": ("mimic-cxr-*-metadata.csv*", "files"),
     "boxes": ("MS_CXR_Local_Alignment_v*.csv*",),
+    "gold": ("gold_dataset/gold_bbox_coordinate_annotations_1000images.csv",),
 }
 """What a folder must hold, one of them, to be that dataset."""
 

@@ -12,9 +12,9 @@ from typing import Any
 
 from diffvqa.boxes import Box
 from diffvqa.data.mending import fit_box
-from diffvqa.data.mimic.jpg import ImageRow
+from diffvqa.data.mimic.jpg import SPLITS, ImageRow
 from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside
-from diffvqa.data.tables import read_rows
+from diffvqa.data.tables import find_table, read_rows
 from diffvqa.errors import InputError
 from diffvqa.records import NO_REGIONS, Problem, Region, Regions, Source
 
@@ -34,6 +34,30 @@ def images_to_avoid(root: Path, problems: list[Problem]) -> frozenset[str]:
                 row["dicom_id"].removesuffix(".dcm") for _, row in read_rows(path, ("dicom_id",), problems)
             )
     return frozenset()
+
+
+def compare_splits(root: Path, images: Mapping[str, ImageRow], avoid: Container[str], problems: list[Problem]) -> None:
+    """Adds a `split_differs` to `problems` for each of `images` that Chest ImaGenome's own tables put in another split.
+
+    avoid: identifiers of images that are for test alone, and not compared. Tables that are not there are passed over.
+    Raises InputError for a missing column.
+    """
+    differing: set[str] = set()
+    for name in ("train", "valid", "test"):
+        for folder in (root / "silver_dataset" / "splits", root / "splits"):
+            path = find_table(folder, f"{name}.csv", f"{name}.csv.gz")
+            if path is not None:
+                break
+        else:
+            continue
+        for number, row in read_rows(path, ("dicom_id",), problems):
+            image_id = row["dicom_id"].removesuffix(".dcm")
+            image = images.get(image_id)
+            if image is None or image_id in avoid or image_id in differing or image.split == SPLITS[name]:
+                continue
+            differing.add(image_id)
+            reason = sys.intern(f"{SPLITS[name]}, where MIMIC-CXR has {image.split}")
+            problems.append(Problem("split_differs", Source(path.name, number), reason))
 
 
 def read_regions(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Collection, Container, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -42,14 +42,17 @@ def identifier(cell: str) -> str:
     return cell.removesuffix(".0")
 
 
-def read_images(root: Path, avoid: Container[str], problems: list[Problem]) -> dict[str, ImageRow]:
+def read_images(
+    root: Path, avoid: Container[str], problems: list[Problem], only: Collection[str] | None = None
+) -> dict[str, ImageRow]:
     """The frontal images of a release (whole or partial) by identifier, in the order of its metadata table.
 
-    avoid: identifiers of images that are for test alone. Adds to `problems`. Raises InputError for a missing table or
-    column.
+    avoid: identifiers of images that are for test alone. only: identifiers of the images to read, if not all are
+    wanted; these are then for test, and nothing is said of the others. Adds to `problems`. Raises InputError for a
+    missing table or column.
     """
     table = _table(root, "metadata")
-    splits = _read_splits(root, problems)
+    splits = _read_splits(root, problems) if only is None else dict.fromkeys(only, "test")
     is_there = _listing()
     images: dict[str, ImageRow] = {}
     seen: set[str] = set()
@@ -58,6 +61,8 @@ def read_images(root: Path, avoid: Container[str], problems: list[Problem]) -> d
     for number, row in read_rows(table, columns, problems, ("Rows", "Columns")):
         where = Source(table.name, number)
         image_id, view = row["dicom_id"], row["ViewPosition"]
+        if only is not None and image_id not in only:
+            continue
         subject_id, study_id = identifier(row["subject_id"]), identifier(row["study_id"])
         if not (image_id and subject_id):
             problems.append(Problem("row_incomplete", where, "an image or a patient is missing"))

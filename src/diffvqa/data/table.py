@@ -1,0 +1,285 @@
+"""A hospital's own tables: one of images, and if there are any one of boxes and one of questions (docs/table.md)."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from diffvqa.boxes import Box
+from diffvqa.data import splits
+from diffvqa.data.headers import image_size
+from diffvqa.data.mending import fit_box
+from diffvqa.data.paths import inside
+from diffvqa.data.tables import find_table, read_rows
+from diffvqa.errors import InputError
+from diffvqa.records import QUESTION_TYPES, Cohort, Image, Pair, Problem, Question, Region, Source, Study
+
+PARTS = ("images", "boxes", "questions", "root")
+"""The names under which the tables, and the folder that paths of images are relative to, are given."""
+
+SPLITS = {
+    "train": "train", "val": "validate", "valid": "validate", "validate": "validate", "validation": "validate",
+    "test": "test",
+}  # fmt: skip
+"""The words for a split that a table may hold, in upper or lower case, and ours."""
+
+_LATERAL = re.compile(r"LL|RL|.*(?<![A-Z])[LR]?LAT.*", re.IGNORECASE | re.DOTALL)
+
+_Regions = dict[tuple[str | None, Box], dict[str, None]]
+"""(name, box) -> the phrases, each once, of one image."""
+
+
+@dataclass(frozen=True, slots=True)
+class _ImageRow:
+    """A row of the table of images that can be used; order: as in Study."""
+
+    where: Source
+    image_id: str
+    subject_id: str
+    study_id: str
+    path: Path
+    size: tuple[int, int]
+    view: str
+    order: float
+    split: str
+
+
+def read(folder: Path) -> Cohort:
+    """The tables images, boxes and questions of a folder: .csv, else .csv.gz, else .parquet.
+
+    Raises InputError as `read_parts` does.
+    """
+    found = {name: find_table(folder, f"{name}.csv", f"{name}.csv.gz", f"{name}.parquet") for name in PARTS[:3]}
+    if found["images"] is None:
+        raise InputError(
+            "table: no images.csv, images.csv.gz or images.parquet in the folder given; give the folder that holds it, "
+            "or name the tables: table:images=FILE,boxes=FILE,questions=FILE,root=FOLDER"
+        )
+    return read_parts(**found)
+
+
+def read_parts(
+    images: Path | None = None, boxes: Path | None = None, questions: Path | None = None, root: Path | None = None
+) -> Cohort:
+    """The cohort of up to three tables; paths of images are relative to `root`, else to the folder of their table.
+
+    Raises InputError without `images`, for a table that lacks a column, and if no image can be used.
+    """
+    if images is None:
+        raise InputError("table: images=FILE is missing; the table of images is needed whatever else is given")
+    for name, table in (("images", images), ("boxes", boxes), ("questions", questions)):
+        if table is not None and table.is_dir():
+            raise InputError(f"table:{name}: expected a file, found a folder; name the table itself")
+    if root is not None and not root.is_dir():
+        raise InputError("table:root: expected a folder, found a file; name the folder that paths are relative to")
+    problems: list[Problem] = []
+    reports: dict[str, str] = {}
+    rows = _read_images(images, root or images.parent, reports, problems)
+    regions = _read_boxes(boxes, rows, problems) if boxes else {}
+    studies = _studies(rows, regions, reports, problems)
+    asked = tuple(_read_questions(questions, studies, problems)) if questions else ()
+    return Cohort(studies, asked, tuple(problems))
+
+
+def _read_images(table: Path, root: Path, reports: dict[str, str], problems: list[Problem]) -> dict[str, _ImageRow]:
+    """Image -> its row, in the order of the table. `reports` gets the first report of each study."""
+    images: dict[str, _ImageRow] = {}
+    seen: set[str] = set()
+    subject_of: dict[str, str] = {}
+    frontal: dict[str, Source | None] = {}  # study -> None, or the row of its first image while all are lateral
+    optional = ("study", "view", "report", "split")
+    for number, row in read_rows(table, ("patient", "image"), problems, optional, either=("datetime", "order")):
+        where = Source(table.name, number)
+        image_id, subject_id = row["image"], sys.intern(row["patient"])
+        study_id = row.get("study", image_id)
+        if not image_id:
+            problems.append(Problem("study_without_image", where, "the row names no image"))
+            continue
+        if image_id in seen:
+            problems.append(Problem("row_duplicated", where, "the image has a row already"))
+            continue
+        seen.add(image_id)
+        if not subject_id:
+            problems.append(Problem("row_incomplete", where, "the image has no patient"))
+            continue
+        if not study_id:
+            problems.append(Problem("image_without_study", where, "the image belongs to no study"))
+            continue
+        if subject_of.setdefault(study_id, subject_id) != subject_id:
+            problems.append(Problem("study_of_two_patients", where, "rows above give the study to another patient"))
+            continue
+        report = " ".join(row.get("report", "").split())
+        if report:
+            reports.setdefault(study_id, report)
+        view = sys.intern(row.get("view", ""))
+        if _LATERAL.fullmatch(view):
+            frontal.setdefault(study_id, where)
+            continue
+        frontal[study_id] = None
+        path = inside(root, image_id)
+        split = SPLITS.get(row["split"].lower()) if "split" in row else splits.split_of(subject_id)
+        if path is None:
+            problems.append(Problem("path_outside", where, "the path of the image leads out of the folder of images"))
+        elif (order := _order(row)) is None:
+            problems.append(Problem("date_unreadable", where, "expected 2024-01-31T09:30 or a number as order"))
+        elif split is None:
+            problems.append(Problem("split_unknown", where, f"expected one of {', '.join(SPLITS)}"))
+        elif not os.path.isfile(path):
+            problems.append(Problem("image_missing", where, "the image file is not there"))
+        elif (size := image_size(path)) is None:
+            problems.append(Problem("image_unreadable", where, "no image header"))
+        else:
+            images[image_id] = _ImageRow(where, image_id, subject_id, study_id, path, size, view, order, split)
+    for where in frontal.values():
+        if where is not None:
+            problems.append(Problem("study_without_frontal", where, "every image of the study is lateral"))
+    if not images:
+        counts = ", ".join(f"{kind} {count}" for kind, count in Counter(one.kind for one in problems).items())
+        raise InputError(
+            f"{table.name}: none of its {len(seen)} images can be used ({counts or 'no rows'}); expected paths of "
+            "image files relative to the folder of the table, or to the one given as table:images=FILE,root=FOLDER"
+        )
+    return images
+
+
+def _order(row: Mapping[str, str]) -> float | None:
+    """When an image was taken, in seconds or, without a column of dates, as its number in order; None if unreadable."""
+    try:
+        if "datetime" not in row:
+            order = float(row["order"])
+            return order if math.isfinite(order) else None
+        moment = datetime.fromisoformat(row["datetime"])
+    except ValueError:
+        return None
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _read_boxes(table: Path, images: Mapping[str, _ImageRow], problems: list[Problem]) -> dict[str, _Regions]:
+    regions: dict[str, _Regions] = defaultdict(dict)
+    seen: set[int] = set()
+    for number, row in read_rows(table, ("image", "x1", "y1", "x2", "y2"), problems, either=("phrase", "region")):
+        where = Source(table.name, number)
+        name, phrase = (sys.intern(" ".join(row.get(column, "").split())) for column in ("region", "phrase"))
+        key = hash(tuple(row.values()))
+        if key in seen:
+            problems.append(Problem("row_duplicated", where, "the same row stands above"))
+        elif row["image"] not in images:
+            problems.append(Problem("box_without_image", where, "the image of the box is not among those read"))
+        elif not (name or phrase):
+            problems.append(Problem("row_incomplete", where, "the box has neither a phrase nor a region"))
+        else:
+            corners = (row["x1"], row["y1"], row["x2"], row["y2"])
+            box = fit_box(corners, *images[row["image"]].size, where, problems)
+            if box is not None:
+                # Rows of the same box and name are one region of which several things are said.
+                phrases = regions[row["image"]].setdefault((name or None, box), {})
+                phrases.update({phrase: None} if phrase else {})
+        seen.add(key)
+    return regions
+
+
+def _studies(
+    images: Mapping[str, _ImageRow],
+    regions: Mapping[str, _Regions],
+    reports: Mapping[str, str],
+    problems: list[Problem],
+) -> tuple[Study, ...]:
+    by_study: dict[str, list[_ImageRow]] = defaultdict(list)
+    for row in images.values():
+        by_study[row.study_id].append(row)
+        split = by_study[row.study_id][0].split
+        if row.split != split:
+            reason = f"{row.split}, where the study's first image is in {split}"
+            problems.append(Problem("study_in_two_splits", row.where, reason))
+    return tuple(
+        Study(
+            study_id=study_id,
+            subject_id=rows[0].subject_id,
+            order=min(row.order for row in rows),
+            split=rows[0].split,
+            images=tuple(_image(row, regions.get(row.image_id, {})) for row in rows),
+            report=reports.get(study_id, ""),
+        )
+        for study_id, rows in by_study.items()
+    )
+
+
+def _image(row: _ImageRow, regions: _Regions) -> Image:
+    made = [Region(box, name, tuple(phrases)) for (name, box), phrases in regions.items()]
+    return Image(row.image_id, row.path, *row.size, row.view, made)
+
+
+def _read_questions(table: Path, studies: tuple[Study, ...], problems: list[Problem]) -> Iterator[Question]:
+    study_of = {image.image_id: study for study in studies for image in study.images}
+    seen: set[int] = set()
+    columns = ("prior", "current", "question", "answer")
+    for number, row in read_rows(table, columns, problems, ("split", "type")):
+        where = Source(table.name, number)
+        prior, current = row["prior"] or None, row["current"]
+        text, answer = " ".join(row["question"].split()), " ".join(row["answer"].split())
+        kind = row.get("type", "").lower() or _kind(prior, answer)
+        key = hash(tuple(row.values()))
+        skipped = _reason_to_skip(key in seen, kind, text, answer, row.get("split", ""), prior, current, study_of)
+        seen.add(key)
+        if skipped:
+            problems.append(Problem(skipped[0], where, skipped[1]))
+            continue
+        if kind not in QUESTION_TYPES:
+            problems.append(Problem("question_type_unknown", where, f"type {kind!r} is kept"))
+        study = study_of[current]
+        yield Question(
+            question_id=f"{current}-{number}",
+            subject_id=study.subject_id,
+            type=sys.intern(kind),
+            pair=Pair(current=current, prior=prior),
+            text=sys.intern(text),
+            answer=sys.intern(answer),
+            split=SPLITS.get(row.get("split", "").lower(), study.split),
+            source=where,
+        )
+
+
+def _kind(prior: str | None, answer: str) -> str:
+    """The type of a question whose row gives none."""
+    if prior is not None:
+        return "difference"
+    return "presence" if answer.lower().rstrip(".") in ("yes", "no") else "abnormality"
+
+
+def _reason_to_skip(
+    duplicated: bool,
+    kind: str,
+    text: str,
+    answer: str,
+    split: str,
+    prior: str | None,
+    current: str,
+    study_of: Mapping[str, Study],
+) -> tuple[str, str] | None:
+    """(kind of problem, reason) for a row that cannot become a question, or None."""
+    if duplicated:
+        return "row_duplicated", "the same row stands above"
+    if answer.lower() in ("", "nan"):
+        return "answer_empty", "the row has no answer"
+    if not (text and current):
+        return "row_incomplete", "the row has no question or no current image"
+    if kind == "difference" and prior is None:
+        return "row_incomplete", "a difference question without a prior image"
+    if split and split.lower() not in SPLITS:
+        return "split_unknown", f"expected one of {', '.join(SPLITS)}"
+    if any(image_id not in study_of for image_id in (current, prior or current)):
+        return "question_without_image", "an image of the question is not among those read"
+    if prior is None:
+        return None
+    if study_of[prior] is study_of[current]:
+        return "pair_of_one_study", "prior and current image are of one study"
+    if study_of[prior].subject_id != study_of[current].subject_id:
+        return "pair_of_two_patients", "the two images belong to different patients"
+    return None
