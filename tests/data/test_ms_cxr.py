@@ -110,7 +110,7 @@ def test_studies(cohort):
     assert found["50000022"].order == found["50000021"].order + 1
     assert found["50000011"].order == found["50000021"].order  # that of its first image
     assert not cohort.questions
-    assert check_files(cohort, deep=True) == []
+    assert check_files(cohort, deep=True) is cohort
 
 
 def test_every_box_of_a_phrase_is_a_region_in_pixels_of_the_file(cohort):

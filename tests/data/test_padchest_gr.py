@@ -207,7 +207,7 @@ def test_studies(cohort):
         (image,) = study.images
         assert image.image_id == image.path.name == f"{study.study_id}.png"
         assert (image.width, image.height) == (WIDTH, HEIGHT)
-    assert check_files(cohort, deep=True) == []
+    assert check_files(cohort, deep=True) is cohort
 
 
 def test_prior_images_without_a_report_stand_before_all_that_name_them(cohort):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -16,13 +17,13 @@ def is_plain_name(name: str) -> bool:
 
 
 def inside(folder: Path, path: str) -> Path | None:
-    """A path relative to a folder (or an absolute one) as a whole path, or None if it leads out of the folder."""
-    base = folder.resolve()
-    try:
-        whole = (base / path.replace("\\", "/")).resolve()
-    except ValueError:  # a null character
-        return None
-    return whole if base in whole.parents else None
+    """A path relative to a folder (or an absolute one) as a whole path, or None if it leads out of the folder.
+
+    Links are not followed: one that the folder holds may lead where it likes.
+    """
+    base = Path(os.path.abspath(folder))
+    whole = Path(os.path.abspath(base / path.replace("\\", "/")))
+    return whole if base in whole.parents and "\0" not in path else None
 
 
 UNREADABLE_MEMBER = (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
