@@ -6,6 +6,7 @@ import itertools
 import multiprocessing
 import os
 import signal
+import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -111,7 +112,11 @@ def _connected(address: str) -> Any:
     except ImportError as error:
         raise InputError("--cluster needs Ray: pip install 'diffvqa[ray]', on every machine of the cluster") from error
     if not ray.is_initialized():
+        host, _, port = address.rpartition(":")
         try:
+            if host and port.isdecimal():
+                # Ray itself would try for minutes.
+                socket.create_connection((host, int(port)), timeout=10).close()
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except Exception as error:  # of many kinds: no such address, another version, a refused connection
             raise InputError(
