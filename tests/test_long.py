@@ -2,14 +2,17 @@
 
 import json
 import os
+import random
 import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from PIL import Image as PillowImage
 from safetensors.torch import load_file
 
 pytestmark = pytest.mark.slow
@@ -51,15 +54,35 @@ def test_a_killed_pretraining_goes_on_to_the_same_weights(pretrain_settings, wri
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
 
 
-def test_a_killed_preparation_goes_on_to_the_same_store(cohort_folder, tmp_path):
-    folders = [tmp_path / name for name in ("undisturbed", "killed")]
-    for folder in folders:
-        command = diffvqa("prepare", f"mimic:{cohort_folder}", "--out", folder, "--size", 64)
-        if folder.name == "killed":
-            kill_when(command, folder.exists)
-        subprocess.run(command, check=True, capture_output=True)
-    for path in folders[0].iterdir():
-        assert path.read_bytes() == (folders[1] / path.name).read_bytes(), path.name
+def test_a_preparation_killed_at_ten_moments_ends_in_the_same_store(tmp_path):
+    images = tmp_path / "nih14" / "images"
+    images.mkdir(parents=True)
+    rows = ["Image Index,Finding Labels,Follow-up #,Patient ID,View Position"]
+    noise = np.random.default_rng(0)
+    for number in range(2100):  # five shards
+        name = f"{number // 3:08d}_{number % 3:03d}.png"
+        PillowImage.fromarray(noise.integers(0, 256, (60, 50), np.uint8)).save(images / name)
+        rows.append(f"{name},No Finding,{number % 3},{number // 3},PA")
+    (tmp_path / "nih14" / "Data_Entry_2017.csv").write_text("\n".join(rows))
+
+    def command(out):
+        return diffvqa("prepare", f"nih14:{tmp_path}/nih14", "--out", out, "--size", 64, "--workers", 2)
+
+    begin = time.monotonic()
+    subprocess.run(command(tmp_path / "undisturbed"), check=True, capture_output=True)
+    whole = time.monotonic() - begin
+    moments = random.Random(0)
+    for _ in range(10):
+        process = subprocess.Popen(command(tmp_path / "killed"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(moments.uniform(0.2, 1.0) * whole)
+        process.kill()
+        process.wait()
+    subprocess.run(command(tmp_path / "killed"), check=True, capture_output=True)
+    found, expected = (
+        {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        for folder in (tmp_path / "killed", tmp_path / "undisturbed")
+    )
+    assert found == expected
 
 
 def test_fifty_patients_are_the_same_bytes_twice(tmp_path):

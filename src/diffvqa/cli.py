@@ -140,6 +140,22 @@ def prepare(
 
 
 @app.command()
+def sheet(
+    store: StoreFolder,
+    out: Annotated[Path, typer.Option(help="the PNG file that is written")],
+    images: Annotated[int, typer.Option(min=1, max=600, help="how many are shown")] = 24,
+    seed: Annotated[int, typer.Option(min=0, help="of the choice")] = 0,
+) -> None:
+    """Draw a contact sheet of a store: what training will see, with its boxes."""
+    from diffvqa.answering.sheet import draw_sheet
+    from diffvqa.data.store import Store
+
+    _new_picture("--out", out)
+    _save_picture(draw_sheet(Store.open(store), images, seed), "--out", out)
+    print(f"contact sheet written; it shows patients' images. {NOTICE}")
+
+
+@app.command()
 def pretrain(config: Config, overrides: Overrides = None) -> None:
     """Stage 1: train the image encoder by reading out phrases and their boxes."""
     from diffvqa.training.config import PretrainConfig, load_config
@@ -217,7 +233,7 @@ def answer(
     from diffvqa.answering.answerer import Answerer, read_radiograph
     from diffvqa.answering.overlay import draw_overlay
 
-    _new_picture(overlay, current, *(prior or []))
+    _new_picture("--overlay", overlay, current, *(prior or []))
     _quiet_transformers()
     result = Answerer.from_pretrained(model)(current=current, prior=prior, question=question, beams=beams)
     if overlay:
@@ -235,6 +251,7 @@ def answer(
                     if path
                 ]
             ),
+            "--overlay",
             overlay,
         )
     if as_json:
@@ -270,13 +287,13 @@ def ground(
         raise InputError('--phrase: expected words such as "left pleural effusion", found none')
     if by not in ("samples", "beams"):
         raise InputError(f"--by: expected samples or beams, found {by!r}")
-    _new_picture(overlay, image)
+    _new_picture("--overlay", overlay, image)
     _quiet_transformers()
     captioner = load_folder(Captioner, model / "captioner" if (model / "captioner").is_dir() else model, "MODEL")
     pixels = read_radiograph(image, "IMAGE")
     found = ground_phrase(captioner, pixels, phrase, boxes, by, seed)
     if overlay:
-        _save_picture(draw_overlay([("image", pixels, [(phrase, one.box) for one in found])]), overlay)
+        _save_picture(draw_overlay([("image", pixels, [(phrase, one.box) for one in found])]), "--overlay", overlay)
     if as_json:
         listed = [{"box": list(one.box.as_tuple()), "share": one.share} for one in found]
         first = listed[0]["box"] if listed else None
@@ -325,22 +342,22 @@ def _say(message: str, file: TextIO | None = None) -> None:
         print(message, file=file)
 
 
-def _new_picture(overlay: Path | None, *inputs: Path | None) -> None:
-    """Raises InputError where the picture of an answer would not be a PNG, or would take a radiograph's place."""
-    if overlay is None:
+def _new_picture(option: str, path: Path | None, *inputs: Path | None) -> None:
+    """Raises InputError where a picture would not be a PNG, or would take a radiograph's place."""
+    if path is None:
         return
-    if overlay.suffix.lower() != ".png":
-        raise InputError(f"--overlay: expected a file name that ends in .png, found {overlay.suffix or 'no ending'!r}")
-    if overlay.exists() and any(path and path.exists() and overlay.samefile(path) for path in inputs):
-        raise InputError("--overlay is one of the radiographs, which it would overwrite; give another file name")
+    if path.suffix.lower() != ".png":
+        raise InputError(f"{option}: expected a file name that ends in .png, found {path.suffix or 'no ending'!r}")
+    if path.exists() and any(one and one.exists() and path.samefile(one) for one in inputs):
+        raise InputError(f"{option} is one of the radiographs, which it would overwrite; give another file name")
 
 
-def _save_picture(picture, path: Path) -> None:
+def _save_picture(picture, option: str, path: Path) -> None:
     try:
         picture.save(path, format="PNG")
     except OSError as error:
         raise InputError(
-            f"--overlay: the picture cannot be written there ({error.strerror}); give another path"
+            f"{option}: the picture cannot be written there ({error.strerror}); give another path"
         ) from error
 
 
