@@ -31,6 +31,8 @@ def test_overrides_are_laid_over_the_file(pretrain_settings, write_config):
         ("save_every=1", ["`save_every`", "it is `optimisation.save_every`"]),
         ("optimisation.speed=1", ["`optimisation.speed`", "batch_size"]),
         ("augmentation.mirror=1", ["`augmentation.mirror`", "shift"]),
+        ("augmentation.rotation=-3", ["`augmentation`: rotation is at least 0 and below 45, found -3"]),
+        ("augmentation.noise=much", ["`augmentation.noise`", "'much'"]),
         ("seed=lots", ["`seed`", "'lots'"]),
         ("optimisation.steps=0", ["`optimisation.steps`", "greater than 0"]),
         ("texts={Draw: 1}", ["'Draw'", "Cap, AREF, GCAP, CAREF"]),

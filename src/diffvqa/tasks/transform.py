@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, fields
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -12,57 +13,84 @@ from diffvqa.boxes import Box, clip
 KEPT_SHARE = 0.5
 """A box is kept if at least this share of it is still inside the image."""
 
+_BELOW = {"scale": 1, "shift": 1, "contrast": 1, "rotation": 45, "exposure": 10, "noise": 1}
+"""What each strength stays below: beyond, an image is empty, or a box says nothing any more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Augmentation:
-    """The greatest change of each kind: `scale` and `contrast` as a share, `shift` as a share of the image's size.
+    """The greatest change of each kind, 0 for none.
+
+    scale, contrast: a share. shift: a share of the image's size. rotation: degrees, either way. exposure: the gamma is
+    between 1 / (1 + exposure) and 1 + exposure, evenly in its logarithm. noise: standard deviation, as a share of 255.
 
     There is no mirror: it would move the heart and swap left and right in the text.
+
+    Raises ValueError for a strength that is negative or too great to leave a radiograph.
     """
 
     scale: float = 0.0
     shift: float = 0.0
     contrast: float = 0.0
+    rotation: float = 0.0
+    exposure: float = 0.0
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        for field in fields(self):
+            strength, limit = getattr(self, field.name), _BELOW[field.name]
+            if not 0 <= strength < limit:
+                raise ValueError(f"{field.name} is at least 0 and below {limit}, found {strength:g}")
 
 
 def augment(
-    pixels: np.ndarray, boxes: list[Box], augmentation: Augmentation, random: np.random.Generator
+    pixels: np.ndarray, boxes: list[Box], augmentation: Augmentation, random: np.random.Generator, size: int
 ) -> tuple[np.ndarray, list[Box | None]]:
-    """A square image (uint8, size x size) scaled, shifted and re-exposed, its boxes moved along.
+    """A square image turned, scaled, shifted and re-exposed into a square of `size`, its boxes moved along.
 
-    A box of which less than KEPT_SHARE stays inside becomes None, the others are clipped.
+    pixels: uint8, square, of any side; boxes are in its pixels. Returns uint8 (size, size), and the boxes in its
+    pixels: of one that is turned the upright box around its corners, clipped, and None in place of a box of which less
+    than KEPT_SHARE stays inside. Beyond twice `size`, give a smaller image: fine structures would be skipped.
     """
-    size = pixels.shape[0]
     scale = 1.0 + augmentation.scale * random.uniform(-1, 1)
     shift_x, shift_y = size * augmentation.shift * random.uniform(-1, 1, size=2)
     contrast = 1.0 + augmentation.contrast * random.uniform(-1, 1)
     brightness = 128 * augmentation.contrast * random.uniform(-1, 1)
-    if scale != 1.0 or shift_x or shift_y:
-        # A point p of the image lands on scale * (p - centre) + centre + shift; Pillow asks for the way back.
-        offset_x = size / 2 - (size / 2 + shift_x) / scale
-        offset_y = size / 2 - (size / 2 + shift_y) / scale
-        pixels = np.asarray(
-            PillowImage.fromarray(pixels).transform(
-                (size, size),
-                PillowImage.Transform.AFFINE,
-                (1 / scale, 0, offset_x, 0, 1 / scale, offset_y),
-                PillowImage.Resampling.BILINEAR,
-            )
-        )
-        boxes_moved = [
-            Box(
-                (box.x1 - offset_x) * scale,
-                (box.y1 - offset_y) * scale,
-                (box.x2 - offset_x) * scale,
-                (box.y2 - offset_y) * scale,
-            )
-            for box in boxes
-        ]
-    else:
-        boxes_moved = list(boxes)
-    if augmentation.contrast:
-        pixels = np.clip((pixels - 128.0) * contrast + 128.0 + brightness, 0, 255).astype(np.uint8)
-    return pixels, [_inside(box, size) for box in boxes_moved]
+    # These draw only where they are asked for, so that runs without them draw the same as before there were any.
+    angle = math.radians(augmentation.rotation * random.uniform(-1, 1)) if augmentation.rotation else 0.0
+    gamma = (1.0 + augmentation.exposure) ** random.uniform(-1, 1) if augmentation.exposure else 1.0
+    deviation = 255.0 * augmentation.noise * random.uniform(0, 1) if augmentation.noise else 0.0
+
+    ratio = size / pixels.shape[0]
+    # In pixels of the result a point p lands on scale * turn(p - centre) + centre + shift, and `offset` on 0.
+    cosine, sine = math.cos(angle), math.sin(angle)
+    right, down = size / 2 + shift_x, size / 2 + shift_y
+    offset_x = size / 2 - (cosine * right + sine * down) / scale
+    offset_y = size / 2 - (cosine * down - sine * right) / scale
+    if scale != 1.0 or shift_x or shift_y or angle:
+        # Pillow asks for the way back.
+        a, b = cosine / scale / ratio, sine / scale / ratio
+        way_back = (a, b, offset_x / ratio, -b, a, offset_y / ratio)
+        image = PillowImage.fromarray(pixels)
+        image = image.transform((size, size), PillowImage.Transform.AFFINE, way_back, PillowImage.Resampling.BILINEAR)
+        pixels = np.asarray(image)
+    elif ratio != 1.0:
+        pixels = np.asarray(PillowImage.fromarray(pixels).resize((size, size), PillowImage.Resampling.BILINEAR))
+
+    def land(box: Box) -> Box:
+        corners = [(x * ratio - offset_x, y * ratio - offset_y) for x in (box.x1, box.x2) for y in (box.y1, box.y2)]
+        across = [(cosine * x - sine * y) * scale for x, y in corners]
+        along = [(sine * x + cosine * y) * scale for x, y in corners]
+        return Box(min(across), min(along), max(across), max(along))
+
+    if augmentation.contrast or augmentation.exposure:
+        levels = np.arange(256.0) if gamma == 1.0 else 255.0 * (np.arange(256.0) / 255.0) ** gamma
+        levels = (levels - 128.0) * contrast + 128.0 + brightness
+        pixels = np.clip(levels, 0, 255).astype(np.uint8)[pixels]
+    if deviation:
+        noise = deviation * random.standard_normal(pixels.shape, dtype=np.float32)
+        pixels = np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)
+    return pixels, [_inside(land(box), size) for box in boxes]
 
 
 def _inside(box: Box, size: int) -> Box | None:

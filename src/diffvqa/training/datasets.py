@@ -54,14 +54,14 @@ class PretrainingDraws(Dataset):
         stored = self.store.images[self.images[index]]
         regions = [region for region in stored.regions if region.phrases]
         boxes = [stored.frame.into(region.box) for region in regions]
-        pixels, moved = augment(self.store.pixels(self.images[index]), boxes, self.config.augmentation, random)
+        size, notation = self.store.size, self.config.notation
+        pixels, moved = augment(self.store.pixels(self.images[index]), boxes, self.config.augmentation, random, size)
         phrases = [
             Phrase(phrase, box, region.name)
             for box, region in zip(moved, regions, strict=True)
             if box is not None
             for phrase in region.phrases
         ]
-        size, notation = self.store.size, self.config.notation
         seen = Seen(stored.report, phrases, lambda box: box_to_text(box, size, notation), self.config.region_box_first)
         texts = draw_texts(seen, self.mixture, random)
         chosen = random.choice(len(phrases), min(self.phrases, len(phrases)), replace=False)
