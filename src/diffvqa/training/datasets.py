@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset
 
+from diffvqa.boxes import Frame
 from diffvqa.data.store import Store
 from diffvqa.models.pretraining import CAPTIONING
 from diffvqa.records import Question
@@ -19,7 +20,7 @@ from diffvqa.tasks.box_text import box_to_text
 from diffvqa.tasks.collate import PretrainingText, pair_images
 from diffvqa.tasks.pretraining import Drawn, Phrase, Seen, draw_texts
 from diffvqa.tasks.text import encode, one_line, plain_phrase, question
-from diffvqa.tasks.transform import augment
+from diffvqa.tasks.transform import Augmentation, augment
 from diffvqa.training.config import PretrainConfig
 from diffvqa.training.objectives import Surroundings, head_inputs, task_weights
 
@@ -53,9 +54,13 @@ class PretrainingDraws(Dataset):
         random = np.random.default_rng((self.config.seed, epoch, index))
         stored = self.store.images[self.images[index]]
         regions = [region for region in stored.regions if region.phrases]
-        boxes = [stored.frame.into(region.box) for region in regions]
         size, notation = self.store.size, self.config.notation
-        pixels, moved = augment(self.store.pixels(self.images[index]), boxes, self.config.augmentation, random, size)
+        # What is turned and scaled is taken one size up, so that it is as sharp as what is not.
+        larger = self.config.augmentation != Augmentation()
+        pixels = (self.store.larger_pixels if larger else self.store.pixels)(self.images[index])
+        frame = Frame.letterbox(stored.width, stored.height, pixels.shape[0])
+        boxes = [frame.into(region.box) for region in regions]
+        pixels, moved = augment(pixels, boxes, self.config.augmentation, random, size)
         phrases = [
             Phrase(phrase, box, region.name)
             for box, region in zip(moved, regions, strict=True)
