@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffvqa.data import mimic, nih14
+from diffvqa.data import mimic, nih14, vindr
 from diffvqa.data.chronology import ReversedPairs, settle_pairs
 from diffvqa.data.splits import split_by_patient
 from diffvqa.errors import InputError
@@ -36,6 +36,7 @@ READERS: dict[str, Reader] = {
         mimic.read_parts,
     ),
     "nih14": Reader("NIH ChestX-ray14 with its boxes; follow-ups become difference questions (open)", nih14.read),
+    "vindr": Reader("VinDr-CXR with its readers' boxes; single images, no questions (PhysioNet or Kaggle)", vindr.read),
 }
 
 
