@@ -79,6 +79,32 @@ PADCHEST_FINDINGS = {
 }
 """The labels of PadChest that the answers (or NIH ChestX-ray14) call otherwise; all the others are kept."""
 
+VINDR_FINDINGS = {
+    "Aortic enlargement": "aortic enlargement",
+    "Atelectasis": "atelectasis",
+    "Calcification": "calcification",
+    "Cardiomegaly": "cardiomegaly",
+    "Clavicle fracture": "clavicle fracture",
+    "Consolidation": "consolidation",
+    "Edema": "edema",
+    "Emphysema": "emphysema",
+    "Enlarged PA": "enlarged pulmonary artery",
+    "ILD": "interstitial lung disease",
+    "Infiltration": "infiltration",
+    "Lung Opacity": "lung opacity",
+    "Lung cavity": "lung cavity",
+    "Lung cyst": "lung cyst",
+    "Mediastinal shift": "mediastinal shift",
+    "Nodule/Mass": "nodule or mass",
+    "Other lesion": "other lesion",
+    "Pleural effusion": "pleural effusion",
+    "Pleural thickening": "pleural thickening",
+    "Pneumothorax": "pneumothorax",
+    "Pulmonary fibrosis": "fibrosis",
+    "Rib fracture": "rib fracture",
+}
+"""The classes of boxes of VinDr-CXR (PhysioNet's 22, of which Kaggle has 14) in the words of the answers."""
+
 ChangeKind = Literal["added", "missing", "level"]
 
 

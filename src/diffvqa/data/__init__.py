@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from diffvqa.data import mimic, ms_cxr, nih14, padchest_gr, table
+from diffvqa.data import mimic, ms_cxr, nih14, padchest_gr, table, vindr
 from diffvqa.data.chronology import ReversedPairs, settle_pairs
 from diffvqa.data.mimic import gold
 from diffvqa.data.splits import split_by_patient
@@ -37,6 +37,7 @@ READERS: dict[str, Reader] = {
         mimic.read_parts,
     ),
     "nih14": Reader("NIH ChestX-ray14 with its boxes; follow-ups become difference questions (open)", nih14.read),
+    "vindr": Reader("VinDr-CXR with its readers' boxes; single images, no questions (PhysioNet or Kaggle)", vindr.read),
     "padchest-gr": Reader(
         "PadChest-GR: sentences with boxes; prior images become difference questions (by agreement)", padchest_gr.read
     ),

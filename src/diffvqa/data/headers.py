@@ -1,4 +1,4 @@
-"""What the first and last bytes of an image file tell, without decoding it."""
+"""What the header and the end of an image file tell, without decoding it."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 from PIL import Image as PillowImage
+
+from diffvqa.images import UnreadableImage, dicom, not_a_radiograph
 
 _ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND\xaeB\x60\x82"}
 """How a JPEG and a PNG file begin, and how they end."""
@@ -17,14 +19,29 @@ _TAIL = 64
 def image_size(path: Path) -> tuple[int, int] | None:
     """Width and height that the header of an image file states, or None if it has no header that can be read."""
     try:
-        with PillowImage.open(path) as image:
+        if dicom.is_dicom(path):
+            return dicom.read_size(path)
+        with PillowImage.open(path, formats=("PNG", "JPEG")) as image:
             return image.size
+    except UnreadableImage:
+        return None
     except Exception:  # Pillow's header readers raise many kinds on damaged files
         return None
 
 
 def why_incomplete(path: Path) -> str | None:
-    """Why a file is no whole JPEG or PNG, judged by how it begins and ends, or None if it seems to be one."""
+    """Why a file is no whole JPEG, PNG or DICOM file of a radiograph's shape, or None if it seems to be one.
+
+    Judged by how it begins and ends, and by its header.
+    """
+    reason = dicom.why_incomplete(path) if dicom.is_dicom(path) else _why_cut(path)
+    if reason:
+        return reason
+    size = image_size(path)
+    return "no image header" if size is None else not_a_radiograph(*size)
+
+
+def _why_cut(path: Path) -> str | None:
     try:
         with open(path, "rb") as file:
             head = file.read(8)
@@ -36,4 +53,4 @@ def why_incomplete(path: Path) -> str | None:
     for start, end in _ENDS.items():
         if head.startswith(start):
             return None if end in tail else "the file ends before its image does"
-    return "neither a JPEG nor a PNG file"
+    return "neither a JPEG, a PNG nor a DICOM file"

@@ -1,0 +1,291 @@
+"""DICOM files: the size that their header states, whether they are whole, and their one picture as grey pixels.
+
+Only what the picture needs is read; names, dates and identifiers stay in the file.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import struct
+import subprocess
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from diffvqa.images.intensities import distinct, stretch, to_bytes
+from diffvqa.images.shape import UnreadableImage
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
+
+SUFFIXES = (".dcm", ".dicom")
+
+_SHAPE = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames", "PhotometricInterpretation")
+_PICTURE = (
+    *_SHAPE, "BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration", "PixelData", "ExtendedOffsetTable",
+    "ExtendedOffsetTableLengths", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept",
+    "ModalityLUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
+    *(f"{kind}{colour}PaletteColorLookupTable{part}" for colour in ("Red", "Green", "Blue")
+      for kind, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))),
+)  # fmt: skip
+_LUMA = (0.299, 0.587, 0.114)
+_NO_DICOM = "not a DICOM file that can be read"
+_NO_PICTURE = "a DICOM file without a picture"
+_CUT = "the file ends before its image does"
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file is a DICOM file by its content, or says so by its name."""
+    if path.suffix.lower() in SUFFIXES:
+        return True
+    try:
+        with open(path, "rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def read_size(path: Path) -> tuple[int, int]:
+    """Width and height in pixels that the header states. Raises UnreadableImage."""
+    with _open(path) as file:
+        return _size(_read(file, _SHAPE, stop_before_pixels=True))
+
+
+def why_incomplete(path: Path) -> str | None:
+    """Why a file does not hold all of the picture that its header announces, or None. No pixel is read."""
+    try:
+        with _open(path) as file:
+            dataset = _read(file, _SHAPE, stop_before_pixels=True)
+            width, height = _size(dataset)
+            if dataset.file_meta.TransferSyntaxUID.is_deflated:
+                return None  # unpacked whole when the header was read
+            frames, samples = int(dataset.get("NumberOfFrames", 1)), int(dataset.get("SamplesPerPixel", 1))
+            bits = width * height * frames * samples * int(dataset.get("BitsAllocated", 8))
+            if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
+                bits = bits * 2 // 3
+            return _why_pixels_incomplete(file, *dataset.original_encoding, expected=(bits + 7) // 8)
+    except UnreadableImage as error:
+        return str(error)
+    except Exception:  # values of any kind stand where numbers should
+        return _NO_DICOM
+
+
+def _why_pixels_incomplete(file: BinaryIO, implicit: bool, little: bool, expected: int) -> str | None:
+    """The same for a file that stands at its pixel data; expected: the bytes of the picture if it is not compressed."""
+    end, order = os.fstat(file.fileno()).st_size, "<" if little else ">"
+    header = file.read(8 if implicit else 12)
+    if len(header) < (8 if implicit else 12):
+        return _CUT if header else _NO_PICTURE
+    if struct.unpack(order + "HH", header[:4]) != (0x7FE0, 0x0010):
+        return _NO_PICTURE
+    (length,) = struct.unpack(order + "I", header[-4:])
+    if length != 0xFFFFFFFF:
+        return _CUT if length < expected or file.tell() + length > end else None
+    # Compressed: fragments, each behind its length, up to a mark.
+    while len(item := file.read(8)) == 8:
+        group, element, length = struct.unpack("<HHI", item)
+        if (group, element) == (0xFFFE, 0xE0DD):
+            return None
+        if (group, element) != (0xFFFE, 0xE000):
+            return "compressed pixels that are not in order"
+        file.seek(length, os.SEEK_CUR)
+    return _CUT
+
+
+def read_pixels(path: Path) -> np.ndarray:
+    """The one picture of a file: uint8, shape (height, width), higher is brighter.
+
+    Raises UnreadableImage, also for several frames, and where pydicom or a decoder is not installed.
+    """
+    with _open(path) as file:
+        dataset = _read(file, _PICTURE)
+        _require_decodable(dataset)
+        width, height = _size(dataset)
+        try:
+            pixels = _brightness(dataset, _stored(dataset, path))
+        except Exception as error:  # decoders raise many kinds on damaged files
+            raise UnreadableImage("a DICOM file whose picture cannot be decoded") from error
+        if pixels.shape != (height, width):
+            raise UnreadableImage("a DICOM file whose picture has another size than its header says")
+        return pixels
+
+
+def _open(path: Path) -> BinaryIO:
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise UnreadableImage("the file cannot be opened") from error
+
+
+def _read(file: BinaryIO, names: Sequence[str], stop_before_pixels: bool = False) -> Dataset:
+    """The elements of these names, without those that are empty, and with a transfer syntax in any case."""
+    try:
+        from pydicom import dcmread
+        from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    except ImportError as error:
+        raise UnreadableImage("a DICOM file, and pydicom, which reads them, is not installed") from error
+    _silence_pydicom()
+    try:
+        dataset = dcmread(file, stop_before_pixels=stop_before_pixels, force=True, specific_tags=list(names))
+        for element in list(dataset):
+            if element.is_empty:
+                del dataset[element.tag]
+        if "TransferSyntaxUID" not in dataset.file_meta:
+            # Files older than the preamble: pydicom has found out how they are written.
+            implicit, little = dataset.original_encoding
+            explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+        return dataset
+    except Exception as error:  # damaged files make pydicom raise many kinds
+        raise UnreadableImage(_NO_DICOM) from error
+
+
+def _silence_pydicom() -> None:
+    """No warnings of pydicom: on damaged files they quote what should not be read, names too.
+
+    For good, and not only while a file is read: warnings belong to the process, and several threads read.
+    """
+    warnings.filterwarnings("ignore", module=r"pydicom|diffvqa\.images\.dicom")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+
+
+def _size(dataset: Dataset) -> tuple[int, int]:
+    width, height = dataset.get("Columns"), dataset.get("Rows")
+    if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
+        raise UnreadableImage(_NO_PICTURE)
+    return width, height
+
+
+def _require_decodable(dataset: Dataset) -> None:
+    from pydicom.pixels import get_decoder
+
+    if "PixelData" not in dataset:
+        raise UnreadableImage(_NO_PICTURE)
+    frames = dataset.get("NumberOfFrames", 1)
+    if frames != 1:
+        raise UnreadableImage("a DICOM file of several pictures (frames); one is expected")
+    try:
+        decodable = get_decoder(dataset.file_meta.TransferSyntaxUID).is_available
+    except Exception:  # an unknown one, or in damaged files no identifier at all
+        decodable = False
+    if not decodable:
+        raise UnreadableImage("a DICOM file compressed in a way that no installed decoder reads")
+
+
+def _stored(dataset: Dataset, path: Path) -> np.ndarray:
+    """The levels or colours as stored, decoded."""
+    from pydicom.pixels import get_decoder, pixel_array
+    from pydicom.uid import JPEGExtended12Bit
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    plugins = [name for name in get_decoder(syntax).available_plugins if name != _CRASHES]
+    deep = syntax == JPEGExtended12Bit and dataset.BitsStored > 8  # more than Pillow reads
+    if syntax.is_encapsulated and (deep or not plugins):
+        return _decode_apart(path)
+    return pixel_array(dataset, decoding_plugin=plugins[0] if plugins else "")
+
+
+_CRASHES = "gdcm"
+"""The decoder that reads lossless JPEG and JPEG-LS, alone; many damaged files make it end the whole process."""
+
+_APART = f"""
+import io, os, sys
+import numpy
+from pydicom.pixels import pixel_array
+found = io.BytesIO()
+path = os.fsdecode(sys.stdin.buffer.read())
+numpy.save(found, pixel_array(path, decoding_plugin={_CRASHES!r}), allow_pickle=False)
+sys.stdout.buffer.write(found.getvalue())
+"""
+
+
+def _decode_apart(path: Path) -> np.ndarray:
+    """The same by the decoder that may crash, in a process of its own, half a second a picture.
+
+    The path goes by its input: arguments are seen by everyone on the machine.
+    """
+    command = [sys.executable, "-P", "-c", _APART]
+    done = subprocess.run(command, input=os.fsencode(path.absolute()), capture_output=True, check=True)
+    return np.load(io.BytesIO(done.stdout), allow_pickle=False)
+
+
+def _brightness(dataset: Dataset, stored: np.ndarray) -> np.ndarray:
+    from pydicom.pixels import apply_color_lut
+
+    if dataset.PhotometricInterpretation == "PALETTE COLOR":
+        stored = apply_color_lut(stored, dataset)
+        return _of_colours(stored, 8 * stored.itemsize)
+    if stored.ndim == 3:
+        return _of_colours(stored, dataset.BitsStored)
+    levels, counts, places = distinct(stored)
+    return to_bytes(_of_levels(levels, counts, dataset))[places]
+
+
+def _of_colours(colours: np.ndarray, bits: int) -> np.ndarray:
+    return to_bytes(np.clip(colours[..., :3] @ (np.array(_LUMA, np.float32) / (2**bits - 1)), 0, 1))
+
+
+def _of_levels(levels: np.ndarray, counts: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """The brightness, 0 to 1, of each stored level of a monochrome picture."""
+    from pydicom.pixels import apply_modality_lut
+
+    padding = _padding(levels, dataset)
+    counts = np.where(padding, 0, counts)
+    values = np.asarray(apply_modality_lut(levels, dataset), dtype=np.float64)
+    brightness = _through_table(values, dataset) if "VOILUTSequence" in dataset else _through_window(values, dataset)
+    seen = brightness[counts > 0] if brightness is not None else ()
+    if not len(seen) or seen.min() == seen.max():
+        # No window, or one that shows nothing.
+        brightness = stretch(values, counts)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        brightness = 1 - brightness
+    return np.where(padding, 0.0, brightness)
+
+
+def _padding(levels: np.ndarray, dataset: Dataset) -> np.ndarray:
+    """Which levels stand for no anatomy: they fill up the rectangle, and are black."""
+    ends = [dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")]
+    ends = [int(_first(end)) for end in ends if end is not None]
+    if "PixelPaddingValue" not in dataset:
+        return np.zeros(len(levels), bool)
+    if dataset.PixelRepresentation:
+        # Some writers give a negative value as an unsigned one.
+        ends = [end - 2**16 if end >= 2**15 else end for end in ends]
+    return (levels >= min(ends)) & (levels <= max(ends))
+
+
+def _through_window(values: np.ndarray, dataset: Dataset) -> np.ndarray | None:
+    if not ("WindowCenter" in dataset and "WindowWidth" in dataset):
+        return None
+    center, width = float(_first(dataset.WindowCenter)), float(_first(dataset.WindowWidth))
+    function = str(dataset.get("VOILUTFunction", "LINEAR")).upper()
+    if function == "LINEAR":
+        # As the standard has it: a window of 256 covers the 256 levels from the first to the last.
+        center, width = center - 0.5, width - 1
+    if not width > 0:
+        return None
+    if function == "SIGMOID":
+        return 1 / (1 + np.exp(-np.clip(4 * (values - center) / width, -50, 50)))
+    return np.clip((values - center) / width + 0.5, 0, 1)
+
+
+def _through_table(values: np.ndarray, dataset: Dataset) -> np.ndarray:
+    from pydicom.pixels import apply_voi
+
+    entries, first, _ = dataset.VOILUTSequence[0].LUTDescriptor
+    every = np.arange(first, first + (entries or 2**16))
+    # Many files misstate the depth of their table: its own lowest and highest entry are black and white.
+    table = apply_voi(every, dataset).astype(np.float64)
+    shown = table[np.clip(np.rint(values) - first, 0, len(table) - 1).astype(int)]
+    return (shown - table.min()) / max(float(np.ptp(table)), 1e-9)
+
+
+def _first(value: Any) -> Any:
+    """The first of several values, or the only one."""
+    return value[0] if isinstance(value, Sequence) and not isinstance(value, str) else value

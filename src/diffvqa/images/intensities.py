@@ -1,0 +1,52 @@
+"""Stored levels to brightness, by a table of the levels that a picture holds."""
+
+from __future__ import annotations
+
+import numpy as np
+
+DARKEST, BRIGHTEST = 0.001, 0.999
+"""The shares of the pixels below which a picture is black, and above which it is white.
+
+Burnt-in markers and dead pixels are fewer than that: they must not darken the anatomy.
+"""
+
+_LONGEST_TABLE = 2**20
+
+
+def distinct(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The levels of a picture, how many pixels each has, and where each pixel's level lies among them.
+
+    pixels: integers of any shape, equal to levels[places]; levels increase, and some may have no pixel.
+    """
+    low, high = int(pixels.min()), int(pixels.max())
+    if high - low < _LONGEST_TABLE:
+        places = np.subtract(pixels, low, dtype=np.int64)
+        return np.arange(low, high + 1), np.bincount(places.ravel(), minlength=high - low + 1), places
+    levels, places, counts = np.unique(pixels, return_inverse=True, return_counts=True)
+    return levels, counts, places.reshape(pixels.shape)
+
+
+def stretch(levels: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """The brightness of each level, 0 to 1, spread over the range in which nearly all pixels lie.
+
+    levels: numbers in any order. counts: the pixels of each. A picture of one level is black.
+    """
+    order = np.argsort(levels, kind="stable")
+    order = order[counts[order] > 0]
+    if not len(order):
+        return np.zeros(len(levels))
+    reached = np.cumsum(counts[order])
+    first = np.searchsorted(reached, DARKEST * reached[-1], side="right")
+    last = np.searchsorted(reached, BRIGHTEST * reached[-1])
+    low, high = float(levels[order[first]]), float(levels[order[last]])
+    if high <= low:
+        # Nearly all pixels are of one level: the few others are the picture.
+        low, high = float(levels[order[0]]), float(levels[order[-1]])
+    if high <= low:
+        return np.zeros(len(levels))
+    return np.clip((levels - low) / (high - low), 0, 1)
+
+
+def to_bytes(brightness: np.ndarray) -> np.ndarray:
+    """0 to 1 as uint8, 0 to 255."""
+    return np.rint(255 * brightness).astype(np.uint8)
