@@ -54,7 +54,7 @@ def assert_the_same(one, other):
     assert max(float((one[1][name] - other[1][name]).abs().max()) for name in one[1]) < 1e-6
 
 
-@pytest.mark.parametrize("objective", ["location_aware", "clip", "siglip+local_contrastive+classification"])
+@pytest.mark.parametrize("objective", ["location_aware", "clip", "siglip+local_contrastive+classification", "paired"])
 def test_a_step_of_stage_1_on_two_processes_is_the_step_on_one(objective, pretrain_settings, write_config, tmp_path):
     settings = {**pretrain_settings, "encoder": PLAIN_ENCODER, "objective": objective, "optimisation": STEP}
     for launch in LAUNCHES:

@@ -6,14 +6,22 @@ import pytest
 
 from diffvqa.data import READERS
 from diffvqa.data.problems import FAULTS, NOTES
+from diffvqa.training.objectives import OBJECTIVES
 
 ROOT = Path(__file__).parents[1]
+SUMMARIES = {name: objective.summary for name, objective in OBJECTIVES.items()}
 KINDS = {kind: reader.description for kind, reader in READERS.items()}
 
 
 @pytest.mark.parametrize(
     ("page", "meanings"),
-    [("README.md", KINDS), ("docs/data.md", KINDS), ("docs/data.md", FAULTS), ("docs/data.md", NOTES)],
+    [
+        ("README.md", KINDS),
+        ("docs/data.md", KINDS),
+        ("docs/data.md", FAULTS),
+        ("docs/data.md", NOTES),
+        ("docs/training.md", SUMMARIES),
+    ],
 )
 def test_a_table_of_the_docs_is_the_code_s(page, meanings):
     table = "".join(f"| `{key}` | {meaning} |\n" for key, meaning in meanings.items())

@@ -185,6 +185,11 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, validate or test")] = "test",
     beams: Annotated[int, typer.Option(min=1, max=64, help="of the beam search; 1 is greedy")] = 1,
     cluster: Cluster = None,
+    training: Annotated[
+        Path | None,
+        typer.Option(metavar="STORE", help="whose train split the controls know; the same store if not given"),
+    ] = None,
+    grounding: Annotated[bool, typer.Option(help="also find phrases and regions, with the model's captioner")] = True,
 ) -> None:
     """Answer a split's questions, score them beside the controls, and write report.html."""
     from diffvqa.answering.evaluate import evaluate as run
@@ -195,7 +200,7 @@ def evaluate(
     if split not in SPLITS:
         raise InputError(f"--split: expected one of {', '.join(SPLITS)}, found {split!r}")
     _quiet_transformers()
-    run(model, store, split, out, beams, cluster)
+    run(model, store, split, out, beams, cluster, training, grounding=grounding)
     _print_scores(score_folder(out))
     print(f"report: {write_report(out)}")
 

@@ -40,7 +40,7 @@ def test_retrieval_answers_like_the_nearest_training_pair():
         ask(1, "cd", pair=Pair("c", "d")),
         ask(2, "ef", pair=Pair("e", "f")),
     ]
-    (row,) = predict.retrieval([ask(3, "?", pair=Pair("copy", "d"))], training, features, 0)
+    (row,) = predict.retrieval([ask(3, "?", pair=Pair("copy", "d"))], features, training, features, 0)
     assert row["answer"] == "cd"
 
 

@@ -30,21 +30,36 @@ SEED = 0
 
 
 def evaluate(
-    folder: Path, store_folder: Path, split: str, out: Path, beams: int = 1, cluster: str | None = None
+    folder: Path,
+    store_folder: Path,
+    split: str,
+    out: Path,
+    beams: int = 1,
+    cluster: str | None = None,
+    training_store: Path | None = None,
+    features_folder: Path | None = None,
+    grounding: bool = True,
 ) -> None:
     """Predict on a split with the model and its controls, into `out` (made with mode 0700).
 
     Writes predictions.jsonl, controls/*.jsonl, curves.jsonl, examples.jsonl and phrases.jsonl with
-    their pictures, and run.json. cluster: the address of a Ray cluster that encodes, answers and grounds. A model
-    without a captioner has no rows for phrases. A store without questions has no others: all images of the split that
-    have regions are grounded. Raises InputError.
+    their pictures, and run.json. cluster: the address of a Ray cluster that encodes, answers and grounds.
+    training_store: whose train split the controls know, the same store if not given. features_folder: where encoded
+    images are kept for the next evaluation of the same model; in `out`, and not kept, if not given. A model without a
+    captioner, and grounding=False, gives no rows for phrases. A store without questions has no others: all images of
+    the split that have regions are grounded. Raises InputError.
     """
     model = load_folder(DifferenceModel, folder, "MODEL")
-    captioner, _ = load_captioner(folder)
+    captioner = load_captioner(folder)[0] if grounding else None
     store = Store.open(store_folder)
-    _require_same_size(model, store)
+    known = Store.open(training_store) if training_store else store
+    for one in (store, known):
+        _require_same_size(model, one)
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    questions, training = _questions(store, record["config"], split)
+    questions = _questions(store, record["config"], split)
+    training = _questions(known, record["config"], "train")
+    if store.questions and not questions:
+        raise InputError(f"--split {split}: the store has no questions of the types that the model was trained on")
     shown = _shown(store, questions, split)
     _claim_folder(
         out,
@@ -60,9 +75,12 @@ def evaluate(
             "device": "CUDA " + torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
         },
     )
-    wanted = {image for one in (*questions, *training) for image in one.pair.images}
-    wanted |= {image.image_id for image in shown}
-    features = _encode(model, weights_digest(folder), store, wanted, out / "features", cluster)
+    encoded = features_folder or out / "features"
+    weights = weights_digest(folder)
+    wanted = {image for one in questions for image in one.pair.images} | {image.image_id for image in shown}
+    features = _encode(model, weights, store, wanted, encoded / "asked", cluster)
+    trained_on = {image for one in training for image in one.pair.images}
+    known_features = _encode(model, weights, known, trained_on, encoded / "known", cluster) if trained_on else {}
     with progress_bar("answer questions") as progress:
         rows = predict.predict_answers(model, questions, features, progress, beams, cluster)
     grounded, of_captioner = [], features
@@ -71,18 +89,18 @@ def evaluate(
             # The captioner knows the encoder as stage 1 left it.
             weights = weights_digest(folder / "captioner")
             of_captioner = _encode(
-                captioner, weights, store, [one.image_id for one in shown], out / "features" / "captioner", cluster
+                captioner, weights, store, [one.image_id for one in shown], encoded / "captioner", cluster
             )
         with progress_bar("ground phrases") as progress:
             grounded = predict.predict_grounding(captioner, shown, of_captioner, SEED, progress, cluster)
     predict.write_rows([*rows, *grounded], out / "predictions.jsonl")
     blank = encoder_of(model)([np.zeros((store.size, store.size), dtype=np.uint8)])[0]
-    trained_on = [image for image in store.images if image.split == "train"]
+    known_images = [image for image in known.images if image.split == "train"]
     controls = {
         "most_frequent": predict.most_frequent(questions, training),
-        "retrieval": predict.retrieval(questions, training, features, SEED),
+        "retrieval": predict.retrieval(questions, features, training, known_features, SEED),
         "blank_images": predict.blank_images(model, questions, blank),
-        "mean_box": predict.mean_boxes(shown, trained_on, SEED) if captioner else [],
+        "mean_box": predict.mean_boxes(shown, known_images, SEED) if captioner else [],
     }
     for name, control in controls.items():
         if control:
@@ -91,17 +109,15 @@ def evaluate(
     pairs = example_pairs(rows, questions, captioner, store, of_captioner, out)
     predict.write_rows(pairs, out / "examples.jsonl")
     predict.write_rows(example_phrases(grounded, store, out), out / "phrases.jsonl")
-    shutil.rmtree(out / "features")
+    if not features_folder:
+        shutil.rmtree(encoded)
 
 
-def _questions(store: Store, settings: dict[str, Any], split: str) -> tuple[list[Question], list[Question]]:
-    """The questions of a split that the model was trained for, and those that it was trained on."""
+def _questions(store: Store, settings: dict[str, Any], split: str) -> list[Question]:
+    """The questions of a split that are of the types that the model was trained for."""
     types = [kind for kind, share in settings["questions"].items() if share > 0]
-    asked = with_earlier((one for one in store.questions if one.type in types), store, settings["priors"] - 1)
-    questions = [one for one in asked if one.split == split]
-    if store.questions and not questions:
-        raise InputError(f"--split {split}: the store has no questions of the types {', '.join(types)} in it")
-    return questions, [one for one in asked if one.split == "train"]
+    asked = [one for one in store.questions if one.type in types and one.split == split]
+    return with_earlier(asked, store, settings["priors"] - 1)
 
 
 def _shown(store: Store, questions: Sequence[Question], split: str) -> list[StoredImage]:

@@ -100,21 +100,28 @@ def blank_images(folder: ModelFolder[DifferenceModel], questions: Sequence[Quest
 
 
 def retrieval(
-    questions: Sequence[Question], training: Sequence[Question], features: Mapping[str, np.ndarray], seed: int
+    questions: Sequence[Question],
+    features: Mapping[str, np.ndarray],
+    training: Sequence[Question],
+    training_features: Mapping[str, np.ndarray],
+    seed: int,
 ) -> list[Row]:
     """Control: the answer of the training question, of the same text if there is one, whose images are most alike.
 
-    Alike: the cosine between the mean patch tokens of the prior and of the current image, standardised over the bank.
+    Alike: the cosine between the mean patch tokens of the prior and of the current image, standardised over the
+    training images. Of both parts the features are given, image identifier -> patch tokens.
     """
+    if not training:
+        return [_question_row(question, "") for question in questions]
     if len(training) > RETRIEVAL_BANK:
         chosen = np.random.default_rng(seed).choice(len(training), RETRIEVAL_BANK, replace=False)
         training = [training[index] for index in sorted(chosen)]
-    pooled = {image: tokens.astype(np.float32).mean(0) for image, tokens in features.items()}
-    every = np.stack(list(pooled.values()))
+    bank_pooled, asked_pooled = _pooled(training_features), _pooled(features)
+    every = np.stack(list(bank_pooled.values()))
     mean, deviation = every.mean(0), every.std(0) + 1e-6
-    pooled = {image: (vector - mean) / deviation for image, vector in pooled.items()}
 
-    def vectors(asked: Sequence[Question]) -> np.ndarray:
+    def vectors(asked: Sequence[Question], pooled: Mapping[str, np.ndarray]) -> np.ndarray:
+        pooled = {image: (pooled[image] - mean) / deviation for one in asked for image in one.pair.images[:2]}
         nothing = np.zeros_like(mean)
         stacked = np.stack(
             [
@@ -135,11 +142,15 @@ def retrieval(
     answers: dict[str, str] = {}
     for key, group in groups.items():
         bank = banks.get(key)
-        nearest = (vectors(group) @ vectors(bank).T).argmax(1) if bank else []
+        nearest = (vectors(group, asked_pooled) @ vectors(bank, bank_pooled).T).argmax(1) if bank else []
         answers.update(
             {one.question_id: bank[index].answer for one, index in zip(group, nearest, strict=False) if bank}
         )
     return [_question_row(question, answers.get(question.question_id, "")) for question in questions]
+
+
+def _pooled(features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {image: tokens.astype(np.float32).mean(0) for image, tokens in features.items()}
 
 
 def predict_grounding(

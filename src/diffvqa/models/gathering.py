@@ -21,6 +21,16 @@ def processes() -> int:
 
 
 @torch.compiler.disable
+def sum_over_processes(value: torch.Tensor) -> torch.Tensor:
+    """The sum of a number of each process, without a gradient."""
+    if processes() == 1:
+        return value
+    total = value.detach().clone()
+    distributed.all_reduce(total)
+    return total
+
+
+@torch.compiler.disable
 def gather_rows(*tensors: torch.Tensor) -> tuple[torch.Tensor | int, ...]:
     """The rows of each tensor in all processes, one after the other, and where this process's begin.
 

@@ -13,16 +13,18 @@ from torch.utils.data import Dataset
 
 from diffvqa.boxes import Frame
 from diffvqa.data.store import Store
+from diffvqa.findings import DIFFERENCE_QUESTION, Change, read_changes
 from diffvqa.models.pretraining import CAPTIONING
 from diffvqa.records import Question
 from diffvqa.tasks import collate
 from diffvqa.tasks.box_text import box_to_text
 from diffvqa.tasks.collate import PretrainingText, pair_images
+from diffvqa.tasks.paired import place_findings
 from diffvqa.tasks.pretraining import Drawn, Phrase, Seen, draw_texts
 from diffvqa.tasks.text import encode, one_line, plain_phrase, question
 from diffvqa.tasks.transform import Augmentation, augment
 from diffvqa.training.config import PretrainConfig
-from diffvqa.training.objectives import Surroundings, head_inputs, task_weights
+from diffvqa.training.objectives import Surroundings, draws_pairs, head_inputs, task_weights
 
 
 def shuffled(count: int, seed: tuple[int, ...], position: int) -> tuple[int, int]:
@@ -37,11 +39,36 @@ def _permutation(count: int, seed: tuple[int, ...]) -> np.ndarray:
     return np.random.default_rng(seed).permutation(count)
 
 
+Changes = frozenset[Change]
+
+
+def pairs_to_learn(store: Store, images: Sequence[int]) -> list[tuple[int, int, Changes]]:
+    """Pairs of these images with what changed between them, as the store's difference questions say.
+
+    Each is the place of the prior image, that of the current one, and the changes. Questions about a part of the
+    images, and answers that cannot be read, or in several ways, are left out.
+    """
+    among = set(images)
+    found = {}
+    for asked in store.questions:
+        places = [store.index[image] for image in asked.pair.images[:2]]
+        if asked.text != DIFFERENCE_QUESTION or not among.issuperset(places):
+            continue
+        readings = read_changes(asked.answer)
+        if len(readings) == 1:
+            found[places[1], places[0]] = readings[0]
+    return [(prior, current, changes) for (prior, current), changes in found.items()]
+
+
 class PretrainingDraws(Dataset):
-    """Item n is the n-th image of the run, augmented, with what is drawn for it; as many items as the run needs."""
+    """Item n is the n-th image of the run, augmented, with what is drawn for it; as many items as the run needs.
+
+    Where an objective learns from pairs, items 2n and 2n + 1 are the prior and the current image of the n-th pair.
+    """
 
     def __init__(self, store: Store, images: Sequence[int], config: PretrainConfig, length: int) -> None:
         self.store, self.images, self.config, self.length = store, images, config, length
+        self.pairs = pairs_to_learn(store, images) if draws_pairs(config.objective) else None
         self.mixture = config.mixture
         # A local contrast takes as many phrases of an image as the local tasks would take texts.
         self.phrases = math.ceil(sum(count for task, count in config.texts.items() if task != "Cap"))
@@ -50,14 +77,14 @@ class PretrainingDraws(Dataset):
         return self.length
 
     def __getitem__(self, position: int) -> dict[str, Any]:
-        epoch, index = shuffled(len(self.images), (self.config.seed,), position)
-        random = np.random.default_rng((self.config.seed, epoch, index))
-        stored = self.store.images[self.images[index]]
+        place, seed, changes = self._draw(position)
+        random = np.random.default_rng(seed)
+        stored = self.store.images[place]
         regions = [region for region in stored.regions if region.phrases]
         size, notation = self.store.size, self.config.notation
         # What is turned and scaled is taken one size up, so that it is as sharp as what is not.
         larger = self.config.augmentation != Augmentation()
-        pixels = (self.store.larger_pixels if larger else self.store.pixels)(self.images[index])
+        pixels = (self.store.larger_pixels if larger else self.store.pixels)(place)
         frame = Frame.letterbox(stored.width, stored.height, pixels.shape[0])
         boxes = [frame.into(region.box) for region in regions]
         pixels, moved = augment(pixels, boxes, self.config.augmentation, random, size)
@@ -70,6 +97,7 @@ class PretrainingDraws(Dataset):
         seen = Seen(stored.report, phrases, lambda box: box_to_text(box, size, notation), self.config.region_box_first)
         texts = draw_texts(seen, self.mixture, random)
         chosen = random.choice(len(phrases), min(self.phrases, len(phrases)), replace=False)
+        places = place_findings((change.finding for change in changes), phrases)
         return {
             "pixels": pixels,
             "texts": texts,
@@ -79,12 +107,22 @@ class PretrainingDraws(Dataset):
                 for place in chosen
             ],
             "findings": stored.findings,
+            "changes": changes,
+            "places": {finding: box_to_text(box, size, notation) for finding, box in places.items()},
         }
 
     def identifier(self, position: int) -> str:
         """Which image the draw at a position shows."""
-        _, index = shuffled(len(self.images), (self.config.seed,), position)
-        return self.store.images[self.images[index]].image_id
+        return self.store.images[self._draw(position)[0]].image_id
+
+    def _draw(self, position: int) -> tuple[int, tuple[int, ...], Changes]:
+        """The place of an image in the store, the seed of all that is drawn for it, and its pair's changes."""
+        if self.pairs is None:
+            epoch, index = shuffled(len(self.images), (self.config.seed,), position)
+            return self.images[index], (self.config.seed, epoch, index), frozenset()
+        epoch, index = shuffled(len(self.pairs), (self.config.seed,), position // 2)
+        side = position % 2
+        return self.pairs[index][side], (self.config.seed, epoch, index, side), self.pairs[index][2]
 
 
 class PretrainingCollator:

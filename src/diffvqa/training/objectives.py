@@ -9,18 +9,23 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import CLIPTextConfig
+from transformers import CLIPTextConfig, GPT2Config
 
 from diffvqa.models.classifier import ClassificationHead
 from diffvqa.models.contrastive import ContrastiveHead
-from diffvqa.tasks.collate import Described, collate_descriptions, collate_findings
+from diffvqa.models.paired import PairedHead
+from diffvqa.tasks.collate import Described, PretrainingText, collate_descriptions, collate_findings, pack_texts
+from diffvqa.tasks.paired import change_text
+from diffvqa.tasks.text import encode
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a head is made for: the encoder's width, a text encoder's sizes, the tokenizer, the names of findings."""
+    """What a head is made for: the encoder's width, a decoder's and a text encoder's sizes, the tokenizer, the names of
+    findings."""
 
     width: int
+    decoder_config: GPT2Config
     text_config: CLIPTextConfig
     tokenizer: Any
     text_tokens: int
@@ -28,14 +33,15 @@ class Surroundings:
 
 
 Items = Sequence[Mapping[str, Any]]
-"""What `PretrainingDraws` gives: pixels, texts, report, phrases, findings of each image."""
+"""What `PretrainingDraws` gives: pixels, texts, report, phrases, findings of each image, and of pairs their changes."""
 
 
 @dataclass(frozen=True)
 class Objective:
     """One objective: tasks of the captioning head, or a head of its own with what makes its input; or nothing.
 
-    needs: what it learns from, any of these: reports, phrases, findings.
+    needs: what it learns from, any of these: reports, phrases, findings, changes. pairs: whether images are drawn as
+    pairs of prior and current ones.
     """
 
     summary: str
@@ -43,6 +49,7 @@ class Objective:
     tasks: tuple[str, ...] = ()
     make_head: Callable[[Surroundings], nn.Module] | None = None
     make_input: Callable[[Items, Surroundings], dict[str, torch.Tensor]] | None = None
+    pairs: bool = False
 
 
 def _contrast(sigmoid: bool, local: bool) -> Callable[[Surroundings], nn.Module]:
@@ -61,6 +68,15 @@ def _phrases(items: Items, around: Surroundings) -> dict[str, torch.Tensor]:
 
 def _findings(items: Items, around: Surroundings) -> dict[str, torch.Tensor]:
     return {"findings": collate_findings([item["findings"] for item in items], around.findings)}
+
+
+def _changes(items: Items, around: Surroundings) -> dict[str, torch.Tensor]:
+    tokenizer, length = around.tokenizer, around.text_tokens
+    rows = []
+    for prior, current in zip(items[::2], items[1::2], strict=True):
+        text = change_text(current["changes"], prior["places"], current["places"], tokenizer, length)
+        rows.append([PretrainingText(encode(tokenizer, text, length))])
+    return pack_texts(rows, tokenizer.mask_token_id, tokenizer.pad_token_id, masks=length)
 
 
 OBJECTIVES: dict[str, Objective] = {
@@ -84,6 +100,14 @@ OBJECTIVES: dict[str, Objective] = {
         (),
         lambda around: ClassificationHead(around.width, len(around.findings)),
         _findings,
+    ),
+    "paired": Objective(
+        "what changed between two images of a patient, each change with its box",
+        ("changes",),
+        (),
+        lambda around: PairedHead(around.width, around.decoder_config),
+        _changes,
+        pairs=True,
     ),
     "none": Objective("nothing: the encoder stays as it begins"),
 }
@@ -121,6 +145,11 @@ def task_weights(objectives: Mapping[str, float]) -> dict[str, float]:
         for task in OBJECTIVES[name].tasks:
             weights[task] = weights.get(task, 0.0) + weight
     return weights
+
+
+def draws_pairs(objectives: Mapping[str, float]) -> bool:
+    """Whether any of these objectives learns from pairs of images."""
+    return any(OBJECTIVES[name].pairs for name in objectives)
 
 
 def make_heads(objectives: Mapping[str, float], around: Surroundings) -> dict[str, nn.Module]:

@@ -12,7 +12,6 @@ from transformers import (
     set_seed,
 )
 
-from diffvqa.data.index import StoredImage
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
@@ -24,8 +23,8 @@ from diffvqa.tasks.box_text import add_location_tokens
 from diffvqa.tasks.text import caption, region_referring
 from diffvqa.tasks.tokenizer import complete, read_tokenizer, train_tokenizer
 from diffvqa.training.config import PretrainConfig
-from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws
-from diffvqa.training.objectives import NONE, OBJECTIVES
+from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws, pairs_to_learn
+from diffvqa.training.objectives import NONE, OBJECTIVES, draws_pairs
 from diffvqa.training.pretraining_model import build_encoder, build_model, captioner_config, make_surroundings
 from diffvqa.training.processes import first_goes_first, is_first, join_processes
 from diffvqa.training.run import (
@@ -56,7 +55,6 @@ def pretrain(config: PretrainConfig) -> Path:
     images, left_out = pretraining_images(store, config.keep_evaluation_patients)
     if not images:
         raise InputError("`store`: there are no images to pretrain on (none of the train split); prepare others")
-    validation = [index for index, image in enumerate(store.images) if image.split == "validate"]
     set_seed(config.seed)
     tokenizer = _tokenizer(config, store, images)
     with explain_sizes("`encoder`, `decoder`"):
@@ -65,8 +63,9 @@ def pretrain(config: PretrainConfig) -> Path:
         findings = sorted({finding for index in images for finding in store.images[index].findings})
         around = make_surroundings(config, encoder, tokenizer, findings)
         model = build_model(config, encoder, around)
-    _refuse_nothing_to_learn(config, [store.images[index] for index in images])
-    share_of_batch(config.optimisation)
+    _refuse_nothing_to_learn(config, store, images)
+    if share_of_batch(config.optimisation) % 2 and draws_pairs(config.objective):
+        raise InputError("`optimisation.batch_size`: of pairs a process takes an even number of images at once")
     with first_goes_first():
         out = claim_folder(config)
     if out is None:
@@ -77,7 +76,7 @@ def pretrain(config: PretrainConfig) -> Path:
         model = train(
             model,
             PretrainingDraws(store, images, config, count),
-            PretrainingDraws(store, validation, config, VALIDATION_IMAGES) if validation else None,
+            _validation(store, config),
             PretrainingCollator(config.objective, around, processor),
             config.optimisation,
             out,
@@ -128,12 +127,21 @@ def _mean_negatives(out: Path) -> dict[str, float]:
     return {name: round(sum(numbers) / len(numbers), 2) for name, numbers in found.items()}
 
 
-def _refuse_nothing_to_learn(config: PretrainConfig, images: list[StoredImage]) -> None:
+def _validation(store: Store, config: PretrainConfig) -> PretrainingDraws | None:
+    """What the loss on the validation split is computed on, if the store has any of it."""
+    images = [place for place, image in enumerate(store.images) if image.split == "validate"]
+    there = pairs_to_learn(store, images) if draws_pairs(config.objective) else images
+    return PretrainingDraws(store, images, config, VALIDATION_IMAGES) if there else None
+
+
+def _refuse_nothing_to_learn(config: PretrainConfig, store: Store, places: list[int]) -> None:
     """Raises InputError where an objective needs what not one image has."""
+    images = [store.images[place] for place in places]
     there = {
         "reports": any(image.report for image in images),
         "phrases": any(region.phrases for image in images for region in image.regions),
         "findings": any(image.findings for image in images),
+        "changes": draws_pairs(config.objective) and bool(pairs_to_learn(store, places)),
     }
     for name in config.objective:
         needed = OBJECTIVES[name].needs

@@ -24,8 +24,7 @@ def build_model(config: PretrainConfig, encoder: PreTrainedModel, around: Surrou
     """An encoder with the heads of the configured objectives. Raises InputError, and what explain_sizes explains."""
     heads = make_heads(config.objective, around)
     if task_weights(config.objective):
-        decoder = captioner_config(config, encoder, around.tokenizer).decoder_config
-        heads = {CAPTIONING: CaptioningHead(around.width, decoder), **heads}
+        heads = {CAPTIONING: CaptioningHead(around.width, around.decoder_config), **heads}
     return PretrainingModel(encoder, heads, config.objective)
 
 
@@ -71,7 +70,10 @@ def make_surroundings(
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    return Surroundings(encoder.config.hidden_size, text_config, tokenizer, config.text_tokens, findings)
+    decoder_config = captioner_config(config, encoder, tokenizer).decoder_config
+    return Surroundings(
+        encoder.config.hidden_size, decoder_config, text_config, tokenizer, config.text_tokens, findings
+    )
 
 
 def build_encoder(config: PretrainConfig, size: int) -> PreTrainedModel:

@@ -1,0 +1,48 @@
+"""A model evaluated on a store that it was not trained on."""
+
+import json
+
+import pytest
+
+from diffvqa.answering.evaluate import evaluate
+from diffvqa.data import read_sources
+from diffvqa.data.prepare import prepare
+from diffvqa.data.store import Store
+from diffvqa.phantom.writing import write_cohort
+
+
+@pytest.fixture(scope="module")
+def other_store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("other")
+    write_cohort(folder / "cohort", 10, seed=2, size=96, workers=1)
+    return prepare(read_sources([f"mimic:{folder / 'cohort'}"]), folder / "store", 64).folder
+
+
+def answers(path):
+    return [json.loads(line)["answer"] for line in path.read_text().splitlines()]
+
+
+def test_controls_know_the_train_split_of_the_store_that_is_named(model_folder, store_folder, other_store, tmp_path):
+    known = {one.answer for one in Store.open(store_folder).questions if one.split == "train"}
+    evaluate(model_folder, other_store, "test", tmp_path / "out", training_store=store_folder, grounding=False)
+    for control in ("most_frequent", "retrieval"):
+        found = answers(tmp_path / "out" / "controls" / f"{control}.jsonl")
+        assert found
+        assert known.issuperset(found)
+    tasks = {json.loads(line)["task"] for line in (tmp_path / "out" / "predictions.jsonl").read_text().splitlines()}
+    assert tasks == {"question"}
+
+
+def test_encoded_images_are_kept_where_asked_and_change_nothing(model_folder, store_folder, tmp_path):
+    kept = []
+    for name in ("first", "again"):
+        evaluate(model_folder, store_folder, "test", tmp_path / name, features_folder=tmp_path / "features")
+        kept.append({path: path.stat().st_mtime_ns for path in (tmp_path / "features").rglob("*.npy")})
+    assert len(kept[0]) == 2
+    assert kept[1] == kept[0]
+    evaluate(model_folder, store_folder, "test", tmp_path / "without")
+    assert not (tmp_path / "without" / "features").exists()
+    for name in ("again", "without"):
+        assert (tmp_path / name / "predictions.jsonl").read_bytes() == (
+            tmp_path / "first" / "predictions.jsonl"
+        ).read_bytes()
