@@ -24,11 +24,18 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from diffvqa.data.headers import image_size, why_incomplete
+from diffvqa.data.headers import image_size, whole_size
 from diffvqa.images import UnreadableImage, letterbox, read_image, read_squares
 
 WIDTH, HEIGHT = 60, 40
 SECRET = "Nobody^Known"
+
+
+def why_incomplete(path):
+    try:
+        return whole_size(path) and None
+    except UnreadableImage as error:
+        return str(error)
 
 
 @pytest.fixture

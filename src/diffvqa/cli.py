@@ -101,7 +101,10 @@ def inspect(
 
     cohort = check_files(read_sources(sources, _reversed_pairs(reversed_pairs), split_seed), deep)
     if problems:
-        write_problems(problems, cohort.problems)
+        try:
+            write_problems(problems, cohort.problems)
+        except OSError as error:
+            raise InputError(f"--problems: cannot be written there ({error.strerror}); give another path") from error
     if strict:
         refuse_faults(cohort.problems)
     summary = summarise(cohort)
@@ -133,7 +136,7 @@ def prepare(
     if strict:
         refuse_faults(check_files(cohort).problems)
     with progress_bar("prepare images") as progress:
-        store = prepare_store(cohort, out, size, workers, cluster, progress)
+        store = prepare_store(cohort, out, size, workers, cluster, progress, strict)
     print(f"{len(store.images)} images and {len(store.questions)} questions prepared; checksum {store.checksum}")
     if store.problems:
         print("skipped or mended, listed in problems.csv in the store: " + _counts(store.problems))
@@ -175,6 +178,23 @@ def finetune(config: Config, overrides: Overrides = None) -> None:
     _quiet_transformers()
     out = run(load_config(FinetuneConfig, config, overrides or []))
     _say(f"model written; next: diffvqa evaluate {out} STORE --out FOLDER")
+
+
+@app.command()
+def study(
+    config: Config,
+    overrides: Overrides = None,
+    workers: Annotated[int, typer.Option(min=1, help="cells that run side by side")] = 1,
+    cluster: Cluster = None,
+) -> None:
+    """Train and evaluate every combination of objectives, seeds and other settings; ends with one table."""
+    from diffvqa.study.config import read_study
+    from diffvqa.study.run import run_study
+
+    _quiet_transformers()
+    page = run_study(read_study(config, overrides or []), workers, cluster)
+    print((page.parent / "study.md").read_text(encoding="utf-8"))
+    print(f"page: {page}")
 
 
 @app.command()

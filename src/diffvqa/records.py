@@ -100,6 +100,11 @@ class Image:
         _require(bool(self.image_id), "an image needs an identifier")
         _require(self.width > 0 and self.height > 0, "an image needs a width and a height")
 
+    @property
+    def file(self) -> str:
+        """What its dataset calls its file: the identifier if that is a path, else the file's name alone."""
+        return self.image_id if self.image_id.endswith(self.path.name) else self.path.name
+
 
 @dataclass(frozen=True, slots=True)
 class Study:

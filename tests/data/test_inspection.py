@@ -14,7 +14,7 @@ def test_the_summary_counts_everything(mimic, makers):
         "studies": 8,
         "pairs": 4,
         "boxes": 6,
-        "questions": {"difference": 4, "presence": 1, "view": 1, "colour": 1},
+        "questions": {"difference": 4, "presence": 1, "view": 1, "other": 1},
         "splits": {
             "train": {"images": 4, "patients": 1, "questions": 3},
             "validate": {"images": 2, "patients": 1, "questions": 2},

@@ -169,7 +169,7 @@ def test_a_missing_column_is_named(makers, tmp_path, part, name, column):
         text = file.read()
     with opened(path, "wt") as file:
         file.write(text.replace(column, "else", 1))
-    with pytest.raises(InputError, match=f"{path.name}: no column '{column}'; columns found: .*else"):
+    with pytest.raises(InputError, match=f"{path.name}: no column '{column}'; "):
         read_sources([f"mimic:{tmp_path}"])
 
 

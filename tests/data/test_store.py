@@ -1,6 +1,7 @@
 import csv
 import json
 import pickle
+import shutil
 import stat
 from dataclasses import replace
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from diffvqa.boxes import Box
 from diffvqa.data import read_sources, shards
 from diffvqa.data.files import is_unfinished
+from diffvqa.data.inspection import check_files
 from diffvqa.data.prepare import prepare
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
@@ -227,6 +229,8 @@ def test_boxes_follow_a_file_of_another_size_than_its_dataset_says(makers, tmp_p
     for width, height, expected in [(100, 60, [Box(5, 5, 45, 25)]), (100, 100, [])]:
         image = Image("small", tmp_path / "small.png", width, height, "PA", (region,))
         cohort = Cohort((Study("s", "p", 0.0, "train", (image,)),))
+        for deep in (False, True):
+            assert [one.kind for one in check_files(cohort, deep).problems] == ["size_differs"]
         made = prepare(cohort, tmp_path / f"store-{height}", SIZE)
         assert (made.images[0].width, made.images[0].height) == (50, 30)
         assert [region.box for region in made.images[0].regions] == expected
@@ -263,3 +267,43 @@ def test_what_is_no_store_is_refused(folder, tmp_path):
     shard.write_bytes(shard.read_bytes()[:-4000])
     with pytest.raises(InputError, match="disagree"):
         Store.open(tmp_path / "store")
+
+
+def test_strict_refuses_what_only_decoding_finds(folder, tmp_path):
+    images = tmp_path / "images"
+    shutil.copytree(folder, images)
+    whole = (images / "3.png").read_bytes()
+    (images / "3.png").write_bytes(whole[:60] + bytes(40) + whole[100:])
+    with pytest.raises(InputError, match="--strict: the sources have faults: image_unreadable 1, question_without"):
+        prepare(_cohort(images), tmp_path / "store", SIZE, strict=True)
+    with pytest.raises(InputError, match="was not finished"):
+        Store.open(tmp_path / "store")
+    assert prepare(_cohort(images), tmp_path / "store", SIZE).problems["image_unreadable"] == 1
+
+
+@pytest.mark.parametrize("content", [None, b"{"])
+def test_a_finished_store_that_lost_its_first_file_is_still_known(folder, tmp_path, content):
+    made = prepare(_cohort(folder), tmp_path / "store", SIZE)
+    first = tmp_path / "store" / "started.json"
+    whole = first.read_bytes()
+    first.unlink() if content is None else first.write_bytes(content)
+    assert prepare(_cohort(folder), tmp_path / "store", SIZE).checksum == made.checksum
+    assert first.read_bytes() == whole
+    first.unlink()
+    with pytest.raises(InputError, match="another cohort or another size"):
+        prepare(_cohort(folder), tmp_path / "store", SIZE + 2)
+
+
+def test_files_of_one_name_are_told_apart(tmp_path, makers):
+    for name in ("a", "b"):
+        makers["image"](tmp_path / name / "1.png", 0, 40, 60)
+        whole = (tmp_path / name / "1.png").read_bytes()
+        (tmp_path / name / "1.png").write_bytes(whole[:60] + bytes(40) + whole[100:])
+    makers["image"](tmp_path / "c.png", 0, 40, 60)
+    (tmp_path / "images.csv").write_text("patient,order,image\nA,1,a/1.png\nB,1,b/1.png\nC,1,c.png\n")
+    cohort = read_sources([f"table:{tmp_path}"])
+    listed = [one.source.file for one in check_files(cohort, deep=True).problems]
+    assert listed == ["a/1.png", "b/1.png"]
+    prepare(cohort, tmp_path / "store", SIZE)
+    with open(tmp_path / "store" / "problems.csv", newline="") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == listed

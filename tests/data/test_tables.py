@@ -93,3 +93,30 @@ def test_the_first_pattern_wins_then_the_last_name(tmp_path):
     assert find_table(tmp_path, "y*", "x*").name == "y.csv"
     assert find_table(tmp_path, "z*", "x*").name == "x-2.csv"
     assert find_table(tmp_path, "z*") is None
+
+
+def test_the_first_row_of_a_table_without_a_header_is_not_shown(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text("Nobody^Known,1950-01-01\nOther^Name,1960-01-01\n")
+    with pytest.raises(InputError, match="no column 'patient', 'image'; its first row has 2 cells, none") as error:
+        list(read_rows(path, ("patient", "image"), []))
+    assert "Nobody" not in str(error.value)
+    path.write_bytes("patient,image\n".encode("utf-16"))
+    with pytest.raises(InputError, match="no text in UTF-8"):
+        list(read_rows(path, ("patient", "image"), []))
+
+
+def test_a_quotation_mark_that_is_not_closed_swallows_no_row_unseen(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('a,b,c,d\n1,x,y,z\n2,"x,y,z\n3,x,y,z\n4,x",y,z\n5,"two\nlines, long",y,z\n')
+    problems = []
+    assert [row.cells["a"] for row in read_rows(path, ("a", "b"), problems)] == ["1", "5"]
+    assert [one.kind for one in problems] == ["row_incomplete"]
+
+
+def test_bytes_that_are_no_text_are_said(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_bytes(b"a,b\n1,\xe9\n2,x\n")
+    problems = []
+    assert [row.cells["b"] for row in read_rows(path, ("a", "b"), problems)] == ["\ufffd", "x"]
+    assert [(one.kind, one.source.row) for one in problems] == [("text_undecodable", 2)]

@@ -4,7 +4,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from transformers import AutoTokenizer, CLIPTextConfig, SiglipImageProcessorPil
+from transformers import AutoTokenizer, CLIPTextConfig, GPT2Config, SiglipImageProcessorPil
 
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
@@ -47,7 +47,7 @@ def test_a_batch_has_every_task_and_its_loss_mask(store, config, captioner_folde
     images, _ = pretraining_images(store)
     draws = PretrainingDraws(store, images, config, 100)
     tokenizer = AutoTokenizer.from_pretrained(captioner_folder)
-    around = Surroundings(32, CLIPTextConfig(), tokenizer, 64, [])
+    around = Surroundings(32, GPT2Config(), CLIPTextConfig(), tokenizer, 64, [])
     processor = SiglipImageProcessorPil.from_pretrained(captioner_folder)
     collator = PretrainingCollator({"location_aware": 1.0}, around, processor)
     items = [draws[place] for place in range(16)]

@@ -157,9 +157,12 @@ def _claim_folder(out: Path, facts: dict[str, Any]) -> None:
                 "--out: the folder holds other files than this evaluation's (same model, store, split and beams); "
                 "give a new folder, or delete that one"
             )
-    out.mkdir(mode=0o700, parents=True, exist_ok=True)
-    out.chmod(0o700)
-    record.write_text(json.dumps(facts, indent=2), encoding="utf-8")
+    try:
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        out.chmod(0o700)
+        record.write_text(json.dumps(facts, indent=2), encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--out: cannot be made or written to ({error.strerror}); give another folder") from error
 
 
 def _require_same_size(model: ModelFolder[DifferenceModel], store: Store) -> None:

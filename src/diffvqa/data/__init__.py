@@ -69,9 +69,11 @@ def _read_source(source: str) -> Cohort:
     """
     kind, colon, rest = source.partition(":")
     known = ", ".join(READERS)
+    if not colon and kind not in READERS:
+        raise InputError(f"expected KIND:PATH, found no colon; the kinds are {known}")
     if kind not in READERS:
         raise InputError(f"no kind of dataset is called {kind!r}; there are: {known} (written KIND:PATH)")
-    if not colon or not rest:
+    if not rest:
         raise InputError(f"{kind}: the folder is missing; write {kind}:PATH")
     reader = READERS[kind]
     if not re.match(r"\w+=", rest):

@@ -16,6 +16,10 @@ _TAIL = 64
 """Bytes at the end in which the end marker is looked for: some writers leave a few after it."""
 
 
+NO_HEADER = "neither a JPEG, a PNG nor a DICOM file with a header that can be read"
+"""What is said of a file of which `image_size` finds none."""
+
+
 def image_size(path: Path) -> tuple[int, int] | None:
     """Width and height that the header of an image file states, or None if it has no header that can be read."""
     try:
@@ -29,16 +33,18 @@ def image_size(path: Path) -> tuple[int, int] | None:
         return None
 
 
-def why_incomplete(path: Path) -> str | None:
-    """Why a file is no whole JPEG, PNG or DICOM file of a radiograph's shape, or None if it seems to be one.
+def whole_size(path: Path) -> tuple[int, int]:
+    """Width and height of a file that seems to be a whole JPEG, PNG or DICOM file of a radiograph's shape.
 
-    Judged by how it begins and ends, and by its header.
+    Judged by how it begins and ends, and by its header. Raises UnreadableImage with the reason, without the path.
     """
     reason = dicom.why_incomplete(path) if dicom.is_dicom(path) else _why_cut(path)
-    if reason:
-        return reason
-    size = image_size(path)
-    return "no image header" if size is None else not_a_radiograph(*size)
+    size = None if reason else image_size(path)
+    if size is None:
+        raise UnreadableImage(reason or NO_HEADER)
+    if reason := not_a_radiograph(*size):
+        raise UnreadableImage(reason)
+    return size
 
 
 def _why_cut(path: Path) -> str | None:

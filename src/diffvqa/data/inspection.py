@@ -5,15 +5,19 @@ from __future__ import annotations
 import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from dataclasses import replace
 from typing import Any
 
-from diffvqa.data.headers import why_incomplete
+from diffvqa.data.headers import whole_size
+from diffvqa.data.mending import fit_to_file
 from diffvqa.data.problems import count_kinds
 from diffvqa.data.pruning import without_images
 from diffvqa.data.splits import shared_patients
 from diffvqa.images import UnreadableImage, read_image
 from diffvqa.records import QUESTION_TYPES, SPLITS, Cohort, Image, Problem, Source
+
+OTHER = "other"
+"""What questions of a type that is not known are counted as."""
 
 
 def summarise(cohort: Cohort) -> dict[str, Any]:
@@ -21,8 +25,8 @@ def summarise(cohort: Cohort) -> dict[str, Any]:
 
     Images and patients are counted in the split of their studies, questions in their own.
     """
-    types = Counter(question.type for question in cohort.questions)
-    order = [*(name for name in QUESTION_TYPES if name in types), *sorted(set(types) - set(QUESTION_TYPES))]
+    # A type that is not known is not named: a column that has slipped may hold anything.
+    types = Counter(one.type if one.type in QUESTION_TYPES else OTHER for one in cohort.questions)
     of_split = {name: [study for study in cohort.studies if study.split == name] for name in SPLITS}
     shared = shared_patients(cohort)
     question_splits = Counter(question.split for question in cohort.questions)
@@ -32,7 +36,7 @@ def summarise(cohort: Cohort) -> dict[str, Any]:
         "studies": len(cohort.studies),
         "pairs": len({question.pair for question in cohort.questions if question.pair.prior is not None}),
         "boxes": sum(len(image.regions) for study in cohort.studies for image in study.images),
-        "questions": {name: types[name] for name in order},
+        "questions": {name: types[name] for name in (*QUESTION_TYPES, OTHER) if name in types},
         "splits": {
             name: {
                 "images": sum(len(study.images) for study in studies),
@@ -50,27 +54,28 @@ def summarise(cohort: Cohort) -> dict[str, Any]:
 def check_files(cohort: Cohort, deep: bool = False) -> Cohort:
     """The cohort without the image files that are missing or damaged, judged by header and end marker.
 
-    deep: every file is decoded to its end. What is left out is added to the cohort's problems.
+    deep: every file is decoded to its end. What is left out, and images of another size than their dataset says, are
+    added to the cohort's problems.
     """
     images = [image for study in cohort.studies for image in study.images]
 
-    def check(image: Image) -> Problem | None:
-        where = Source(image.path.name)
+    def check(image: Image) -> Problem | tuple[int, int]:
+        where = Source(image.file)
         if not image.path.is_file():
             return Problem("image_missing", where, "the image file is not there")
-        reason = _decode(image.path) if deep else why_incomplete(image.path)
-        return Problem("image_unreadable", where, reason) if reason else None
+        try:
+            return read_image(image.path).shape[::-1] if deep else whole_size(image.path)
+        except UnreadableImage as error:
+            return Problem("image_unreadable", where, str(error))
 
+    lost: dict[str, Problem] = {}
+    resized: list[Problem] = []
     # Reading and decoding both leave the interpreter's lock, so threads are enough.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        found = zip(images, pool.map(check, images), strict=True)
-        lost = {image.image_id: problem for image, problem in found if problem is not None}
-    return without_images(cohort, lost)
-
-
-def _decode(path: Path) -> str | None:
-    try:
-        read_image(path)
-    except UnreadableImage as error:
-        return str(error)
-    return None
+        for image, found in zip(images, pool.map(check, images), strict=True):
+            if isinstance(found, Problem):
+                lost[image.image_id] = found
+            else:
+                fit_to_file(image, found, resized)
+    checked = without_images(cohort, lost)
+    return replace(checked, problems=(*checked.problems, *resized)) if resized else checked

@@ -1,12 +1,13 @@
-"""Boxes as datasets give them, made to lie inside their images or dropped, and counted either way."""
+"""Boxes as datasets give them, made to fit their images or dropped, and counted either way."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from diffvqa.boxes import Box, clip
-from diffvqa.records import Problem, Source
+from diffvqa.records import Image, Problem, Regions, Source
 
 
 def fit_box(corners: Iterable[Any], width: int, height: int, where: Source, problems: list[Problem]) -> Box | None:
@@ -27,3 +28,27 @@ def fit_box(corners: Iterable[Any], width: int, height: int, where: Source, prob
     else:
         problems.append(Problem("box_clipped", where, "reached beyond its image"))
     return inside
+
+
+def fit_to_file(image: Image, found: tuple[int, int], problems: list[Problem]) -> Image:
+    """An image with the width and height found in its file; its boxes follow, or are left out if the shape differs too.
+
+    Adds `size_differs` to `problems` where the dataset says otherwise.
+    """
+    width, height = found
+    if found == (image.width, image.height):
+        return image
+    along, down = width / image.width, height / image.height
+    resized = abs(along / down - 1) < 0.02
+    reason = f"{width}x{height} pixels, its dataset says {image.width}x{image.height}: its boxes are " + (
+        "scaled along" if resized else "left out, for the shape differs too"
+    )
+    problems.append(Problem("size_differs", Source(image.file), reason))
+    regions = Regions.of(
+        replace(
+            region,
+            box=Box(region.box.x1 * along, region.box.y1 * down, region.box.x2 * along, region.box.y2 * down),
+        )
+        for region in (image.regions if resized else ())
+    )
+    return replace(image, width=width, height=height, regions=regions)

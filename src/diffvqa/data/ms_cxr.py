@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from diffvqa.boxes import Box
-from diffvqa.data.headers import image_size
+from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.mimic.folders import find_folder, require_folder
 from diffvqa.data.mimic.jpg import SPLITS, seconds_of
@@ -163,7 +163,7 @@ def _sketch(row: dict[str, str], root: Path) -> _Sketch | tuple[str, str]:
         return "image_missing", "the image file is not there"
     size = image_size(path)
     if size is None:
-        return "image_unreadable", "no image header"
+        return "image_unreadable", NO_HEADER
     return _Sketch(path, size, match[1], match[2], split)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diffvqa.data import splits
-from diffvqa.data.headers import image_size
+from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.paths import is_plain_name
 from diffvqa.data.tables import find_table, read_cells, read_rows
@@ -52,7 +52,7 @@ def read(folder: Path) -> Cohort:
         elif view not in FRONTAL:
             problems.append(Problem("study_without_frontal", where, f"view position {view!r}"))
         elif (size := image_size(files[name])) is None:
-            problems.append(Problem("image_unreadable", where, "no image header"))
+            problems.append(Problem("image_unreadable", where, NO_HEADER))
         else:
             findings = tuple(dict.fromkeys(_findings(labels, where, problems)))
             regions = tuple(_regions(boxes.pop(name, []), size, problems))

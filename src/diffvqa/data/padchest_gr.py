@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from diffvqa.data.headers import image_size
+from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.mimic.jpg import seconds_of
 from diffvqa.data.paths import is_plain_name
@@ -243,7 +243,7 @@ def _image(
     elif image_id not in files:
         problems.append(Problem("image_missing", where, "the image file is not there"))
     elif (size := image_size(files[image_id])) is None:
-        problems.append(Problem("image_unreadable", where, "no image header"))
+        problems.append(Problem("image_unreadable", where, NO_HEADER))
     else:
         return Image(image_id, files[image_id], *size, regions=tuple(_regions(findings, size, where, problems)))
     return None

@@ -12,16 +12,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from diffvqa.boxes import Box, Frame
+from diffvqa.boxes import Frame
 from diffvqa.data import index, shards
 from diffvqa.data.files import digest_of, is_unfinished, write_text
 from diffvqa.data.index import StoredImage
-from diffvqa.data.problems import count_kinds, write_problems
+from diffvqa.data.mending import fit_to_file
+from diffvqa.data.problems import count_kinds, refuse_faults, write_problems
 from diffvqa.data.pruning import without_images
 from diffvqa.data.shards import Progress, Shard
 from diffvqa.data.store import ABOUT, IMAGES, PROBLEMS, QUESTIONS, SCHEMA, STARTED, Store, checksum_of
 from diffvqa.errors import InputError
-from diffvqa.records import Cohort, Image, Problem, Region, Regions, Source, Study
+from diffvqa.records import Cohort, Image, Problem, Regions, Source, Study
 
 
 def prepare(
@@ -31,13 +32,14 @@ def prepare(
     workers: int = 1,
     cluster: str | None = None,
     progress: Progress | None = None,
+    strict: bool = False,
 ) -> Store:
     """Decode every image of a cohort into a store; the same call again goes on where the last was stopped.
 
     A finished store is checked against its checksums, and what is damaged made anew. size: pixels a side of the
     squares. workers: processes that decode; cluster: the address of a Ray cluster that does so instead. Images that
     cannot be read are left out with the questions on them, and listed in problems.csv. Raises InputError if the folder
-    holds something else, or if not one image can be read.
+    holds something else, if not one image can be read, and with `strict` for any fault.
     """
     if size < 16:
         raise InputError(f"size: expected at least 16 pixels, found {size}")
@@ -60,10 +62,10 @@ def prepare(
         lost, sizes = {}, {}
         for image, outcome in zip(images, outcomes, strict=True):
             if isinstance(outcome, str):
-                lost[image.image_id] = Problem("image_unreadable", Source(image.path.name), outcome)
+                lost[image.image_id] = Problem("image_unreadable", Source(image.file), outcome)
             else:
                 sizes[image.image_id] = outcome
-        _write_index(folder, without_images(cohort, lost), sizes, size, written, fingerprint)
+        _write_index(folder, without_images(cohort, lost), sizes, size, written, fingerprint, strict)
     return Store.open(folder)
 
 
@@ -74,6 +76,7 @@ def _write_index(
     size: int,
     written: Sequence[Shard],
     fingerprint: str,
+    strict: bool,
 ) -> None:
     problems = list(cohort.problems)
     index.write_images(
@@ -84,6 +87,8 @@ def _write_index(
             for image in study.images
         ),
     )
+    if strict:
+        refuse_faults(problems)
     index.write_questions(folder / QUESTIONS, cohort.questions)
     write_problems(folder / PROBLEMS, problems)
     digests = {name: digest_of(folder / name) for name in (IMAGES, QUESTIONS, PROBLEMS)}
@@ -122,11 +127,9 @@ def _claimed(folder: Path, fingerprint: str) -> Iterator[None]:
     except OSError as error:
         raise InputError(f"the store's folder cannot be made or read ({error.strerror}); choose another") from error
     started = folder / STARTED
-    if started.is_file():
-        try:
-            found = json.loads(started.read_text(encoding="utf-8")).get("fingerprint")
-        except (ValueError, AttributeError):
-            found = None
+    # A finished store says itself what it is of, should the file that was written first be lost or damaged.
+    found = _fingerprint_in(started) or _fingerprint_in(folder / ABOUT)
+    if found or started.is_file():
         if found != fingerprint:
             raise InputError(
                 "the store's folder holds a store of another cohort or another size; "
@@ -134,7 +137,7 @@ def _claimed(folder: Path, fingerprint: str) -> Iterator[None]:
             )
     elif names:
         raise InputError("the store's folder is not empty and holds no store; choose another, or an empty one")
-    else:
+    if _fingerprint_in(started) != fingerprint:
         os.chmod(folder, 0o700)
         write_text(started, json.dumps({"fingerprint": fingerprint}) + "\n")
     with open(started, "rb") as file:
@@ -147,6 +150,13 @@ def _claimed(folder: Path, fingerprint: str) -> Iterator[None]:
         except OSError:
             pass  # A file system without locks: two runs at once would write the same bytes twice, no more.
         yield
+
+
+def _fingerprint_in(path: Path) -> str | None:
+    try:
+        return json.loads(path.read_text(encoding="utf-8")).get("fingerprint")
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 def _is_finished(folder: Path) -> bool:
@@ -167,32 +177,12 @@ def _has_digest(path: Path, digest: str) -> bool:
 
 
 def _stored(study: Study, image: Image, found: tuple[int, int], size: int, problems: list[Problem]) -> StoredImage:
-    """An image with what belongs to it; its boxes follow if the file has another size than its dataset says."""
-    width, height = found
-    regions = image.regions
-    if found != (image.width, image.height):
-        along, down = width / image.width, height / image.height
-        resized = abs(along / down - 1) < 0.02
-        problems.append(
-            Problem(
-                "size_differs",
-                Source(image.path.name),
-                f"{width}x{height} pixels, its dataset says {image.width}x{image.height}: its boxes are "
-                + ("scaled along" if resized else "left out, for the shape differs too"),
-            )
-        )
-        regions = Regions.of(
-            Region(
-                Box(region.box.x1 * along, region.box.y1 * down, region.box.x2 * along, region.box.y2 * down),
-                region.name,
-                region.phrases,
-            )
-            for region in (regions if resized else ())
-        )
-    frame = Frame.letterbox(width, height, size)
+    """An image with what belongs to it."""
+    image = fit_to_file(image, found, problems)
+    frame = Frame.letterbox(image.width, image.height, size)
     return StoredImage(
         image.image_id, study.subject_id, study.study_id, study.order, study.split, image.view, study.report,
-        study.findings, width, height, frame, regions,
+        study.findings, image.width, image.height, frame, image.regions,
     )  # fmt: skip
 
 

@@ -37,6 +37,7 @@ FAULTS = {
     "study_in_two_splits": "an image in another split than its study's first is taken into that of the first",
     "study_of_two_patients": "an image of a study that another patient has already is skipped",
     "study_without_image": "a row that names no image is skipped",
+    "text_undecodable": "a row or a report is not all UTF-8: odd characters stand in the place of some",
 }
 """What is wrong with a dataset, as downloaded or as planted; `--strict` refuses it."""
 

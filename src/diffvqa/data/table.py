@@ -14,7 +14,7 @@ from pathlib import Path
 
 from diffvqa.boxes import Box
 from diffvqa.data import splits
-from diffvqa.data.headers import image_size
+from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.paths import inside
 from diffvqa.data.tables import find_table, read_rows
@@ -134,7 +134,7 @@ def _read_images(table: Path, root: Path, reports: dict[str, str], problems: lis
         elif not os.path.isfile(path):
             problems.append(Problem("image_missing", where, "the image file is not there"))
         elif (size := image_size(path)) is None:
-            problems.append(Problem("image_unreadable", where, "no image header"))
+            problems.append(Problem("image_unreadable", where, NO_HEADER))
         else:
             images[image_id] = _ImageRow(where, image_id, subject_id, study_id, path, size, view, order, split)
     for where in frontal.values():

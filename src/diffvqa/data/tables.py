@@ -18,6 +18,7 @@ from diffvqa.errors import InputError
 from diffvqa.records import Problem, Source
 
 _BATCH = 8192  # rows of a Parquet file that are held at a time
+_ODD = "\ufffd"  # what stands for bytes that are no UTF-8
 
 
 class Row(NamedTuple):
@@ -38,8 +39,9 @@ def read_rows(
     """The rows of a table, each with the cells of `columns`, and of those `optional` columns that are there, as text.
 
     either: columns of which one at least must be there; a row has the cells of those that are.
-    A row of more or fewer cells than the header is skipped and added to `problems` as `row_incomplete`; rows without
-    any content are passed over. A byte-order mark is tolerated. Raises InputError for a missing file, a missing column
+    A row of more or fewer cells than the header is skipped and added to `problems` as `row_incomplete`, and so is one
+    with a cell that has swallowed the rows below; rows without any content are passed over. A byte-order mark is
+    tolerated. Raises InputError for a missing file, a missing column
     and a damaged file; it names the file and the column.
     """
     wanted = (*columns, *either, *optional)
@@ -48,9 +50,14 @@ def read_rows(
     try:
         for number, header, cells in read(path, wanted, separator, problems):
             if number == 1:
-                _require_columns(path, header, columns, either, separator)
                 present = [name for name in wanted if name in header]
+                _require_columns(path, header, present, columns, either, separator)
+            elif any(_holds_a_row(cell, header, separator) for cell in cells):
+                reason = "a cell holds what looks like further rows: a quotation mark is not closed, or is one too many"
+                problems.append(Problem("row_incomplete", Source(path.name, number), reason))
             elif any(cells):
+                if any(_ODD in cell for cell in cells):
+                    problems.append(Problem("text_undecodable", Source(path.name, number), "not all of it is UTF-8"))
                 yield Row(number, dict(zip(present, (cell.strip() for cell in cells), strict=True)))
     except FileNotFoundError as error:
         raise InputError(f"{path.name}: no such file in its folder") from error
@@ -62,8 +69,20 @@ def read_rows(
         raise InputError(f"{path.name}: the file cannot be read to its end; fetch it again") from error
 
 
+def _holds_a_row(cell: str, header: Sequence[str], separator: str) -> bool:
+    """Whether lines of a cell, after its first, have as many separators as a row has."""
+    if "\n" not in cell or len(header) < 4:
+        return False
+    return any(line.count(separator) >= len(header) - 1 for line in cell.split("\n")[1:])
+
+
 def _require_columns(
-    path: Path, header: Sequence[str], columns: Sequence[str], either: Sequence[str], separator: str
+    path: Path,
+    header: Sequence[str],
+    present: Sequence[str],
+    columns: Sequence[str],
+    either: Sequence[str],
+    separator: str,
 ) -> None:
     if not any(header):
         raise InputError(f"{path.name}: the file is empty; a header with the names of columns was expected")
@@ -71,11 +90,17 @@ def _require_columns(
     if either and not any(name in header for name in either):
         missing.append(" or ".join(map(repr, either)))
     if missing:
-        hint = "" if len(header) > 1 else f"; columns are separated by {separator!r}"
-        raise InputError(
-            f"{path.name}: no column {', '.join(missing)}; "
-            f"columns found: {', '.join(name for name in header if name) or 'none'}{hint}"
+        # Where not one name is known there may be no header, and the first row a patient's: it is not shown.
+        known = present or path.suffix == ".parquet"
+        found = (
+            f"columns found: {', '.join(name for name in header if name)}"
+            if known
+            else f"its first row has {len(header)} cells, none of them the name of a column that is looked for"
         )
+        hint = "" if len(header) > 1 else f"; columns are separated by {separator!r}"
+        if any(_ODD in name or "\0" in name for name in header):
+            hint = "; it is no text in UTF-8: save it as CSV, comma-separated, in UTF-8"
+        raise InputError(f"{path.name}: no column {', '.join(missing)}; {found}{hint}")
 
 
 _Line = tuple[int, Sequence[str], Sequence[str]]

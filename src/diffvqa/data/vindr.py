@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diffvqa.boxes import Box, intersection_over_union, mean_box
 from diffvqa.data import splits
-from diffvqa.data.headers import image_size
+from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.paths import is_plain_name
 from diffvqa.data.tables import find_table, read_rows
@@ -74,7 +74,7 @@ def read(folder: Path) -> Cohort:
     studies: list[Study] = []
     for (image_id, image), size in zip(there.items(), sizes, strict=True):
         if size is None:
-            problems.append(Problem("image_unreadable", image.where, "no image header"))
+            problems.append(Problem("image_unreadable", image.where, NO_HEADER))
             continue
         regions = tuple(_regions(image, size, problems))
         findings = tuple(dict.fromkeys(phrase for region in regions for phrase in region.phrases))

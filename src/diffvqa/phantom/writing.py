@@ -36,8 +36,11 @@ def write_cohort(
     """
     out = Path(out)
     _check(out, patients, seed, size, workers)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+    except OSError as error:
+        raise InputError(f"OUT: cannot be made there ({error.strerror}); give another path") from error
     try:
         work.chmod(0o755)
         _write(work, patients, seed, size, workers, progress)

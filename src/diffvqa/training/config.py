@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -169,7 +169,7 @@ class FinetuneConfig(_Settings):
         return self
 
 
-Config = TypeVar("Config", PretrainConfig, FinetuneConfig)
+Config = TypeVar("Config", bound=BaseModel)
 
 
 def load_config(kind: type[Config], path: str | Path, overrides: list[str]) -> Config:
@@ -191,7 +191,7 @@ def load_config(kind: type[Config], path: str | Path, overrides: list[str]) -> C
     try:
         return kind.model_validate(settings)
     except ValidationError as error:
-        raise InputError("; ".join(_explain(kind, fault) for fault in error.errors())) from error
+        raise InputError(_together([_explain(kind, fault) for fault in error.errors()])) from error
 
 
 def _lay_over(settings: dict[str, Any], override: str) -> None:
@@ -209,17 +209,30 @@ def _lay_over(settings: dict[str, Any], override: str) -> None:
         raise InputError(f"`{key}`: {value!r} is not a YAML value") from error
 
 
+_KNOWN = "; the keys here are "
+
+
+def _together(messages: list[str]) -> str:
+    """Messages as one, the keys that are known listed once however many are not."""
+    heads: dict[tuple[str, str], list[str]] = {}
+    for message in messages:
+        head, *known = message.partition(_KNOWN)
+        heads.setdefault(tuple(known), []).append(head)
+    return "; ".join("; ".join(several) + "".join(known) for known, several in heads.items())
+
+
 def _explain(kind: type[BaseModel], fault: Any) -> str:
     path = [str(part) for part in fault["loc"]]
     key = ".".join(path)
     if fault["type"] == "extra_forbidden" or fault["type"] == "unexpected_keyword_argument":
         holder: Any = kind
         for part in path[:-1]:
-            holder = holder.model_fields[part].annotation
+            # A mapping's key leads to what all its values are.
+            holder = get_args(holder)[-1] if get_origin(holder) is dict else holder.model_fields[part].annotation
         names = getattr(holder, "model_fields", None) or holder.__dataclass_fields__
         if len(path) == 1 and key in Optimisation.model_fields:
             return f"there is no configuration key `{key}`; it is `optimisation.{key}`"
-        return f"there is no configuration key `{key}`; the keys here are {', '.join(names)}"
+        return f"there is no configuration key `{key}`{_KNOWN}{', '.join(names)}"
     if fault["type"] == "missing":
         return f"the configuration lacks the key `{key}`; add it to the file or give {key}=..."
     message = fault["msg"].removeprefix("Value error, ")

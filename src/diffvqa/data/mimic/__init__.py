@@ -72,7 +72,7 @@ def _assemble(folders: dict[str, Path | None]) -> Cohort:
         first = rows[0]
         report = reports.read(first.subject_id, study_id) if reports else ""
         if report is None:
-            problems.append(Problem("report_missing", Source(f"s{study_id}.txt"), "the study has no report file"))
+            problems.append(Problem("report_missing", Source(f"s{study_id}.txt"), "the study has no report"))
         studies.append(
             Study(
                 study_id=study_id,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from diffvqa.data.headers import image_size
+from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.paths import is_plain_name
 from diffvqa.data.tables import find_table, read_rows
 from diffvqa.errors import InputError
@@ -90,7 +90,7 @@ def read_images(
         elif (split := "test" if image_id in avoid else splits.get(image_id)) is None:
             problems.append(Problem("split_unknown", where, "the split table puts the image in no known split"))
         elif (size := _size(row) or image_size(folder / name)) is None:
-            problems.append(Problem("image_unreadable", where, "no image header"))
+            problems.append(Problem("image_unreadable", where, NO_HEADER))
         else:
             images[image_id] = ImageRow(image_id, subject_id, study_id, folder / name, *size, view, seconds, split)
             if image_id in avoid:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside
 from diffvqa.errors import InputError
-from diffvqa.records import Problem
+from diffvqa.records import Problem, Source
 
 _HEADING = re.compile(r"^[ \t]*([A-Z][A-Z ,/&()-]{2,}):", re.MULTILINE)
 _WANTED = ("FINDINGS", "IMPRESSION")
@@ -26,6 +26,7 @@ class Reports:
         self._folder = unpacked if (unpacked / "files").is_dir() else place
         self._archive: zipfile.ZipFile | None = None
         self._members: dict[str, str] = {}
+        self._problems = problems
         if archive.is_file() and not (self._folder / "files").is_dir():
             try:
                 self._archive = zipfile.ZipFile(archive)
@@ -35,7 +36,7 @@ class Reports:
                 self._members[name.rsplit("/", 1)[-1]] = name
 
     def read(self, subject_id: str, study_id: str) -> str | None:
-        """Findings and impression of a study's report in one line, or None if there is no such file."""
+        """Findings and impression of a study's report in one line, or None if there is no such file, or none in it."""
         if self._archive is not None:
             member = self._members.get(f"s{study_id}.txt")
             if member is None:
@@ -50,7 +51,10 @@ class Reports:
                 raw = path.read_bytes()
             except OSError:
                 return None
-        return findings_and_impression(raw.decode("utf-8", errors="replace"))
+        text = raw.decode("utf-8", errors="replace")
+        if "\ufffd" in text:
+            self._problems.append(Problem("text_undecodable", Source(f"s{study_id}.txt"), "not all of it is UTF-8"))
+        return findings_and_impression(text) or None
 
 
 def findings_and_impression(report: str) -> str:

@@ -1,0 +1,96 @@
+"""One cell of a study, from pretraining to scores; what is finished is not done again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from diffvqa.answering.evaluate import evaluate
+from diffvqa.data.files import write_text
+from diffvqa.errors import InputError, RunFailed
+from diffvqa.evaluation.score import score_folder
+from diffvqa.study.config import MAIN, Cell, StudyConfig, stage_config
+from diffvqa.study.stores import StudyStore
+from diffvqa.training.finetune import finetune
+from diffvqa.training.pretrain import pretrain
+
+RESULT, LOG = "cell.json", "log.txt"
+
+
+def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], threads: int) -> dict[str, Any]:
+    """Train and evaluate a cell in `config.out`/cells/NAME; what it gives, which is written there too.
+
+    stores: of each name in `stores` and `tests`. threads: of the processor. A cell that fails says so in its result
+    under "error", and can be run again.
+    """
+    folder = Path(config.out) / "cells" / cell.name
+    folder.mkdir(parents=True, exist_ok=True)
+    done = read_cell(folder)
+    if done and "error" not in done:
+        return done
+    torch.set_num_threads(threads)
+    with open(folder / LOG, "a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+        try:
+            result = _run(config, cell, stores, folder)
+        except (InputError, RunFailed) as error:
+            result = {"error": str(error)}
+    result = {"cell": cell.name, "settings": dict(cell.values), "store": cell.store, "threads": threads, **result}
+    write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
+    return result
+
+
+def read_cell(folder: Path) -> dict[str, Any] | None:
+    """What a cell gave, or None if it has not been run to its end."""
+    path = folder / RESULT
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], folder: Path) -> dict[str, Any]:
+    store = str(stores[cell.store].folder)
+    seconds: dict[str, float | None] = {}
+    with _timed(seconds, "pretrain", folder / "encoder"):
+        encoder = pretrain(stage_config(config, cell, "pretrain", store, str(folder / "encoder")))
+    with _timed(seconds, "finetune", folder / "model"):
+        model = finetune(stage_config(config, cell, "finetune", store, str(folder / "model")))
+    evaluations = {}
+    for name in (MAIN, *config.tests):
+        out = folder / "evaluations" / name
+        tested = stores[cell.store if name == MAIN else name]
+        evaluate(
+            model,
+            tested.folder,
+            "test",
+            out,
+            truth=tested.truth,
+            training_store=Path(store),
+            features_folder=folder / "features",
+            # Where is asked once; what has changed, of every set.
+            grounding=name == MAIN,
+        )
+        evaluations[name] = score_folder(out)
+    shutil.rmtree(folder / "features")
+    record = json.loads((encoder / "run.json").read_text(encoding="utf-8"))
+    return {
+        "device": "CUDA " + torch.cuda.get_device_name()
+        if torch.cuda.is_available()
+        else f"CPU, {os.cpu_count()} cores",
+        "seconds": seconds,
+        "images_seen": record["images_seen"],
+        "evaluations": evaluations,
+    }
+
+
+@contextmanager
+def _timed(seconds: dict[str, float | None], stage: str, folder: Path) -> Iterator[None]:
+    """Notes how long a stage took; None where it had been begun before, so that nobody knows."""
+    begun, start = folder.exists(), time.monotonic()
+    yield
+    seconds[stage] = None if begun else round(time.monotonic() - start, 1)

@@ -1,0 +1,153 @@
+"""A study's settings: what every cell shares, and the axes along which cells differ."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+
+from diffvqa.errors import InputError
+from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
+
+MAIN = "test"
+"""The evaluation on the test split of the store that a cell was trained on."""
+
+SEED, OBJECTIVE, STORE = "seed", "objective", "store"
+"""Axes that are not keys of a stage's settings: the seed of both stages, the objective of stage 1, the store."""
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StoreSource(_Settings):
+    """A store: the folder of one that there is, or how many synthetic patients are to be made for it.
+
+    seed, set, omitted: of the synthetic patients, as `diffvqa synth` has them.
+    """
+
+    folder: str | None = None
+    patients: PositiveInt | None = None
+    seed: NonNegativeInt = 0
+    set: str | None = None
+    omitted: float | None = Field(None, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _either(self) -> StoreSource:
+        if (self.folder is None) == (self.patients is None):
+            raise ValueError("a store has either `folder` or `patients`")
+        return self
+
+
+class StudyConfig(_Settings):
+    """What `diffvqa study` runs.
+
+    pretrain, finetune: YAML files of the two stages, seen from the study's file. stores: by name, what cells are
+    trained and tested on. tests: by name, further stores whose
+    test split every cell is evaluated on. size: pixels a side of the stores that are made. axes: name -> values, cells
+    being all combinations; a name is `objective`, `seed`, `store`, or a key of a stage such as
+    `pretrain.optimisation.steps`. probe: whether the frozen encoders are probed too.
+    """
+
+    out: str
+    pretrain: str
+    finetune: str
+    size: PositiveInt = 128
+    stores: dict[str, StoreSource]
+    tests: dict[str, StoreSource] = {}
+    axes: dict[str, list[Any]]
+    probe: bool = True
+
+    @model_validator(mode="after")
+    def _can_be_run(self) -> StudyConfig:
+        if not self.stores:
+            raise ValueError("`stores` names none; give at least one")
+        if MAIN in self.tests:
+            raise ValueError(f"`tests`: {MAIN!r} is the test split of the store itself; give another name")
+        if both := set(self.stores) & set(self.tests):
+            raise ValueError(f"`stores` and `tests` both have {', '.join(sorted(both))}; give one of them another name")
+        for name in (*self.stores, *self.tests):
+            if not re.fullmatch(r"[\w-]+", name):
+                raise ValueError(f"{name!r} is to be the name of a folder; use letters, digits, - and _")
+        for axis, values in self.axes.items():
+            if not values or len(values) != len({str(value) for value in values}):
+                raise ValueError(f"`axes.{axis}` needs values, each of them once")
+            stage = axis.partition(".")[0]
+            if axis not in (SEED, OBJECTIVE, STORE) and (stage not in ("pretrain", "finetune") or stage == axis):
+                raise ValueError(f"`axes.{axis}`: an axis is seed, objective, store, pretrain.KEY or finetune.KEY")
+        for store in self.axes.get(STORE, ()):
+            if store not in self.stores:
+                raise ValueError(f"`axes.store`: there is no store {store!r}; `stores` has {', '.join(self.stores)}")
+        if STORE not in self.axes and len(self.stores) > 1:
+            raise ValueError("`stores` has several, so `axes` needs `store`")
+        return self
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of the study: its name, its value on every axis, and its store's name."""
+
+    name: str
+    values: Mapping[str, Any]
+    store: str
+
+    def overrides(self, stage: str) -> list[str]:
+        """What is laid over the file of a stage, `pretrain` or `finetune`."""
+        laid = {}
+        for axis, value in self.values.items():
+            first, _, key = axis.partition(".")
+            if axis == SEED:
+                laid["seed"] = value
+            elif axis == OBJECTIVE and stage == "pretrain":
+                laid["objective"] = value
+            elif first == stage and key:
+                laid[key] = value
+        return [f"{key}={yaml.safe_dump(value, default_flow_style=True).strip()}" for key, value in laid.items()]
+
+
+def cells_of(config: StudyConfig) -> list[Cell]:
+    """All cells, seeds outermost: a study that is stopped early has seen every setting equally often."""
+    axes = sorted(config.axes, key=lambda axis: axis != SEED)
+    cells = []
+    for values in itertools.product(*(config.axes[axis] for axis in axes)):
+        chosen = dict(zip(axes, values, strict=True))
+        name = "_".join(_in_a_name(axis, chosen[axis]) for axis in config.axes if len(config.axes[axis]) > 1)
+        cells.append(Cell(name or "only", chosen, chosen.get(STORE) or next(iter(config.stores))))
+    return cells
+
+
+def _in_a_name(axis: str, value: Any) -> str:
+    word = re.sub(r"[^\w+.-]+", "-", str(value)).strip("-")
+    return word if axis in (OBJECTIVE, STORE) else f"{axis.rpartition('.')[2]}-{word}"
+
+
+def read_study(path: Path, overrides: list[str]) -> StudyConfig:
+    """The study in a YAML file, with `key=value` laid over it; its files are looked for beside it.
+
+    Raises InputError, also where a cell's settings would be refused by its stage.
+    """
+    config = load_config(StudyConfig, path, overrides)
+    here = Path(path).parent
+    config = config.model_copy(update={stage: str(here / getattr(config, stage)) for stage in ("pretrain", "finetune")})
+    for cell in cells_of(config):
+        try:
+            stage_config(config, cell, "pretrain", "none", "none")
+            stage_config(config, cell, "finetune", "none", "none")
+        except InputError as error:
+            raise InputError(f"cell {cell.name}: {error}") from error
+    return config
+
+
+def stage_config(config: StudyConfig, cell: Cell, stage: str, store: str, out: str) -> Any:
+    """The settings of a stage in a cell; finetuning takes the encoder from the folder `encoder` beside its own."""
+    settings = [f"store={store}", f"out={out}"]
+    if stage == "pretrain":
+        return load_config(PretrainConfig, config.pretrain, [*settings, *cell.overrides(stage)])
+    encoder = Path(out).parent / "encoder"
+    return load_config(FinetuneConfig, config.finetune, [*settings, f"encoder={encoder}", *cell.overrides(stage)])

@@ -1,0 +1,94 @@
+"""A study as one HTML page that loads nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from html import escape
+from importlib.resources import files
+from string import Template
+from typing import Any
+
+from diffvqa import __version__
+from diffvqa.evaluation.names import system_name
+from diffvqa.study.systems import System, shown_scores
+from diffvqa.study.tables import in_writing
+
+CONTROLS = ("most_frequent", "retrieval", "blank_images", "mean_box")
+
+
+def render_page(
+    systems: Sequence[System],
+    evaluations: Sequence[str],
+    figures: Mapping[str, str],
+    results: Sequence[Mapping[str, Any]],
+) -> str:
+    """The whole page; figures: name -> SVG, those of an evaluation begin with its name."""
+    body = [_failures(results), *(_evaluation(systems, evaluation, figures) for evaluation in evaluations)]
+    return Template(files("diffvqa.study").joinpath("page.html").read_text(encoding="utf-8")).substitute(
+        style=files("diffvqa.evaluation").joinpath("page.css").read_text(encoding="utf-8").strip(),
+        facts=_facts(systems, results),
+        body="\n".join(part for part in body if part),
+        version=escape(__version__),
+    )
+
+
+def _facts(systems: Sequence[System], results: Sequence[Mapping[str, Any]]) -> str:
+    finished = [result for result in results if "error" not in result]
+    facts = {
+        "Systems": len(systems),
+        "Cells finished": len(finished),
+        "Device": ", ".join(sorted({result["device"] for result in finished})) or "none yet",
+        "Images seen in stage 1": ", ".join(f"{number:,}" for number in sorted({one.images_seen for one in systems})),
+    }
+    return (
+        '<dl class="facts">'
+        + "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in facts.items())
+        + "</dl>"
+    )
+
+
+def _failures(results: Sequence[Mapping[str, Any]]) -> str:
+    failed = [f"{result['cell']}: {result['error']}" for result in results if "error" in result]
+    lines = "".join(f"<p>{escape(line)}</p>" for line in failed)
+    return f'<div class="notes" role="note">{lines}</div>' if failed else ""
+
+
+def _evaluation(systems: Sequence[System], evaluation: str, figures: Mapping[str, str]) -> str:
+    columns = shown_scores(systems, evaluation)
+    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in columns.values())
+    rows = [_row(system, evaluation, columns, "model", system.name) for system in systems]
+    rows += [
+        _row(system, evaluation, columns, control, f"{system_name(control)} ({system.name})")
+        for control in CONTROLS
+        for system in _different(systems, evaluation, columns, control)
+    ]
+    drawings = "".join(
+        f'<section class="panel">{drawing}</section>'
+        for name, drawing in figures.items()
+        if name.rpartition("-")[0] == evaluation
+    )
+    return (
+        f"<h2>{escape(evaluation)}</h2><table><caption>Means over seeds, with the lowest and the highest; the controls "
+        f'of each system below.</caption><thead><tr><th scope="col"></th>{head}</tr></thead>'
+        f'<tbody>{"".join(rows)}</tbody></table><div class="panels">{drawings}</div>'
+    )
+
+
+def _different(systems: Sequence[System], evaluation: str, columns: Mapping[str, str], control: str) -> list[System]:
+    """The systems whose control of that name has scores of its own: the most frequent answer is the same for all."""
+    seen, different = set(), []
+    for system in systems:
+        scores = tuple(str(system.mean(evaluation, path, control)) for path in columns)
+        if scores not in seen and any(system.mean(evaluation, path, control) for path in columns):
+            different.append(system)
+        seen.add(scores)
+    return different
+
+
+def _row(system: System, evaluation: str, columns: Mapping[str, str], of: str, name: str) -> str:
+    cells = "".join(
+        f'<td data-label="{escape(title)}">{escape(in_writing(system.mean(evaluation, path, of)))}</td>'
+        for path, title in columns.items()
+    )
+    kind = ' class="is-model"' if of == "model" else ""
+    return f'<tr{kind}><th scope="row">{escape(name)}</th>{cells}</tr>'

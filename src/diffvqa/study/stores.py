@@ -1,0 +1,43 @@
+"""The stores of a study: those that are given, and those of synthetic patients, which are made."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffvqa.data import read_sources
+from diffvqa.data.prepare import prepare
+from diffvqa.data.store import Store
+from diffvqa.errors import InputError
+from diffvqa.phantom.writing import write_cohort
+from diffvqa.progress import progress_bar
+from diffvqa.study.config import StoreSource
+
+
+@dataclass(frozen=True)
+class StudyStore:
+    """The folder of a store, and that of the truth about its patients where they are synthetic."""
+
+    folder: Path
+    truth: Path | None = None
+
+
+def study_store(source: StoreSource, size: int, folder: Path) -> StudyStore:
+    """The store in the folder given, or one of synthetic patients, made in `folder` unless it is there.
+
+    Raises InputError if a given one is of another size.
+    """
+    if source.folder:
+        found = Store.open(source.folder).size
+        if found != size:
+            raise InputError(f"`stores`, `tests`: a store holds {found}-pixel images, but `size` is {size}")
+        return StudyStore(Path(source.folder))
+    cohort, workers = folder / "cohort", os.cpu_count() or 1
+    if not cohort.exists():
+        with progress_bar(f"synthesise {folder.name}") as progress:
+            write_cohort(cohort, source.patients, source.seed, size=size, workers=workers, progress=progress)
+    records = read_sources([f"mimic:{cohort}"])
+    with progress_bar(f"prepare {folder.name}") as progress:
+        prepare(records, folder / "store", size, workers=workers, progress=progress)
+    return StudyStore(folder / "store", cohort / "truth")

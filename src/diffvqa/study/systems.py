@@ -1,0 +1,91 @@
+"""Cells that differ by their seed alone, as one system, and its scores as means over seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from diffvqa.evaluation.names import SCORES
+from diffvqa.study.config import SEED
+
+COLUMNS = {
+    "changes/f1": SCORES["f1"],
+    "changes/recall": SCORES["recall"],
+    "changes/false_change_rate": SCORES["false_change_rate"],
+    "grounding/AREF/accuracy_0.5": "AREF accuracy",
+    "grounding/CAREF/accuracy_0.5": "CAREF accuracy",
+}
+"""The scores that are shown, by their path in an evaluation's metrics, and the title of each."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A score's mean over seeds, and the lowest and the highest of them."""
+
+    value: float
+    low: float
+    high: float
+    seeds: int
+
+
+@dataclass(frozen=True)
+class System:
+    """The cells that differ by their seed alone. name: what sets them apart from the others of the study."""
+
+    name: str
+    settings: Mapping[str, Any]
+    cells: Sequence[Mapping[str, Any]]
+
+    def mean(self, evaluation: str, path: str, of: str = "model") -> Mean | None:
+        """A score's mean over the cells that have it; of: the model, or the name of a control."""
+        values = [found for cell in self.cells if (found := score_of(cell, evaluation, path, of)) is not None]
+        return Mean(sum(values) / len(values), min(values), max(values), len(values)) if values else None
+
+    @property
+    def images_seen(self) -> int:
+        """How many images its encoder saw in training, one seed's."""
+        return self.cells[0]["images_seen"]
+
+    @property
+    def seconds(self) -> float | None:
+        """How long stage 1 took, a seed's mean; None where nobody knows."""
+        known = [cell["seconds"]["pretrain"] for cell in self.cells if cell["seconds"]["pretrain"] is not None]
+        return sum(known) / len(known) if known else None
+
+
+def score_of(cell: Mapping[str, Any], evaluation: str, path: str, of: str = "model") -> float | None:
+    """The value of a score in a cell's evaluation, None where it has none."""
+    metrics = cell["evaluations"].get(evaluation, {})
+    found: Any = metrics.get("model") if of == "model" else metrics.get("controls", {}).get(of)
+    for key in path.split("/"):
+        found = (found or {}).get(key)
+    return None if found is None else found["value"]
+
+
+def systems_of(results: Sequence[Mapping[str, Any]]) -> list[System]:
+    """The finished cells, those of one system together, in the study's order."""
+    finished = [result for result in results if "error" not in result]
+    axes = [axis for axis in (finished[0]["settings"] if finished else {}) if axis != SEED]
+    several = [axis for axis in axes if len({str(result["settings"][axis]) for result in finished}) > 1]
+    groups: dict[str, list[Mapping[str, Any]]] = {}
+    for result in finished:
+        groups.setdefault(str({axis: result["settings"][axis] for axis in axes}), []).append(result)
+    return [
+        System(
+            ", ".join(_value_in_words(axis, cells[0]["settings"][axis]) for axis in several)
+            or "the study's one system",
+            {axis: cells[0]["settings"][axis] for axis in axes},
+            cells,
+        )
+        for cells in groups.values()
+    ]
+
+
+def _value_in_words(axis: str, value: Any) -> str:
+    return f"{axis.rpartition('.')[2]} {value}" if "." in axis else str(value)
+
+
+def shown_scores(systems: Sequence[System], evaluation: str) -> dict[str, str]:
+    """Path and title of the scores that any system has in an evaluation."""
+    return {path: title for path, title in COLUMNS.items() if any(one.mean(evaluation, path) for one in systems)}

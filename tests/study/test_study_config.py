@@ -1,0 +1,91 @@
+"""A study's cells: all combinations, each with a name of its own, and mistakes told before anything runs."""
+
+import pytest
+import yaml
+
+from diffvqa.demo import config_file
+from diffvqa.errors import InputError
+from diffvqa.study.config import cells_of, read_study, stage_config
+
+
+@pytest.fixture
+def study(tmp_path, pretrain_settings, finetune_settings):
+    (tmp_path / "pretrain.yaml").write_text(yaml.safe_dump(pretrain_settings))
+    (tmp_path / "finetune.yaml").write_text(yaml.safe_dump(finetune_settings))
+    settings = {
+        "out": "out",
+        "pretrain": "pretrain.yaml",
+        "finetune": "finetune.yaml",
+        "size": 64,
+        "stores": {"usual": {"patients": 20}, "complete": {"patients": 20, "omitted": 0}},
+        "axes": {
+            "objective": ["location_aware", "clip+cap", {"clip": 1.0, "cap": 0.5}],
+            "seed": [0, 1],
+            "store": ["usual", "complete"],
+            "pretrain.optimisation.steps": [3],
+        },
+    }
+
+    def read(**changed):
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump({**settings, **changed}, sort_keys=False))
+        return read_study(path, [])
+
+    return read
+
+
+def test_cells_are_all_combinations_with_names_of_their_own(study):
+    cells = cells_of(study())
+    assert len(cells) == len({cell.name for cell in cells}) == 3 * 2 * 2
+    assert {cell.name for cell in cells} >= {"location_aware_seed-0_usual", "clip+cap_seed-1_complete"}
+    assert [cell.values["seed"] for cell in cells] == [0] * 6 + [1] * 6
+
+
+def test_a_cell_s_stages_have_its_settings(study):
+    config = study()
+    for cell in cells_of(config):
+        pretrain, finetune = (
+            stage_config(config, cell, stage, "S", f"C/{stage}") for stage in ("pretrain", "finetune")
+        )
+        assert pretrain.seed == finetune.seed == cell.values["seed"]
+        assert pretrain.store == finetune.store == "S"
+        assert (pretrain.out, finetune.out, finetune.encoder) == ("C/pretrain", "C/finetune", "C/encoder")
+        assert pretrain.optimisation.steps == 3
+        assert finetune.optimisation.steps == 6
+        assert cell.store == cell.values["store"]
+    assert cells_of(config)[4].values["objective"] == {"clip": 1.0, "cap": 0.5}
+    assert stage_config(config, cells_of(config)[4], "pretrain", "S", "C/p").objective == {"clip": 1.0, "cap": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"axes": {"objective": ["cap"]}}, "`stores` has several, so `axes` needs `store`"),
+        ({"axes": {"store": ["usual", "other"]}}, "there is no store 'other'; `stores` has usual, complete"),
+        (
+            {"axes": {"store": ["usual"], "objective": ["cap", "cap"]}},
+            "`axes.objective` needs values, each of them once",
+        ),
+        ({"axes": {"store": ["usual"], "steps": [1]}}, "`axes.steps`: an axis is seed, objective, store, pretrain.KEY"),
+        ({"axes": {"store": ["usual"], "objective": ["clpi"]}}, "there is no objective 'clpi'"),
+        ({"axes": {"store": ["usual"], "pretrain.steps": [1]}}, "there is no configuration key `steps`"),
+        ({"tests": {"test": {"patients": 3}}}, "'test' is the test split of the store itself"),
+        ({"tests": {"usual": {"patients": 3}}}, "`stores` and `tests` both have usual"),
+        ({"tests": {"../x": {"patients": 3}}}, "is to be the name of a folder"),
+        (
+            {"tests": {"change": {"patient": 3}}},
+            "there is no configuration key `tests.change.patient`; the keys here are folder, patients",
+        ),
+        ({"tests": {"change": {"seed": 3}}}, "a store has either `folder` or `patients`"),
+        ({"stores": {}}, "`stores` names none"),
+    ],
+)
+def test_a_mistake_is_told_before_anything_runs(study, changed, words):
+    with pytest.raises(InputError, match=words.replace("+", r"\+").replace("(", r"\(")):
+        study(**changed)
+
+
+@pytest.mark.parametrize("path", sorted(config_file("study").glob("*.yaml")), ids=lambda path: path.name)
+def test_every_study_in_the_repository_is_valid_and_says_how_to_run_it(path):
+    assert path.read_text().startswith(f"# diffvqa study configs/study/{path.name}")
+    assert cells_of(read_study(path, []))
