@@ -9,7 +9,8 @@ from PIL import Image
 
 from diffvqa.errors import InputError
 from diffvqa.evaluation import text
-from diffvqa.evaluation.curves import MOST_POINTS, thin, ticks
+from diffvqa.evaluation.axes import ticks
+from diffvqa.evaluation.curves import MOST_POINTS, thin
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
 

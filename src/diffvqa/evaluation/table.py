@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from diffvqa.evaluation.names import BOX_SCORES, SCORES, system_name, systems_of
+from diffvqa.evaluation.published import PUBLISHED, SCORES_OF_ROW, remarks
 
 _Column = tuple[str, str]
 """Path of a score within a system's metrics, joined by slashes, and the label of its column."""
@@ -20,6 +21,8 @@ def print_table(metrics: Mapping) -> Group:
 
     Systems are rows, the model first, then the controls that have such scores; each score has its 95 % interval
     below it, each title its n. The texts are those of the difference questions, or of all questions if none is one.
+    Then, where there are such scores: exact agreement by type of question, the model's changes by group, confidence,
+    boxes, and a test split's row below the published ones.
     A tokenizer other than the PTB tokenizer, and the notes, are written below.
     """
     systems = systems_of(metrics)
@@ -38,9 +41,19 @@ def print_table(metrics: Mapping) -> Group:
         title = f"Texts, {texts} questions (n = {first['answers'][texts]['n']})"
         names = ("bleu_1", "bleu_4", "meteor", "rouge_l", "cider")
         parts.append(_table(title, systems, [(f"answers/{texts}/{name}", SCORES[name]) for name in names]))
+    if len(first["answers"]) > 2:
+        parts.append(_types(systems))
+    if first["groups"]:
+        parts.append(_groups(first["groups"]))
+    if first["calibration"]:
+        title = f"Confidence, difference questions (n = {first['calibration']['n']})"
+        names = ("ece", "auroc", "selective_100", "selective_60", "selective_20")
+        parts.append(_table(title, systems, [(f"calibration/{name}", SCORES[name]) for name in names]))
     for task, scores in first["grounding"].items():
         title = f"Boxes, {task} (n = {scores['n']}, {scores['without_box']} without a box)"
         parts.append(_table(title, systems, [(f"grounding/{task}/{name}", SCORES[name]) for name in BOX_SCORES]))
+    if metrics.get("published_row"):
+        parts += _published(metrics["published_row"])
     below = f"95 % intervals: {first['replicates']} resamples of {first['patients']} patients, seed {first['seed']}."
     if first["tokenizer"] not in (None, "ptb"):
         below += f" BLEU, ROUGE-L and CIDEr: over {first['tokenizer']}."
@@ -48,16 +61,50 @@ def print_table(metrics: Mapping) -> Group:
 
 
 def _table(title: str, systems: Mapping[str, Mapping], columns: Sequence[_Column]) -> Table:
-    table = Table(title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.padding = (0, 0, 0, 1)
-    table.add_column("", no_wrap=True)
-    for _, label in columns:
-        table.add_column(label, justify="right")
+    table = _empty_table(title, [label for _, label in columns])
     for name, system in systems.items():
         scores = [_find(system, path) for path, _ in columns]
         if any(scores) or name == "model":
             style = "bold" if name == "model" else None
             table.add_row(escape(system_name(name)), *map(_cell, scores), style=style)
+    return table
+
+
+def _types(systems: Mapping[str, Mapping]) -> Table:
+    """Exact agreement, a row for each type of question, a column for each system that answers any."""
+    answering = {name: system["answers"] for name, system in systems.items() if system["answers"]}
+    table = _empty_table("Exact agreement by type of question", ["n", *map(system_name, answering)])
+    for kind, scores in answering["model"].items():
+        cells = [_cell((answers.get(kind) or {}).get("exact")) for answers in answering.values()]
+        table.add_row(escape(kind), str(scores["n"]), *cells)
+    return table
+
+
+def _groups(groups: Mapping[str, Mapping]) -> Table:
+    """The model's change scores in each group of pairs."""
+    names = ("f1", "recall", "false_change_rate")
+    table = _empty_table("Changes by group, this model", ["n", *(SCORES[name] for name in names)])
+    for group, scores in groups.items():
+        table.add_row(escape(group), str(scores["n"]), *(_cell(scores[name]) for name in names))
+    return table
+
+
+def _published(row: Mapping) -> list[Table | str]:
+    """The model's row below those that others have published, and what must be said of it."""
+    table = _empty_table("Beside published results", ["n", *(SCORES[name] for name in SCORES_OF_ROW)])
+    for one in PUBLISHED:
+        cells = ["–" if score is None else f"{score:.3f}" for score in one.scores]
+        table.add_row(escape(f"{one.system} ({one.year})"), "", *cells)
+    table.add_row("This model", str(row["n"]), *(_cell(row[name]) for name in SCORES_OF_ROW), style="bold")
+    return [table, *map(escape, remarks(row)), ""]
+
+
+def _empty_table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.padding = (0, 0, 0, 1)
+    table.add_column("", no_wrap=True)
+    for label in columns:
+        table.add_column(escape(label), justify="right")
     return table
 
 
