@@ -185,6 +185,9 @@ def evaluate(
     split: Annotated[str, typer.Option(help="train, validate or test")] = "test",
     beams: Annotated[int, typer.Option(min=1, max=64, help="of the beam search; 1 is greedy")] = 1,
     cluster: Cluster = None,
+    truth: Annotated[
+        Path | None, typer.Option(help="the folder `truth` of the synthetic cohort that the store was made from")
+    ] = None,
 ) -> None:
     """Answer a split's questions, score them beside the controls, and write report.html."""
     from diffvqa.answering.evaluate import evaluate as run
@@ -195,7 +198,7 @@ def evaluate(
     if split not in SPLITS:
         raise InputError(f"--split: expected one of {', '.join(SPLITS)}, found {split!r}")
     _quiet_transformers()
-    run(model, store, split, out, beams, cluster)
+    run(model, store, split, out, beams, cluster, truth)
     _print_scores(score_folder(out))
     print(f"report: {write_report(out)}")
 

@@ -16,6 +16,7 @@ from diffvqa.answering import predict
 from diffvqa.answering.examples import example_pairs, example_phrases
 from diffvqa.answering.grounding import load_captioner
 from diffvqa.answering.inference import encoder_of
+from diffvqa.answering.truth import count_known, join_truth, read_truth
 from diffvqa.data.features import encode_images
 from diffvqa.data.history import with_earlier
 from diffvqa.data.index import StoredImage
@@ -30,14 +31,21 @@ SEED = 0
 
 
 def evaluate(
-    folder: Path, store_folder: Path, split: str, out: Path, beams: int = 1, cluster: str | None = None
+    folder: Path,
+    store_folder: Path,
+    split: str,
+    out: Path,
+    beams: int = 1,
+    cluster: str | None = None,
+    truth_folder: Path | None = None,
 ) -> None:
     """Predict on a split with the model and its controls, into `out` (made with mode 0700).
 
     Writes predictions.jsonl, controls/*.jsonl, curves.jsonl, examples.jsonl and phrases.jsonl with
     their pictures, and run.json. cluster: the address of a Ray cluster that encodes, answers and grounds. A model
     without a captioner has no rows for phrases. A store without questions has no others: all images of the split that
-    have regions are grounded. Raises InputError.
+    have regions are grounded. truth_folder: what is true of the pairs of the synthetic cohort that the store was made
+    from; it goes into the rows of its difference questions, the controls' too. Raises InputError.
     """
     model = load_folder(DifferenceModel, folder, "MODEL")
     captioner, _ = load_captioner(folder)
@@ -45,12 +53,15 @@ def evaluate(
     _require_same_size(model, store)
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
     questions, training = _questions(store, record["config"], split)
+    truth = {} if truth_folder is None else read_truth(truth_folder)
+    joined = {} if truth_folder is None else {"truth": count_known(questions, truth)}
     shown = _shown(store, questions, split)
     _claim_folder(
         out,
         {
             "model": weights_digest(folder),
             "split": split,
+            **joined,
             "store": store.fingerprint,
             "image size": store.size,
             "patients": len({image.subject_id for image in shown}),
@@ -65,6 +76,7 @@ def evaluate(
     features = _encode(model, weights_digest(folder), store, wanted, out / "features", cluster)
     with progress_bar("answer questions") as progress:
         rows = predict.predict_answers(model, questions, features, progress, beams, cluster)
+    rows = join_truth(rows, questions, truth)
     grounded, of_captioner = [], features
     if captioner:
         if model.model.config.trainable_blocks:
@@ -82,8 +94,9 @@ def evaluate(
         "most_frequent": predict.most_frequent(questions, training),
         "retrieval": predict.retrieval(questions, training, features, SEED),
         "blank_images": predict.blank_images(model, questions, blank),
-        "mean_box": predict.mean_boxes(shown, trained_on, SEED) if captioner else [],
     }
+    controls = {name: join_truth(control, questions, truth) for name, control in controls.items()}
+    controls["mean_box"] = predict.mean_boxes(shown, trained_on, SEED) if captioner else []
     for name, control in controls.items():
         if control:
             predict.write_rows(control, out / "controls" / f"{name}.jsonl")

@@ -70,6 +70,9 @@ def score_folder(folder: str | Path, replicates: int = 1000, seed: int = 0) -> d
     scored = _score_systems(systems, replicates, seed)
     controls = [name for name in systems if name != "model"]
     run = read_object(folder / "run.json") or {}
+    missing = (run.get("truth") or {}).get("missing")
+    if missing:
+        scored.notes.append(f"{missing} difference questions are of pairs that the truth does not have: not joined.")
     metrics = {
         "model": scored.metrics["model"],
         "controls": {name: scored.metrics[name] for name in controls},
