@@ -219,6 +219,27 @@ def score(
 
 
 @app.command()
+def compare(
+    systems: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME=FOLDER...", help="evaluation folders or predictions files; a name again: a seed"),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Test systems against one another on the same questions."""
+    from rich.console import Console
+
+    from diffvqa.evaluation.comparison import compare as run
+    from diffvqa.evaluation.table import print_comparison
+
+    result = run(_named_folders(systems))
+    if as_json:
+        print(json.dumps(result, indent=2))
+    else:
+        Console().print(print_comparison(result))
+
+
+@app.command()
 def answer(
     model: Model,
     current: Annotated[Path, typer.Option(help="today's radiograph, PNG or JPEG")],
@@ -372,6 +393,16 @@ def _reversed_pairs(choice: str) -> str:
     if choice not in ("drop", "turn"):
         raise InputError(f"--reversed-pairs: expected drop or turn, found {choice!r}")
     return choice
+
+
+def _named_folders(items: list[str]) -> dict[str, list[Path]]:
+    folders: dict[str, list[Path]] = {}
+    for number, item in enumerate(items, start=1):
+        name, equals, path = item.partition("=")
+        if not (name and equals and path):
+            raise InputError(f"system {number}: expected NAME=FOLDER, found another form")
+        folders.setdefault(name, []).append(Path(path))
+    return folders
 
 
 def _counts(counts: dict[str, int]) -> str:

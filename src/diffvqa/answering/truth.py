@@ -28,7 +28,7 @@ Truth = Mapping[tuple[str, str], TruePair]
 
 
 def read_truth(folder: Path) -> Truth:
-    """The pairs in the truth folder of a synthetic cohort, from `pairs.jsonl`; fields that are not known are passed over.
+    """The pairs in the truth folder of a synthetic cohort, from `pairs.jsonl`; other fields are passed over.
 
     Raises InputError for a folder without that file, and for a line that cannot be read.
     """

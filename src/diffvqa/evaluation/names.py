@@ -28,6 +28,7 @@ SCORES = {
     "cider": "CIDEr",
     "accuracy_0.5": "Accuracy at IoU 0.5",
     "iou": "Mean IoU",
+    "aref_accuracy": "AREF accuracy",
     "ece": "Calibration error",
     "auroc": "AUROC",
     **{f"selective_{share}": f"Accuracy, top {share} %" for share in (100, 80, 60, 40, 20)},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from html import escape
 
@@ -42,8 +43,9 @@ def parts_section(model: Mapping) -> str:
         rows: list[tuple[str, Cells]] = []
         for label, scores in entries.items():
             cells = [(SCORES[key], scores.get(key)) for key in PART_SCORES]
-            counts = [("True changes", scores["reference"]), ("Stated", scores["predicted"])]
-            rows.append((_steps(label) if heading == "By steps of severity" else label, [*cells, *counts]))
+            by_steps = heading == "By steps of severity"
+            counts = [("True changes", scores["reference"]), ("Stated", None if by_steps else scores["predicted"])]
+            rows.append((_steps(label) if by_steps else label, [*cells, *counts]))
         if rows:
             bodies.append((heading, rows))
     if not bodies:
@@ -70,7 +72,7 @@ def groups_section(model: Mapping) -> str:
     factors = responses(model["groups"])
     plots = ""
     if factors:
-        top = max(0.1, *(highest(rates) for rates in factors.values()))
+        top = math.ceil(10 * max(0.1, *map(highest, factors.values()))) / 10
         drawn = "".join(
             f'<section class="panel"><h3>{escape(factor)}</h3>{draw_response(factor, rates, top)}</section>'
             for factor, rates in factors.items()

@@ -22,7 +22,7 @@ UNKNOWN_DATASET = (
 class Published:
     """One published row; a score that was not found is None.
 
-    source: where the figures come from. remark: what is doubtful about one of them.
+    source: where the figures come from; second hand: from papers that compare with it. remark: what is doubtful about one of them.
     """
 
     system: str
@@ -32,7 +32,7 @@ class Published:
     remark: str = ""
 
 
-_SECOND_HAND = "second hand, from papers that compare with it"
+_SECOND_HAND = "second hand"
 
 PUBLISHED = (
     Published("MCCFormers", 2021, _SECOND_HAND, (0.214, None, 0.319, 0.340, 0.0)),

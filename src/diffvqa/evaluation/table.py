@@ -9,6 +9,7 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from diffvqa.evaluation.comparison import COMPARED
 from diffvqa.evaluation.names import BOX_SCORES, SCORES, system_name, systems_of
 from diffvqa.evaluation.published import PUBLISHED, SCORES_OF_ROW, remarks
 
@@ -60,6 +61,32 @@ def print_table(metrics: Mapping) -> Group:
     return Group(*parts, below, *(f"Note: {escape(note)}" for note in metrics.get("notes", ())))
 
 
+def print_comparison(result: Mapping) -> Group:
+    """What a rich console prints for the result of comparison.compare: scores of systems, then their differences."""
+    scores = _empty_table("Systems, mean over their seeds", ["Seeds", *(SCORES[name] for name in COMPARED)])
+    for name, system in result["systems"].items():
+        scores.add_row(escape(name), str(system["seeds"]), *(_cell(system[score]) for score in COMPARED))
+    parts = [scores]
+    for score, rows in result["comparisons"].items():
+        if not rows:
+            continue
+        table = _empty_table(f"{SCORES[score]}: first minus second", ["Difference", "95 % interval", "p", "p (Holm)"])
+        for row in rows:
+            table.add_row(
+                escape(f"{row['first']} − {row['second']}"),
+                f"{row['value']:+.3f}",
+                f"{row['low']:+.3f} to {row['high']:+.3f}",
+                f"{row['p']:.4f}",
+                f"{row['p_holm']:.4f}",
+            )
+        parts.append(table)
+    below = (
+        f"Paired over {result['replicates']} resamples of {result['patients']} patients, seed {result['seed']}; "
+        "Holm's correction over all comparisons of one score. Seeds are averaged, not resampled."
+    )
+    return Group(*parts, below)
+
+
 def _table(title: str, systems: Mapping[str, Mapping], columns: Sequence[_Column]) -> Table:
     table = _empty_table(title, [label for _, label in columns])
     for name, system in systems.items():
@@ -93,9 +120,10 @@ def _published(row: Mapping) -> list[Table | str]:
     """The model's row below those that others have published, and what must be said of it."""
     table = _empty_table("Beside published results", ["n", *(SCORES[name] for name in SCORES_OF_ROW)])
     for one in PUBLISHED:
-        cells = ["–" if score is None else f"{score:.3f}" for score in one.scores]
-        table.add_row(escape(f"{one.system} ({one.year})"), "", *cells)
-    table.add_row("This model", str(row["n"]), *(_cell(row[name]) for name in SCORES_OF_ROW), style="bold")
+        table.add_row(escape(f"{one.system} ({one.year})"), "", *map(_number, one.scores))
+    # Without intervals, which stand in the table of texts: eight columns leave no room for them.
+    own = [row[name] and row[name]["value"] for name in SCORES_OF_ROW]
+    table.add_row("This model", str(row["n"]), *map(_number, own), style="bold")
     return [table, *map(escape, remarks(row)), ""]
 
 
@@ -106,6 +134,10 @@ def _empty_table(title: str, columns: Sequence[str]) -> Table:
     for label in columns:
         table.add_column(escape(label), justify="right")
     return table
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _cell(score: Mapping | None) -> str:
