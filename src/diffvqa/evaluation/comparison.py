@@ -40,7 +40,9 @@ def compare(systems: Mapping[str, Sequence[str | Path]], replicates: int = REPLI
         raise InputError(f"expected at least two systems, NAME=FOLDER each under its own name; found {len(systems)}")
     read = {name: [read_predictions(_file(Path(path))) for path in paths] for name, paths in systems.items()}
     _require_same_questions(read)
-    patients = {row.id: row.patient for runs in read.values() for rows in reversed(runs) for row in rows}
+    patients: dict[str, tuple[str, str]] = {}
+    for row in itertools.chain.from_iterable(rows for runs in read.values() for rows in runs):
+        patients.setdefault(row.id, row.patient)
     resamples = resample_patients(patients, replicates, seed)
     scores = {name: _scores_of(runs, resamples) for name, runs in read.items()}
     return {
@@ -97,8 +99,9 @@ def _require_same_questions(read: Mapping[str, Sequence[Sequence[Prediction]]]) 
                 changed = sum(asked[one] != expected[one] for one in asked.keys() & expected.keys())
                 if missing or more or changed:
                     raise InputError(
-                        f"{name}: expected the same questions as {other} (task {task}), found {missing} missing, {more} "
-                        f"others and {changed} with another reference; evaluate all systems on one split of one store"
+                        f"{name}: expected the same questions as {other} (task {task}), found {missing} missing, "
+                        f"{more} others and {changed} with another reference; "
+                        "evaluate all systems on one split of one store"
                     )
 
 

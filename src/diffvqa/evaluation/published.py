@@ -22,7 +22,8 @@ UNKNOWN_DATASET = (
 class Published:
     """One published row; a score that was not found is None.
 
-    source: where the figures come from; second hand: from papers that compare with it. remark: what is doubtful about one of them.
+    source: where the figures come from; second hand: from papers that compare with it.
+    remark: what is doubtful about one of them.
     """
 
     system: str

@@ -66,25 +66,26 @@ def print_comparison(result: Mapping) -> Group:
     scores = _empty_table("Systems, mean over their seeds", ["Seeds", *(SCORES[name] for name in COMPARED)])
     for name, system in result["systems"].items():
         scores.add_row(escape(name), str(system["seeds"]), *(_cell(system[score]) for score in COMPARED))
-    parts = [scores]
-    for score, rows in result["comparisons"].items():
-        if not rows:
-            continue
-        table = _empty_table(f"{SCORES[score]}: first minus second", ["Difference", "95 % interval", "p", "p (Holm)"])
-        for row in rows:
-            table.add_row(
-                escape(f"{row['first']} − {row['second']}"),
-                f"{row['value']:+.3f}",
-                f"{row['low']:+.3f} to {row['high']:+.3f}",
-                f"{row['p']:.4f}",
-                f"{row['p_holm']:.4f}",
-            )
-        parts.append(table)
+    differences = _empty_table("First minus second", [SCORES[name] for name in COMPARED])
+    pairs = {(row["first"], row["second"]): None for rows in result["comparisons"].values() for row in rows}
+    for first, second in pairs:
+        found = [
+            next((row for row in result["comparisons"][name] if (row["first"], row["second"]) == (first, second)), None)
+            for name in COMPARED
+        ]
+        differences.add_row(f"{escape(first)}\n− {escape(second)}", *map(_difference, found))
     below = (
         f"Paired over {result['replicates']} resamples of {result['patients']} patients, seed {result['seed']}; "
         "Holm's correction over all comparisons of one score. Seeds are averaged, not resampled."
     )
-    return Group(*parts, below)
+    return Group(scores, differences, below)
+
+
+def _difference(row: Mapping | None) -> str:
+    if row is None:
+        return "–"
+    interval = f"{row['low']:+.2f} to {row['high']:+.2f}"
+    return f"{row['value']:+.3f}\n{interval}\np {row['p']:.4f}\nHolm {row['p_holm']:.4f}\n"
 
 
 def _table(title: str, systems: Mapping[str, Mapping], columns: Sequence[_Column]) -> Table:
