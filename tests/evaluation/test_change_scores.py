@@ -1,11 +1,14 @@
 """Change scores on cases counted by hand."""
 
+import itertools
+
+import numpy as np
 import pytest
 
 from diffvqa.evaluation.changes import best_agreement, is_difference, tally_changes
 from diffvqa.evaluation.intervals import resample_patients, score_tally
 from diffvqa.evaluation.predictions import Prediction
-from diffvqa.findings import NOTHING_CHANGED, Change, read_changes
+from diffvqa.findings import NOTHING_CHANGED, Change, read_changes, write_changes
 
 ADDED = "the main image has an additional finding of {} than the reference image."
 MISSING = "the main image is missing the finding of {} than the reference image."
@@ -130,3 +133,47 @@ def test_a_model_that_repeats_itself_is_read_in_no_time():
     assert len(read_changes(" ".join([sentence] * 60))) == 3
     many = " ".join(LEVEL.format(f"finding {number}", "mild", "moderate to severe") for number in range(60))
     assert read_changes(many) == ()
+
+
+CHANGES = [Change(finding, kind) for finding in ("edema", "hernia", "fracture") for kind in ("added", "missing")]
+QUESTIONS = ("what has changed?", "what has changed in the lower area?", "what has changed in the upper area?")
+
+
+def most_of_constants(references):
+    """The best micro-averaged F1 of any answers that depend on the question's text alone, counted in closed form.
+
+    references: text of the question -> the sets of changes of its pairs. With the numbers of changes stated for each
+    text fixed, F1 is best if they are the most frequent ones.
+    """
+    choices = []
+    for sets in references.values():
+        counts = sorted((sum(change in one for one in sets) for change in CHANGES), reverse=True)
+        choices.append([(sum(counts[:size]), size * len(sets)) for size in range(len(CHANGES) + 1)])
+    true = sum(len(one) for sets in references.values() for one in sets)
+    best = 0.0
+    for chosen in itertools.product(*choices):
+        matched, stated = map(sum, zip(*chosen, strict=True))
+        best = max(best, 2 * matched / (stated + true))
+    return best
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_answers_that_do_not_look_at_images_never_beat_the_best_constant_ones(seed):
+    random = np.random.default_rng(seed)
+
+    def drawn(share):
+        return [change for change in CHANGES if random.random() < share]
+
+    rates = {text: random.random() * 0.6 for text in QUESTIONS}
+    references = {text: [drawn(rate) for _ in range(int(random.integers(1, 12)))] for text, rate in rates.items()}
+    best, reached = most_of_constants(references), 0.0
+    for _ in range(60):
+        rows = []
+        for text, sets in references.items():
+            said = write_changes(drawn(random.random()))
+            answer = (said, said, said, said.upper(), f"{said} {said}", "no idea")[random.integers(6)]
+            rows += [row(f"{text} {place}", answer, write_changes(one)) for place, one in enumerate(sets)]
+        found = scores(*rows)["f1"]
+        assert found <= best + 1e-9
+        reached = max(reached, found)
+    assert reached > 0.5 * best  # the bound is not out of reach
