@@ -207,11 +207,23 @@ def evaluate(
 def score(
     predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS.jsonl", help="one prediction a line")],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    bertscore: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="a text encoder in a folder, for BERTScore")
+    ] = None,
+    bertscore_layer: Annotated[int | None, typer.Option(help="of that encoder; the last if not given")] = None,
 ) -> None:
     """Compute the metrics of anyone's predictions from a file alone."""
     from diffvqa.evaluation.score import score_file
 
-    scores = score_file(predictions)
+    if bertscore is None:
+        scores = score_file(predictions)
+    else:
+        from diffvqa.answering.bertscore import BertScore
+
+        _quiet_transformers()
+        similarity = BertScore(bertscore, bertscore_layer)
+        scores = score_file(predictions, similarity=similarity)
+        scores["notes"].append(similarity.description)
     if as_json:
         print(json.dumps(scores, indent=2))
     else:

@@ -19,6 +19,7 @@ SCORES = {
     "recall": "Recall",
     "false_change_rate": "False-change rate",
     "exact": "Exact",
+    "bertscore": "BERTScore",
     "bleu_1": "BLEU-1",
     "bleu_2": "BLEU-2",
     "bleu_3": "BLEU-3",

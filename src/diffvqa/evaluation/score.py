@@ -26,11 +26,14 @@ ALL = "all"
 """The entry of all answered questions together, whatever their type."""
 
 
-def score_file(path: str | Path, replicates: int = 1000, seed: int = 0) -> dict:
+def score_file(
+    path: str | Path, replicates: int = 1000, seed: int = 0, similarity: text.Similarity | None = None
+) -> dict:
     """The metrics of one predictions file.
 
     {"n", "patients", "seed", "replicates", "tokenizer", "notes",
-     "answers": {question type, or task of another text, or "all": {"n", and the scores in text.METRICS}},
+     "answers": {question type, or task of another text, or "all": {"n", and the scores in text.METRICS,
+                 with a similarity also "bertscore"}},
      "changes": {"n", "pairs_changed", "pairs_unchanged", "unreadable", "reference_unreadable",
                  "precision", "recall", "f1", "false_change_rate"} or None,
      "findings": {finding: {"matched", "predicted", "reference", "precision", "recall", "f1"}},
@@ -42,7 +45,7 @@ def score_file(path: str | Path, replicates: int = 1000, seed: int = 0) -> dict:
     Each score is {"value", "low", "high"} with the limits of its 95 % interval, a bootstrap over patients; or None
     where it is not defined or cannot be had. Raises InputError for a file that cannot be read.
     """
-    scored = _score_systems({"model": read_predictions(path)}, replicates, seed)
+    scored = _score_systems({"model": read_predictions(path)}, replicates, seed, similarity)
     return {**scored.metrics["model"], "notes": scored.notes}
 
 
@@ -125,7 +128,12 @@ class _Scored:
         }
 
 
-def _score_systems(systems: Mapping[str, Sequence[Prediction]], replicates: int, seed: int) -> _Scored:
+def _score_systems(
+    systems: Mapping[str, Sequence[Prediction]],
+    replicates: int,
+    seed: int,
+    similarity: text.Similarity | None = None,
+) -> _Scored:
     """Score several systems together: one tokenization, one run of METEOR, one set of resamples."""
     groups = {name: _answer_groups(predictions) for name, predictions in systems.items()}
     spoken = [row for by_type in groups.values() for rows in by_type.values() for row in rows]
@@ -136,6 +144,8 @@ def _score_systems(systems: Mapping[str, Sequence[Prediction]], replicates: int,
         meteor, found = text.meteor_statistics(tokens.pair(row) for row in spoken)
         notes += found
 
+    similar = text.score_pairs(spoken, similarity) if similarity and spoken else None
+
     # The model's file says who the patients are; a control's rows follow by their ids.
     patients = {row.id: row.patient for row in systems["model"]}
     resamples = resample_patients(patients, replicates, seed)
@@ -143,7 +153,7 @@ def _score_systems(systems: Mapping[str, Sequence[Prediction]], replicates: int,
     for name, predictions in systems.items():
         answers = {}
         for group, rows in groups[name].items():
-            answers[group], found = text.tally_text(rows, tokens, meteor)
+            answers[group], found = text.tally_text(rows, tokens, meteor, similar)
             notes += found
         tallies[name] = _tally_system(predictions, answers)
         metrics[name] = {

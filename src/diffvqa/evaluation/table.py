@@ -41,6 +41,8 @@ def print_table(metrics: Mapping) -> Group:
     if texts in first["answers"]:
         title = f"Texts, {texts} questions (n = {first['answers'][texts]['n']})"
         names = ("bleu_1", "bleu_4", "meteor", "rouge_l", "cider")
+        if "bertscore" in first["answers"][texts]:
+            names = (*names, "bertscore")
         parts.append(_table(title, systems, [(f"answers/{texts}/{name}", SCORES[name]) for name in names]))
     if len(first["answers"]) > 2:
         parts.append(_types(systems))
