@@ -14,7 +14,10 @@ Cells = Sequence[tuple[str, object]]
 def score_table(
     caption: str, bodies: Sequence[tuple[str, Sequence[tuple[str, Cells]]]], first: str = "", signed: bool = False
 ) -> str:
-    """A table of scores: bodies are (heading, rows), a row is the name of a system with its cells."""
+    """A table of scores: bodies are (heading, rows), a row is its name (of a system, or any other) with its cells.
+
+    All rows have the same columns. signed: scores are differences, shown with their sign.
+    """
     labels = [label for label, _ in bodies[0][1][0][1]]
     head = "".join(f'<th scope="col">{escape(label)}</th>' for label in labels)
     parts = [
@@ -51,6 +54,7 @@ def _cell(value: object, signed: bool) -> str:
 
 
 def meanings_of(names: Sequence[str]) -> str:
+    """What these scores mean, for those of which it is said."""
     titles = {name: "BLEU-1 to 4" if name == "bleu_1" else SCORES[name] for name in names if name in MEANINGS}
     entries = [
         f"<div><dt>{escape(title)}</dt> <dd>{escape(MEANINGS[name])}</dd></div>" for name, title in titles.items()
