@@ -57,6 +57,7 @@ def test_every_command_of_the_design_is_there():
         "finetune",
         "evaluate",
         "score",
+        "compare",
         "answer",
         "ground",
     ):
@@ -104,6 +105,11 @@ WRONG = [
     (["ground", "{model}", "{a}", "--phrase", "edema", "--overlay", "{a}"], "--overlay"),
     (["evaluate", "{model}", "{empty}", "--out", "{empty}/out"], "store"),
     (["evaluate", "{model}", "{store}", "--out", "{store}"], "--out"),
+    (["evaluate", "{model}", "{store}", "--out", "{empty}/out", "--truth", "{empty}"], "--truth"),
+    (["score", "{predictions}", "--bertscore", "{empty}"], "--bertscore"),
+    (["compare", "a={predictions}"], "two systems"),
+    (["compare", "a={predictions}", "b"], "NAME=FOLDER"),
+    (["compare", "a={predictions}", "b={empty}"], "predictions.jsonl"),
     (["synth", "{empty}/out"], "--patients"),
     (["synthesise"], "synthesise"),
     (["evaluate", "{model}", "{store}", "--out", "{empty}/out", "--split", "exam"], "--split"),
@@ -120,6 +126,8 @@ def test_wrong_input_gets_one_line_and_status_two(
     copy.write_bytes(pictures[0].read_bytes())
     places = {"empty": empty, "model": model_folder, "store": store_folder, "a": pictures[0], "b": pictures[1]}
     places["copy"] = copy
+    places["predictions"] = tmp_path / "predictions.jsonl"
+    places["predictions"].write_text('{"id": "1", "answer": "yes", "references": ["no"]}\n')
     before = {path: path.read_bytes() for path in pictures}
     status, out, err = run(*(argument.format(**places) for argument in arguments), capsys=capsys)
     assert status == 2
@@ -129,6 +137,24 @@ def test_wrong_input_gets_one_line_and_status_two(
     assert len(err.splitlines()) == 1
     assert list(empty.iterdir()) == []
     assert {path: path.read_bytes() for path in pictures} == before
+
+
+def test_compare_prints_a_table_or_one_json_object(tmp_path, capsys):
+    folders = []
+    for name in ("one", "other"):
+        rows = [
+            {"id": str(number), "question_type": "difference", "answer": answer, "references": ["nothing has changed."]}
+            for number, answer in enumerate(("nothing has changed.", f"{name} finding"))
+        ]
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        folders.append(f"{name}={tmp_path / name}")
+    status, out, _ = run("compare", *folders, capsys=capsys)
+    assert status == 0
+    assert "False-change rate" in out
+    status, out, _ = run("compare", *folders, "--json", capsys=capsys)
+    assert status == 0
+    assert json.loads(out)["comparisons"]["false_change_rate"][0]["value"] == 0
 
 
 def test_an_interrupted_command_says_so(monkeypatch, capsys):

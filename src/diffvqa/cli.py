@@ -210,6 +210,9 @@ def evaluate(
         typer.Option(metavar="STORE", help="whose train split the controls know; the same store if not given"),
     ] = None,
     grounding: Annotated[bool, typer.Option(help="also find phrases and regions, with the model's captioner")] = True,
+    truth: Annotated[
+        Path | None, typer.Option(help="the folder `truth` of the synthetic cohort that the store was made from")
+    ] = None,
 ) -> None:
     """Answer a split's questions, score them beside the controls, and write report.html."""
     from diffvqa.answering.evaluate import evaluate as run
@@ -220,7 +223,7 @@ def evaluate(
     if split not in SPLITS:
         raise InputError(f"--split: expected one of {', '.join(SPLITS)}, found {split!r}")
     _quiet_transformers()
-    run(model, store, split, out, beams, cluster, training, grounding=grounding)
+    run(model, store, split, out, beams, cluster, training, grounding=grounding, truth_folder=truth)
     _print_scores(score_folder(out))
     print(f"report: {write_report(out)}")
 
@@ -229,15 +232,48 @@ def evaluate(
 def score(
     predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS.jsonl", help="one prediction a line")],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+    bertscore: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="a text encoder in a folder, for BERTScore")
+    ] = None,
+    bertscore_layer: Annotated[int | None, typer.Option(help="of that encoder; the last if not given")] = None,
 ) -> None:
     """Compute the metrics of anyone's predictions from a file alone."""
     from diffvqa.evaluation.score import score_file
 
-    scores = score_file(predictions)
+    if bertscore is None:
+        scores = score_file(predictions)
+    else:
+        from diffvqa.answering.bertscore import BertScore
+
+        _quiet_transformers()
+        similarity = BertScore(bertscore, bertscore_layer)
+        scores = score_file(predictions, similarity=similarity)
+        scores["notes"].append(similarity.description)
     if as_json:
         print(json.dumps(scores, indent=2))
     else:
         _print_scores(scores)
+
+
+@app.command()
+def compare(
+    systems: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME=FOLDER...", help="evaluation folders or predictions files; a name again: a seed"),
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
+) -> None:
+    """Test systems against one another on the same questions."""
+    from rich.console import Console
+
+    from diffvqa.evaluation.comparison import compare as run
+    from diffvqa.evaluation.table import print_comparison
+
+    result = run(_named_folders(systems))
+    if as_json:
+        print(json.dumps(result, indent=2))
+    else:
+        Console().print(print_comparison(result))
 
 
 @app.command()
@@ -394,6 +430,16 @@ def _reversed_pairs(choice: str) -> str:
     if choice not in ("drop", "turn"):
         raise InputError(f"--reversed-pairs: expected drop or turn, found {choice!r}")
     return choice
+
+
+def _named_folders(items: list[str]) -> dict[str, list[Path]]:
+    folders: dict[str, list[Path]] = {}
+    for number, item in enumerate(items, start=1):
+        name, equals, path = item.partition("=")
+        if not (name and equals and path):
+            raise InputError(f"system {number}: expected NAME=FOLDER, found another form")
+        folders.setdefault(name, []).append(Path(path))
+    return folders
 
 
 def _counts(counts: dict[str, int]) -> str:

@@ -44,7 +44,7 @@ def run_demo(out: Path) -> tuple[dict[str, Any], Path]:
             [f"store={store}", f"encoder={captioner}", f"out={model}"],
         )
     )
-    evaluate(model, store, "test", out / "evaluation")
+    evaluate(model, store, "test", out / "evaluation", truth_folder=cohort / "truth")
     scores = score_folder(out / "evaluation")
     return scores, write_report(out / "evaluation")
 

@@ -15,6 +15,7 @@ from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
+from diffvqa.findings import read_changes
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import load_folder
 from diffvqa.records import Pair, Question
@@ -48,7 +49,7 @@ def test_the_mean_box_is_the_mean_of_the_training_boxes(store_folder):
     store = Store.open(store_folder)
     train = [image for image in store.images if image.split == "train"]
     test = [image for image in store.images if image.split == "test"]
-    rows = predict.mean_boxes(test, train, 0)
+    rows = predict.mean_boxes(test, train, ("AREF", "CAREF"), 0)
     row = next(row for row in rows if row["task"] == "CAREF")
     image = next(image for image in test if row["id"].startswith(image.image_id))
     boxes = [one.frame.into(region.box) for one in train for region in one.regions if region.name == row["question"]]
@@ -170,3 +171,21 @@ def test_a_store_of_another_size_is_refused(model_folder, cohort_folder, tmp_pat
     with pytest.raises(InputError, match="STORE holds 32-pixel images"):
         evaluate(model_folder, tmp_path / "store", "test", tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_truth_comes_into_the_rows_of_the_model_and_its_controls(
+    model_folder, store_folder, cohort_folder, tmp_path
+):
+    evaluate(model_folder, store_folder, "test", tmp_path, truth_folder=cohort_folder / "truth")
+    for file in ("predictions", "controls/most_frequent", "controls/retrieval", "controls/blank_images"):
+        rows = [json.loads(line) for line in (tmp_path / f"{file}.jsonl").read_text().splitlines()]
+        rows = [row for row in rows if row.get("question_type") == "difference"]
+        assert rows
+        for row in rows:
+            true = {(one["finding"], one["kind"]) for one in row["reference_changes"]}
+            assert any(true == {(one.finding, one.kind) for one in said} for said in read_changes(row["references"][0]))
+    joined = json.loads((tmp_path / "run.json").read_text())["truth"]
+    assert joined["joined"] > joined["missing"] == 0
+    row = score_folder(tmp_path, replicates=20)["published_row"]
+    assert (row["synthetic"], row["dataset"]) == (True, "synthetic cohort")
+    assert "not of Medical-Diff-VQA" in write_report(tmp_path).read_text()

@@ -1,11 +1,14 @@
 """Change scores on cases counted by hand."""
 
+import itertools
+
+import numpy as np
 import pytest
 
 from diffvqa.evaluation.changes import best_agreement, is_difference, tally_changes
 from diffvqa.evaluation.intervals import resample_patients, score_tally
 from diffvqa.evaluation.predictions import Prediction
-from diffvqa.findings import NOTHING_CHANGED, Change, read_changes
+from diffvqa.findings import NOTHING_CHANGED, Change, read_changes, write_changes
 
 ADDED = "the main image has an additional finding of {} than the reference image."
 MISSING = "the main image is missing the finding of {} than the reference image."
@@ -130,3 +133,56 @@ def test_a_model_that_repeats_itself_is_read_in_no_time():
     assert len(read_changes(" ".join([sentence] * 60))) == 3
     many = " ".join(LEVEL.format(f"finding {number}", "mild", "moderate to severe") for number in range(60))
     assert read_changes(many) == ()
+
+
+CHANGES = [Change(finding, kind) for finding in ("edema", "hernia", "fracture") for kind in ("added", "missing")]
+QUESTIONS = ("what has changed?", "what has changed in the lower area?", "what has changed in the upper area?")
+
+
+def best_constants(references):
+    """The best micro-averaged F1 of answers that depend on the question's text alone, in closed form, and the answers.
+
+    references: text of the question -> the sets of changes of its pairs. With the numbers of changes stated for each
+    text fixed, F1 is best if they are the most frequent ones.
+    """
+    choices = []
+    for sets in references.values():
+        counts = {change: sum(change in one for one in sets) for change in CHANGES}
+        ranked = sorted(CHANGES, key=counts.get, reverse=True)
+        choices.append([ranked[:size] for size in range(len(CHANGES) + 1)])
+    true = sum(len(one) for sets in references.values() for one in sets)
+
+    def f1(chosen):
+        together = list(zip(chosen, references.values(), strict=True))
+        matched = sum(change in one for said, sets in together for one in sets for change in said)
+        return 2 * matched / (sum(len(said) * len(sets) for said, sets in together) + true)
+
+    best = max(itertools.product(*choices), key=f1)
+    return f1(best), dict(zip(references, map(write_changes, best), strict=True))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_answers_that_do_not_look_at_images_never_beat_the_best_constant_ones(seed):
+    random = np.random.default_rng(seed)
+
+    def drawn(share):
+        return [change for change in CHANGES if random.random() < share]
+
+    def score(answers):
+        return scores(
+            *(
+                row(f"{text} {place}", answers[text], write_changes(one))
+                for text, sets in references.items()
+                for place, one in enumerate(sets)
+            )
+        )["f1"]
+
+    rates = {text: 0.1 + random.random() * 0.5 for text in QUESTIONS}
+    references = {text: [drawn(rate) for _ in range(int(random.integers(2, 12)))] for text, rate in rates.items()}
+    best, answers = best_constants(references)
+    assert score(answers) == pytest.approx(best)
+    for _ in range(60):
+        said = {text: write_changes(drawn(random.random())) for text in QUESTIONS}
+        forms = ("{}", "{}", "{}", "{} {}", "no idea")
+        answers = {text: forms[random.integers(5)].format(words, words) for text, words in said.items()}
+        assert score(answers) <= best + 1e-9

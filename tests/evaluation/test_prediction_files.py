@@ -45,6 +45,14 @@ def test_absent_is_not_the_same_as_empty(tmp_path):
     assert empty.changes == frozenset()
 
 
+def test_steps_are_kept_beside_the_changes_that_have_them(tmp_path):
+    edema, hernia = {"finding": "Infection", "kind": "added", "steps": 2}, {"finding": "hernia", "kind": "missing"}
+    row = {**GOOD, "changes": [{**hernia, "steps": "passed over"}], "reference_changes": [edema, hernia]}
+    (prediction,) = read_predictions(write(tmp_path, row))
+    assert prediction.reference_changes == {Change("pneumonia", "added"), Change("hernia", "missing")}
+    assert prediction.reference_steps == {Change("pneumonia", "added"): 2}
+
+
 def test_a_line_separator_inside_a_text_is_no_new_line(tmp_path):
     path = tmp_path / "predictions.jsonl"
     path.write_text(json.dumps({**GOOD, "answer": "a\u2028b"}, ensure_ascii=False), encoding="utf-8")
@@ -76,6 +84,9 @@ def test_a_line_separator_inside_a_text_is_no_new_line(tmp_path):
         ({"changes": [{"finding": "edema", "kind": "gone"}]}, "changes"),
         ({"changes": [{"finding": "edema", "kind": "level"}]}, "changes"),
         ({"reference_changes": [{"kind": "added"}]}, "reference_changes"),
+        ({"reference_changes": [{"finding": "edema", "kind": "added", "steps": 0}]}, "reference_changes"),
+        ({"reference_changes": [{"finding": "edema", "kind": "added", "steps": 1.5}]}, "reference_changes"),
+        ({"reference_changes": [{"finding": "edema", "kind": "added", "steps": True}]}, "reference_changes"),
     ],
 )
 def test_a_bad_field_is_named_with_its_line(tmp_path, change, field):

@@ -9,7 +9,8 @@ from PIL import Image
 
 from diffvqa.errors import InputError
 from diffvqa.evaluation import text
-from diffvqa.evaluation.curves import MOST_POINTS, thin, ticks
+from diffvqa.evaluation.axes import ticks
+from diffvqa.evaluation.curves import MOST_POINTS, thin
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
 
@@ -44,14 +45,33 @@ def write(path, rows):
 def folder(tmp_path, monkeypatch):
     monkeypatch.setattr(text, "java_is_there", lambda: False)
     rows = [
-        {"id": "1", "answer": EDEMA, "references": [EDEMA], "question_type": "difference", "subject_id": "a"},
+        {
+            "id": "1",
+            "answer": EDEMA,
+            "references": [EDEMA],
+            "question_type": "difference",
+            "subject_id": "a",
+            "confidence": 0.7,
+            "reference_changes": [{"finding": "edema", "kind": "added", "steps": 3}],
+            "group": EVIL,
+        },
+        *(
+            {
+                "id": group,
+                "answer": answer,
+                "references": ["nothing has changed."],
+                "question_type": "difference",
+                "group": group,
+            }
+            for group, answer in (("repeat", "nothing has changed."), (f"{EVIL} 0.5", EDEMA))
+        ),
         {"id": "2", "answer": EVIL, "references": ["yes"], "question_type": EVIL, "subject_id": "b"},
         {"id": "3", "task": "AREF", "boxes": [[0, 0, 4, 4]], "reference_boxes": [[0, 0, 4, 4]]},
     ]
     write(tmp_path / "predictions.jsonl", rows)
     (tmp_path / "controls").mkdir()
     write(tmp_path / "controls" / "blank_images.jsonl", [{**rows[0], "answer": "nothing has changed."}])
-    write(tmp_path / "controls" / f"{EVIL.replace('/', '-')}.jsonl", rows[1:2])
+    write(tmp_path / "controls" / f"{EVIL.replace('/', '-')}.jsonl", rows[3:4])
     write(
         tmp_path / "curves.jsonl",
         [{"stage": EVIL, "step": step, "loss": 2 / (step + 1), "evaluation_loss": None} for step in range(5)]
@@ -82,7 +102,7 @@ def folder(tmp_path, monkeypatch):
     )
     box = {"label": EVIL, "box": [5, 6, 15, 16], "kind": "reference"}
     write(tmp_path / "phrases.jsonl", [{"picture": "examples/0-prior.png", "phrase": EVIL, "boxes": [box]}])
-    (tmp_path / "run.json").write_text(json.dumps({"model": EVIL, EVIL: {"layers": 2}}))
+    (tmp_path / "run.json").write_text(json.dumps({"model": EVIL, EVIL: {"layers": 2}, "split": "test"}))
     score_folder(tmp_path, replicates=20)
     return tmp_path
 
@@ -139,6 +159,29 @@ def test_scores_and_controls_are_there(page):
         assert words in page.text, words
     assert text.PLAIN in page.text
     assert page.text.index("Difference questions") < page.text.index("Other questions") < page.text.index("grounding")
+
+
+def test_what_lies_behind_the_scores_is_there(page):
+    for words in (
+        "Beside published results",
+        "EKAID (2023)",
+        "3 steps",
+        "By finding",
+        "Groups of pairs",
+        "Reliability",
+    ):
+        assert words in page.text, words
+    labels = [attributes.get("aria-label", "") for tag, attributes in page.elements if tag == "svg"]
+    assert f"{EVIL}: false-change rate 0.00 at 0, 1.00 at 0.5" in labels
+    assert "Accuracy against confidence: 1.00 at 0.70" in labels
+
+
+def test_every_table_that_shows_false_changes_shows_recall(folder):
+    source = write_report(folder).read_text(encoding="utf-8")
+    headings = [part.split("</thead>")[0] for part in source.split("<thead>")[1:]]
+    showing = [heading for heading in headings if "False-change rate" in heading]
+    assert len(showing) == 2
+    assert all("Recall" in heading for heading in showing)
 
 
 def test_a_folder_with_predictions_alone(tmp_path, monkeypatch):

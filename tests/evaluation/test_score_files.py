@@ -168,6 +168,71 @@ def test_the_table_fits_and_names_what_is_shown(folder, width):
     assert "0.875" in printed
 
 
+def grouped_rows(answers):
+    """The same rows with a confidence, in groups of a factor, the first reference change two steps."""
+    rows = rows_of(answers)
+    for number, row in enumerate(rows[:8]):
+        row.update(confidence=number / 8, group=("repeat", "noise 0.5")[number % 4 == 1])
+        row["reference_changes"] = [] if number % 4 == 1 else [{"finding": "edema", "kind": "added", "steps": 2}]
+    return rows
+
+
+def test_parts_groups_and_calibration_are_there_for_the_model_and_its_controls(folder):
+    write(folder / "predictions.jsonl", grouped_rows(lambda number, reference: reference))
+    write(folder / "controls" / "most_frequent.jsonl", grouped_rows(lambda number, reference: NOTHING_CHANGED)[:8])
+    metrics = score_folder(folder, replicates=50)
+    model, control = metrics["model"], metrics["controls"]["most_frequent"]
+    assert model["findings"]["edema"]["reference"] == 6
+    # Hernia alone is said of two of the six pairs.
+    assert (
+        model["findings"]["edema"]["recall"]["value"] == model["steps"]["2"]["recall"]["value"] == pytest.approx(4 / 6)
+    )
+    assert control["findings"]["edema"]["recall"]["value"] == 0
+    assert control["kinds"]["added"]["precision"] is None
+    assert list(model["groups"]) == list(control["groups"]) == ["repeat", "noise 0.5"]
+    assert model["groups"]["noise 0.5"]["false_change_rate"]["value"] == 0
+    assert model["calibration"]["n"] == sum(one["n"] for one in model["calibration"]["bins"]) == 8
+    assert model["calibration"]["selective_100"]["value"] == model["calibration"]["right"] / 8 == 0.5
+    for score in (model["steps"]["2"]["recall"], model["calibration"]["auroc"], model["calibration"]["ece"]):
+        assert score["low"] <= score["value"] <= score["high"]
+    assert metrics["controls"]["mean_box"]["calibration"] is None
+    assert metrics["controls"]["mean_box"]["findings"] == {}
+    assert metrics["published_row"] is None
+
+
+def printed(metrics, width=80):
+    console = Console(width=width, record=True, color_system=None, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(print_table(metrics))
+    return console.export_text()
+
+
+def test_every_table_that_shows_false_changes_shows_recall(folder):
+    write(folder / "predictions.jsonl", grouped_rows(lambda number, reference: reference))
+    lines = printed(score_folder(folder, replicates=50)).splitlines()
+    headings = [line for line in lines if "False-change rate" in line]
+    assert len(headings) == 2
+    assert all("Recall" in line for line in headings)
+
+
+def test_the_console_shows_exact_agreement_by_type(folder):
+    lines = printed(score_folder(folder, replicates=50)).splitlines()
+    start = next(number for number, line in enumerate(lines) if line.startswith("Exact agreement by type"))
+    rows = {line.split()[0]: line.split()[1:3] for line in lines[start:] if line.split()}
+    assert (rows["difference"], rows["view"], rows["all"]) == (["8", "0.875"], ["4", "0.750"], ["12", "0.833"])
+
+
+def test_a_test_split_is_put_below_published_rows(folder):
+    (folder / "run.json").write_text(json.dumps({"split": "test", "truth": {"joined": 6, "missing": 2}}))
+    metrics = score_folder(folder, replicates=50)
+    assert metrics["published_row"]["n"] == 8
+    assert any(note.startswith("2 difference questions are of pairs") for note in metrics["notes"])
+    words = " ".join(printed(metrics).split())
+    assert "EKAID (2023) 0.628" in words
+    assert "CIDEr depends on n" in words
+    assert "synthetic cohort" in words
+    assert "…" not in words
+
+
 def test_the_table_of_one_file(folder):
     console = Console(width=80, record=True, color_system=None, file=open("/dev/null", "w"))  # noqa: SIM115
     console.print(print_table(score_file(folder / "predictions.jsonl", replicates=50)))

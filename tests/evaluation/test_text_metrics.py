@@ -25,7 +25,7 @@ SENTENCES = (
 WORDS = [word for sentence in SENTENCES for word in sentence.split()]
 
 
-def made_predictions(count=60):
+def made_predictions(count=1000):
     """Answers near and far from their references; one, two or three references; an empty and a perfect answer."""
     generator = random.Random(5)
     rows = []

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from diffvqa.answering.evaluate import evaluate
 from diffvqa.errors import InputError
+from diffvqa.evaluation.score import score_folder
 from diffvqa.models.encoder import encoder_config_class
 from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
 from diffvqa.training.finetune import finetune
@@ -67,6 +68,7 @@ def test_an_objective_feeds_stage_2_and_its_evaluation(
     model = finetune(load_config(FinetuneConfig, write_config(settings), ["optimisation.steps=1"]))
     evaluate(model, store_folder, "test", tmp_path / "evaluation")
     rows = [json.loads(line) for line in (tmp_path / "evaluation" / "predictions.jsonl").read_text().splitlines()]
+    score_folder(tmp_path / "evaluation", replicates=10)
     tasks = {row["task"] for row in rows} - {"question"}
     assert tasks == set(task_weights(read_objective(name))) & {"AREF", "CAREF"}
 

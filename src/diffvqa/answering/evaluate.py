@@ -16,6 +16,7 @@ from diffvqa.answering import predict
 from diffvqa.answering.examples import example_pairs, example_phrases
 from diffvqa.answering.grounding import load_captioner
 from diffvqa.answering.inference import encoder_of
+from diffvqa.answering.truth import count_known, join_truth, read_truth
 from diffvqa.data.features import encode_images
 from diffvqa.data.history import with_earlier
 from diffvqa.data.index import StoredImage
@@ -39,6 +40,7 @@ def evaluate(
     training_store: Path | None = None,
     features_folder: Path | None = None,
     grounding: bool = True,
+    truth_folder: Path | None = None,
 ) -> None:
     """Predict on a split with the model and its controls, into `out` (made with mode 0700).
 
@@ -47,7 +49,8 @@ def evaluate(
     training_store: whose train split the controls know, the same store if not given. features_folder: where encoded
     images are kept for the next evaluation of the same model; in `out`, and not kept, if not given. A model without a
     captioner, and grounding=False, gives no rows for phrases. A store without questions has no others: all images of
-    the split that have regions are grounded. Raises InputError.
+    the split that have regions are grounded. truth_folder: what is true of the pairs of the synthetic cohort that the
+    store was made from; it goes into the rows of its difference questions, the controls' too. Raises InputError.
     """
     model = load_folder(DifferenceModel, folder, "MODEL")
     captioner = load_captioner(folder)[0] if grounding else None
@@ -60,12 +63,15 @@ def evaluate(
     training = _questions(known, record["config"], "train")
     if store.questions and not questions:
         raise InputError(f"--split {split}: the store has no questions of the types that the model was trained on")
+    truth = {} if truth_folder is None else read_truth(truth_folder)
+    joined = {} if truth_folder is None else {"truth": count_known(questions, truth)}
     shown = _shown(store, questions, split)
     _claim_folder(
         out,
         {
             "model": weights_digest(folder),
             "split": split,
+            **joined,
             "store": store.fingerprint,
             "image size": store.size,
             "patients": len({image.subject_id for image in shown}),
@@ -83,6 +89,7 @@ def evaluate(
     known_features = _encode(model, weights, known, trained_on, encoded / "known", cluster) if trained_on else {}
     with progress_bar("answer questions") as progress:
         rows = predict.predict_answers(model, questions, features, progress, beams, cluster)
+    rows = join_truth(rows, questions, truth)
     grounded, of_captioner = [], features
     if captioner:
         if model.model.config.trainable_blocks:
@@ -100,8 +107,11 @@ def evaluate(
         "most_frequent": predict.most_frequent(questions, training),
         "retrieval": predict.retrieval(questions, features, training, known_features, SEED),
         "blank_images": predict.blank_images(model, questions, blank),
-        "mean_box": predict.mean_boxes(shown, known_images, SEED) if captioner else [],
     }
+    controls = {name: join_truth(control, questions, truth) for name, control in controls.items()}
+    controls["mean_box"] = (
+        predict.mean_boxes(shown, known_images, captioner.model.config.tasks, SEED) if captioner else []
+    )
     for name, control in controls.items():
         if control:
             predict.write_rows(control, out / "controls" / f"{name}.jsonl")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -165,8 +165,7 @@ def predict_grounding(
 
     cluster: the address of a Ray cluster that writes them.
     """
-    learnt = folder.model.config.tasks
-    asked = [prompt for image in images for prompt in _grounding_prompts(image, seed) if prompt[1] in learnt]
+    asked = [prompt for image in images for prompt in _grounding_prompts(image, folder.model.config.tasks, seed)]
     prompts = [(image.image_id, prompt) for image, _, _, prompt, _ in asked]
     boxes = write_boxes(folder, prompts, features, progress, cluster)
     rows = []
@@ -175,8 +174,13 @@ def predict_grounding(
     return rows
 
 
-def mean_boxes(images: Sequence[StoredImage], training: Sequence[StoredImage], seed: int) -> list[Row]:
-    """Control: the mean training box of the same phrase (of the region it is most often said of) or region."""
+def mean_boxes(
+    images: Sequence[StoredImage], training: Sequence[StoredImage], tasks: Collection[str], seed: int
+) -> list[Row]:
+    """Control: the mean training box of the same phrase (of the region it is most often said of) or region.
+
+    tasks: those that the captioner has learnt, so that it is asked the same.
+    """
     by_phrase: dict[str, dict[str | None, list[Box]]] = defaultdict(lambda: defaultdict(list))
     by_region: dict[str | None, list[Box]] = defaultdict(list)
     for image in training:
@@ -191,7 +195,7 @@ def mean_boxes(images: Sequence[StoredImage], training: Sequence[StoredImage], s
     phrase_means = {phrase: mean_box(max(found.values(), key=len)) for phrase, found in by_phrase.items()}
     region_means = {name: mean_box(found) for name, found in by_region.items()}
     rows = []
-    asked = [(image, *prompt[1:]) for image in images for prompt in _grounding_prompts(image, seed)]
+    asked = [(image, *prompt[1:]) for image in images for prompt in _grounding_prompts(image, tasks, seed)]
     for number, (image, task, words, _, references) in enumerate(asked):
         mean = (phrase_means if task == "AREF" else region_means).get(words, fallback)
         rows.append(_grounding_row(number, image, task, words, references, "", source_box(image, mean)))
@@ -203,7 +207,9 @@ def source_box(image: StoredImage, box: Box | None) -> Box | None:
     return None if box is None else clip(image.frame.out_of(box), image.width, image.height)
 
 
-def _grounding_prompts(image: StoredImage, seed: int) -> list[tuple[StoredImage, str, str, tuple[str, ...], list[Box]]]:
+def _grounding_prompts(
+    image: StoredImage, tasks: Collection[str], seed: int
+) -> list[tuple[StoredImage, str, str, tuple[str, ...], list[Box]]]:
     """(image, task, phrase or region, prompt, reference boxes) for the phrases and regions of an image."""
     phrases: dict[str, list[Box]] = defaultdict(list)
     regions: dict[str, list[Box]] = defaultdict(list)
@@ -215,7 +221,7 @@ def _grounding_prompts(image: StoredImage, seed: int) -> list[tuple[StoredImage,
     random = np.random.default_rng((seed, *image.image_id.encode()))
     found = []
     for task, words, prompt in (("AREF", phrases, referring_prompt), ("CAREF", regions, region_prompt)):
-        names = sorted(words)
+        names = sorted(words) if task in tasks else []
         if len(names) > PROMPTS_AN_IMAGE:
             names = [names[index] for index in sorted(random.choice(len(names), PROMPTS_AN_IMAGE, replace=False))]
         found += [(image, task, name, prompt(name), words[name]) for name in names]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -14,7 +15,24 @@ from diffvqa.findings import Change, read_changes
 Readings = tuple[frozenset[Change], ...]
 """All that a text can mean; none at all if it is not in the grammar."""
 
-_COLUMNS = ("matched", "predicted", "reference", "unchanged", "false")
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """An answer to a difference question beside its reference, in the readings of the two that agree best.
+
+    said: None for an answer that cannot be read; true is then the shortest reading of the reference.
+    unchanged: no reading of the reference holds a change.
+    """
+
+    prediction: Prediction
+    said: frozenset[Change] | None
+    true: frozenset[Change]
+    unchanged: bool
+
+    @property
+    def right(self) -> bool:
+        """Whether the answer says all that has changed, and nothing else."""
+        return self.said == self.true
 
 
 def is_difference(prediction: Prediction) -> bool:
@@ -53,6 +71,23 @@ def best_agreement(predicted: Readings, reference: Readings) -> tuple[frozenset[
     return max(itertools.product(predicted, reference), key=agreement)
 
 
+def judge(predictions: Sequence[Prediction]) -> list[Judged]:
+    """The answers to all difference questions whose reference can be read, in their order."""
+    judged = []
+    for prediction in predictions:
+        reference = reference_readings(prediction) if is_difference(prediction) else ()
+        if not reference:
+            continue
+        predicted = predicted_readings(prediction)
+        if predicted:
+            said, true = best_agreement(predicted, reference)
+        else:
+            # The shortest reading: a missed change is counted once however it may be read.
+            said, true = None, min(reference, key=len)
+        judged.append(Judged(prediction, said, true, unchanged=not any(reference)))
+    return judged
+
+
 def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
     """The changes of all difference questions whose reference can be read; None if there is no such question.
 
@@ -62,44 +97,44 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
     The false-change rate is the share of unchanged pairs with any predicted change.
     Counts: n, pairs_changed, pairs_unchanged, unreadable (answers), reference_unreadable (pairs left out).
     """
-    rows = [prediction for prediction in predictions if is_difference(prediction)]
-    scored = [(prediction, reference) for prediction in rows if (reference := reference_readings(prediction))]
-    if not scored:
+    judged = judge(predictions)
+    if not judged:
         return None
-    columns = np.array([_count(predicted_readings(prediction), reference) for prediction, reference in scored])
-    unchanged = int(columns[:, _COLUMNS.index("unchanged")].sum())
+    columns = np.array([_count(one) for one in judged])
+    unchanged = sum(one.unchanged for one in judged)
     counts = {
-        "n": len(scored),
-        "pairs_changed": len(scored) - unchanged,
+        "n": len(judged),
+        "pairs_changed": len(judged) - unchanged,
         "pairs_unchanged": unchanged,
-        "unreadable": sum(not predicted_readings(prediction) for prediction, _ in scored),
-        "reference_unreadable": len(rows) - len(scored),
+        "unreadable": sum(one.said is None for one in judged),
+        "reference_unreadable": sum(map(is_difference, predictions)) - len(judged),
     }
-    formulas = {"precision": _precision, "recall": _recall, "f1": _f1, "false_change_rate": _false_change_rate}
-    return Tally(tuple(prediction.id for prediction, _ in scored), columns, formulas, counts)
+    formulas = {"precision": precision, "recall": recall, "f1": f1, "false_change_rate": _false_change_rate}
+    return Tally(tuple(one.prediction.id for one in judged), columns, formulas, counts)
 
 
-def _count(predicted: Readings, reference: Readings) -> list[float]:
-    """The columns of one pair. It is unchanged if no reading of its reference holds a change."""
-    unchanged = not any(reference)
-    if not predicted:
-        # The length of the shortest reading: a missed change is counted once however it may be read.
-        missed = min(len(reading) for reading in reference)
-        return [0.0, float(unchanged), float(missed), float(unchanged), float(unchanged)]
-    said, true = best_agreement(predicted, reference)
-    false = unchanged and bool(said)
-    return [float(len(said & true)), float(len(said)), float(len(true)), float(unchanged), float(false)]
+def _count(one: Judged) -> list[float]:
+    """The columns of one pair."""
+    if one.said is None:
+        return [0.0, float(one.unchanged), float(len(one.true)), float(one.unchanged), float(one.unchanged)]
+    false = one.unchanged and bool(one.said)
+    return [
+        float(len(one.said & one.true)), float(len(one.said)), float(len(one.true)), float(one.unchanged), float(false)
+    ]  # fmt: skip
 
 
-def _precision(sums: np.ndarray) -> np.ndarray:
+def precision(sums: np.ndarray) -> np.ndarray:
+    """The share of the predicted changes that match; columns from the first: matched, predicted, reference."""
     return ratio(sums[..., 0], sums[..., 1])
 
 
-def _recall(sums: np.ndarray) -> np.ndarray:
+def recall(sums: np.ndarray) -> np.ndarray:
+    """The share of the reference changes that are matched, from the same columns."""
     return ratio(sums[..., 0], sums[..., 2])
 
 
-def _f1(sums: np.ndarray) -> np.ndarray:
+def f1(sums: np.ndarray) -> np.ndarray:
+    """The harmonic mean of the two, from the same columns."""
     return ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2])
 
 

@@ -5,17 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 
 from diffvqa.errors import InputError
+from diffvqa.evaluation.axes import Axes, Point
 from diffvqa.evaluation.predictions import read_lines
 
-Point = tuple[float, float]
-"""A step and a loss."""
-
-WIDTH, HEIGHT = 440, 260
-LEFT, RIGHT, TOP, BOTTOM = 46, 12, 12, 40
 MOST_POINTS = 240
 """More steps than this are drawn as means over equal stretches."""
 
@@ -57,16 +52,6 @@ def thin(points: Sequence[Point]) -> list[Point]:
     return [(sum(step for step, _ in part) / len(part), sum(loss for _, loss in part) / len(part)) for part in parts]
 
 
-def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten apart) from within [low, high], at most `most` + 1 of them."""
-    if not high > low:
-        return [low]
-    rough = (high - low) / most
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * (1 - 1e-9))
-    return [index * step for index in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
-
-
 def draw_curve(curve: Curve) -> str:
     """One stage as an SVG element: training loss as a line, evaluation loss as a dashed line with dots."""
     loss, checks = thin(curve.loss), thin(curve.evaluation_loss)
@@ -77,41 +62,13 @@ def draw_curve(curve: Curve) -> str:
     first, last = min(steps), max(max(steps), min(steps) + 1)
     low, high = min(losses), max(losses)
     margin = 0.05 * (high - low) or 0.5
-    low, high = low - margin, high + margin
-
-    def across(step: float) -> float:
-        return LEFT + (WIDTH - LEFT - RIGHT) * (step - first) / (last - first)
-
-    def down(value: float) -> float:
-        return HEIGHT - BOTTOM - (HEIGHT - TOP - BOTTOM) * (value - low) / (high - low)
-
-    def line(kind: str, values: Sequence[Point]) -> str:
-        path = " ".join(f"{across(step):.1f},{down(value):.1f}" for step, value in values)
-        return f'<polyline class="{kind}" points="{path}"/>' if values else ""
-
-    parts = [
-        f'<svg class="curve" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{escape(_describe(curve))}">',
-        *(
-            f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{down(tick):.1f}" y2="{down(tick):.1f}"/>'
-            f'<text x="{LEFT - 7}" y="{down(tick) + 4:.1f}" text-anchor="end">{tick:.4g}</text>'
-            for tick in ticks(low, high)
-        ),
-        *(
-            f'<line class="grid" x1="{across(tick):.1f}" x2="{across(tick):.1f}" y1="{HEIGHT - BOTTOM}" '
-            f'y2="{HEIGHT - BOTTOM + 5}"/>'
-            f'<text x="{across(tick):.1f}" y="{HEIGHT - BOTTOM + 19}" text-anchor="middle">{tick:.7g}</text>'
-            for tick in ticks(first, last, 4)
-        ),
-        f'<text class="axis" x="{WIDTH - RIGHT}" y="{HEIGHT - 5}" text-anchor="end">step</text>',
-        line("training", loss),
-        line("evaluation", checks),
-        *(
-            f'<circle class="evaluation" cx="{across(step):.1f}" cy="{down(value):.1f}" r="3"/>'
-            for step, value in checks
-        ),
-        "</svg>",
-    ]
-    return "".join(parts)
+    axes = Axes((first, last), (low - margin, high + margin), "step")
+    return axes.draw(
+        _describe(curve),
+        axes.line("training", loss),
+        axes.line("evaluation", checks),
+        axes.dots("evaluation", checks),
+    )
 
 
 def _describe(curve: Curve) -> str:

@@ -70,7 +70,7 @@ def score_tally(tally: Tally, resamples: Resamples) -> dict[str, dict[str, float
     low and high are percentiles of the bootstrap over patients (resamples in which it is not defined are left out).
     """
     totals, drawn = tally.columns.sum(axis=0), resamples.sums(tally)
-    return {name: _interval(formula(totals), formula(drawn)) for name, formula in tally.formulas.items()}
+    return {name: interval_of(formula(totals), formula(drawn)) for name, formula in tally.formulas.items()}
 
 
 def difference(first: Tally, second: Tally, name: str, resamples: Resamples) -> dict[str, float] | None:
@@ -84,7 +84,7 @@ def difference(first: Tally, second: Tally, name: str, resamples: Resamples) -> 
     first, second = first.of(common), second.of(common)
     value = first.formulas[name](first.columns.sum(axis=0)) - second.formulas[name](second.columns.sum(axis=0))
     drawn = first.formulas[name](resamples.sums(first)) - second.formulas[name](resamples.sums(second))
-    interval = _interval(value, drawn)
+    interval = interval_of(value, drawn)
     return None if interval is None else {**interval, "n": len(common)}
 
 
@@ -100,7 +100,8 @@ def mean_of(columns: Sequence[str], name: str) -> Formula:
     return lambda sums: ratio(sums[..., column], sums[..., one])
 
 
-def _interval(value: np.ndarray, drawn: np.ndarray) -> dict[str, float] | None:
+def interval_of(value: np.ndarray, drawn: np.ndarray) -> dict[str, float] | None:
+    """A score with the limits of its interval, from the score itself and that of each resample; None if undefined."""
     if not np.isfinite(value):
         return None
     # Sums over resamples differ in their last bits from sums over rows; without rounding, an interval of no width

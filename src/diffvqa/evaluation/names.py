@@ -19,6 +19,7 @@ SCORES = {
     "recall": "Recall",
     "false_change_rate": "False-change rate",
     "exact": "Exact",
+    "bertscore": "BERTScore",
     "bleu_1": "BLEU-1",
     "bleu_2": "BLEU-2",
     "bleu_3": "BLEU-3",
@@ -28,6 +29,10 @@ SCORES = {
     "cider": "CIDEr",
     "accuracy_0.5": "Accuracy at IoU 0.5",
     "iou": "Mean IoU",
+    "aref_accuracy": "AREF accuracy",
+    "ece": "Calibration error",
+    "auroc": "AUROC",
+    **{f"selective_{share}": f"Accuracy, top {share} %" for share in (100, 80, 60, 40, 20)},
 }
 """Scores by their key in the metrics."""
 
@@ -46,6 +51,11 @@ MEANINGS = {
     "accuracy_0.5": "The share of boxes that overlap the reference box by at least half (intersection over union). "
     "No box counts as wrong.",
     "iou": "The mean overlap (intersection over union): 1 for the same box, 0 for none.",
+    "ece": "The mean distance between confidence and accuracy over ten bins of confidence: 0 for a confidence that is "
+    "right as often as it says.",
+    "auroc": "The chance that a right answer has more confidence than a wrong one: 1 if always, 0.5 if confidence says "
+    "nothing.",
+    "selective_100": "The share of right answers among all; then among the most confident only.",
 }
 """Each score in plain words, for who has not met it before."""
 

@@ -14,15 +14,14 @@ from diffvqa.evaluation.changes import best_agreement
 from diffvqa.evaluation.curves import Curve, draw_curve
 from diffvqa.evaluation.examples import Example, PhraseExample, Picture
 from diffvqa.evaluation.names import BOX_SCORES, MEANINGS, SCORES, TASKS, system_name, systems_of, value_and_interval
+from diffvqa.evaluation.page_details import calibration_section, groups_section, parts_section, published_section
+from diffvqa.evaluation.page_tables import Cells, meanings_of, score_table
 from diffvqa.findings import Change, read_changes
 
 CHANGE_SCORES = ("f1", "precision", "recall", "false_change_rate")
 TEXT_SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider", "exact")
 SHORT_TEXT_SCORES = ("exact", "bleu_1", "meteor", "rouge_l", "cider")  # most answers have one or two words
 STAGES = {"pretrain": "Pretraining", "finetune": "Finetuning"}
-
-Cells = Sequence[tuple[str, object]]
-"""The cells of a row: label of the column, and a plain number or a score."""
 
 
 def render_page(
@@ -37,6 +36,10 @@ def render_page(
         _notes(metrics),
         _summary(metrics),
         _differences(metrics),
+        published_section(metrics),
+        parts_section(metrics["model"]),
+        groups_section(metrics["model"]),
+        calibration_section(metrics),
         _other_questions(metrics),
         _grounding(metrics),
         _curves(curves),
@@ -128,7 +131,7 @@ def _paired(metrics: Mapping) -> str:
     if not rows:
         return ""
     caption = "This model minus each control, with the interval of the paired difference: above 0, the model is better."
-    return _table(caption, [("", rows)], first="This model minus …", signed=True)
+    return score_table(caption, [("", rows)], first="This model minus …", signed=True)
 
 
 def _differences(metrics: Mapping) -> str:
@@ -152,11 +155,11 @@ def _differences(metrics: Mapping) -> str:
             for name, system in systems_of(metrics).items()
             if system["changes"]
         ]
-        tables.append(_table(caption, [("", rows)]) + _meanings(CHANGE_SCORES))
+        tables.append(score_table(caption, [("", rows)]) + meanings_of(CHANGE_SCORES))
     group = next((group for group in ("difference", "all") if group in model["answers"]), None)
     if group == "difference" or (group and model["changes"]):
         caption = f"How the answers are worded. {_tokenizer(metrics)}"
-        tables.append(_table(caption, [("", _text_rows(metrics, group, TEXT_SCORES))]) + _meanings(TEXT_SCORES))
+        tables.append(score_table(caption, [("", _text_rows(metrics, group, TEXT_SCORES))]) + meanings_of(TEXT_SCORES))
     return f"<h2>Difference questions</h2>{''.join(tables)}" if tables else ""
 
 
@@ -168,7 +171,7 @@ def _other_questions(metrics: Mapping) -> str:
         return ""
     bodies = [(group.capitalize(), _text_rows(metrics, group, SHORT_TEXT_SCORES)) for group in groups]
     caption = f"Questions on one image, by type. {_tokenizer(metrics)}"
-    return f"<h2>Other questions</h2>{_table(caption, bodies)}{_meanings(('exact',))}"
+    return f"<h2>Other questions</h2>{score_table(caption, bodies)}{meanings_of(('exact',))}"
 
 
 def _text_rows(metrics: Mapping, group: str, names: Sequence[str]) -> list[tuple[str, Cells]]:
@@ -199,50 +202,7 @@ def _grounding(metrics: Mapping) -> str:
     if not bodies:
         return ""
     caption = "How well the predicted box covers what is named; the best of several reference boxes counts."
-    return f"<h2>Where: grounding</h2>{_table(caption, bodies)}{_meanings(BOX_SCORES)}"
-
-
-def _table(
-    caption: str, bodies: Sequence[tuple[str, Sequence[tuple[str, Cells]]]], first: str = "", signed: bool = False
-) -> str:
-    """A table of scores: bodies are (heading, rows), a row is the name of a system with its cells."""
-    labels = [label for label, _ in bodies[0][1][0][1]]
-    head = "".join(f'<th scope="col">{escape(label)}</th>' for label in labels)
-    parts = [
-        f'<table><caption>{escape(caption)}</caption><thead><tr><th scope="col">{escape(first)}</th>{head}</tr></thead>'
-    ]
-    for heading, rows in bodies:
-        parts.append("<tbody>")
-        if heading:
-            parts.append(
-                f'<tr class="heading"><th scope="rowgroup" colspan="{len(labels) + 1}">{escape(heading)}</th></tr>'
-            )
-        for name, cells in rows:
-            kind = ' class="is-model"' if name == "model" else ""
-            written = "".join(f'<td data-label="{escape(label)}">{_cell(value, signed)}</td>' for label, value in cells)
-            parts.append(f'<tr{kind}><th scope="row">{escape(system_name(name))}</th>{written}</tr>')
-        parts.append("</tbody>")
-    return "".join([*parts, "</table>"])
-
-
-def _cell(value: object, signed: bool) -> str:
-    if isinstance(value, int):
-        return str(value)
-    if value is None:
-        return "–"
-    if signed:
-        low, high = f"{value['low']:+.3f}", f"{value['high']:+.3f}"
-        return f'{value["value"]:+.3f}<span class="interval">{low} to {high}</span>'
-    written, interval = value_and_interval(value)
-    return f'{written}<span class="interval">{interval}</span>'
-
-
-def _meanings(names: Sequence[str]) -> str:
-    titles = {name: "BLEU-1 to 4" if name == "bleu_1" else SCORES[name] for name in names if name in MEANINGS}
-    entries = [
-        f"<div><dt>{escape(title)}</dt> <dd>{escape(MEANINGS[name])}</dd></div>" for name, title in titles.items()
-    ]
-    return f'<dl class="meanings">{"".join(entries)}</dl>'
+    return f"<h2>Where: grounding</h2>{score_table(caption, bodies)}{meanings_of(BOX_SCORES)}"
 
 
 def _curves(curves: Sequence[Curve]) -> str:

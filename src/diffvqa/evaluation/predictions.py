@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from diffvqa.boxes import Box
@@ -26,6 +27,7 @@ class Prediction:
     """One line of a predictions file: what a system said, and what it should have said.
 
     changes, reference_changes: None where the file leaves them to be read from the texts.
+    reference_steps: by how many steps of severity a finding changed, for those reference changes of which it is known.
     boxes: predicted boxes (x1, y1, x2, y2) in pixels of the source file, best first; they may lack area.
     reference_boxes: boxes in the same pixels, each with area.
     """
@@ -39,6 +41,7 @@ class Prediction:
     confidence: float | None = None
     changes: frozenset[Change] | None = None
     reference_changes: frozenset[Change] | None = None
+    reference_steps: Mapping[Change, int] = field(default_factory=dict, hash=False)
     boxes: tuple[tuple[float, float, float, float], ...] = ()
     reference_boxes: tuple[Box, ...] = ()
     subject_id: str | None = None
@@ -80,6 +83,19 @@ def read_lines(path: str | Path) -> list[tuple[int, dict]]:
             raise InputError(f"{path.name}, line {number}: expected a JSON object, found {_name(row)}.")
         rows.append((number, row))
     return rows
+
+
+def read_object(path: Path) -> dict | None:
+    """The JSON object in a file, None where there is no such file. Raises InputError for anything else in it."""
+    if not path.is_file():
+        return None
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path.name}: expected a JSON object, found something else.") from error
+    if not isinstance(value, dict):
+        raise InputError(f"{path.name}: expected a JSON object, found something else.")
+    return value
 
 
 def read_predictions(path: str | Path) -> tuple[Prediction, ...]:
@@ -152,6 +168,7 @@ def _read_prediction(row: dict) -> Prediction:
         confidence=_confidence(row),
         changes=_changes(row, "changes"),
         reference_changes=_changes(row, "reference_changes"),
+        reference_steps=_steps(row, "reference_changes"),
         boxes=tuple(_corners(value, "boxes") for value in _list(boxes or [], "boxes")),
         reference_boxes=tuple(reference_boxes),
         subject_id=_identifier(row, "subject_id"),
@@ -248,6 +265,18 @@ def _change(value: object, field: str) -> Change:
         return Change(SYNONYMS.get(finding, finding), kind, *levels)
     except ValueError as error:
         raise BadField(field, f"{error}.") from error
+
+
+def _steps(row: dict, field: str) -> dict[Change, int]:
+    found = {}
+    for value in row.get(field) or []:
+        steps = value.get("steps")
+        if steps is None:
+            continue
+        if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
+            raise BadField(field, "expected `steps` of a change as a whole number of at least 1, found another value.")
+        found[_change(value, field)] = steps
+    return found
 
 
 def _lower(change: dict, key: str, field: str) -> str | None:

@@ -10,10 +10,13 @@ from pathlib import Path
 
 from diffvqa.errors import InputError
 from diffvqa.evaluation import text
-from diffvqa.evaluation.changes import tally_changes
+from diffvqa.evaluation.breakdown import tally_findings, tally_groups, tally_kinds, tally_steps
+from diffvqa.evaluation.calibration import Calibration, tally_calibration
+from diffvqa.evaluation.changes import judge, tally_changes
 from diffvqa.evaluation.grounding import THRESHOLD, tally_grounding
 from diffvqa.evaluation.intervals import Resamples, Tally, difference, resample_patients, score_tally
-from diffvqa.evaluation.predictions import GROUNDING_TASKS, QUESTION_TASK, Prediction, read_predictions
+from diffvqa.evaluation.predictions import GROUNDING_TASKS, QUESTION_TASK, Prediction, read_object, read_predictions
+from diffvqa.evaluation.published import own_row
 from diffvqa.records import QUESTION_TYPES
 
 CONTROLS = ("most_frequent", "retrieval", "blank_images", "mean_box")
@@ -23,18 +26,26 @@ ALL = "all"
 """The entry of all answered questions together, whatever their type."""
 
 
-def score_file(path: str | Path, replicates: int = 1000, seed: int = 0) -> dict:
+def score_file(
+    path: str | Path, replicates: int = 1000, seed: int = 0, similarity: text.Similarity | None = None
+) -> dict:
     """The metrics of one predictions file.
 
     {"n", "patients", "seed", "replicates", "tokenizer", "notes",
-     "answers": {question type, or task of another text, or "all": {"n", and the scores in text.METRICS}},
+     "answers": {question type, or task of another text, or "all": {"n", and the scores in text.METRICS,
+                 with a similarity also "bertscore"}},
      "changes": {"n", "pairs_changed", "pairs_unchanged", "unreadable", "reference_unreadable",
                  "precision", "recall", "f1", "false_change_rate"} or None,
+     "findings": {finding: {"matched", "predicted", "reference", "precision", "recall", "f1"}},
+     "kinds": {kind of change: the same}, "steps": {number: the same without "precision" and "f1"},
+     "groups": {group: as "changes"},
+     "calibration": {"n", "right", "ece", "auroc", "selective_100", ..., "selective_20",
+                     "bins": [{"low", "high", "n", "confidence", "accuracy"}]} or None,
      "grounding": {task: {"n", "without_box", "iou", "accuracy_0.5"}}}
     Each score is {"value", "low", "high"} with the limits of its 95 % interval, a bootstrap over patients; or None
     where it is not defined or cannot be had. Raises InputError for a file that cannot be read.
     """
-    scored = _score_systems({"model": read_predictions(path)}, replicates, seed)
+    scored = _score_systems({"model": read_predictions(path)}, replicates, seed, similarity)
     return {**scored.metrics["model"], "notes": scored.notes}
 
 
@@ -42,6 +53,7 @@ def score_folder(folder: str | Path, replicates: int = 1000, seed: int = 0) -> d
     """Score `predictions.jsonl` and `controls/*.jsonl` of an evaluation folder; write `metrics.json` there.
 
     {"model": as score_file, "controls": {name: the same}, "paired": {name: model minus this control},
+     "published_row": as published.own_row, from what `run.json` says of the run, or None,
      "tokenizer", "seed", "replicates", "notes"}. An entry of "paired" holds, for those that both have,
     "changes": {"f1"}, "grounding": {task: {"accuracy_0.5"}} and "answers": {type: {"exact"}}, each with "n" rows in
     common and the interval of the paired difference. All systems share the same resamples of patients.
@@ -60,10 +72,15 @@ def score_folder(folder: str | Path, replicates: int = 1000, seed: int = 0) -> d
             )
     scored = _score_systems(systems, replicates, seed)
     controls = [name for name in systems if name != "model"]
+    run = read_object(folder / "run.json") or {}
+    missing = (run.get("truth") or {}).get("missing")
+    if missing:
+        scored.notes.append(f"{missing} difference questions are of pairs that the truth does not have: not joined.")
     metrics = {
         "model": scored.metrics["model"],
         "controls": {name: scored.metrics[name] for name in controls},
         "paired": {name: scored.model_minus(name) for name in controls},
+        "published_row": own_row(scored.metrics["model"], run),
         "tokenizer": scored.metrics["model"]["tokenizer"],
         "seed": seed,
         "replicates": replicates,
@@ -79,6 +96,8 @@ class _Tallies:
 
     answers: Mapping[str, Tally]
     changes: Tally | None
+    parts: Mapping[str, Mapping[str, Tally]]
+    calibration: Calibration | None
     grounding: Mapping[str, Tally]
 
 
@@ -109,7 +128,12 @@ class _Scored:
         }
 
 
-def _score_systems(systems: Mapping[str, Sequence[Prediction]], replicates: int, seed: int) -> _Scored:
+def _score_systems(
+    systems: Mapping[str, Sequence[Prediction]],
+    replicates: int,
+    seed: int,
+    similarity: text.Similarity | None = None,
+) -> _Scored:
     """Score several systems together: one tokenization, one run of METEOR, one set of resamples."""
     groups = {name: _answer_groups(predictions) for name, predictions in systems.items()}
     spoken = [row for by_type in groups.values() for rows in by_type.values() for row in rows]
@@ -120,6 +144,8 @@ def _score_systems(systems: Mapping[str, Sequence[Prediction]], replicates: int,
         meteor, found = text.meteor_statistics(tokens.pair(row) for row in spoken)
         notes += found
 
+    similar = text.score_pairs(spoken, similarity) if similarity and spoken else None
+
     # The model's file says who the patients are; a control's rows follow by their ids.
     patients = {row.id: row.patient for row in systems["model"]}
     resamples = resample_patients(patients, replicates, seed)
@@ -127,9 +153,9 @@ def _score_systems(systems: Mapping[str, Sequence[Prediction]], replicates: int,
     for name, predictions in systems.items():
         answers = {}
         for group, rows in groups[name].items():
-            answers[group], found = text.tally_text(rows, tokens, meteor)
+            answers[group], found = text.tally_text(rows, tokens, meteor, similar)
             notes += found
-        tallies[name] = _Tallies(answers, tally_changes(predictions), tally_grounding(predictions))
+        tallies[name] = _tally_system(predictions, answers)
         metrics[name] = {
             "n": len(predictions),
             "patients": len({patients[row.id] for row in predictions}),
@@ -142,6 +168,17 @@ def _score_systems(systems: Mapping[str, Sequence[Prediction]], replicates: int,
     if left_out:
         notes.append(f"{left_out} difference questions have a reference that is not in the answer grammar: left out.")
     return _Scored(metrics, tallies, resamples, list(dict.fromkeys(notes)))
+
+
+def _tally_system(predictions: Sequence[Prediction], answers: Mapping[str, Tally]) -> _Tallies:
+    judged = judge(predictions)
+    parts = {
+        "findings": tally_findings(judged),
+        "kinds": tally_kinds(judged),
+        "steps": tally_steps(judged),
+        "groups": tally_groups(predictions),
+    }
+    return _Tallies(answers, tally_changes(predictions), parts, tally_calibration(judged), tally_grounding(predictions))
 
 
 def _answer_groups(predictions: Sequence[Prediction]) -> dict[str, list[Prediction]]:
@@ -162,12 +199,18 @@ def _metrics(tallies: _Tallies, resamples: Resamples) -> dict:
     def scores(tally: Tally) -> dict:
         return {**tally.counts, **score_tally(tally, resamples)}
 
+    def calibration(found: Calibration) -> dict:
+        bins = [{"low": one.low, "high": one.high, **scores(one.tally)} for one in found.bins]
+        return {**scores(found.tally), "bins": bins}
+
     return {
         "answers": {
             group: {"n": tally.counts["n"], **dict.fromkeys(text.METRICS), **score_tally(tally, resamples)}
             for group, tally in tallies.answers.items()
         },
         "changes": None if tallies.changes is None else scores(tallies.changes),
+        **{part: {label: scores(tally) for label, tally in found.items()} for part, found in tallies.parts.items()},
+        "calibration": None if tallies.calibration is None else calibration(tallies.calibration),
         "grounding": {task: scores(tally) for task, tally in tallies.grounding.items()},
     }
 

@@ -9,7 +9,9 @@ from rich.console import Group
 from rich.markup import escape
 from rich.table import Table
 
+from diffvqa.evaluation.comparison import COMPARED
 from diffvqa.evaluation.names import BOX_SCORES, SCORES, system_name, systems_of
+from diffvqa.evaluation.published import PUBLISHED, SCORES_OF_ROW, remarks
 
 _Column = tuple[str, str]
 """Path of a score within a system's metrics, joined by slashes, and the label of its column."""
@@ -20,6 +22,8 @@ def print_table(metrics: Mapping) -> Group:
 
     Systems are rows, the model first, then the controls that have such scores; each score has its 95 % interval
     below it, each title its n. The texts are those of the difference questions, or of all questions if none is one.
+    Then, where there are such scores: exact agreement by type of question, the model's changes by group, confidence,
+    boxes, and a test split's row below the published ones.
     A tokenizer other than the PTB tokenizer, and the notes, are written below.
     """
     systems = systems_of(metrics)
@@ -37,28 +41,106 @@ def print_table(metrics: Mapping) -> Group:
     if texts in first["answers"]:
         title = f"Texts, {texts} questions (n = {first['answers'][texts]['n']})"
         names = ("bleu_1", "bleu_4", "meteor", "rouge_l", "cider")
+        if "bertscore" in first["answers"][texts]:
+            names = (*names, "bertscore")
         parts.append(_table(title, systems, [(f"answers/{texts}/{name}", SCORES[name]) for name in names]))
+    if len(first["answers"]) > 2:
+        parts.append(_types(systems))
+    if first["groups"]:
+        parts.append(_groups(first["groups"]))
+    if first["calibration"]:
+        title = f"Confidence, difference questions (n = {first['calibration']['n']})"
+        names = ("ece", "auroc", "selective_100", "selective_60", "selective_20")
+        parts.append(_table(title, systems, [(f"calibration/{name}", SCORES[name]) for name in names]))
     for task, scores in first["grounding"].items():
         title = f"Boxes, {task} (n = {scores['n']}, {scores['without_box']} without a box)"
         parts.append(_table(title, systems, [(f"grounding/{task}/{name}", SCORES[name]) for name in BOX_SCORES]))
+    if metrics.get("published_row"):
+        parts += _published(metrics["published_row"])
     below = f"95 % intervals: {first['replicates']} resamples of {first['patients']} patients, seed {first['seed']}."
     if first["tokenizer"] not in (None, "ptb"):
         below += f" BLEU, ROUGE-L and CIDEr: over {first['tokenizer']}."
     return Group(*parts, below, *(f"Note: {escape(note)}" for note in metrics.get("notes", ())))
 
 
+def print_comparison(result: Mapping) -> Group:
+    """What a rich console prints for the result of comparison.compare: scores of systems, then their differences."""
+    scores = _empty_table("Systems, mean over their seeds", ["Seeds", *(SCORES[name] for name in COMPARED)])
+    for name, system in result["systems"].items():
+        scores.add_row(escape(name), str(system["seeds"]), *(_cell(system[score]) for score in COMPARED))
+    differences = _empty_table("First minus second", [SCORES[name] for name in COMPARED])
+    pairs = {(row["first"], row["second"]): None for rows in result["comparisons"].values() for row in rows}
+    for first, second in pairs:
+        found = [
+            next((row for row in result["comparisons"][name] if (row["first"], row["second"]) == (first, second)), None)
+            for name in COMPARED
+        ]
+        differences.add_row(f"{escape(first)}\n− {escape(second)}", *map(_difference, found))
+    below = (
+        f"Paired over {result['replicates']} resamples of {result['patients']} patients, seed {result['seed']}; "
+        "Holm's correction over all comparisons of one score. Seeds are averaged, not resampled."
+    )
+    return Group(scores, differences, below)
+
+
+def _difference(row: Mapping | None) -> str:
+    if row is None:
+        return "–"
+    interval = f"{row['low']:+.2f} to {row['high']:+.2f}"
+    return f"{row['value']:+.3f}\n{interval}\np {row['p']:.4f}\nHolm {row['p_holm']:.4f}\n"
+
+
 def _table(title: str, systems: Mapping[str, Mapping], columns: Sequence[_Column]) -> Table:
-    table = Table(title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.padding = (0, 0, 0, 1)
-    table.add_column("", no_wrap=True)
-    for _, label in columns:
-        table.add_column(label, justify="right")
+    table = _empty_table(title, [label for _, label in columns])
     for name, system in systems.items():
         scores = [_find(system, path) for path, _ in columns]
         if any(scores) or name == "model":
             style = "bold" if name == "model" else None
             table.add_row(escape(system_name(name)), *map(_cell, scores), style=style)
     return table
+
+
+def _types(systems: Mapping[str, Mapping]) -> Table:
+    """Exact agreement, a row for each type of question, a column for each system that answers any."""
+    answering = {name: system["answers"] for name, system in systems.items() if system["answers"]}
+    table = _empty_table("Exact agreement by type of question", ["n", *map(system_name, answering)])
+    for kind, scores in answering["model"].items():
+        cells = [_cell((answers.get(kind) or {}).get("exact")) for answers in answering.values()]
+        table.add_row(escape(kind), str(scores["n"]), *cells)
+    return table
+
+
+def _groups(groups: Mapping[str, Mapping]) -> Table:
+    """The model's change scores in each group of pairs."""
+    names = ("f1", "recall", "false_change_rate")
+    table = _empty_table("Changes by group, this model", ["n", *(SCORES[name] for name in names)])
+    for group, scores in groups.items():
+        table.add_row(escape(group), str(scores["n"]), *(_cell(scores[name]) for name in names))
+    return table
+
+
+def _published(row: Mapping) -> list[Table | str]:
+    """The model's row below those that others have published, and what must be said of it."""
+    table = _empty_table("Beside published results", ["n", *(SCORES[name] for name in SCORES_OF_ROW)])
+    for one in PUBLISHED:
+        table.add_row(escape(f"{one.system} ({one.year})"), "", *map(_number, one.scores))
+    # Without intervals, which stand in the table of texts: eight columns leave no room for them.
+    own = [row[name] and row[name]["value"] for name in SCORES_OF_ROW]
+    table.add_row("This model", str(row["n"]), *map(_number, own), style="bold")
+    return [table, *map(escape, remarks(row)), ""]
+
+
+def _empty_table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=escape(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    table.padding = (0, 0, 0, 1)
+    table.add_column("", no_wrap=True)
+    for label in columns:
+        table.add_column(escape(label), justify="right")
+    return table
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
 
 
 def _cell(score: Mapping | None) -> str:

@@ -13,13 +13,13 @@ import importlib.util
 import re
 import shutil
 import subprocess
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from diffvqa.evaluation.intervals import Formula, Tally, mean_of
+from diffvqa.evaluation.intervals import Formula, Tally, mean_of, ratio
 from diffvqa.evaluation.predictions import Prediction
 
 METRICS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider", "exact")
@@ -48,6 +48,9 @@ _JAR = "stanford-corenlp-3.4.1.jar"
 _METEOR_COLUMNS = 23
 _BLEU_COLUMNS = 10
 _COLUMNS = ("one", "exact", "rouge_l", "cider")
+
+Similarity = Callable[[Sequence[tuple[str, str]]], Sequence[float]]
+"""A score of each (answer, reference), as they are written; it comes from outside, for this room loads no model."""
 
 TextPair = tuple[str, tuple[str, ...]]
 """A tokenized answer with its tokenized references."""
@@ -153,12 +156,22 @@ def bleu_score(sums: np.ndarray, order: int) -> np.ndarray:
     return np.prod(precisions, axis=-1) ** (1 / order) * np.exp(np.minimum(0.0, 1 - 1 / shortness))
 
 
+def score_pairs(predictions: Iterable[Prediction], similarity: Similarity) -> dict[tuple[str, str], float]:
+    """(answer, reference) -> its similarity, of all answers together, each pair once."""
+    pairs = list(dict.fromkeys((row.answer, reference) for row in predictions for reference in row.references))
+    return dict(zip(pairs, similarity(pairs), strict=True))
+
+
 def tally_text(
-    predictions: Sequence[Prediction], tokens: Tokens, meteor: Mapping[TextPair, np.ndarray]
+    predictions: Sequence[Prediction],
+    tokens: Tokens,
+    meteor: Mapping[TextPair, np.ndarray],
+    similar: Mapping[tuple[str, str], float] | None = None,
 ) -> tuple[Tally, tuple[str, ...]]:
     """All text metrics of these answers (at least one), and notes; the formulas hold only those that can be had.
 
     Exact agreement: the answer equals a reference but for case, white space and a full stop at the end.
+    similar: (answer, reference) -> its BERTScore, of which the best reference counts; there is none without it.
     CIDEr is resampled with the document frequencies of the whole set; the others are exact in every resample.
     """
     columns = [np.ones(len(predictions)), np.array([float(is_exact(prediction)) for prediction in predictions])]
@@ -178,6 +191,11 @@ def tally_text(
         if len(pairs) == 1:
             notes = (ONE_TEXT,)
     formulas["exact"] = mean_of(_COLUMNS, "exact")
+    if similar is not None:
+        best = [max(similar[row.answer, reference] for reference in row.references) for row in predictions]
+        position = len(columns)
+        columns.append(np.array(best))
+        formulas["bertscore"] = lambda sums: ratio(sums[..., position], sums[..., 0])
     identifiers = tuple(prediction.id for prediction in predictions)
     return Tally(identifiers, np.stack(columns, axis=1), formulas, {"n": len(predictions)}), notes
 

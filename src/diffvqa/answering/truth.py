@@ -1,0 +1,112 @@
+"""What is true of the pairs of a synthetic cohort, joined to the rows of its difference questions."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from diffvqa.errors import InputError
+from diffvqa.findings import DIFFERENCE_QUESTION, SYNONYMS, Change, read_changes
+from diffvqa.records import Question
+
+PAIRS = "pairs.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class TruePair:
+    """What changed in a pair, each change with its steps of severity if they are known; group: of pairs alike."""
+
+    changes: Mapping[Change, int | None]
+    group: str | None
+
+
+Truth = Mapping[tuple[str, str], TruePair]
+"""By the images of the pair: prior, current."""
+
+
+def read_truth(folder: Path) -> Truth:
+    """The pairs in the truth folder of a synthetic cohort, from `pairs.jsonl`; other fields are passed over.
+
+    Raises InputError for a folder without that file, and for a line that cannot be read.
+    """
+    path = folder / PAIRS
+    if not path.is_file():
+        raise InputError(
+            f"--truth: expected a folder with {PAIRS}, found none; give COHORT/truth of a synthetic cohort"
+        )
+    truth = {}
+    with path.open("rb") as file:
+        for number, line in enumerate(file, start=1):
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+                truth[_text(row["prior"]), _text(row["current"])] = _true_pair(row)
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                raise InputError(
+                    f"--truth: {PAIRS}, line {number}: expected an object with prior, current and changes (each with "
+                    "finding, kind, before and after), found another; write the cohort anew"
+                ) from error
+    return truth
+
+
+def count_known(questions: Sequence[Question], truth: Truth) -> dict[str, int]:
+    """How many difference questions are of pairs in the truth ("joined"), and how many of others ("missing").
+
+    A store may be of several sources, so that some are missing is no error. Raises InputError if all of them are: then
+    it is the truth of another cohort.
+    """
+    asked = [one for one in questions if one.type == "difference"]
+    joined = sum((one.pair.prior, one.pair.current) in truth for one in asked)
+    if asked and not joined:
+        raise InputError(
+            f"--truth: expected the pairs of the {len(asked)} difference questions, found not one of them; "
+            "give the truth of the cohort that the store was made from"
+        )
+    return {"joined": joined, "missing": len(asked) - joined}
+
+
+def join_truth(rows: Sequence[dict[str, Any]], questions: Sequence[Question], truth: Truth) -> list[dict[str, Any]]:
+    """The rows of the questions, those of known pairs with `reference_changes` and `group`.
+
+    A question about an area is answered by some of the pair's changes: those that its own answer names.
+    """
+    return [_joined(row, question, truth) for row, question in zip(rows, questions, strict=True)]
+
+
+def _joined(row: dict[str, Any], question: Question, truth: Truth) -> dict[str, Any]:
+    pair = truth.get((question.pair.prior or "", question.pair.current))
+    if pair is None or question.type != "difference":
+        return row
+    asked_about = pair.changes
+    if question.text != DIFFERENCE_QUESTION:
+        named = frozenset().union(*read_changes(question.answer))
+        asked_about = {change: steps for change, steps in pair.changes.items() if change in named}
+    changes = [
+        {"finding": change.finding, "kind": change.kind, "before": change.before, "after": change.after}
+        | ({} if steps is None else {"steps": steps})
+        for change, steps in sorted(asked_about.items(), key=lambda item: (item[0].finding, item[0].kind))
+    ]
+    return {**row, "reference_changes": changes, "group": pair.group}
+
+
+def _true_pair(row: Mapping[str, Any]) -> TruePair:
+    group = row.get("group")
+    return TruePair(dict(map(_change, row["changes"])), None if group is None else _text(group))
+
+
+def _change(row: Mapping[str, Any]) -> tuple[Change, int | None]:
+    finding = _text(row["finding"])
+    steps = row.get("steps")
+    if steps is not None and (type(steps) is not int or steps < 1):
+        raise ValueError("steps")
+    return Change(SYNONYMS.get(finding, finding), row["kind"], row.get("before"), row.get("after")), steps
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("text")
+    return value

@@ -1,0 +1,116 @@
+"""Changes taken apart: by finding, by kind, by how far they go, and by the groups that the file names."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from diffvqa.evaluation.changes import Judged, f1, precision, recall, tally_changes
+from diffvqa.evaluation.intervals import Formula, Tally
+from diffvqa.evaluation.predictions import Prediction
+from diffvqa.findings import Change
+
+KINDS = ("level", "added", "missing")
+
+ELSEWHERE = "in no reference"
+"""The entry of all stated changes whose finding changes in no reference."""
+
+REPEAT = "repeat"
+"""The group of pairs of one study taken twice in the same way: strength 0 of every factor."""
+
+_COLUMNS = ("matched", "predicted", "reference")
+
+
+def tally_findings(judged: Sequence[Judged]) -> dict[str, Tally]:
+    """Finding -> precision, recall and F1 of its changes, the most frequent in the references first.
+
+    Counts: matched, predicted, reference, all in changes. Answers that cannot be read state no finding.
+    """
+    known = {change.finding for one in judged for change in one.true}
+    tallies = _tally_labels(
+        judged, lambda _, change: change.finding if change.finding in known else ELSEWHERE, _ALL_SCORES
+    )
+    return dict(sorted(tallies.items(), key=lambda item: (item[0] == ELSEWHERE, -item[1].counts["reference"], item[0])))
+
+
+def tally_kinds(judged: Sequence[Judged]) -> dict[str, Tally]:
+    """Kind of change -> the same."""
+    tallies = _tally_labels(judged, lambda _, change: change.kind, _ALL_SCORES)
+    return {kind: tallies[kind] for kind in KINDS if kind in tallies}
+
+
+def tally_steps(judged: Sequence[Judged]) -> dict[str, Tally]:
+    """Number of steps of severity -> recall of the reference changes of that many, where it is known.
+
+    What is only stated has no steps, so there is no precision.
+    """
+
+    def steps(one: Judged, change: Change) -> str | None:
+        known = one.prediction.reference_steps.get(change)
+        return None if known is None else str(known)
+
+    tallies = _tally_labels(judged, steps, {"recall": recall})
+    return {label: tallies[label] for label in sorted(tallies, key=int) if tallies[label].counts["reference"]}
+
+
+def tally_groups(predictions: Sequence[Prediction]) -> dict[str, Tally]:
+    """Group -> the change scores of its difference questions, by factor and strength where the name has them.
+
+    F1 is not defined in a group without any reference change: there it would be 0 whatever is said.
+    """
+    groups: dict[str, list[Prediction]] = defaultdict(list)
+    for prediction in predictions:
+        if prediction.group is not None:
+            groups[prediction.group].append(prediction)
+    tallies = {group: tally_changes(groups[group]) for group in sorted(groups, key=_place_of_group)}
+    return {
+        group: replace(tally, formulas={**tally.formulas, "f1": _f1_of_group})
+        for group, tally in tallies.items()
+        if tally is not None
+    }
+
+
+def factor_and_strength(group: str) -> tuple[str, float] | None:
+    """The two parts of a group called "FACTOR STRENGTH", such as "rotation 0.5"; None for another name."""
+    factor, _, strength = group.rpartition(" ")
+    try:
+        value = float(strength)
+    except ValueError:
+        return None
+    return (factor, value) if factor and math.isfinite(value) else None
+
+
+def _f1_of_group(sums: np.ndarray) -> np.ndarray:
+    return np.where(sums[..., 2] > 0, f1(sums), np.nan)
+
+
+_ALL_SCORES: Mapping[str, Formula] = {"precision": precision, "recall": recall, "f1": f1}
+
+
+def _tally_labels(
+    judged: Sequence[Judged], label_of: Callable[[Judged, Change], str | None], formulas: Mapping[str, Formula]
+) -> dict[str, Tally]:
+    """Label -> its changes; only the rows that have any are kept, the others would add nothing to a sum."""
+    rows: dict[str, dict[str, np.ndarray]] = defaultdict(lambda: defaultdict(lambda: np.zeros(len(_COLUMNS))))
+    for one in judged:
+        said = one.said or frozenset()
+        for column, changes in enumerate((said & one.true, said, one.true)):
+            for change in changes:
+                label = label_of(one, change)
+                if label is not None:
+                    rows[label][one.prediction.id][column] += 1
+    tallies = {}
+    for label, counted in rows.items():
+        columns = np.stack(list(counted.values()))
+        counts = dict(zip(_COLUMNS, map(int, columns.sum(axis=0)), strict=True))
+        tallies[label] = Tally(tuple(counted), columns, formulas, counts)
+    return tallies
+
+
+def _place_of_group(group: str) -> tuple[bool, str, float]:
+    factor, strength = factor_and_strength(group) or (group, 0.0)
+    return group != REPEAT, factor, strength

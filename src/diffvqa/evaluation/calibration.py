@@ -1,0 +1,121 @@
+"""What a confidence is worth: whether it says how often an answer is right, and tells right answers from wrong ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffvqa.evaluation.changes import Judged
+from diffvqa.evaluation.intervals import Formula, Tally, mean_of, ratio
+
+BINS = 10
+SHARES = (100, 80, 60, 40, 20)
+"""Percentages of the answers, the most confident ones, of which the accuracy is given."""
+
+
+@dataclass(frozen=True)
+class Bin:
+    """The answers with a confidence above `low` up to `high` (0 lies in the first bin)."""
+
+    low: float
+    high: float
+    tally: Tally
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """The scores of all answers that have a confidence, and the bins that hold any of them."""
+
+    tally: Tally
+    bins: tuple[Bin, ...]
+
+
+def tally_calibration(judged: Sequence[Judged]) -> Calibration | None:
+    """The confidence of answers to difference questions; None where no answer has one.
+
+    An answer is right if it says all that has changed and nothing else. Scores: ece, the expected calibration error
+    over ten bins of equal width (Guo et al. 2017); auroc, of the confidence for being right; selective_N, the accuracy
+    of the N % most confident answers. Counts: n, right.
+    In a resample the most confident are those of the whole set, and AUROC is taken to first order, from the placements
+    of the whole set (DeLong et al. 1988).
+    """
+    rows = [one for one in judged if one.prediction.confidence is not None]
+    if not rows:
+        return None
+    identifiers = tuple(one.prediction.id for one in rows)
+    confidence = np.array([one.prediction.confidence for one in rows])
+    right = np.array([float(one.right) for one in rows])
+    place = bin_of(confidence)
+
+    columns, formulas = _Columns(), {}
+    occupied = sorted(set(place.tolist()))
+    members = [columns.add(place == index) for index in occupied]
+    gaps = [columns.add((place == index) * (confidence - right)) for index in occupied]
+    formulas["ece"] = lambda sums: ratio(np.abs(sums[..., gaps]).sum(axis=-1), sums[..., members].sum(axis=-1))
+    formulas["auroc"] = _auroc_formula(confidence, right > 0, columns)
+    for share in SHARES:
+        chosen = most_confident(confidence, share / 100)
+        formulas[f"selective_{share}"] = _ratio_formula(columns.add(chosen * right), columns.add(chosen))
+    counts = {"n": len(rows), "right": int(right.sum())}
+    tally = Tally(identifiers, columns.stacked(), formulas, counts)
+    return Calibration(tally, tuple(_bin(index, place == index, identifiers, confidence, right) for index in occupied))
+
+
+def bin_of(confidence: np.ndarray) -> np.ndarray:
+    """The position of the bin of each confidence: an edge belongs to the bin below it."""
+    return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
+
+
+def most_confident(confidence: np.ndarray, share: float) -> np.ndarray:
+    """How much of each answer is among that share of the most confident: 1 or 0, between them for ties at the limit."""
+    wanted = share * len(confidence)
+    _, inverse, sizes = np.unique(-confidence, return_inverse=True, return_counts=True)
+    before = np.cumsum(sizes) - sizes
+    return np.clip((wanted - before) / sizes, 0, 1)[inverse]
+
+
+def placements(of: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """For each value the share of the others that lie below it, equal ones counting half."""
+    ordered = np.sort(among)
+    below, not_above = np.searchsorted(ordered, of, "left"), np.searchsorted(ordered, of, "right")
+    return (below + not_above) / (2 * len(among))
+
+
+class _Columns:
+    """Columns of a tally, each known by its position."""
+
+    def __init__(self) -> None:
+        self._columns: list[np.ndarray] = []
+
+    def add(self, column: np.ndarray) -> int:
+        self._columns.append(np.asarray(column, dtype=float))
+        return len(self._columns) - 1
+
+    def stacked(self) -> np.ndarray:
+        return np.stack(self._columns, axis=1)
+
+
+def _ratio_formula(numerator: int, denominator: int) -> Formula:
+    return lambda sums: ratio(sums[..., numerator], sums[..., denominator])
+
+
+def _auroc_formula(confidence: np.ndarray, right: np.ndarray, columns: _Columns) -> Formula:
+    if right.all() or not right.any():
+        return lambda sums: np.full(sums.shape[:-1], np.nan)
+    placed = np.zeros(len(right))
+    placed[right] = placements(confidence[right], confidence[~right])
+    placed[~right] = 1 - placements(confidence[~right], confidence[right])
+    whole = placed[right].mean()
+    of_right = _ratio_formula(columns.add(placed * right), columns.add(right))
+    of_wrong = _ratio_formula(columns.add(placed * ~right), columns.add(~right))
+    return lambda sums: np.clip(of_right(sums) + of_wrong(sums) - whole, 0, 1)
+
+
+def _bin(index: int, inside: np.ndarray, identifiers: Sequence[str], confidence: np.ndarray, right: np.ndarray) -> Bin:
+    names = ("one", "confidence", "accuracy")
+    columns = np.stack([np.ones(inside.sum()), confidence[inside], right[inside]], axis=1)
+    formulas = {name: mean_of(names, name) for name in names[1:]}
+    kept = tuple(identifier for identifier, keep in zip(identifiers, inside, strict=True) if keep)
+    return Bin(index / BINS, (index + 1) / BINS, Tally(kept, columns, formulas, {"n": len(kept)}))

@@ -1,0 +1,143 @@
+"""Systems against one another on the same questions: paired differences, p-values, and Holm's correction."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from diffvqa.errors import InputError
+from diffvqa.evaluation.changes import is_difference, reference_readings, tally_changes
+from diffvqa.evaluation.grounding import THRESHOLD, tally_grounding
+from diffvqa.evaluation.intervals import Resamples, Tally, interval_of, resample_patients
+from diffvqa.evaluation.predictions import Prediction, read_predictions
+
+COMPARED = ("f1", "false_change_rate", "recall", "aref_accuracy")
+"""The scores that are compared: those of changes, and the share of AREF boxes with an IoU of at least 0.5."""
+
+REPLICATES = 5000
+"""More than an interval needs: the smallest p-value is 2 / (replicates + 1), and Holm multiplies it."""
+
+
+def compare(systems: Mapping[str, Sequence[str | Path]], replicates: int = REPLICATES, seed: int = 0) -> dict:
+    """Every pair of systems in every score of COMPARED, on one set of resamples of patients.
+
+    systems: name -> evaluation folders or predictions files, one for each training seed; the score of a system is the
+    mean over them.
+
+    {"patients", "replicates", "seed",
+     "systems": {name: {"seeds", and each score as {"value", "low", "high", "n"} or None}},
+     "comparisons": {score: [{"first", "second", "value", "low", "high", "p", "p_holm"}]}}
+    value: first minus second. p: two-sided, twice the smaller share of the resamples on one side of 0 (no difference),
+    counting one resample more on each side. p_holm: corrected over all comparisons of this score (Holm 1979). A system
+    without rows for a score, or with a score that is not defined, is left out of its comparisons.
+    Raises InputError for fewer than two systems, and for predictions on different questions.
+    """
+    if len(systems) < 2:
+        raise InputError(f"expected at least two systems, NAME=FOLDER each under its own name; found {len(systems)}")
+    read = {name: [read_predictions(_file(Path(path))) for path in paths] for name, paths in systems.items()}
+    _require_same_questions(read)
+    patients: dict[str, tuple[str, str]] = {}
+    for row in itertools.chain.from_iterable(rows for runs in read.values() for rows in runs):
+        patients.setdefault(row.id, row.patient)
+    resamples = resample_patients(patients, replicates, seed)
+    scores = {name: _scores_of(runs, resamples) for name, runs in read.items()}
+    return {
+        "patients": len(set(patients.values())),
+        "replicates": replicates,
+        "seed": seed,
+        "systems": {
+            name: {"seeds": len(read[name]), **{score: _described(found) for score, found in of_system.items()}}
+            for name, of_system in scores.items()
+        },
+        "comparisons": {score: _compared(score, scores) for score in COMPARED},
+    }
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down correction of several p-values, in their order."""
+    corrected = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
+        corrected[index] = highest
+    return corrected
+
+
+def two_sided_p(drawn: np.ndarray) -> float:
+    """How easily a difference of 0 comes out of the resampled differences; those that are not defined do not count."""
+    drawn = np.round(drawn[np.isfinite(drawn)], 10)
+    one_side = min((drawn <= 0).sum(), (drawn >= 0).sum())
+    return min(1.0, 2 * (int(one_side) + 1) / (drawn.size + 1))
+
+
+@dataclass(frozen=True)
+class _Score:
+    """A score, averaged over seeds: its value, that of each resample, and the number of rows of a seed."""
+
+    value: float
+    drawn: np.ndarray
+    n: int
+
+
+def _file(path: Path) -> Path:
+    return path / "predictions.jsonl" if path.is_dir() else path
+
+
+def _require_same_questions(read: Mapping[str, Sequence[Sequence[Prediction]]]) -> None:
+    """Raises InputError if two runs differ in the questions or references of any task that both have."""
+    first: dict[str, tuple[str, dict]] = {}
+    for name, runs in read.items():
+        for rows in runs:
+            for task in dict.fromkeys(row.task for row in rows):
+                asked = {row.id: _asked(row) for row in rows if row.task == task}
+                other, expected = first.setdefault(task, (name, asked))
+                missing, more = len(expected.keys() - asked.keys()), len(asked.keys() - expected.keys())
+                changed = sum(asked[one] != expected[one] for one in asked.keys() & expected.keys())
+                if missing or more or changed:
+                    raise InputError(
+                        f"{name}: expected the same questions as {other} (task {task}), found {missing} missing, "
+                        f"{more} others and {changed} with another reference; "
+                        "evaluate all systems on one split of one store"
+                    )
+
+
+def _asked(row: Prediction) -> tuple:
+    """What makes two rows one question. Their texts are left out: not every file has them."""
+    readings = frozenset(reference_readings(row)) if is_difference(row) else None
+    return row.references, row.reference_boxes, readings
+
+
+def _scores_of(runs: Sequence[Sequence[Prediction]], resamples: Resamples) -> dict[str, _Score | None]:
+    changes = [tally_changes(rows) for rows in runs]
+    boxes = [tally_grounding(rows).get("AREF") for rows in runs]
+    found = {name: _mean(changes, name, resamples) for name in ("f1", "false_change_rate", "recall")}
+    return {**found, "aref_accuracy": _mean(boxes, f"accuracy_{THRESHOLD}", resamples)}
+
+
+def _mean(tallies: Sequence[Tally | None], name: str, resamples: Resamples) -> _Score | None:
+    """The mean of a score over the seeds; None where one of them lacks it."""
+    if any(tally is None for tally in tallies):
+        return None
+    values = [tally.formulas[name](tally.columns.sum(axis=0)) for tally in tallies]
+    drawn = [tally.formulas[name](resamples.sums(tally)) for tally in tallies]
+    value = float(np.mean(values))
+    return _Score(value, np.mean(drawn, axis=0), len(tallies[0].ids)) if np.isfinite(value) else None
+
+
+def _described(score: _Score | None) -> dict | None:
+    return None if score is None else {**interval_of(score.value, score.drawn), "n": score.n}
+
+
+def _compared(name: str, scores: Mapping[str, Mapping[str, _Score | None]]) -> list[dict]:
+    rows = []
+    known = {system: found[name] for system, found in scores.items() if found[name] is not None}
+    for (first, one), (second, other) in itertools.combinations(known.items(), 2):
+        drawn = one.drawn - other.drawn
+        interval = interval_of(one.value - other.value, drawn)
+        rows.append({"first": first, "second": second, **interval, "p": two_sided_p(drawn)})
+    corrected = holm([row["p"] for row in rows])
+    return [{**row, "p_holm": value} for row, value in zip(rows, corrected, strict=True)]

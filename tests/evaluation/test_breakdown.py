@@ -1,0 +1,141 @@
+"""Changes taken apart, on cases counted by hand."""
+
+import pytest
+
+from diffvqa.evaluation.breakdown import (
+    ELSEWHERE,
+    factor_and_strength,
+    tally_findings,
+    tally_groups,
+    tally_kinds,
+    tally_steps,
+)
+from diffvqa.evaluation.changes import judge, tally_changes
+from diffvqa.evaluation.intervals import resample_patients, score_tally
+from diffvqa.evaluation.plots import draw_reliability, draw_response, responses
+from diffvqa.evaluation.predictions import Prediction
+from diffvqa.findings import NOTHING_CHANGED, Change, write_changes
+
+EDEMA, WORSE = Change("edema", "added"), Change("edema", "level", "mild", "severe")
+HERNIA, GONE = Change("hernia", "missing"), Change("pneumonia", "missing")
+
+
+def row(number, said, true, steps=None, group=None):
+    answer = said if isinstance(said, str) else write_changes(said)
+    return Prediction(
+        str(number),
+        answer,
+        (write_changes(true),),
+        question_type="difference",
+        reference_changes=frozenset(true),
+        reference_steps=steps or {},
+        group=group,
+    )
+
+
+def values(tallies, name):
+    found = {}
+    for label, tally in tallies.items():
+        resamples = resample_patients({identifier: identifier for identifier in tally.ids}, 20, 0)
+        score = score_tally(tally, resamples).get(name)
+        found[label] = score and score["value"]
+    return found
+
+
+ROWS = [
+    row(1, [EDEMA, HERNIA], [EDEMA], {EDEMA: 1}),
+    row(2, [WORSE], [WORSE, HERNIA], {WORSE: 2, HERNIA: 1}),
+    row(3, [GONE], [EDEMA], {EDEMA: 3}),
+    row(4, "no idea", [HERNIA]),
+]
+
+
+def test_each_finding_is_counted_by_itself():
+    tallies = tally_findings(judge(ROWS))
+    assert list(tallies) == ["edema", "hernia", ELSEWHERE]
+    assert dict(tallies["edema"].counts) == {"matched": 2, "predicted": 2, "reference": 3}
+    assert dict(tallies["hernia"].counts) == {"matched": 0, "predicted": 1, "reference": 2}
+    assert dict(tallies[ELSEWHERE].counts) == {"matched": 0, "predicted": 1, "reference": 0}
+    assert values(tallies, "recall") == {"edema": pytest.approx(2 / 3), "hernia": 0, ELSEWHERE: None}
+    assert values(tallies, "precision") == {"edema": 1, "hernia": 0, ELSEWHERE: 0}
+
+
+def test_kinds_and_findings_add_up_to_all_changes():
+    whole = tally_changes(ROWS).columns.sum(axis=0)
+    for tallies in (tally_findings(judge(ROWS)), tally_kinds(judge(ROWS))):
+        sums = sum(tally.columns.sum(axis=0) for tally in tallies.values())
+        # An unreadable answer to a changed pair states nothing, so the three columns agree.
+        assert sums.tolist() == whole[:3].tolist()
+    assert list(tally_kinds(judge(ROWS))) == ["level", "added", "missing"]
+
+
+def test_recall_by_steps_where_they_are_known():
+    tallies = tally_steps(judge(ROWS))
+    assert {label: tally.counts["reference"] for label, tally in tallies.items()} == {"1": 2, "2": 1, "3": 1}
+    assert values(tallies, "recall") == {"1": 0.5, "2": 1, "3": 0}
+    assert "precision" not in tallies["1"].formulas
+    assert tally_steps(judge([row(1, [EDEMA], [EDEMA])])) == {}
+
+
+GROUPED = [
+    row(1, [EDEMA], [], group="rotation 1"),
+    row(2, [], [], group="rotation 0.5"),
+    row(3, [EDEMA], [], group="rotation 0.5"),
+    row(4, [], [], group="repeat"),
+    row(5, [EDEMA], [EDEMA, HERNIA], group="other"),
+    row(6, [EDEMA], [EDEMA]),
+]
+
+
+def test_groups_have_change_scores_of_their_own_in_order_of_strength():
+    tallies = tally_groups(GROUPED)
+    assert list(tallies) == ["repeat", "other", "rotation 0.5", "rotation 1"]
+    assert [tally.counts["n"] for tally in tallies.values()] == [1, 1, 2, 1]
+    rates = {"repeat": 0, "other": None, "rotation 0.5": 0.5, "rotation 1": 1}
+    assert values(tallies, "false_change_rate") == rates
+    assert values(tallies, "recall") == {**dict.fromkeys(rates), "other": 0.5}
+    assert values(tallies, "f1") == {**dict.fromkeys(rates), "other": pytest.approx(2 / 3)}
+
+
+@pytest.mark.parametrize(
+    ("group", "expected"),
+    [
+        ("rotation 0.5", ("rotation", 0.5)),
+        ("low dose 2", ("low dose", 2.0)),
+        ("repeat", None),
+        ("0.5", None),
+        ("rotation nan", None),
+        ("a b", None),
+    ],
+)
+def test_a_group_says_factor_and_strength(group, expected):
+    assert factor_and_strength(group) == expected
+
+
+def rate(value):
+    return {"value": value, "low": max(value - 0.1, 0), "high": value + 0.1}
+
+
+def test_repeat_is_strength_0_of_every_factor():
+    groups = {
+        "repeat": {"false_change_rate": rate(0.1)},
+        "noise 1": {"false_change_rate": rate(0.4)},
+        "noise 0.5": {"false_change_rate": rate(0.2)},
+        "tilt 2": {"false_change_rate": None},
+        "zoom 1": {"false_change_rate": rate(0.3)},
+    }
+    found = {factor: [(s, one["value"]) for s, one in rates] for factor, rates in responses(groups).items()}
+    assert found == {"noise": [(0, 0.1), (0.5, 0.2), (1, 0.4)], "zoom": [(0, 0.1), (1, 0.3)]}
+
+
+def test_the_plots_say_in_words_what_they_show():
+    assert "noise: false-change rate 0.10 at 0, 0.40 at 1" in draw_response(
+        "noise", [(0, rate(0.1)), (1, rate(0.4))], 1
+    )
+    assert draw_response("noise", [(0.0, rate(0.1))], 1).count("<circle") == 1
+    bins = [{"low": 0.9, "high": 1.0, "n": 4, "confidence": rate(0.8), "accuracy": rate(0.5)}]
+    assert "0.50 at 0.80" in draw_reliability(bins)
+
+
+def test_a_pair_without_group_is_in_none():
+    assert tally_groups([row(1, NOTHING_CHANGED, [])]) == {}

@@ -1,0 +1,151 @@
+"""Systems against one another: differences, p-values, Holm's correction, and what is refused."""
+
+import json
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from diffvqa.errors import InputError
+from diffvqa.evaluation import text
+from diffvqa.evaluation.comparison import COMPARED, compare, holm, two_sided_p
+from diffvqa.evaluation.score import score_file
+from diffvqa.evaluation.table import print_comparison
+from diffvqa.findings import NOTHING_CHANGED
+
+
+@pytest.fixture(autouse=True)
+def no_java(monkeypatch):
+    """Texts are not compared, and Java costs seconds a start."""
+    monkeypatch.setattr(text, "java_is_there", lambda: False)
+
+
+EDEMA = "the main image has an additional finding of edema than the reference image."
+
+
+def write(path, skill, seed=0, count=120, boxes=True):
+    """Difference questions of count / 2 patients, half of them unchanged, answered rightly with a chance of `skill`."""
+    random, rows = np.random.default_rng(seed), []
+    for number in range(count):
+        reference, other = (EDEMA, NOTHING_CHANGED) if number % 2 else (NOTHING_CHANGED, EDEMA)
+        answer = reference if random.random() < skill else other
+        common = {"id": f"d{number}", "subject_id": f"p{number // 2}", "question_type": "difference"}
+        rows.append({**common, "answer": answer, "references": [reference]})
+        if boxes:
+            box = [0, 0, 10, 10] if random.random() < skill else [0, 0, 1, 1]
+            common = {"id": f"b{number}", "subject_id": f"p{number // 2}", "task": "AREF"}
+            rows.append({**common, "boxes": [box], "reference_boxes": [[0, 0, 10, 10]]})
+    path.mkdir(exist_ok=True)
+    (path / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def test_a_better_system_is_told_from_a_worse_one_and_equals_are_not(tmp_path):
+    good, bad = write(tmp_path / "good", 0.9), write(tmp_path / "bad", 0.5, seed=1)
+    result = compare({"good": [good], "same": [good], "bad": [bad]}, replicates=500)
+    for score in COMPARED:
+        first, second, third = result["comparisons"][score]
+        assert (first["first"], first["second"]) == ("good", "same")
+        assert (first["value"], first["low"], first["high"], first["p"]) == (0, 0, 0, 1)
+        sign = -1 if score == "false_change_rate" else 1
+        assert sign * second["value"] > 0
+        assert second["p"] < 0.01
+        assert second["p_holm"] > second["p"]
+        assert {key: third[key] for key in ("value", "p")} == {key: second[key] for key in ("value", "p")}
+
+
+def test_the_scores_are_those_of_the_files(tmp_path):
+    folders = {name: [write(tmp_path / name, skill)] for name, skill in (("a", 0.9), ("b", 0.6))}
+    result = compare(folders, replicates=50)
+    for name, (folder,) in folders.items():
+        alone = score_file(folder / "predictions.jsonl", replicates=10)
+        for score in ("f1", "recall", "false_change_rate"):
+            assert result["systems"][name][score]["value"] == pytest.approx(alone["changes"][score]["value"])
+        boxes = alone["grounding"]["AREF"]["accuracy_0.5"]["value"]
+        assert result["systems"][name]["aref_accuracy"]["value"] == pytest.approx(boxes)
+    (row,) = result["comparisons"]["f1"]
+    first, second = (result["systems"][name]["f1"]["value"] for name in folders)
+    assert row["value"] == pytest.approx(first - second)
+
+
+def test_seeds_of_a_system_are_averaged(tmp_path):
+    seeds = [write(tmp_path / f"seed {seed}", 0.7, seed) for seed in range(3)]
+    other = write(tmp_path / "other", 0.7, 9)
+    result = compare({"mean": seeds, "other": [other]}, replicates=300)
+    alone = [score_file(folder / "predictions.jsonl", replicates=10)["changes"]["f1"]["value"] for folder in seeds]
+    mean, one = (result["systems"][name] for name in ("mean", "other"))
+    assert (mean["seeds"], one["seeds"]) == (3, 1)
+    assert mean["f1"]["value"] == pytest.approx(np.mean(alone))
+    assert mean["f1"]["high"] - mean["f1"]["low"] < one["f1"]["high"] - one["f1"]["low"]
+
+
+def test_the_order_of_systems_turns_the_difference_round(tmp_path):
+    a, b = write(tmp_path / "a", 0.8), write(tmp_path / "b", 0.6, 1)
+    (there,) = compare({"a": [a], "b": [b]}, replicates=200)["comparisons"]["f1"]
+    (back,) = compare({"b": [b], "a": [a]}, replicates=200)["comparisons"]["f1"]
+    assert (back["value"], back["low"], back["high"]) == (-there["value"], -there["high"], -there["low"])
+    assert back["p"] == there["p"]
+
+
+def test_no_difference_is_seldom_found(tmp_path):
+    # Two systems of equal skill, again and again: about 5 of 100 differences have p below .05, as their meaning is.
+    found = []
+    for seed in range(60):
+        a, b = write(tmp_path / "a", 0.7, 2 * seed, boxes=False), write(tmp_path / "b", 0.7, 2 * seed + 1, boxes=False)
+        found.append(compare({"a": [a], "b": [b]}, replicates=300)["comparisons"]["f1"][0]["p"])
+    assert sum(p < 0.05 for p in found) <= 9
+    assert sum(p < 0.5 for p in found) >= 15
+
+
+def test_holm_by_hand():
+    assert holm([0.01, 0.04, 0.03]) == pytest.approx([0.03, 0.06, 0.06])
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_p_by_hand():
+    assert two_sided_p(np.array([1.0] * 97 + [-1.0] * 2)) == pytest.approx(2 * 3 / 100)
+    assert two_sided_p(np.zeros(99)) == 1
+    assert two_sided_p(np.array([1.0] * 99)) == two_sided_p(np.array([-1.0] * 99)) == pytest.approx(0.02)
+    assert two_sided_p(np.array([np.nan, 1.0])) == 1
+
+
+def test_a_system_without_boxes_is_compared_in_the_rest(tmp_path):
+    with_boxes, without = write(tmp_path / "a", 0.8), write(tmp_path / "b", 0.8, boxes=False)
+    result = compare({"a": [with_boxes], "b": [without / "predictions.jsonl"]}, replicates=50)
+    assert result["comparisons"]["aref_accuracy"] == []
+    assert result["systems"]["b"]["aref_accuracy"] is None
+    assert len(result["comparisons"]["f1"]) == 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"id": "elsewhere"}, "1 missing, 1 others and 0 with"),
+        ({"references": [EDEMA]}, "0 missing, 0 others and 1 with"),
+        ({"reference_changes": [{"finding": "edema", "kind": "missing"}]}, "0 missing, 0 others and 1 with"),
+    ],
+)
+def test_different_questions_are_refused(tmp_path, change, said):
+    a, b = write(tmp_path / "a", 0.8), write(tmp_path / "b", 0.8)
+    lines = (b / "predictions.jsonl").read_text().splitlines()
+    lines[0] = json.dumps({**json.loads(lines[0]), **change})
+    (b / "predictions.jsonl").write_text("\n".join(lines))
+    with pytest.raises(InputError, match=f"b: expected the same questions as a .* {said}"):
+        compare({"a": [a], "b": [b]}, replicates=10)
+
+
+def test_one_system_is_refused(tmp_path):
+    with pytest.raises(InputError, match="at least two systems"):
+        compare({"a": [write(tmp_path / "a", 0.8)] * 2}, replicates=10)
+
+
+def test_the_printed_tables_fit_and_show_false_changes_beside_recall(tmp_path):
+    folders = {f"system {name}": [write(tmp_path / name, 0.8, seed)] for seed, name in enumerate("abc")}
+    console = Console(width=80, record=True, color_system=None, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(print_comparison(compare(folders, replicates=50)))
+    printed = console.export_text()
+    assert "…" not in printed
+    headings = [line for line in printed.splitlines() if "False-change rate" in line]
+    assert len(headings) == 2
+    assert all("Recall" in line for line in headings)
