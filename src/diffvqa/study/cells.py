@@ -47,6 +47,11 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
     return result
 
 
+def evaluation_folder(out: Path, cell: str, evaluation: str) -> Path:
+    """Where a cell's predictions on one set lie in a study's folder."""
+    return out / "cells" / cell / "evaluations" / evaluation
+
+
 def read_cell(folder: Path) -> dict[str, Any] | None:
     """What a cell gave, or None if it has not been run to its end."""
     path = folder / RESULT
@@ -62,14 +67,14 @@ def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], fold
         model = finetune(stage_config(config, cell, "finetune", store, str(folder / "model")))
     evaluations = {}
     for name in (MAIN, *config.tests):
-        out = folder / "evaluations" / name
+        out = evaluation_folder(Path(config.out), cell.name, name)
         tested = stores[cell.store if name == MAIN else name]
         evaluate(
             model,
             tested.folder,
             "test",
             out,
-            truth=tested.truth,
+            truth_folder=tested.truth,
             training_store=Path(store),
             features_folder=folder / "features",
             # Where is asked once; what has changed, of every set.

@@ -11,21 +11,25 @@ from typing import Any
 from diffvqa import __version__
 from diffvqa.evaluation.names import system_name
 from diffvqa.study.systems import System, shown_scores
-from diffvqa.study.tables import in_writing
+from diffvqa.study.tables import ABOUT, in_writing, significant
 
 CONTROLS = ("most_frequent", "retrieval", "blank_images", "mean_box")
 
 
 def render_page(
     systems: Sequence[System],
-    evaluations: Sequence[str],
+    comparisons: Mapping[str, Sequence[Mapping[str, Any]]],
     figures: Mapping[str, str],
     results: Sequence[Mapping[str, Any]],
 ) -> str:
-    """The whole page; figures: name -> SVG, those of an evaluation begin with its name."""
-    body = [_failures(results), *(_evaluation(systems, evaluation, figures) for evaluation in evaluations)]
+    """The whole page. comparisons: of each evaluation. figures: name -> SVG, an evaluation's begin with its name."""
+    body = [
+        _failures(results),
+        *(_evaluation(systems, name, compared, figures) for name, compared in comparisons.items()),
+    ]
     return Template(files("diffvqa.study").joinpath("page.html").read_text(encoding="utf-8")).substitute(
         style=files("diffvqa.evaluation").joinpath("page.css").read_text(encoding="utf-8").strip(),
+        about=escape(ABOUT),
         facts=_facts(systems, results),
         body="\n".join(part for part in body if part),
         version=escape(__version__),
@@ -53,7 +57,12 @@ def _failures(results: Sequence[Mapping[str, Any]]) -> str:
     return f'<div class="notes" role="note">{lines}</div>' if failed else ""
 
 
-def _evaluation(systems: Sequence[System], evaluation: str, figures: Mapping[str, str]) -> str:
+def _evaluation(
+    systems: Sequence[System],
+    evaluation: str,
+    compared: Sequence[Mapping[str, Any]],
+    figures: Mapping[str, str],
+) -> str:
     columns = shown_scores(systems, evaluation)
     head = "".join(f'<th scope="col">{escape(title)}</th>' for title in columns.values())
     rows = [_row(system, evaluation, columns, "model", system.name) for system in systems]
@@ -70,7 +79,27 @@ def _evaluation(systems: Sequence[System], evaluation: str, figures: Mapping[str
     return (
         f"<h2>{escape(evaluation)}</h2><table><caption>Means over seeds, with the lowest and the highest; the controls "
         f'of each system below.</caption><thead><tr><th scope="col"></th>{head}</tr></thead>'
-        f'<tbody>{"".join(rows)}</tbody></table><div class="panels">{drawings}</div>'
+        f'<tbody>{"".join(rows)}</tbody></table><div class="panels">{drawings}</div>' + _differences(compared)
+    )
+
+
+def _differences(compared: Sequence[Mapping[str, Any]]) -> str:
+    """The table of what differs by more than other patients would explain."""
+    titles = ("First", "Second", "Score", "Difference", "p")
+    rows = [
+        f'<tr><th scope="row">{escape(first)}</th>'
+        + "".join(
+            f'<td data-label="{title}">{escape(cell)}</td>' for title, cell in zip(titles[1:], cells, strict=True)
+        )
+        + "</tr>"
+        for first, *cells in significant(compared)
+    ]
+    if not rows:
+        return "<p>No two systems differ by more than other patients would explain.</p>" if compared else ""
+    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
+    return (
+        f"<details><summary>{len(rows)} differences that other patients would not explain</summary><table><thead><tr>"
+        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></details>"
     )
 
 

@@ -1,27 +1,46 @@
-"""What a study found, written down: every score, tables of means, figures, and a page."""
+"""What a study found, written down: every score, tables of means, paired tests, figures, and a page."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from diffvqa.data.files import write_text
+from diffvqa.evaluation.comparison import compare
+from diffvqa.study.cells import evaluation_folder
+from diffvqa.study.config import MAIN, STORE
 from diffvqa.study.figures import draw_figures
 from diffvqa.study.page import render_page
-from diffvqa.study.systems import systems_of
+from diffvqa.study.systems import System, systems_of
 from diffvqa.study.tables import write_csv, write_markdown
+
+Comparisons = Mapping[str, Sequence[Mapping[str, Any]]]
+"""Evaluation -> what `evaluation.comparison.compare` gives, once for all systems that were asked the same."""
 
 
 def write_summary(out: Path, results: Sequence[Mapping[str, Any]]) -> Path:
-    """Write study.csv, study.md, figures/*.svg and study.html into `out`; the page's path."""
+    """Write study.csv, comparisons.json, study.md, figures/*.svg and study.html into `out`; the page's path."""
     systems = systems_of(results)
     evaluations = list(dict.fromkeys(name for result in results for name in result.get("evaluations", {})))
+    comparisons = {name: _compared(out, systems, name) for name in evaluations}
     write_text(out / "study.csv", write_csv(results))
-    write_text(out / "study.md", write_markdown(systems, evaluations))
+    write_text(out / "comparisons.json", json.dumps(comparisons, indent=1) + "\n")
+    write_text(out / "study.md", write_markdown(systems, comparisons))
     figures = draw_figures(systems, evaluations)
     (out / "figures").mkdir(exist_ok=True)
     for name, drawing in figures.items():
         write_text(out / "figures" / f"{name}.svg", drawing)
-    write_text(out / "study.html", render_page(systems, evaluations, figures, results))
+    write_text(out / "study.html", render_page(systems, comparisons, figures, results))
     return out / "study.html"
+
+
+def _compared(out: Path, systems: Sequence[System], evaluation: str) -> list[dict[str, Any]]:
+    # Systems of different stores have test splits of their own.
+    groups: dict[str, dict[str, list[Path]]] = {}
+    for system in systems:
+        asked = str(system.settings.get(STORE)) if evaluation == MAIN else ""
+        folders = [evaluation_folder(out, cell["cell"], evaluation) for cell in system.cells]
+        groups.setdefault(asked, {})[system.name] = folders
+    return [compare(group) for group in groups.values() if len(group) > 1]

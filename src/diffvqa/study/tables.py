@@ -1,13 +1,23 @@
-"""A study's scores as CSV, one row a score, and as Markdown, means over seeds."""
+"""A study's scores as CSV, one row a score, and as Markdown, means over seeds and what differs."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from diffvqa.evaluation.names import SCORES
 from diffvqa.study.systems import Mean, System, shown_scores
+
+SIGNIFICANT = 0.05
+"""The corrected p-value below which a difference is listed."""
+
+ABOUT = (
+    "Means over seeds, with the lowest and the highest seed where there are several. Differences: first minus second, "
+    "means over seeds, with 95 % intervals from resampled patients and p-values corrected for all pairs of systems "
+    "(Holm); they say what other patients could change, not what other seeds could."
+)
 
 
 def write_csv(results: Sequence[Mapping[str, Any]]) -> str:
@@ -25,28 +35,42 @@ def write_csv(results: Sequence[Mapping[str, Any]]) -> str:
     return file.getvalue()
 
 
-def _flat(scores: Any, path: str = "") -> list[tuple[str, Mapping[str, float]]]:
+def _flat(scores: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, float]]]:
     """Every score in nested metrics with its path."""
     if not isinstance(scores, Mapping):
-        return []
+        return
     if {"value", "low", "high"} <= scores.keys():
-        return [(path, scores)]
-    return [found for key, part in scores.items() for found in _flat(part, f"{path}/{key}" if path else key)]
+        yield path, scores
+        return
+    for key, part in scores.items():
+        yield from _flat(part, f"{path}/{key}" if path else key)
 
 
-def write_markdown(systems: Sequence[System], evaluations: Sequence[str]) -> str:
-    """A table an evaluation, a row a system."""
-    parts = [
-        "Means over seeds, with the lowest and the highest where there are several. "
-        "Research software, not for clinical use.\n"
-    ]
-    for evaluation in evaluations:
+def write_markdown(systems: Sequence[System], comparisons: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+    """For each evaluation a table with a row a system, and one of the differences that are significant."""
+    parts = [f"{ABOUT} Research software, not for clinical use.\n"]
+    for evaluation, compared in comparisons.items():
         columns = shown_scores(systems, evaluation)
         parts.append(f"\n## {evaluation}\n\n| | {' | '.join(columns.values())} |\n|---|{'---|' * len(columns)}\n")
         for system in systems:
             cells = [in_writing(system.mean(evaluation, path)) for path in columns]
             parts.append(f"| {system.name} | {' | '.join(cells)} |\n")
+        differences = list(significant(compared))
+        if differences:
+            parts.append("\n| first | second | score | difference | p |\n|---|---|---|---|---|\n")
+            parts += [f"| {' | '.join(row)} |\n" for row in differences]
     return "".join(parts)
+
+
+def significant(compared: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str, str, str, str]]:
+    """The differences with a corrected p-value below SIGNIFICANT, in writing: both systems, score, difference, p."""
+    for comparison in compared:
+        for score, pairs in comparison["comparisons"].items():
+            for pair in pairs:
+                if pair["p_holm"] < SIGNIFICANT:
+                    difference = f"{pair['value']:+.3f} ({pair['low']:+.3f} to {pair['high']:+.3f})"
+                    title = SCORES.get(score, "AREF accuracy")
+                    yield pair["first"], pair["second"], title, difference, f"{pair['p_holm']:.3f}"
 
 
 def in_writing(mean: Mean | None) -> str:
