@@ -28,7 +28,7 @@ def bones(thorax: Thorax, acquisition: Acquisition, canvas: Canvas) -> np.ndarra
         tube(bone, canvas, sign * (x - 1.0), -6.8, sign * (x + 3.5), -8.6, 0.5, 0.6, 1.3)
         ball(bone, canvas, sign * (x + 4.2), -6.6, 2.4, 2.5, 2.6)
         shoulder, _, elbow, low = arm(body, acquisition.view, sign)
-        tube(bone, canvas, shoulder + sign * 1.4, -5.5, elbow, low, 1.3, 1.1, 1.1)
+        tube(bone, canvas, shoulder + sign * 1.4, -5.5, elbow, low, 1.0, 0.9, 1.3)
     return bone
 
 

@@ -37,7 +37,7 @@ def body_outline(thorax: Thorax, acquisition: Acquisition, canvas: Canvas) -> np
             thickness[rows, columns] += body.breast * np.sqrt(np.clip(1 - q, 0, 1))
     thickness = thickness.astype(np.float32)
     for sign in SIGN.values():
-        tube(thickness, canvas, *arm(body, acquisition.view, sign), 5.2, 4.4, 2.6)
+        tube(thickness, canvas, *arm(body, acquisition.view, sign), 5.2, 4.4, 3.2)
     return thickness
 
 
