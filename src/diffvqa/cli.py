@@ -82,9 +82,11 @@ def synth(
 ) -> None:
     """Write synthetic patients in the layouts of MIMIC-CXR-JPG, its reports, Chest ImaGenome and Medical-Diff-VQA."""
     from diffvqa.phantom.reports import Reporting
+    from diffvqa.phantom.sets import check_set
     from diffvqa.phantom.writing import write_cohort
     from diffvqa.progress import progress_bar
 
+    check_set(test_set)
     reporting = Reporting(omitted=omitted)
     with progress_bar("synthesise patients") as progress:
         write_cohort(
