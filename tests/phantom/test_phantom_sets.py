@@ -51,7 +51,7 @@ def disease(image):
 @pytest.mark.parametrize("name", list(SETS))
 def test_the_same_seed_gives_the_same_bytes(folders, tmp_path, name):
     write_cohort(tmp_path / name, 2, SEED, SIZE, workers=1, test_set=name)
-    for path in (tmp_path / name).rglob("*.jpg"):
+    for path in [*(tmp_path / name).rglob("*.jpg"), *(tmp_path / name / "mimic-cxr").rglob("*.txt")]:
         first = folders[name] / path.relative_to(tmp_path / name)
         assert hashlib.sha256(path.read_bytes()).digest() == hashlib.sha256(first.read_bytes()).digest()
     for table in ("images.jsonl", "pairs.jsonl"):
@@ -125,7 +125,10 @@ def test_pairs_of_the_set_acquisition_differ_in_their_factor_alone(truth):
         one, other = prior["acquisition"], current["acquisition"]
         differing = {name for name in one if one[name] != other[name]}
         factor = pair["factor"]
-        assert differing == ({"seed"} if factor in (NONE, DEVICES) else {"seed", factor})
+        fields = {NONE: set(), DEVICES: set(), "dose": {"dose", "noise"}}.get(factor, {factor})
+        assert differing == {"seed"} | fields
+        if factor == "dose":
+            assert (one["dose"] > other["dose"]) == (one["noise"] < other["noise"])
         assert (prior["devices"] != current["devices"]) == (factor == DEVICES)
         assert pair["group"] == ("repeat" if factor == NONE else f"{factor} {pair['strength']}")
     assert {bool(image["findings"]) for image in images.values()} == {True, False}
