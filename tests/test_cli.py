@@ -74,6 +74,18 @@ def test_inspect_prints_one_json_object(cohort_folder, capsys):
     assert summary["problems"] == {}
 
 
+def test_synth_writes_a_test_set_with_reports_as_complete_as_asked(tmp_path, capsys):
+    out = tmp_path / "out"
+    status, printed, _ = run(
+        "synth", out, "--patients", 10, "--size", 64, "--workers", 1, "--set", "subtle", "--omitted", 0, capsys=capsys
+    )
+    assert status == 0
+    assert "10 synthetic patients" in printed
+    readme = (out / "README.txt").read_text()
+    assert "test set subtle" in readme
+    assert "omitted 0," in readme
+
+
 def test_answer_and_ground_as_json_and_as_a_picture(model_folder, pictures, tmp_path, capsys):
     prior, current = pictures
     overlay = tmp_path / "overlay.png"
@@ -111,6 +123,8 @@ WRONG = [
     (["compare", "a={predictions}", "b"], "NAME=FOLDER"),
     (["compare", "a={predictions}", "b={empty}"], "predictions.jsonl"),
     (["synth", "{empty}/out"], "--patients"),
+    (["synth", "{empty}/out", "--patients", "10", "--set", "other"], "acquisition"),
+    (["synth", "{empty}/out", "--patients", "10", "--omitted", "2"], "--omitted"),
     (["synthesise"], "synthesise"),
     (["evaluate", "{model}", "{store}", "--out", "{empty}/out", "--split", "exam"], "--split"),
 ]

@@ -72,13 +72,26 @@ def synth(
     seed: Annotated[int, typer.Option(min=0, help="the same seed makes the same bytes")] = 0,
     size: Annotated[int, typer.Option(min=64, max=2048, help="pixels of the longer side")] = 256,
     workers: Annotated[int | None, typer.Option(min=1, help="processes; all cores if not given")] = None,
+    test_set: Annotated[
+        str | None,
+        typer.Option("--set", metavar="NAME", help="a test set: change, acquisition, subtle or shift"),
+    ] = None,
+    omitted: Annotated[
+        float, typer.Option(min=0, max=1, help="the chance that a report leaves out a finding that is there")
+    ] = 0.15,
 ) -> None:
     """Write synthetic patients in the layouts of MIMIC-CXR-JPG, its reports, Chest ImaGenome and Medical-Diff-VQA."""
+    from diffvqa.phantom.reports import Reporting
+    from diffvqa.phantom.sets import check_set
     from diffvqa.phantom.writing import write_cohort
     from diffvqa.progress import progress_bar
 
+    check_set(test_set)
+    reporting = Reporting(omitted=omitted)
     with progress_bar("synthesise patients") as progress:
-        write_cohort(out, patients, seed, size=size, workers=workers, progress=progress)
+        write_cohort(
+            out, patients, seed, size=size, workers=workers, progress=progress, test_set=test_set, reporting=reporting
+        )
     print(f"{patients} synthetic patients written; next: diffvqa inspect mimic:{out}")
 
 

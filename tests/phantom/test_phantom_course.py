@@ -6,17 +6,18 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from diffvqa.errors import InputError
 from diffvqa.findings import LEVELS
 from diffvqa.phantom.cohort import draw_patient, generator_for, true_changes
 from diffvqa.phantom.course import draw_course
 from diffvqa.phantom.pathology import KINDS, SEVERITY, SHARES, draw_lesion, level_of
 from diffvqa.phantom.questions import ask, location
-from diffvqa.phantom.reports import write_report
+from diffvqa.phantom.reports import SUPPORT_DEVICES, Reporting, write_report
 
 
 @pytest.fixture(scope="module")
 def courses():
-    return [draw_course(np.random.default_rng([1, index])) for index in range(1500)]
+    return [draw_course(np.random.default_rng([1, index]), critical=index % 10 < 3) for index in range(1500)]
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +28,7 @@ def patients():
 def test_the_shares_of_the_cohort_are_those_intended(courses):
     states = [state for course in courses for state in course]
     assert 1.5 < np.mean([len(state) for state in states]) < 2.0
-    assert 0.13 < np.mean([not state for state in states]) < 0.21
+    assert 0.15 < np.mean([not state for state in states]) < 0.24
     numbers = []
     for course in courses:
         for place, current in enumerate(course):
@@ -111,11 +112,81 @@ def test_reports_never_contradict_the_truth_and_leave_some_of_it_out(patients):
     there = said = 0
     for visit, report in reports_of(patients):
         for sentence in report.findings:
-            if sentence.finding:
+            if sentence.finding == SUPPORT_DEVICES:
+                assert visit.devices
+            elif sentence.finding:
                 assert (sentence.state != "no") == (sentence.finding in visit.findings), sentence.text
         there += len(visit.findings)
         said += sum(report.mentioned(name) is not None for name in visit.findings)
     assert 0.05 < 1 - said / there < 0.3
+
+
+def test_a_complete_report_says_all_and_an_incomplete_one_part_of_it_in_the_same_words(patients):
+    said = {0.0: 0, 0.5: 0}
+    for patient in patients[:30]:
+        for order, visit in enumerate(patient.visits):
+            prior = patient.visits[order - 1] if order else None
+            full, part = (
+                write_report(
+                    patient, visit, prior, generator_for(2, patient.index, 77, order), Reporting(omitted=omitted)
+                )
+                for omitted in said
+            )
+            there = [[one for one in report.findings if one.state != "no"] for report in (full, part)]
+            assert {one.finding for one in there[0]} >= set(visit.findings)
+            assert set(there[1]) <= set(there[0])
+            for omitted, sentences in zip(said, there, strict=True):
+                said[omitted] += len(sentences)
+    assert 0.35 * said[0.0] < said[0.5] < 0.65 * said[0.0]
+
+
+def test_where_no_side_is_said_the_regions_of_both_sides_are_meant(patients):
+    for patient in patients[:30]:
+        report = write_report(
+            patient, patient.visits[0], None, generator_for(3, patient.index), Reporting(omitted=0.0, placed=0.0)
+        )
+        for sentence in report.findings:
+            lesion = patient.visits[0].findings.get(sentence.finding)
+            if lesion and len(lesion.sides) == 1:
+                assert not re.search("left|right", sentence.text)
+                assert any("left" in one for one in sentence.regions)
+                assert any("right" in one for one in sentence.regions)
+
+
+def test_a_rate_that_is_no_chance_is_named():
+    with pytest.raises(InputError, match="omitted"):
+        Reporting(omitted=1.5)
+
+
+def test_findings_of_one_cause_occur_and_move_together(courses):
+    states = [state for course in courses for state in course]
+    share = {name: np.mean([name in state for state in states]) for name in KINDS}
+    for one, other in (
+        ("cardiomegaly", "edema"), ("edema", "pleural effusion"), ("pleural effusion", "atelectasis"),
+    ):  # fmt: skip
+        assert np.mean([one in state and other in state for state in states]) > 1.3 * share[one] * share[other]
+    same = opposite = 0
+    for course in courses:
+        for prior, current in pairwise(course):
+            moves = [
+                (current[name].level if name in current else -1) - (prior[name].level if name in prior else -1)
+                for name in ("edema", "pleural effusion")
+            ]
+            same += moves[0] * moves[1] > 0
+            opposite += moves[0] * moves[1] < 0
+    assert same > 1.5 * opposite
+
+
+def test_a_nodule_never_vanishes_and_a_heart_changes_by_one_level(courses):
+    resolved = 0
+    for course in courses:
+        for prior, current in pairwise(course):
+            assert "nodule" in current or "nodule" not in prior
+            if "cardiomegaly" in prior:
+                after = current["cardiomegaly"].level if "cardiomegaly" in current else -1
+                assert abs(after - prior["cardiomegaly"].level) <= 1
+            resolved += "edema" in prior and "edema" not in current
+    assert resolved > 50
 
 
 def test_the_vocabulary_of_reports_is_modest(patients):

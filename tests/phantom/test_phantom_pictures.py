@@ -9,9 +9,12 @@ import pytest
 from diffvqa.boxes import intersection_over_union
 from diffvqa.phantom.acquisition import Acquisition, draw_acquisition
 from diffvqa.phantom.anatomy import draw_body, place
+from diffvqa.phantom.canvas import canvas_for
+from diffvqa.phantom.lesions import Air, apply_lesions, pleural_retreat
 from diffvqa.phantom.pathology import KINDS, SEVERITY, at_level, draw_lesion
 from diffvqa.phantom.regions import lesion_boxes, region_boxes
 from diffvqa.phantom.rendering import render
+from diffvqa.phantom.tissues import lung
 
 BODY = draw_body(np.random.default_rng(5))
 UPRIGHT = Acquisition("PA", 120, 128, noise=0.0, scatter=0.05, zoom=0.85)
@@ -127,3 +130,60 @@ def test_drawn_acquisitions_keep_their_ranges():
     assert all(abs(one.rotation) <= 8 and max(map(abs, one.shift)) <= 0.18 for one in drawn)
     assert all(0.72 <= one.zoom <= 1.28 for one in drawn)
     assert 30 < sum(any(one.collimation) for one in drawn) < 120
+
+
+def test_a_turn_moves_clavicles_and_spine_in_opposite_directions():
+    straight, turned = boxes(UPRIGHT), boxes(replace(UPRIGHT, turn=6.0))
+    inner = [turned[f"{side} clavicle"].x1 - straight[f"{side} clavicle"].x1 for side in ("right", "left")]
+    assert max(inner) < -1
+    assert turned["spine"].x1 - straight["spine"].x1 > 1
+
+
+def grey(lesions, box, acquisition=UPRIGHT):
+    """Mean grey value in a box of the picture, brighter where less light came through."""
+    picture = render(BODY, lesions, acquisition).astype(float)
+    return picture[round(box.y1) : round(box.y2), round(box.x1) : round(box.x2)].mean()
+
+
+def test_an_effusion_blunts_the_angle_and_hides_the_diaphragm():
+    effusion = replace(lesion_of("pleural effusion", 3), sides=("right",))
+    healthy = boxes(UPRIGHT)
+    angle = healthy["right costophrenic angle"]
+    assert grey([effusion], angle) > grey([], angle) + 20
+    dome = healthy["right hemidiaphragm"]
+    column, top = round((dome.x1 + dome.x2) / 2), round(dome.y1)
+
+    def step(lesions):
+        """How sharply the picture brightens across the dome."""
+        profile = render(BODY, lesions, UPRIGHT)[top - 3 : top + 4, column - 3 : column + 4].mean(axis=1)
+        return np.diff(profile).max()
+
+    assert step([effusion]) < 0.5 * step([])
+
+
+def test_atelectasis_raises_the_dome_and_pulls_the_mediastinum():
+    atelectasis = replace(lesion_of("atelectasis", 3), sides=("left",))
+    healthy, ill = boxes(UPRIGHT), boxes(UPRIGHT, [atelectasis])
+    assert ill["left hemidiaphragm"].y1 < healthy["left hemidiaphragm"].y1 - 4
+    assert ill["right hemidiaphragm"].y1 == healthy["right hemidiaphragm"].y1
+    assert ill["trachea"].x1 > healthy["trachea"].x1 + 1
+
+
+def test_beyond_the_edge_of_a_pneumothorax_there_are_no_markings():
+    pneumothorax = replace(lesion_of("pneumothorax", 2), sides=("right",))
+    thorax, canvas = place(BODY, [pneumothorax], UPRIGHT), canvas_for(UPRIGHT)
+    depth = {side: lung(thorax, side, canvas) for side in ("right", "left")}
+    density, markings = np.full(canvas.shape, 0.3), np.ones(canvas.shape)
+    air = Air(depth, density, markings, np.zeros(canvas.shape))
+    apply_lesions(air, thorax, [pneumothorax], canvas)
+    # A row between apex and hilum, from the chest wall of that side inwards.
+    row = np.argmin(np.abs(canvas.y[:, 0] + 3.0))
+    inside = np.nonzero(depth["right"][row] > 0)[0]
+    free = inside[air.markings[row, inside] == 0]
+    assert free.min() == inside.min()
+    assert len(free) / canvas.scale > 0.4 * pleural_retreat(pneumothorax)
+    assert np.all(air.density[row, free] == 0)
+    edge = free.max() + 1
+    assert np.abs(air.added[row].argmax() - edge) <= 2
+    assert np.all(air.markings[row, edge + 2 : inside.max()] == 1)
+    assert np.all(air.markings[row, depth["left"][row] > 0] == 1)

@@ -5,6 +5,7 @@ import gzip
 import hashlib
 import io
 import json
+import shutil
 import zipfile
 from collections import defaultdict
 
@@ -12,8 +13,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diffvqa.data import read_sources
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, Change, read_changes
+from diffvqa.phantom.reports import Reporting
 from diffvqa.phantom.writing import write_cohort
 
 PATIENTS, SEED, SIZE = 10, 4, 64
@@ -157,7 +160,7 @@ def test_difference_answers_read_back_as_the_true_changes(cohort):
     assert {(row["ref_id"], row["study_id"]) for row in asked} == set(pairs)
     for row in asked:
         pair = pairs[row["ref_id"], row["study_id"]]
-        changes = frozenset(Change(**change) for change in pair["changes"])
+        changes = frozenset(Change(one["finding"], one["kind"], one["before"], one["after"]) for one in pair["changes"])
         assert read_changes(row["answer"]) == (changes,)
         assert pair["acquisition_only"] == (not changes)
 
@@ -247,3 +250,26 @@ def test_an_empty_folder_is_filled_and_progress_is_told(tmp_path):
     write_cohort(tmp_path / "out", 2, 0, SIZE, workers=1, progress=lambda done, total: told.append((done, total)))
     assert told == [(1, 2), (2, 2)]
     assert "synthetic" in (tmp_path / "out/README.txt").read_text()
+
+
+def test_the_readme_records_the_reports_rates(tmp_path):
+    write_cohort(tmp_path / "out", 1, 0, SIZE, workers=1, reporting=Reporting(omitted=0.5))
+    assert "omitted 0.5, denied 0.45" in (tmp_path / "out/README.txt").read_text()
+
+
+def test_the_readers_never_open_the_truth(cohort, tmp_path):
+    blind = tmp_path / "cohort"
+    shutil.copytree(cohort, blind, ignore=shutil.ignore_patterns("truth"))
+    seeing, unseeing = read_sources([f"mimic:{cohort}"]), read_sources([f"mimic:{blind}"])
+    assert seeing.questions == unseeing.questions
+    assert [study.findings for study in seeing.studies] == [study.findings for study in unseeing.studies]
+
+
+def test_the_label_of_devices_says_what_the_report_says(tmp_path):
+    write_cohort(tmp_path / "out", 12, 5, SIZE, workers=1, reporting=Reporting(omitted=0.0))
+    devices = defaultdict(set)
+    for image in truth(tmp_path / "out", "images.jsonl"):
+        devices[image["study_id"]] |= {one["name"] for one in image["devices"]} - {"ECG leads"}
+    labels = {row["study_id"]: row["Support Devices"] for row in table(jpg_table(tmp_path / "out", "chexpert"))}
+    assert {study: "1.0" if there else "" for study, there in devices.items()} == labels
+    assert len(set(labels.values())) == 2

@@ -92,35 +92,81 @@ class Acquisition:
         return np.stack([u, v], axis=1)
 
 
-def draw_acquisition(size: int, generator: np.random.Generator) -> Acquisition:
+REACH = {
+    "zoom": (1.0, 0.28),
+    "shift": (0.0, 0.18),
+    "rotation": (0.0, 8.0),
+    "turn": (0.0, 8.0),
+    "tilt": (0.0, 10.0),
+    "inspiration": (0.0, 1.0),
+    "dose": (0.0, 1.2),
+    "contrast": (1.0, 0.4),
+    "scatter": (0.11, 0.08),
+    "noise": (1.1, 0.5),
+    "clipping": (0.015, 0.015),
+    "collimation": (0.0, 0.06),
+}
+"""Factor -> its middle, and how far from there a drawn acquisition can lie. Of the dose its logarithm."""
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How far acquisitions lie apart, relative to the usual: their standard deviations, and the limits in REACH.
+
+    bound: no number lies more than this many standard deviations from typical.
+    """
+
+    deviations: float = 1.0
+    limits: float = 1.0
+    bound: float = math.inf
+
+
+USUAL, TYPICAL, WIDE = Spread(), Spread(bound=1.0), Spread(deviations=2.0, limits=1.5)
+"""The cohort's acquisitions; those that nobody would remark on; those of a place where the cohort was never taken."""
+
+
+def draw_acquisition(size: int, generator: np.random.Generator, spread: Spread = USUAL) -> Acquisition:
     """How a picture with a longer side of `size` pixels was taken."""
-    view = "AP" if generator.random() < 0.55 else "PA"
+
+    def within(factor: str, value: float) -> float:
+        middle, reach = REACH[factor]
+        reach *= spread.limits
+        return round(min(max(value, middle - reach), middle + reach), 5)
+
+    def normal(factor: str, mean: float, deviation: float) -> float:
+        away = min(max(float(generator.standard_normal()), -spread.bound), spread.bound)
+        return within(factor, mean + away * deviation * spread.deviations)
+
+    def uniform(factor: str, low: float, high: float) -> float:
+        # A uniform number's standard deviation is its half range over the root of three.
+        share = min(1.0, spread.bound / math.sqrt(3.0)) * spread.deviations
+        return within(factor, (low + high) / 2 + float(generator.uniform(-1.0, 1.0)) * share * (high - low) / 2)
+
+    supine = generator.random() < 0.55
     shorter = round(size * float(generator.uniform(0.82, 1.0)))
     portrait = generator.random() < 0.65
-    collimated = generator.random() < 0.25
+    collimated = generator.random() < 0.25 and spread is not TYPICAL
+    widest = REACH["collimation"][1] * spread.limits
     borders = tuple(
-        float(value) if generator.random() < 0.5 else 0.0 for value in generator.uniform(0.01, 0.06, size=4)
+        round(float(value), 5) if generator.random() < 0.5 else 0.0 for value in generator.uniform(0.01, widest, size=4)
     )
     # A supine or sitting patient (AP) breathes in less deeply and lies less straight.
-    spread = 1.25 if view == "AP" else 0.8
+    crooked = 1.25 if supine else 0.8
     return Acquisition(
-        view=view,
+        view="AP" if supine else "PA",
         width=shorter if portrait else size,
         height=size if portrait else shorter,
-        zoom=round(float(np.clip(generator.normal(1.0, 0.13), 0.72, 1.28)), 5),
-        shift=(
-            round(float(np.clip(generator.normal(0.0, 0.075), -0.18, 0.18)), 5),
-            round(float(np.clip(generator.normal(0.0, 0.075), -0.18, 0.18)), 5),
-        ),
-        rotation=round(float(np.clip(generator.normal(0.0, 2.4 * spread), -8.0, 8.0)), 4),
-        turn=round(float(np.clip(generator.normal(0.0, 2.5 * spread), -8.0, 8.0)), 4),
-        tilt=round(float(np.clip(generator.normal(0.0, 3.0 * spread), -10.0, 10.0)), 4),
-        inspiration=round(float(np.clip(generator.normal(0.35 if view == "PA" else -0.1, 0.45), -1.0, 1.0)), 5),
-        dose=round(float(np.exp(generator.normal(0.0, 0.45))), 5),
-        contrast=round(float(np.clip(generator.normal(1.0, 0.15), 0.6, 1.4)), 5),
-        scatter=round(float(generator.uniform(0.04, 0.16) * spread), 5),
-        noise=round(float(generator.uniform(0.6, 1.6)), 5),
-        clipping=(round(float(generator.uniform(0.0, 0.02)), 5), round(float(generator.uniform(0.0, 0.02)), 5)),
+        zoom=normal("zoom", 1.0, 0.13),
+        shift=(normal("shift", 0.0, 0.075), normal("shift", 0.0, 0.075)),
+        rotation=normal("rotation", 0.0, 2.4 * crooked),
+        turn=normal("turn", 0.0, 2.5 * crooked),
+        tilt=normal("tilt", 0.0, 3.0 * crooked),
+        inspiration=normal("inspiration", -0.1 if supine else 0.35, 0.45),
+        dose=round(math.exp(normal("dose", 0.0, 0.45)), 5),
+        contrast=normal("contrast", 1.0, 0.15),
+        scatter=max(uniform("scatter", 0.06, 0.19) if supine else uniform("scatter", 0.03, 0.13), 0.0),
+        noise=max(uniform("noise", 0.6, 1.6), 0.1),
+        clipping=(max(uniform("clipping", 0.0, 0.03), 0.0), max(uniform("clipping", 0.0, 0.03), 0.0)),
         collimation=borders if collimated else (0.0, 0.0, 0.0, 0.0),
         border="dark" if generator.random() < 0.7 else "bright",
         marker=bool(generator.random() < 0.6),

@@ -9,6 +9,7 @@ import numpy as np
 from diffvqa.phantom.acquisition import Acquisition
 from diffvqa.phantom.anatomy import SIGN, Thorax, clavicle_line
 from diffvqa.phantom.canvas import Canvas, ball, tube
+from diffvqa.phantom.tissues import arm
 
 
 def bones(thorax: Thorax, acquisition: Acquisition, canvas: Canvas) -> np.ndarray:
@@ -26,6 +27,8 @@ def bones(thorax: Thorax, acquisition: Acquisition, canvas: Canvas) -> np.ndarra
         ball(bone, canvas, sign * (x + 1.2), -2.5, 2.6, 5.6, 0.55)
         tube(bone, canvas, sign * (x - 1.0), -6.8, sign * (x + 3.5), -8.6, 0.5, 0.6, 1.3)
         ball(bone, canvas, sign * (x + 4.2), -6.6, 2.4, 2.5, 2.6)
+        shoulder, _, elbow, low = arm(body, acquisition.view, sign)
+        tube(bone, canvas, shoulder + sign * 1.4, -5.5, elbow, low, 1.0, 0.9, 1.3)
     return bone
 
 
@@ -49,13 +52,13 @@ def _rib(bone: np.ndarray, thorax: Thorax, acquisition: Acquisition, canvas: Can
     front = dy > 0
     half = np.where(front, 0.68, 0.56).astype(np.float32)
     q = (distance / half) ** 2
-    shell = np.sqrt(np.clip(1.0 - q, 0, 1)) - 0.72 * np.sqrt(np.clip(1.0 - q / 0.56, 0, 1))
+    shell = np.sqrt(np.clip(1.0 - q, 0, 1)) - 0.55 * np.sqrt(np.clip(1.0 - q / 0.6, 0, 1))
     # Near the side of the chest the beam runs along the rib.
     obliquity = 1.0 / (np.sqrt(np.clip(1.0 - across2, 0.0, 1.0)) + 0.5)
     absolute = np.abs(across)
     cartilage = np.clip((absolute - (0.42 + 0.02 * index)) / 0.12, 0.0, 1.0)
     behind = np.clip((absolute * width - 1.5) / 1.0, 0.0, 1.0) * (1.0 if index < 9 else 0.7)
-    fade = np.where(front, 0.5 * cartilage * (1.0 if index < 7 else 0.0), behind)
+    fade = np.where(front, 0.36 * cartilage * (1.0 if index < 7 else 0.0), behind)
     bone[rows, columns] += shell * obliquity * fade * half * 3.0
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import numpy as np
 
 from diffvqa.findings import Change, changes_between
-from diffvqa.phantom.acquisition import Acquisition, draw_acquisition
+from diffvqa.phantom.acquisition import USUAL, Acquisition, Spread, draw_acquisition
 from diffvqa.phantom.anatomy import Body, draw_body
 from diffvqa.phantom.course import State, draw_course
+from diffvqa.phantom.devices import Device, draw_devices, draw_own_devices
 from diffvqa.phantom.pathology import Lesion
 
 SECOND_IMAGE = 0.04
 """The share of studies that hold a second frontal image, of the same disease."""
 
-_BODY, _COURSE, _CALENDAR, _PICTURE, _NAME, _SPLIT = range(6)
+CRITICAL = 0.3
+"""The share of patients in intensive care: more devices, and more often a collapsed lung."""
+
+_BODY, _COURSE, _CALENDAR, _PICTURE, _NAME, _SPLIT, _WARD, _DEVICES, _OWN_DEVICES, _SECOND = range(10)
 """What a generator is for: with the seed and the patient's index it makes the stream."""
 
 _MANY = 10_000_000
@@ -32,13 +37,23 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Encounter:
+    """A study before it has a number and a date: its findings by name, how each image was taken, and devices."""
+
+    findings: State
+    acquisitions: tuple[Acquisition, ...]
+    devices: tuple[Device, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Visit:
-    """One study: its findings by name, its images, and generators' seeds for its words."""
+    """One study: its findings by name, its images, and the devices in all of them."""
 
     study_id: int
     time: datetime
     findings: State
     pictures: tuple[Picture, ...]
+    devices: tuple[Device, ...]
 
     @property
     def lesions(self) -> tuple[Lesion, ...]:
@@ -51,6 +66,15 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """What a test set tries on a patient. group: its name in tables; factor of the acquisition and its strength."""
+
+    group: str | None = None
+    factor: str | None = None
+    strength: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Patient:
     """One patient; a function of (seed, index) and of the images' size. split: train, validate or test."""
 
@@ -60,6 +84,7 @@ class Patient:
     age: int
     body: Body
     visits: tuple[Visit, ...]
+    condition: Condition = Condition()
 
 
 def generator_for(seed: int, index: int, *purpose: int) -> np.random.Generator:
@@ -69,35 +94,80 @@ def generator_for(seed: int, index: int, *purpose: int) -> np.random.Generator:
 
 def draw_patient(seed: int, index: int, size: int) -> Patient:
     """The patient of that index in the cohort of that seed; images' longer side is `size` pixels."""
+    states = draw_course(course_generator(seed, index), is_critical(seed, index))
+    return assemble(seed, index, draw_encounters(seed, index, states, size), _split(seed, index))
+
+
+def course_generator(seed: int, index: int) -> np.random.Generator:
+    """The stream that a patient's course of disease is drawn from."""
+    return generator_for(seed, index, _COURSE)
+
+
+def is_critical(seed: int, index: int) -> bool:
+    """Whether the patient is in intensive care."""
+    return bool(generator_for(seed, index, _WARD).random() < CRITICAL)
+
+
+def draw_encounters(
+    seed: int, index: int, states: Iterable[State], size: int, spread: Spread = USUAL
+) -> list[Encounter]:
+    """Studies of a patient with these findings, each taken in its own way, with the devices of its day."""
+    encounters = []
+    for order, findings in enumerate(states):
+        images = 2 if generator_for(seed, index, _SECOND, order).random() < SECOND_IMAGE else 1
+        acquisitions = tuple(
+            draw_acquisition(size, generator_for(seed, index, _PICTURE, order, number), spread)
+            for number in range(images)
+        )
+        encounters.append(Encounter(findings, acquisitions, devices_of(seed, index, order, acquisitions[0].view)))
+    return encounters
+
+
+def devices_of(seed: int, index: int, order: int, view: str, attempt: int = 0) -> tuple[Device, ...]:
+    """The devices of a patient in the study of that order; another attempt draws others."""
+    own = draw_own_devices(generator_for(seed, index, _OWN_DEVICES))
+    generator = generator_for(seed, index, _DEVICES, order, attempt)
+    return draw_devices(own, view, is_critical(seed, index), generator)
+
+
+def assemble(
+    seed: int, index: int, encounters: Sequence[Encounter], split: str, condition: Condition = Condition()
+) -> Patient:
+    """A patient with these studies, given a body, numbers and dates."""
     calendar = generator_for(seed, index, _CALENDAR)
     time = datetime(int(calendar.integers(2110, 2200)), 1, 1) + timedelta(days=int(calendar.integers(365)))
     age = int(calendar.integers(22, 91))
     visits = []
-    for order, findings in enumerate(draw_course(generator_for(seed, index, _COURSE))):
+    for order, encounter in enumerate(encounters):
         time = time.replace(hour=int(calendar.integers(24)), minute=int(calendar.integers(60)))
         time = time.replace(second=int(calendar.integers(60)), microsecond=1000 * int(calendar.integers(1000)))
         pictures = tuple(
-            Picture(
-                _dicom_id(generator_for(seed, index, _NAME, order, number)),
-                draw_acquisition(size, generator_for(seed, index, _PICTURE, order, number)),
-            )
-            for number in range(2 if calendar.random() < SECOND_IMAGE else 1)
+            Picture(_dicom_id(generator_for(seed, index, _NAME, order, number)), acquisition)
+            for number, acquisition in enumerate(encounter.acquisitions)
         )
-        visits.append(Visit(_number(seed, 1, 8 * index + order, 50_000_000), time, findings, pictures))
+        study_id = _number(seed, 1, 8 * index + order, 50_000_000)
+        visits.append(Visit(study_id, time, encounter.findings, pictures, encounter.devices))
         time += timedelta(days=1 + int(calendar.exponential(60)))
     return Patient(
         subject_id=_number(seed, 0, index, 10_000_000),
         index=index,
-        split=_split(seed, index),
+        split=split,
         age=age,
         body=draw_body(generator_for(seed, index, _BODY)),
         visits=tuple(visits),
+        condition=condition,
     )
 
 
 def true_changes(prior: Visit, current: Visit) -> list[Change]:
     """What changed between two studies of a patient."""
     return changes_between(prior.levels, current.levels)
+
+
+def steps_of(change: Change, prior: Visit, current: Visit) -> int:
+    """By how many levels a finding changed; one that is not there lies a level below the lowest."""
+    before, after = (visit.findings.get(change.finding) for visit in (prior, current))
+    return abs((after.level if after else -1) - (before.level if before else -1))
 
 
 def _number(seed: int, kind: int, index: int, first: int) -> int:

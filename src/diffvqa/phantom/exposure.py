@@ -20,7 +20,7 @@ def expose(attenuation: np.ndarray, acquisition: Acquisition) -> np.ndarray:
     generator = np.random.default_rng(acquisition.seed)
     grain = generator.standard_normal(light.shape, dtype=np.float32)
     value = -np.log(light)
-    value += grain * (0.011 * acquisition.noise / math.sqrt(acquisition.dose)) * np.exp(0.35 * (value - 2.0))
+    value += grain * (0.017 * acquisition.noise / math.sqrt(acquisition.dose)) * np.exp(0.35 * (value - 2.0))
     mask = _collimated(acquisition)
     inside = value if mask is None else value[~mask]
     sample = inside.ravel()[::7]

@@ -63,8 +63,8 @@ def _edema(air: Air, thorax: Thorax, lesion: Lesion, canvas: Canvas) -> None:
         x, y = thorax.aorta_x + sign * 5.0, 3.0
         spread_x, spread_y = 4.2 + 2.5 * severity, 5.5 + 2.5 * severity
         haze += np.exp(-(((canvas.x - x) / spread_x) ** 2)) * np.exp(-(((canvas.y - y) / spread_y) ** 2))
-    mottle = smooth_noise(canvas, lesion.seed, 0.9, 0.16) + smooth_noise(canvas, lesion.seed + 1, 3.0, 0.16)
-    air.density += haze * np.clip(1.0 + mottle, 0.2, 2.0) * (0.62 * severity)
+    mottle = smooth_noise(canvas, lesion.seed, 0.7, 0.09) + smooth_noise(canvas, lesion.seed + 1, 3.0, 0.12)
+    air.density += haze * np.exp(mottle) * (0.55 * severity)
     air.markings *= 1.0 + 0.8 * severity * np.clip(haze * 1.3, 0.4, 1.0)
 
 
@@ -82,8 +82,8 @@ def _consolidation(air: Air, thorax: Thorax, lesion: Lesion, canvas: Canvas) -> 
         wide = size * (0.75 if index == 0 else float(generator.uniform(0.3, 0.6)))
         part = np.exp(-(((canvas.x[:, columns] - x - bx) / wide) ** 2)) * np.exp(-(((canvas.y[rows] - by) / wide) ** 2))
         patch[rows, columns] += part
-    mottle = smooth_noise(canvas, lesion.seed, 1.3, 0.3)
-    cloud = 1.0 - np.exp(-np.clip(1.7 * patch * (1.0 + mottle) - 0.1, 0.0, None))
+    mottle = smooth_noise(canvas, lesion.seed, 1.0, 0.26)
+    cloud = 1.0 - np.exp(-np.clip(1.7 * patch * np.exp(mottle) - 0.1, 0.0, None))
     air.density += (1.0 - air.density) * cloud * (0.30 + 0.55 * severity)
     air.markings *= 1.0 - 0.6 * cloud
 
@@ -125,8 +125,8 @@ def _atelectasis(air: Air, thorax: Thorax, lesion: Lesion, canvas: Canvas) -> No
             rows, columns = canvas.window(x - length - 1, y - 2.5, x + length + 1, y + 2.5)
             along = (canvas.x[:, columns] - x) / length
             off = (canvas.y[rows] - y - lean * (canvas.x[:, columns] - x)) / half
-            band = np.exp(-(off**2)) * np.clip(1.0 - along**4, 0.0, 1.0)
-            air.added[rows, columns] += band * (1.1 + 2.0 * severity) * (air.depth[side][rows, columns] > 1.0)
+            band = np.exp(-(off**2)) * np.clip(1.0 - along**2, 0.0, 1.0)
+            air.added[rows, columns] += band * (0.9 + 1.0 * severity) * (air.depth[side][rows, columns] > 1.0)
 
 
 def pleural_retreat(lesion: Lesion) -> float:

@@ -1,4 +1,4 @@
-"""The findings of the synthetic cohort: their levels, how often each occurs, and lesions drawn from them."""
+"""The findings of the synthetic cohort: their levels, how each changes, and lesions drawn from them."""
 
 from __future__ import annotations
 
@@ -26,15 +26,17 @@ SHARES = (0.12, 0.22, 0.32, 0.34)
 class Kind:
     """A finding that the phantom can have.
 
-    name: in the words of the answers. levels: four words, from subtle to gross. prevalence: the chance that a patient's
-    first study has it. placement: "side" (one side or, rarely, both), "zone" (one zone of one side) or "whole".
+    name: in the words of the answers. levels: four words, from subtle to gross. placement: "side" (one side or, rarely,
+    both), "zone" (one zone of one side) or "whole". pace: how readily it changes within weeks, 1 for the quickest.
+    clears: the chance that one which gets better is gone at once, and not a level lower; None if it never gets better.
     attribute: its name in Chest ImaGenome. label: its column among the CheXpert labels.
     """
 
     name: str
     levels: tuple[str, str, str, str]
-    prevalence: float
     placement: str
+    pace: float
+    clears: float | None
     attribute: str
     label: str
 
@@ -42,24 +44,24 @@ class Kind:
 KINDS = {
     kind.name: kind
     for kind in (
-        #    name                levels                                        prevalence placement
-        Kind("pleural effusion", ("minimal", "small", "moderate", "severe"), 0.34, "side", "pleural effusion",
+        #    name                levels                                        placement pace clears
+        Kind("pleural effusion", ("minimal", "small", "moderate", "severe"), "side", 0.95, 0.6, "pleural effusion",
              "Pleural Effusion"),
-        Kind("consolidation", ("minimal", "mild", "moderate", "severe"), 0.27, "zone", "consolidation",
+        Kind("consolidation", ("minimal", "mild", "moderate", "severe"), "zone", 0.9, 0.6, "consolidation",
              "Consolidation"),
-        Kind("pneumothorax", ("minimal", "small", "moderate", "severe"), 0.18, "side", "pneumothorax",
+        Kind("pneumothorax", ("minimal", "small", "moderate", "severe"), "side", 0.95, 0.65, "pneumothorax",
              "Pneumothorax"),
-        Kind("cardiomegaly", ("minimal", "mild", "moderate", "severe"), 0.32, "whole", "enlarged cardiac silhouette",
-             "Cardiomegaly"),
-        Kind("atelectasis", ("minimal", "mild", "moderate", "severe"), 0.27, "side", "atelectasis",
+        Kind("cardiomegaly", ("minimal", "mild", "moderate", "severe"), "whole", 0.3, 0.0,
+             "enlarged cardiac silhouette", "Cardiomegaly"),
+        Kind("atelectasis", ("minimal", "mild", "moderate", "severe"), "side", 0.95, 0.65, "atelectasis",
              "Atelectasis"),
-        Kind("nodule", ("subtle", "small", "moderate", "massive"), 0.20, "zone",
+        Kind("nodule", ("subtle", "small", "moderate", "massive"), "zone", 0.2, None,
              "mass/nodule (not otherwise specified)", "Lung Lesion"),
-        Kind("edema", ("minimal", "mild", "moderate", "severe"), 0.25, "whole", "pulmonary edema/hazy opacity",
+        Kind("edema", ("minimal", "mild", "moderate", "severe"), "whole", 1.0, 0.65, "pulmonary edema/hazy opacity",
              "Edema"),
     )
 }  # fmt: skip
-"""The one table of findings. Given prevalences are of patients who have any disease (see course.HEALTHY)."""
+"""The one table of findings. How often each occurs, and with which others: see course.draw_susceptibility."""
 
 BILATERAL = {"pleural effusion": 0.25, "atelectasis": 0.2}
 """The chance that a finding placed by side is on both sides."""

@@ -10,13 +10,14 @@ from typing import Any
 from PIL import Image
 
 from diffvqa.phantom.anatomy import place
-from diffvqa.phantom.cohort import Patient, Picture, Visit, draw_patient, generator_for, true_changes
+from diffvqa.phantom.cohort import Patient, Picture, Visit, generator_for, steps_of, true_changes
 from diffvqa.phantom.pathology import KINDS
 from diffvqa.phantom.questions import ask, location, type_of
 from diffvqa.phantom.regions import lesion_boxes, region_boxes
 from diffvqa.phantom.rendering import render
-from diffvqa.phantom.reports import Report, regions_of, write_report
+from diffvqa.phantom.reports import SUPPORT_DEVICES, Report, Reporting, regions_of, write_report
 from diffvqa.phantom.scene_graph import scene_graph
+from diffvqa.phantom.sets import draw_from
 from diffvqa.phantom.tables import JPG, LABELS, REPORTS, PatientRows
 
 QUALITY = 95
@@ -29,15 +30,17 @@ _VIEWS = {"PA": "postero-anterior", "AP": "antero-posterior"}
 _QUESTION_SPLITS = {"train": "train", "validate": "val", "test": "test"}
 
 
-def write_patient(work: Path, seed: int, index: int, size: int) -> PatientRows:
+def write_patient(
+    work: Path, seed: int, index: int, size: int, test_set: str | None, reporting: Reporting
+) -> PatientRows:
     """Draws the patient of that index, writes images and reports under `work`, and gives the rows for the tables."""
-    patient = draw_patient(seed, index, size)
+    patient = draw_from(test_set, seed, index, size)
     subject = patient.subject_id
     rows = PatientRows(patient.split)
     prior: Visit | None = None
     for order, visit in enumerate(patient.visits):
         folder = f"files/p{str(subject)[:2]}/p{subject}"
-        report = write_report(patient, visit, prior, generator_for(seed, index, _WORDS, order))
+        report = write_report(patient, visit, prior, generator_for(seed, patient.index, _WORDS, order), reporting)
         path = work / REPORTS / folder / f"s{visit.study_id}.txt"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(report.text, encoding="utf-8")
@@ -55,7 +58,7 @@ def write_patient(work: Path, seed: int, index: int, size: int) -> PatientRows:
         rows.diseases.append(json.dumps(_diseases(patient, visit, report)))
         rows.true_pairs += [_true_pair(patient, earlier, visit) for earlier in patient.visits[:order]]
         prior = visit
-    for asked in ask(patient, generator_for(seed, index, _QUESTIONS)):
+    for asked in ask(patient, generator_for(seed, patient.index, _QUESTIONS)):
         split = _QUESTION_SPLITS[patient.split]
         rows.questions.append((asked.study_id, subject, asked.ref_id, asked.type, asked.question, asked.answer, split))
     return rows
@@ -68,7 +71,7 @@ def _write_picture(
     subject, study = patient.subject_id, visit.study_id
     path = work / JPG / folder / f"s{study}" / f"{picture.dicom_id}.jpg"
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(render(patient.body, visit.lesions, acquisition)).save(path, quality=QUALITY)
+    Image.fromarray(render(patient.body, visit.lesions, acquisition, visit.devices)).save(path, quality=QUALITY)
     thorax = place(patient.body, visit.lesions, acquisition)
     boxes = region_boxes(thorax, acquisition)
     procedure = "CHEST (PORTABLE AP)" if acquisition.view == "AP" else "CHEST (PA AND LAT)"
@@ -109,6 +112,7 @@ def _write_picture(
             for name, lesion in visit.findings.items()
         ],
         "acquisition": asdict(acquisition),
+        "devices": [asdict(device) for device in visit.devices],
         "body": asdict(patient.body),
     }
     rows.true_images.append(json.dumps(truth))
@@ -124,8 +128,9 @@ def _true_pair(patient: Patient, prior: Visit, current: Visit) -> str:
             "split": patient.split,
             "prior": prior.pictures[0].dicom_id,
             "current": current.pictures[0].dicom_id,
-            "changes": [asdict(change) for change in changes],
+            "changes": [{**asdict(change), "steps": steps_of(change, prior, current)} for change in changes],
             "acquisition_only": not changes,
+            **asdict(patient.condition),
         }
     )
 
@@ -136,6 +141,7 @@ def _labels(report: Report) -> list[str]:
     found = {kind.label: words.get(report.mentioned(kind.name) or "", "") for kind in KINDS.values()}
     if not any(value in ("1.0", "-1.0") for value in found.values()):
         found["No Finding"] = "1.0"
+    found["Support Devices"] = words.get(report.mentioned(SUPPORT_DEVICES) or "", "")
     if "1.0" in (found["Consolidation"], found["Edema"], found["Atelectasis"]):
         found["Lung Opacity"] = "1.0"
     return [found.get(label, "") for label in LABELS]

@@ -10,11 +10,12 @@ from diffvqa.phantom.acquisition import Acquisition
 from diffvqa.phantom.anatomy import Body, Thorax, place
 from diffvqa.phantom.bones import bones
 from diffvqa.phantom.canvas import Canvas, canvas_for, onto_image
+from diffvqa.phantom.devices import Device, device_shadow
 from diffvqa.phantom.exposure import expose
 from diffvqa.phantom.lesions import Air, apply_lesions
 from diffvqa.phantom.pathology import SIDES, Lesion
 from diffvqa.phantom.textures import smooth_noise, vessel_map
-from diffvqa.phantom.tissues import body_outline, lung, mediastinum, stomach_gas
+from diffvqa.phantom.tissues import abdominal_gas, body_outline, lung, mediastinum
 
 TISSUE, BONE = 0.19, 0.26
 """Attenuation per cm: of soft tissue, and what bone adds to it (about 70 keV)."""
@@ -23,11 +24,15 @@ LUNG_DENSITY = 0.27
 """Density of an aerated lung, relative to soft tissue."""
 
 
-def render(body: Body, lesions: Sequence[Lesion], acquisition: Acquisition) -> np.ndarray:
+def render(
+    body: Body, lesions: Sequence[Lesion], acquisition: Acquisition, devices: tuple[Device, ...] = ()
+) -> np.ndarray:
     """The stored picture: uint8 (height, width), histogram-equalised, bright where little light came through."""
     thorax = place(body, lesions, acquisition)
     canvas = canvas_for(acquisition)
     attenuation = _attenuation(thorax, lesions, acquisition, canvas)
+    if devices:
+        attenuation += device_shadow(devices, thorax, acquisition, canvas)
     return expose(onto_image(attenuation, canvas, acquisition), acquisition)
 
 
@@ -52,6 +57,6 @@ def _attenuation(thorax: Thorax, lesions: Iterable[Lesion], acquisition: Acquisi
     tissue += air.added
     tissue += middle.extra
     tissue -= middle.gas
-    tissue -= stomach_gas(thorax, canvas)
+    tissue -= abdominal_gas(thorax, canvas)
     bone = bones(thorax, acquisition, canvas) * (BONE * acquisition.contrast * body.bone)
     return TISSUE * np.maximum(tissue, 0.0) + bone

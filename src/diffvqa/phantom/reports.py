@@ -3,30 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 import numpy as np
 
+from diffvqa.errors import InputError
 from diffvqa.phantom.cohort import Patient, Visit
+from diffvqa.phantom.devices import KINDS as DEVICES
+from diffvqa.phantom.devices import Device, tube_tip
 from diffvqa.phantom.pathology import KINDS, Lesion
 
 _T = TypeVar("_T")
 
-OMITTED = 0.15
-"""The chance that a report says nothing of a finding that is there."""
+SUPPORT_DEVICES = "support devices"
+"""What a sentence on a tube, a line or another device is about."""
 
-DENIED = 0.45
-"""The chance that a report says of a finding that it is absent."""
 
-COMPARED = 0.5
-"""The chance that a finding known from the study before is said to have changed or not."""
+@dataclass(frozen=True, slots=True)
+class Reporting:
+    """How complete and how clear reports are: chances, 0 to 1.
 
-SHUFFLED = 0.1
-"""The chance that a report goes through the findings in an order of its own."""
+    omitted: nothing is said of a finding or a device that is there. denied: an absent finding is said to be absent.
+    compared: a finding is said to have changed or not since the study before. shuffled: the findings come in an order
+    of the report's own. hedged: a finding of the lowest level is only called possible. placed: a finding on one side is
+    said to be on that side. Raises InputError for a number that is no chance.
+    """
 
-HEDGED = 0.25
-"""The chance that a finding of the lowest level is only called possible."""
+    omitted: float = 0.15
+    denied: float = 0.45
+    compared: float = 0.5
+    shuffled: float = 0.1
+    hedged: float = 0.25
+    placed: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, rate in asdict(self).items():
+            if not 0.0 <= rate <= 1.0:
+                raise InputError(f"{name}: expected a chance from 0 to 1, found {rate:g}")
+
+
+AS_USUAL = Reporting()
+"""The cohort's reports."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,27 +78,41 @@ class Report:
         return states[0] if states else None
 
 
-def write_report(patient: Patient, visit: Visit, prior: Visit | None, generator: np.random.Generator) -> Report:
-    """A report on a study, written with or without the one before at hand."""
+def write_report(
+    patient: Patient,
+    visit: Visit,
+    prior: Visit | None,
+    generator: np.random.Generator,
+    reporting: Reporting = AS_USUAL,
+) -> Report:
+    """A report on a study, written with or without the one before at hand.
+
+    Of two reports drawn alike, the one that omits less says all that the other says of what is there, and in the same
+    words.
+    """
+    devices = [_on_device(device, generator, reporting) for device in visit.devices]
     sentences: list[Sentence] = []
-    for name, kind in KINDS.items():
+    # Each finding's words are a stream of their own: what is left out changes none of the others.
+    for name, words in zip(KINDS, generator.spawn(len(KINDS)), strict=True):
         lesion = visit.findings.get(name)
         before = prior.findings.get(name) if prior else None
+        said = words.random()
         if lesion is not None:
-            if generator.random() >= OMITTED:
-                sentences.append(_positive(lesion, before, prior is not None, generator))
-        elif before is not None and generator.random() < 0.5:
-            sentences.append(_resolved(before, generator))
-        elif generator.random() < DENIED:
-            sentences.append(_negative(kind.name, generator))
+            if said >= reporting.omitted:
+                sentences.append(_positive(lesion, before, prior is not None, words, reporting))
+        elif before is not None and words.random() < 0.5:
+            sentences.append(_resolved(before, words, reporting))
+        elif said < reporting.denied:
+            sentences.append(_negative(name, words))
     if not any(sentence.state != "no" for sentence in sentences):
         sentences.append(_clear(generator))
+    impression = _impression(sentences, generator)
+    sentences = [*(sentence for sentence in devices if sentence), *sentences]
     if generator.random() < 0.5:
         sentences.append(_pick(generator, _ANATOMY))
     # Radiologists go through a picture in their own fixed order; now and then one begins elsewhere.
-    if generator.random() < SHUFFLED:
+    if generator.random() < reporting.shuffled:
         sentences = [sentences[place] for place in generator.permutation(len(sentences))]
-    impression = _impression(sentences, generator)
     return Report(tuple(sentences), impression, _layout(patient, visit, prior, sentences, impression, generator))
 
 
@@ -105,10 +137,12 @@ def _pick(generator: np.random.Generator, choices: Sequence[_T]) -> _T:
     return choices[int(generator.integers(len(choices)))]
 
 
-def _noun(lesion: Lesion) -> tuple[str, bool]:
-    """A finding with its place, and whether it is a plural."""
+def _noun(lesion: Lesion, placed: bool) -> tuple[str, bool]:
+    """A finding with its place, if that is said, and whether it is a plural."""
     side = lesion.sides[0] if len(lesion.sides) == 1 else "bilateral"
     both = side == "bilateral"
+    if not placed and not both:
+        return {"consolidation": "lung consolidation", "nodule": "lung nodule"}.get(lesion.kind, lesion.kind), False
     if lesion.kind == "pleural effusion":
         return f"{side} pleural effusion{'s' * both}", both
     if lesion.kind == "pneumothorax":
@@ -122,14 +156,17 @@ def _noun(lesion: Lesion) -> tuple[str, bool]:
     return {"cardiomegaly": "cardiomegaly", "edema": "pulmonary edema"}[lesion.kind], False
 
 
-def _positive(lesion: Lesion, before: Lesion | None, has_prior: bool, generator: np.random.Generator) -> Sentence:
-    noun, plural = _noun(lesion)
+def _positive(
+    lesion: Lesion, before: Lesion | None, has_prior: bool, generator: np.random.Generator, reporting: Reporting
+) -> Sentence:
+    placed = generator.random() < reporting.placed
+    noun, plural = _noun(lesion, placed)
     level = lesion.word
     countable = lesion.kind not in ("cardiomegaly", "edema", "atelectasis") and not plural
     article = "a " if countable else ""
     verb = "are" if plural else "is"
     cue, state = "", "yes"
-    if has_prior and before is not None and generator.random() < COMPARED:
+    if has_prior and before is not None and generator.random() < reporting.compared:
         if lesion.level > before.level:
             cue = "worsened"
             text = _pick(generator, (
@@ -148,10 +185,10 @@ def _positive(lesion: Lesion, before: Lesion | None, has_prior: bool, generator:
                 f"{level} {noun} {verb} unchanged.",
                 f"{level} {noun} {verb} stable compared to the prior study.",
             ))  # fmt: skip
-    elif has_prior and before is None and generator.random() < COMPARED:
+    elif has_prior and before is None and generator.random() < reporting.compared:
         cue = "worsened"
         text = f"there {verb} {article}new {level} {noun}."
-    elif lesion.level == 0 and generator.random() < HEDGED:
+    elif lesion.level == 0 and generator.random() < reporting.hedged:
         state = "maybe"
         text = f"possible {level} {noun}."
     else:
@@ -165,7 +202,7 @@ def _positive(lesion: Lesion, before: Lesion | None, has_prior: bool, generator:
         text=text,
         finding=lesion.kind,
         state=state,
-        regions=regions_of(lesion),
+        regions=regions_of(lesion) if placed else _places(lesion.kind),
         attributes=_attributes(lesion.kind, "yes"),
         cue=cue,
         severity=level,
@@ -185,7 +222,7 @@ _PLACES = {
     "cardiomegaly": ("cardiac silhouette",),
     "edema": ("right lung", "left lung", "right hilar structures", "left hilar structures"),
 }
-"""Where a finding is said to be absent; both lungs if not listed."""
+"""Where a finding is that is absent, or of which no side is said; both lungs if not listed."""
 
 _DENIALS = {
     "pleural effusion": ("no pleural effusion.", "there is no pleural effusion.", "the costophrenic angles are sharp."),
@@ -232,18 +269,55 @@ _ANATOMY = (
 )
 
 
+def _places(kind: str) -> tuple[str, ...]:
+    """The regions of a finding of which no side is said."""
+    return _PLACES.get(kind, ("right lung", "left lung"))
+
+
 def _negative(kind: str, generator: np.random.Generator) -> Sentence:
-    places = _PLACES.get(kind, ("right lung", "left lung"))
-    return Sentence(_pick(generator, _DENIALS[kind]), kind, "no", places, _attributes(kind, "no"))
+    return Sentence(_pick(generator, _DENIALS[kind]), kind, "no", _places(kind), _attributes(kind, "no"))
 
 
-def _resolved(before: Lesion, generator: np.random.Generator) -> Sentence:
-    noun, plural = _noun(before)
+def _resolved(before: Lesion, generator: np.random.Generator, reporting: Reporting) -> Sentence:
+    placed = generator.random() < reporting.placed
+    noun, plural = _noun(before, placed)
     text = _pick(generator, (
         f"the previously seen {noun} {'have' if plural else 'has'} resolved.",
         f"{noun} {'are' if plural else 'is'} no longer seen.",
     ))  # fmt: skip
-    return Sentence(text, before.kind, "no", regions_of(before), _attributes(before.kind, "no"), "improved")
+    regions = regions_of(before) if placed else _places(before.kind)
+    return Sentence(text, before.kind, "no", regions, _attributes(before.kind, "no"), "improved")
+
+
+def _on_device(device: Device, generator: np.random.Generator, reporting: Reporting) -> Sentence | None:
+    """What a report says of a device, if anything."""
+    said, text = generator.random(), _pick(generator, _DEVICE_WORDS[device.name])
+    kind = DEVICES[device.name]
+    if kind.attribute is None or said < reporting.omitted:
+        return None
+    text = text.format(distance=f"{tube_tip(device):.1f}")
+    return Sentence(text, SUPPORT_DEVICES, "yes", kind.regions, (kind.attribute,))
+
+
+_DEVICE_WORDS = {
+    "endotracheal tube": (
+        "endotracheal tube terminates {distance} cm above the carina.",
+        "the endotracheal tube is in standard position.",
+    ),
+    "central venous line": (
+        "right internal jugular central line terminates near the cavoatrial junction.",
+        "the tip of the right internal jugular line projects over the svc.",
+    ),
+    "enteric tube": (
+        "enteric tube courses below the diaphragm.",
+        "the tip of the enteric tube projects over the stomach.",
+    ),
+    "pacemaker": (
+        "left chest wall pacemaker is seen.",
+        "a left-sided pacemaker with leads in unchanged position is present.",
+    ),
+    "ECG leads": ("",),
+}
 
 
 def _clear(generator: np.random.Generator) -> Sentence:

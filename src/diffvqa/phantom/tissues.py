@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffvqa.phantom.acquisition import Acquisition
-from diffvqa.phantom.anatomy import HILA, KNOB, SIGN, Thorax
+from diffvqa.phantom.anatomy import HILA, KNOB, SIGN, Body, Thorax
 from diffvqa.phantom.canvas import Canvas, ball, tube, union
 from diffvqa.phantom.textures import smooth_noise
 
@@ -35,7 +35,17 @@ def body_outline(thorax: Thorax, acquisition: Acquisition, canvas: Canvas) -> np
             high = np.where(down > 0, 5.2, 9.0)
             q = ((canvas.x[:, columns] - sign * 7.8) / 6.4) ** 2 + (down / high) ** 2
             thickness[rows, columns] += body.breast * np.sqrt(np.clip(1 - q, 0, 1))
-    return thickness.astype(np.float32)
+    thickness = thickness.astype(np.float32)
+    for sign in SIGN.values():
+        tube(thickness, canvas, *arm(body, acquisition.view, sign), 5.2, 4.4, 3.2)
+    return thickness
+
+
+def arm(body: Body, view: str, sign: float) -> tuple[float, float, float, float]:
+    """Shoulder and elbow, x1 y1 x2 y2, cm: beside the body on AP, held away from it on PA."""
+    shoulder = body.half_width + body.wall + 2.2
+    elbow = shoulder + (3.2 if view == "AP" else 9.0)
+    return sign * shoulder, -4.5, sign * elbow, 22.0
 
 
 def _smooth_line(values: np.ndarray, width: float) -> np.ndarray:
@@ -86,6 +96,11 @@ def mediastinum(thorax: Thorax, canvas: Canvas) -> Mediastinum:
     heart = np.zeros(canvas.shape, dtype=np.float32)
     for (x, y, a, b, slant), depth in zip(thorax.heart(), (13.0, 9.0), strict=True):
         ball(heart, canvas, x, y, a, b, depth, slant)
+    # The heart hangs from the great vessels, and rests flat on the diaphragm.
+    x, y, a, b, _ = thorax.heart()[0]
+    tube(heart, canvas, shift + 1.3, 0.5, x - 0.05 * a, y, 2.0, 0.66 * a, 5.0)
+    tube(heart, canvas, shift - 1.9, 1.0, x - 0.45 * a, y, 1.1, 0.5 * a, 5.0)
+    ball(heart, canvas, x + 0.1 * a, y + 0.6 * b, 0.88 * a, 0.62 * b, 11.0)
     hila = np.zeros(canvas.shape, dtype=np.float32)
     for side, sign in SIGN.items():
         x, level = shift + HILA[side][0], HILA[side][1]
@@ -95,17 +110,20 @@ def mediastinum(thorax: Thorax, canvas: Canvas) -> Mediastinum:
     solid = union(union(solid, vessels), heart)
     gas = np.zeros(canvas.shape, dtype=np.float32)
     trachea = thorax.trachea_x
-    tube(gas, canvas, trachea, -24.0, trachea, -0.3, 0.9, 0.9, 3.6)
-    tube(gas, canvas, trachea, -0.3, trachea - 2.9, 2.0, 0.7, 0.5, 1.6)
-    tube(gas, canvas, trachea, -0.3, trachea + 3.6, 2.2, 0.6, 0.45, 1.6)
+    tube(gas, canvas, trachea, -12.5, trachea, -0.3, 0.72, 0.85, 1.9)
+    tube(gas, canvas, trachea, -24.0, trachea, -14.0, 1.3, 0.9, 1.3)
+    tube(gas, canvas, trachea, -0.3, trachea - 2.9, 2.0, 0.7, 0.5, 1.2)
+    tube(gas, canvas, trachea, -0.3, trachea + 3.6, 2.2, 0.6, 0.45, 1.2)
     return Mediastinum(np.clip(1.0 - solid / 13.5, 0.0, 1.0), hila, gas)
 
 
-def stomach_gas(thorax: Thorax, canvas: Canvas) -> np.ndarray:
-    """Thickness of the stomach's air bubble, under the left half of the diaphragm, cm; some have none."""
-    gas = thorax.body.stomach_gas
+def abdominal_gas(thorax: Thorax, canvas: Canvas) -> np.ndarray:
+    """Thickness of gas in the abdomen, cm: the stomach's bubble, which some have not, and the bowel's."""
+    gas, dome = thorax.body.stomach_gas, thorax.domes["left"]
     bubble = np.zeros(canvas.shape, dtype=np.float32)
-    if gas <= 0.2:
-        return bubble
-    ball(bubble, canvas, 6.2, thorax.domes["left"] + 1.0 + 1.9 * gas, 2.9 * gas + 0.7, 1.5 * gas + 0.4, 4.5 * gas)
+    if gas > 0.2:
+        ball(bubble, canvas, 6.2, dome + 1.0 + 1.9 * gas, 2.9 * gas + 0.7, 1.5 * gas + 0.4, 2.8 * gas, -0.3)
+    generator = np.random.default_rng([thorax.body.seed, 11])
+    for x, down, wide, high in generator.uniform((-7.0, 6.0, 1.6, 1.0), (10.0, 12.0, 3.2, 1.9), size=(4, 4)).tolist():
+        ball(bubble, canvas, x, dome + down, wide, high, 0.7 * high)
     return bubble

@@ -9,11 +9,14 @@ import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
+from dataclasses import asdict
 from itertools import repeat
 from pathlib import Path
 
 from diffvqa.errors import InputError
 from diffvqa.phantom.patient_files import write_patient
+from diffvqa.phantom.reports import AS_USUAL, Reporting
+from diffvqa.phantom.sets import MANY, check_set
 from diffvqa.phantom.tables import PatientRows, Tables
 
 _FEW = 12
@@ -27,15 +30,19 @@ def write_cohort(
     size: int = 256,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    test_set: str | None = None,
+    reporting: Reporting = AS_USUAL,
 ) -> None:
     """Writes a cohort into the folder `out`: images, reports, scene graphs, questions, and the truth beside them.
 
     size: longer side of the images, pixels. workers: processes, as many as there are cores if None; the bytes do not
-    depend on it. progress: called with (patients done, patients in all). Raises InputError if `out` exists and is not
-    an empty folder, and for a number that makes no cohort. Nothing is left behind if it fails.
+    depend on it. progress: called with (patients done, patients in all). test_set: one of sets.SETS, or None for
+    the usual cohort. reporting: how complete the reports are. Raises InputError if `out` exists and is not
+    an empty folder, for a number that makes no cohort, and for an unknown set. Nothing is left behind if it fails.
     """
     out = Path(out)
     _check(out, patients, seed, size, workers)
+    check_set(test_set)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
@@ -43,7 +50,13 @@ def write_cohort(
         raise InputError(f"OUT: cannot be made there ({error.strerror}); give another path") from error
     try:
         work.chmod(0o755)
-        _write(work, patients, seed, size, workers, progress)
+        drawn = _drawn(work, patients, workers, seed, size, test_set, reporting)
+        with Tables(work) as tables, closing(drawn):
+            for done, rows in enumerate(drawn, start=1):
+                tables.add(rows)
+                if progress:
+                    progress(done, patients)
+        (work / "README.txt").write_text(_readme(patients, seed, size, test_set, reporting), encoding="utf-8")
         if out.exists():
             out.rmdir()
         work.rename(out)
@@ -53,8 +66,8 @@ def write_cohort(
 
 
 def _check(out: Path, patients: int, seed: int, size: int, workers: int | None) -> None:
-    if patients < 1:
-        raise InputError(f"--patients: expected at least 1, found {patients}")
+    if not 1 <= patients <= MANY:
+        raise InputError(f"--patients: expected 1 to {MANY}, found {patients}")
     if seed < 0:
         raise InputError(f"--seed: expected 0 or more, found {seed}")
     if not 64 <= size <= 4096:
@@ -65,20 +78,17 @@ def _check(out: Path, patients: int, seed: int, size: int, workers: int | None) 
         raise InputError("OUT: expected a folder that does not exist or is empty, found one with files; give another")
 
 
-def _write(
-    work: Path, patients: int, seed: int, size: int, workers: int | None, progress: Callable[[int, int], None] | None
-) -> None:
-    with Tables(work) as tables, closing(_drawn(work, patients, seed, size, workers)) as drawn:
-        for done, rows in enumerate(drawn, start=1):
-            tables.add(rows)
-            if progress:
-                progress(done, patients)
-    (work / "README.txt").write_text(_readme(patients, seed, size), encoding="utf-8")
-
-
-def _drawn(work: Path, patients: int, seed: int, size: int, workers: int | None) -> Iterator[PatientRows]:
+def _drawn(
+    work: Path,
+    patients: int,
+    workers: int | None,
+    seed: int,
+    size: int,
+    test_set: str | None,
+    reporting: Reporting,
+) -> Iterator[PatientRows]:
     """The rows of every patient in order; their images and reports are written on the way."""
-    arguments = (repeat(work), repeat(seed), range(patients), repeat(size))
+    arguments = (repeat(work), repeat(seed), range(patients), repeat(size), repeat(test_set), repeat(reporting))
     if workers is None:
         workers = 1 if patients < _FEW else _cores()
     if workers == 1:
@@ -99,11 +109,14 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _readme(patients: int, seed: int, size: int) -> str:
+def _readme(patients: int, seed: int, size: int, test_set: str | None, reporting: Reporting) -> str:
+    rates = ", ".join(f"{name} {rate:g}" for name, rate in asdict(reporting).items())
     return (
         "A synthetic cohort: no image, report or identifier in it belongs to a person.\n"
         "Made by diffvqa for developing and testing. Research software, not for clinical use.\n\n"
-        f"patients {patients}, seed {seed}, longer side of the images {size} pixels\n\n"
+        f"{f'test set {test_set}, ' if test_set else ''}patients {patients}, seed {seed}, "
+        f"longer side of the images {size} pixels\n"
+        f"rates of the reports: {rates}\n\n"
         "mimic-cxr-jpg     images and tables in the layout of MIMIC-CXR-JPG 2.1.0\n"
         "mimic-cxr         reports in the layout of MIMIC-CXR 2.1.0\n"
         "chest-imagenome   scene graphs and splits in the layout of Chest ImaGenome 1.0.0\n"

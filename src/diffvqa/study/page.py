@@ -77,8 +77,8 @@ def _evaluation(
         if name.rpartition("-")[0] == evaluation
     )
     return (
-        f"<h2>{escape(evaluation)}</h2><table><caption>Means over seeds, with the lowest and the highest; the controls "
-        f'of each system below.</caption><thead><tr><th scope="col"></th>{head}</tr></thead>'
+        f"<h2>{escape(evaluation)}</h2><table><caption>The systems, and the controls of each below."
+        f'</caption><thead><tr><th scope="col"></th>{head}</tr></thead>'
         f'<tbody>{"".join(rows)}</tbody></table><div class="panels">{drawings}</div>' + _differences(compared)
     )
 

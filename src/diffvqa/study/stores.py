@@ -10,6 +10,8 @@ from diffvqa.data import read_sources
 from diffvqa.data.prepare import prepare
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.phantom.reports import AS_USUAL, Reporting
+from diffvqa.phantom.sets import check_set
 from diffvqa.phantom.writing import write_cohort
 from diffvqa.progress import progress_bar
 from diffvqa.study.config import StoreSource
@@ -26,8 +28,9 @@ class StudyStore:
 def study_store(source: StoreSource, size: int, folder: Path) -> StudyStore:
     """The store in the folder given, or one of synthetic patients, made in `folder` unless it is there.
 
-    Raises InputError if a given one is of another size.
+    Raises InputError if a given one is of another size, and for an unknown set.
     """
+    check_set(source.set)
     if source.folder:
         found = Store.open(source.folder).size
         if found != size:
@@ -35,8 +38,9 @@ def study_store(source: StoreSource, size: int, folder: Path) -> StudyStore:
         return StudyStore(Path(source.folder))
     cohort, workers = folder / "cohort", os.cpu_count() or 1
     if not cohort.exists():
+        reporting = AS_USUAL if source.omitted is None else Reporting(omitted=source.omitted)
         with progress_bar(f"synthesise {folder.name}") as progress:
-            write_cohort(cohort, source.patients, source.seed, size=size, workers=workers, progress=progress)
+            write_cohort(cohort, source.patients, source.seed, size, workers, progress, source.set, reporting)
     records = read_sources([f"mimic:{cohort}"])
     with progress_bar(f"prepare {folder.name}") as progress:
         prepare(records, folder / "store", size, workers=workers, progress=progress)

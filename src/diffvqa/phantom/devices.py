@@ -1,0 +1,216 @@
+"""Tubes, lines and other devices: which a patient has, where they lie, and what they add along the beam.
+
+A nuisance like the acquisition: they come and go without regard to the findings, and no answer speaks of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from diffvqa.phantom.acquisition import Acquisition
+from diffvqa.phantom.anatomy import Thorax
+from diffvqa.phantom.canvas import Canvas, ball
+
+PERMANENT = 0.06
+"""The share of patients with a pacemaker; it stays."""
+
+STRONGEST = 1.2
+"""The most that a line adds to the line integral of attenuation."""
+
+Point = tuple[float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceKind:
+    """A device. rates: how often a study has it: PA and AP of other patients, PA and AP of those in intensive care.
+
+    attribute: in the syntax of Chest ImaGenome, None for what reports pass over. regions: where it is seen.
+    """
+
+    name: str
+    rates: tuple[float, float, float, float]
+    attribute: str | None
+    regions: tuple[str, ...]
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        DeviceKind("endotracheal tube", (0.0, 0.03, 0.0, 0.5), "tubesandlines|yes|endotracheal tube",
+                   ("trachea", "carina")),
+        DeviceKind("central venous line", (0.04, 0.14, 0.3, 0.6), "tubesandlines|yes|ij line",
+                   ("svc", "cavoatrial junction")),
+        DeviceKind("enteric tube", (0.01, 0.06, 0.08, 0.5), "tubesandlines|yes|enteric tube",
+                   ("mediastinum", "abdomen")),
+        DeviceKind("pacemaker", (1.0, 1.0, 1.0, 1.0), "device|yes|cardiac pacer and wires",
+                   ("right atrium", "cardiac silhouette")),
+        DeviceKind("ECG leads", (0.03, 0.3, 0.15, 0.7), None, ()),
+    )
+}  # fmt: skip
+"""The one table of devices; the pacemaker's rates are of the patients who have one (see PERMANENT)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One device as a patient has it. lie: three numbers, -1 to 1, of how it lies."""
+
+    name: str
+    lie: tuple[float, float, float]
+
+
+def draw_own_devices(generator: np.random.Generator) -> dict[str, Device]:
+    """The devices that a patient may have, each as it lies whenever it is there."""
+    own = {}
+    for name in KINDS:
+        lie = tuple(round(float(value), 5) for value in generator.uniform(-1.0, 1.0, size=3))
+        own[name] = Device(name, lie)
+    if generator.random() >= PERMANENT:
+        del own["pacemaker"]
+    return own
+
+
+def draw_devices(
+    own: Mapping[str, Device], view: str, critical: bool, generator: np.random.Generator
+) -> tuple[Device, ...]:
+    """Those of a patient's devices that are there in one study. critical: the patient is in intensive care."""
+    column = 2 * critical + (view == "AP")
+    chances = dict(zip(KINDS, generator.random(len(KINDS)), strict=True))
+    return tuple(device for name, device in own.items() if chances[name] < KINDS[name].rates[column])
+
+
+def device_shadow(devices: tuple[Device, ...], thorax: Thorax, acquisition: Acquisition, canvas: Canvas) -> np.ndarray:
+    """What devices add to the line integral of attenuation: float32, canvas shape."""
+    lines = _Lines(canvas)
+    plates = np.zeros(canvas.shape, dtype=np.float32)
+    for device in devices:
+        _SHAPES[device.name](device, _Place(thorax, acquisition), lines, plates, canvas)
+    return lines.shadow() + plates
+
+
+def tube_tip(device: Device) -> float:
+    """How far above the carina an endotracheal tube ends, cm."""
+    return 4.2 + 1.2 * device.lie[0]
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where points of the chest fall, upright plane, cm."""
+
+    thorax: Thorax
+    acquisition: Acquisition
+
+    def __call__(self, x: float, y: float, z: float, follows: float = 0.0) -> Point:
+        """follows: how much of the mediastinum's shift the point goes along with."""
+        return self.acquisition.project(x + follows * self.thorax.shift, y, z)
+
+
+class _Lines:
+    """Lines drawn at twice the resolution, so that one thinner than a pixel is faint and not broken."""
+
+    def __init__(self, canvas: Canvas) -> None:
+        self._canvas = canvas
+        height, width = canvas.shape
+        self._image = Image.new("L", (2 * width, 2 * height), 0)
+        self._draw = ImageDraw.Draw(self._image)
+
+    def add(self, points: list[Point], diameter: float, strength: float, rounds: int = 2) -> None:
+        """A line through about these points, its corners rounded; strength: attenuation where it is thickest."""
+        double = 2 * self._canvas.scale
+        pixels = (_rounded(np.array(points), rounds) - (self._canvas.left, self._canvas.top)) * double
+        wanted = diameter * double
+        drawn = max(1, round(wanted))
+        shade = round(255 * min(strength * min(wanted / drawn, 1.0) / STRONGEST, 1.0))
+        self._draw.line([tuple(point) for point in pixels.tolist()], fill=shade, width=drawn, joint="curve")
+
+    def shadow(self) -> np.ndarray:
+        return np.asarray(self._image.reduce(2), dtype=np.float32) * (STRONGEST / 255)
+
+
+def _rounded(points: np.ndarray, rounds: int) -> np.ndarray:
+    """Chaikin's corner cutting; the ends stay."""
+    for _ in range(rounds):
+        near, far = 0.75 * points[:-1] + 0.25 * points[1:], 0.25 * points[:-1] + 0.75 * points[1:]
+        cut = np.stack([near, far], axis=1).reshape(-1, 2)
+        points = np.concatenate([points[:1], cut, points[-1:]])
+    return points
+
+
+def _endotracheal_tube(device: Device, place: _Place, lines: _Lines, plates: np.ndarray, canvas: Canvas) -> None:
+    middle, tip = place.thorax.trachea_x, -tube_tip(device)
+    for offset, diameter, strength in ((-0.42, 0.16, 0.16), (0.42, 0.16, 0.16), (0.2 * device.lie[1], 0.14, 0.6)):
+        lines.add([(middle + offset + 0.6 * device.lie[2], -26.0), (middle + offset, tip)], diameter, strength)
+
+
+def _central_line(device: Device, place: _Place, lines: _Lines, plates: np.ndarray, canvas: Canvas) -> None:
+    a, b, c = device.lie
+    path = [
+        place(-6.5 + 1.5 * c, -15.0 + b, -4.0),
+        place(-4.6, -11.5, -4.0),
+        place(-3.4, -8.0, -3.0),
+        place(-2.5, -4.5, -1.0, follows=0.7),
+        place(-2.4, -1.0, -1.0, follows=0.7),
+        place(-2.6, 2.6 + 1.8 * a, -1.0, follows=0.8),
+    ]
+    lines.add(path, 0.24, 0.42)
+
+
+def _enteric_tube(device: Device, place: _Place, lines: _Lines, plates: np.ndarray, canvas: Canvas) -> None:
+    a, b, c = device.lie
+    dome = place.thorax.domes["left"]
+    path = [
+        place(0.5 + 0.3 * b, -26.0, 3.0),
+        place(0.4, -9.0, 4.0, follows=0.4),
+        place(0.1 + 0.3 * c, 1.0, 4.0, follows=0.6),
+        place(0.9, 0.75 * dome, 3.0, follows=0.6),
+        place(1.8, dome + 0.8, 1.0),
+        place(4.2, dome + 3.4, -1.0),
+        place(6.8 + a, dome + 4.6 + 1.5 * b, -2.0),
+    ]
+    lines.add(path, 0.42, 0.14)
+    lines.add(path, 0.13, 0.5)
+
+
+def _pacemaker(device: Device, place: _Place, lines: _Lines, plates: np.ndarray, canvas: Canvas) -> None:
+    a, b, c = device.lie
+    thorax = place.thorax
+    x, y = place(8.8 + 0.8 * a, -4.2 + 0.8 * b, -10.0)
+    ball(plates, canvas, x, y, 2.2, 1.9, 2.6)
+    ball(plates, canvas, x - 0.4, y - 1.6, 1.3, 0.9, 1.2)
+    atrium = (thorax.heart_x - 0.62 * thorax.heart_half_width, thorax.heart_y - 0.1 * thorax.heart_half_height)
+    apex = (thorax.heart_x + 0.45 * thorax.heart_half_width, thorax.heart_y + 0.7 * thorax.heart_half_height)
+    vein = [
+        (x - 0.6, y - 1.8),
+        place(7.0, -7.4, -7.0),
+        place(4.0, -6.6, -4.0),
+        place(0.4, -5.2, -2.0, follows=0.7),
+        place(-2.3, -3.6, -1.0, follows=0.7),
+        place(-2.5, 1.0, -1.0, follows=0.8),
+    ]
+    floor = (thorax.heart_x - 0.4 * thorax.heart_half_width, thorax.heart_y + 0.6 * thorax.heart_half_height)
+    lines.add([*vein, floor, apex], 0.2, 0.6)
+    if c > -0.2:
+        lines.add([*vein, (atrium[0] + 0.9, atrium[1] + 1.2), atrium], 0.2, 0.6)
+
+
+def _ecg_leads(device: Device, place: _Place, lines: _Lines, plates: np.ndarray, canvas: Canvas) -> None:
+    a, b, c = device.lie
+    wide = 0.72 * place.thorax.half_width
+    end = (6.0 * a, 34.0)
+    for x, y in ((-wide - b, -5.5 + a), (wide + c, -5.0 - b), (-wide + a, 9.0 + c), (wide - a, 10.0 + b)):
+        point = place(x, y, -11.0)
+        knee = place(0.5 * x + 5.0 * c, y + 9.0 + 2.0 * b, -12.0)
+        lines.add([point, (point[0] * 0.9, point[1] + 3.0), knee, end], 0.13, 0.3)
+        ball(plates, canvas, *point, 0.6, 0.6, 0.4)
+
+
+_SHAPES: dict[str, Callable[[Device, _Place, _Lines, np.ndarray, Canvas], None]] = {
+    "endotracheal tube": _endotracheal_tube,
+    "central venous line": _central_line,
+    "enteric tube": _enteric_tube,
+    "pacemaker": _pacemaker,
+    "ECG leads": _ecg_leads,
+}

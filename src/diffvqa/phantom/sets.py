@@ -1,0 +1,113 @@
+"""Test sets: patients drawn for one question each, with the truth known; all are of the split test."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import count
+
+from diffvqa.errors import InputError
+from diffvqa.phantom.acquisition import TYPICAL, WIDE, draw_acquisition
+from diffvqa.phantom.cohort import (
+    Condition,
+    Encounter,
+    Patient,
+    assemble,
+    course_generator,
+    devices_of,
+    draw_encounters,
+    draw_patient,
+    generator_for,
+    is_critical,
+)
+from diffvqa.phantom.course import State, draw_course, draw_susceptibility
+from diffvqa.phantom.factors import CELLS, DEVICES, NONE, vary
+from diffvqa.phantom.pathology import KINDS, SEVERITY, at_level
+
+MANY = 200_000
+"""How many patients a set can have; every set has indices of its own, so that no two sets share a patient."""
+
+_TYPICAL = 20
+"""What a generator is for, beside the purposes that cohort has."""
+
+
+def draw_from(name: str | None, seed: int, index: int, size: int) -> Patient:
+    """The patient of that index in the named set, or in the usual cohort; images' longer side is `size` pixels."""
+    if name is None:
+        return draw_patient(seed, index, size)
+    return SETS[name](seed, index, size)
+
+
+def check_set(name: str | None) -> None:
+    """Raises InputError for a name that no set has."""
+    if name is not None and name not in SETS:
+        raise InputError(f"--set: expected one of {', '.join(SETS)}, found {name!r}")
+
+
+def _own(name: str, index: int) -> int:
+    """The index of a set's patient among all."""
+    return MANY * (1 + list(SETS).index(name)) + index
+
+
+def _change(seed: int, index: int, size: int) -> Patient:
+    """Two studies with at least one change between them."""
+    index = _own("change", index)
+    generator = course_generator(seed, index)
+    patient = draw_susceptibility(generator, is_critical(seed, index))
+    prior = patient.first(generator)
+    while (current := patient.next(prior, generator)) == prior:
+        pass
+    return assemble(seed, index, draw_encounters(seed, index, [prior, current], size), "test")
+
+
+def _acquisition(seed: int, index: int, size: int) -> Patient:
+    """Two studies of the same disease; the second is taken like the first but for one factor, and the grain's seed."""
+    factor, strength = CELLS[index % len(CELLS)]
+    index = _own("acquisition", index)
+    findings = draw_course(course_generator(seed, index), is_critical(seed, index))[0]
+    generator = generator_for(seed, index, _TYPICAL)
+    first = draw_acquisition(size, generator, TYPICAL)
+    second = replace(vary(first, factor, strength), seed=int(generator.integers(2**31)))
+    devices = devices_of(seed, index, 0, first.view)
+    others = devices
+    if factor == DEVICES:
+        others = next(drawn for attempt in count(1) if (drawn := devices_of(seed, index, 1, "AP", attempt)) != devices)
+    encounters = [Encounter(findings, (first,), devices), Encounter(findings, (second,), others)]
+    group = "repeat" if factor == NONE else f"{factor} {strength}"
+    return assemble(seed, index, encounters, "test", Condition(group, factor, strength))
+
+
+def _subtle(seed: int, index: int, size: int) -> Patient:
+    """Two studies between which one finding moves by one level, counting absence as the level below the lowest."""
+    index = _own("subtle", index)
+    generator = course_generator(seed, index)
+    patient = draw_susceptibility(generator, is_critical(seed, index))
+    state = patient.first(generator)
+    name = list(KINDS)[int(generator.integers(len(KINDS)))]
+    upper = int(generator.integers(len(SEVERITY)))
+    states = [_with_level(state, patient.sites, name, level) for level in (upper - 1, upper)]
+    if generator.random() < 0.5:
+        states.reverse()
+    return assemble(seed, index, draw_encounters(seed, index, states, size), "test", Condition("one step"))
+
+
+def _with_level(state: State, sites: State, name: str, level: int) -> State:
+    """The same findings, the named one at a level; -1: without it."""
+    there = {**state, name: at_level(sites[name], level)} if level >= 0 else state
+    return {kind: there[kind] for kind in KINDS if kind in there and (kind != name or level >= 0)}
+
+
+def _shift(seed: int, index: int, size: int) -> Patient:
+    """Usual courses, taken in ways that lie twice as far apart, and beyond the limits of the usual cohort."""
+    index = _own("shift", index)
+    states = draw_course(course_generator(seed, index), is_critical(seed, index))
+    return assemble(seed, index, draw_encounters(seed, index, states, size, WIDE), "test", Condition("shift"))
+
+
+SETS: dict[str, Callable[[int, int, int], Patient]] = {
+    "change": _change,
+    "acquisition": _acquisition,
+    "subtle": _subtle,
+    "shift": _shift,
+}
+"""Name -> (seed, index, size) -> the patient. New ones go to the end: the place in the table is part of the seed."""

@@ -1,0 +1,99 @@
+"""A study from nothing to its tables: every cell once, side by side as alone, and no cell twice."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import yaml
+
+from diffvqa.errors import InputError, RunFailed
+from diffvqa.study.cells import RESULT
+from diffvqa.study.config import cells_of, read_study
+from diffvqa.study.run import run_study
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def study_file(tmp_path_factory, pretrain_settings, finetune_settings):
+    folder = tmp_path_factory.mktemp("study")
+    (folder / "pretrain.yaml").write_text(yaml.safe_dump(pretrain_settings))
+    (folder / "finetune.yaml").write_text(yaml.safe_dump(finetune_settings))
+    settings = {
+        "out": str(folder / "out"),
+        "pretrain": "pretrain.yaml",
+        "finetune": "finetune.yaml",
+        "size": 64,
+        "stores": {"usual": {"patients": 20, "omitted": 0}},
+        "tests": {"acquisition": {"patients": 36, "set": "acquisition"}},
+        "axes": {"objective": ["local_captioning", "none"], "seed": [0], "pretrain.optimisation.steps": [2, 3]},
+    }
+    (folder / "study.yaml").write_text(yaml.safe_dump(settings))
+    return folder / "study.yaml"
+
+
+@pytest.fixture(scope="module")
+def study(study_file):
+    """The study run to its end, after it was killed when its first cell was finished."""
+    config = read_study(study_file, [])
+    first = study_file.parent / "out" / "cells" / cells_of(config)[0].name / RESULT
+    command = [sys.executable, "-m", "diffvqa", "study", str(study_file)]
+    killed = subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+    while killed.poll() is None and not first.exists():
+        time.sleep(0.05)
+    os.killpg(killed.pid, signal.SIGKILL)
+    killed.wait()
+    written = first.stat().st_mtime_ns
+    run_study(config)
+    assert first.stat().st_mtime_ns == written
+    return config, study_file.parent / "out"
+
+
+def test_every_cell_has_its_scores_in_the_tables(study):
+    config, out = study
+    with open(out / "study.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert {row["cell"] for row in rows} == {cell.name for cell in cells_of(config)}
+    assert {row["evaluation"] for row in rows} == {"test", "acquisition"}
+    assert {row["images_seen"] for row in rows} == {"0", "8", "12"}
+    assert {"model", "most_frequent", "retrieval", "blank_images"} <= {row["system"] for row in rows}
+    assert any(row["score"].startswith("groups/turn 2/") for row in rows)
+    table = (out / "study.md").read_text()
+    assert "| local_captioning, steps 3 |" in table
+    assert "False-change rate" in table
+    assert set(json.loads((out / "comparisons.json").read_text())) == {"test", "acquisition"}
+
+
+def test_the_page_shows_the_figures_and_loads_nothing(study):
+    page = (study[1] / "study.html").read_text()
+    assert page.count("<svg") == len(list((study[1] / "figures").glob("*.svg"))) == 6
+    assert "<script" not in page
+    assert "Not for clinical use" in page
+
+
+def test_a_finished_study_is_only_summed_up_again(study, capsys):
+    config, out = study
+    before = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    run_study(config)
+    assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
+
+
+def test_another_study_is_refused_in_its_folder(study, study_file):
+    with pytest.raises(InputError, match="`out` holds a study with other settings"):
+        run_study(read_study(study_file, ["axes.seed=[1]"]))
+
+
+def test_a_cell_that_fails_is_told_and_the_others_are_run(study_file, tmp_path, study):
+    axes = "axes={objective: [classification, none], seed: [0], finetune.optimisation.learning_rate: [1e-3]}"
+    stores = f"stores={{usual: {{folder: {study[1] / 'stores' / 'usual' / 'store'}}}}}"
+    bad = ["pretrain.optimisation.learning_rate: [1e30]"]
+    config = read_study(study_file, [f"out={tmp_path / 'out'}", stores, "tests={}", axes[:-1] + f", {bad[0]}}}"])
+    with pytest.raises(RunFailed, match="1 of 2 cells failed: classification .*is nan at step"):
+        run_study(config, workers=2)
+    assert "| none |" in (tmp_path / "out" / "study.md").read_text()
+    assert "classification: " in (tmp_path / "out" / "study.html").read_text()
