@@ -176,9 +176,11 @@ def pretrain(config: Config, overrides: Overrides = None) -> None:
     """Stage 1: train the image encoder by reading out phrases and their boxes."""
     from diffvqa.training.config import PretrainConfig, load_config
     from diffvqa.training.pretrain import pretrain as run
+    from diffvqa.training.processes import part_processes
 
     _quiet_transformers()
     out = run(load_config(PretrainConfig, config, overrides or []))
+    part_processes()
     _say(f"encoder written; next: diffvqa finetune CONFIG.yaml encoder={out}")
 
 
@@ -187,9 +189,11 @@ def finetune(config: Config, overrides: Overrides = None) -> None:
     """Stage 2: train a language model on the frozen encoder to answer questions."""
     from diffvqa.training.config import FinetuneConfig, load_config
     from diffvqa.training.finetune import finetune as run
+    from diffvqa.training.processes import part_processes
 
     _quiet_transformers()
     out = run(load_config(FinetuneConfig, config, overrides or []))
+    part_processes()
     _say(f"model written; next: diffvqa evaluate {out} STORE --out FOLDER")
 
 

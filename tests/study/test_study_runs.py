@@ -93,7 +93,7 @@ def test_a_cell_that_fails_is_told_and_the_others_are_run(study_file, tmp_path, 
     stores = f"stores={{usual: {{folder: {study[1] / 'stores' / 'usual' / 'store'}}}}}"
     bad = ["pretrain.optimisation.learning_rate: [1e30]"]
     config = read_study(study_file, [f"out={tmp_path / 'out'}", stores, "tests={}", axes[:-1] + f", {bad[0]}}}"])
-    with pytest.raises(RunFailed, match="1 of 2 cells failed: classification .*is nan at step"):
+    with pytest.raises(RunFailed, match=r"1 of 2 cells failed: classification .*is nan at step"):
         run_study(config, workers=2)
     assert "| none |" in (tmp_path / "out" / "study.md").read_text()
     assert "classification: " in (tmp_path / "out" / "study.html").read_text()

@@ -66,8 +66,8 @@ def score_of(cell: Mapping[str, Any], evaluation: str, path: str, of: str = "mod
 def systems_of(results: Sequence[Mapping[str, Any]]) -> list[System]:
     """The finished cells, those of one system together, in the study's order."""
     finished = [result for result in results if "error" not in result]
-    axes = [axis for axis in (finished[0]["settings"] if finished else {}) if axis != SEED]
-    several = [axis for axis in axes if len({str(result["settings"][axis]) for result in finished}) > 1]
+    axes = [axis for axis in (results[0]["settings"] if results else {}) if axis != SEED]
+    several = [axis for axis in axes if len({str(result["settings"][axis]) for result in results}) > 1]
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for result in finished:
         groups.setdefault(str({axis: result["settings"][axis] for axis in axes}), []).append(result)
@@ -83,6 +83,8 @@ def systems_of(results: Sequence[Mapping[str, Any]]) -> list[System]:
 
 
 def _value_in_words(axis: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        value = " + ".join(f"{weight:g} {name}" for name, weight in value.items())
     return f"{axis.rpartition('.')[2]} {value}" if "." in axis else str(value)
 
 

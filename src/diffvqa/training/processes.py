@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import torch
 from accelerate import PartialState
+from torch import distributed
 
 LONGEST_WAIT = timedelta(hours=24)
 """How long a process waits for the first one, which encodes every image before stage 2 begins."""
@@ -16,6 +17,16 @@ LONGEST_WAIT = timedelta(hours=24)
 def join_processes() -> PartialState:
     """Meet the other processes, if there are any."""
     return PartialState(cpu=not torch.cuda.is_available(), timeout=LONGEST_WAIT)
+
+
+def part_processes() -> None:
+    """Wait for the other processes, if there are any, and end the connection to them.
+
+    A process that ends while threads of the connection run is aborted now and then.
+    """
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+        join_processes().destroy_process_group()
 
 
 def is_first() -> bool:
