@@ -52,7 +52,7 @@ class StudyConfig(_Settings):
     trained and tested on. tests: by name, further stores whose
     test split every cell is evaluated on. size: pixels a side of the stores that are made. axes: name -> values, cells
     being all combinations; a name is `objective`, `seed`, `store`, or a key of a stage such as
-    `pretrain.optimisation.steps`. probe: whether the frozen encoders are probed too.
+    `pretrain.optimisation.steps`.
     """
 
     out: str
@@ -62,7 +62,6 @@ class StudyConfig(_Settings):
     stores: dict[str, StoreSource]
     tests: dict[str, StoreSource] = {}
     axes: dict[str, list[Any]]
-    probe: bool = True
 
     @model_validator(mode="after")
     def _can_be_run(self) -> StudyConfig:
