@@ -2,6 +2,8 @@
 
 import numpy as np
 import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import roc_auc_score
 
 from diffvqa.evaluation.calibration import SHARES, most_confident, tally_calibration
 from diffvqa.evaluation.changes import judge
@@ -50,6 +52,16 @@ def test_auroc_is_that_of_all_pairs(seed, decimals):
     confidence, right = made(seed, decimals=decimals)
     _, found, _ = scores(rows_of(confidence, right))
     assert found["auroc"]["value"] == pytest.approx(naive_auroc(confidence, right), abs=1e-9)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_order_and_bins_are_scikit_learn_s(seed):
+    confidence, right = made(seed, count=1000)
+    _, found, bins = scores(rows_of(confidence, right))
+    accuracy, mean_confidence = calibration_curve(right, confidence, n_bins=10)
+    assert found["auroc"]["value"] == pytest.approx(roc_auc_score(right, confidence), abs=1e-9)
+    assert [one["accuracy"]["value"] for one in bins] == pytest.approx(list(accuracy), abs=1e-9)
+    assert [one["confidence"]["value"] for one in bins] == pytest.approx(list(mean_confidence), abs=1e-9)
 
 
 @pytest.mark.parametrize("seed", range(5))
