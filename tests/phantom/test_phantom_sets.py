@@ -6,9 +6,10 @@ from collections import Counter
 
 import pytest
 
+from diffvqa.data import read_sources
 from diffvqa.errors import InputError
 from diffvqa.evaluation.score import score_file
-from diffvqa.findings import Change, changes_between, write_changes
+from diffvqa.findings import DIFFERENCE_QUESTION, Change, changes_between, write_changes
 from diffvqa.phantom.acquisition import REACH
 from diffvqa.phantom.factors import CELLS, DEVICES, NONE
 from diffvqa.phantom.pathology import KINDS
@@ -72,6 +73,15 @@ def test_no_two_sets_share_a_patient():
 def test_all_patients_are_of_the_split_test(truth):
     for images, pairs in truth.values():
         assert {one["split"] for one in [*images.values(), *pairs]} == {"test"}
+
+
+def test_every_pair_is_asked_once_what_has_changed_and_nothing_else(folders, truth):
+    for name, folder in folders.items():
+        questions = read_sources([f"mimic:{folder}"]).questions
+        assert {one.text for one in questions} == {DIFFERENCE_QUESTION}
+        pairs = {(one["prior"], one["current"]) for one in truth[name][1]}
+        assert {(one.pair.prior, one.pair.current) for one in questions} == pairs
+        assert len(questions) == len(pairs)
 
 
 def test_changes_and_their_steps_are_those_between_the_images(truth):

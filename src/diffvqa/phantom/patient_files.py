@@ -9,6 +9,7 @@ from typing import Any
 
 from PIL import Image
 
+from diffvqa.findings import DIFFERENCE_QUESTION
 from diffvqa.phantom.anatomy import place
 from diffvqa.phantom.cohort import Patient, Picture, Visit, generator_for, steps_of, true_changes
 from diffvqa.phantom.pathology import KINDS
@@ -59,6 +60,8 @@ def write_patient(
         rows.true_pairs += [_true_pair(patient, earlier, visit) for earlier in patient.visits[:order]]
         prior = visit
     for asked in ask(patient, generator_for(seed, patient.index, _QUESTIONS)):
+        if test_set is not None and asked.question != DIFFERENCE_QUESTION:
+            continue  # a test set asks of every pair what has changed, and nothing else
         split = _QUESTION_SPLITS[patient.split]
         rows.questions.append((asked.study_id, subject, asked.ref_id, asked.type, asked.question, asked.answer, split))
     return rows
