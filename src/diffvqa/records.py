@@ -188,8 +188,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class Cohort:
-    """All that a reader found in a dataset."""
+    """All that a reader found in a dataset; datasets: what was read, with versions as far as folders are called so."""
 
     studies: tuple[Study, ...]
     questions: tuple[Question, ...] = ()
     problems: tuple[Problem, ...] = field(default=())
+    datasets: tuple[str, ...] = ()

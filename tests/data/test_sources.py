@@ -3,6 +3,8 @@ import shutil
 import pytest
 
 from diffvqa.data import READERS, read_sources
+from diffvqa.data.inspection import check_files
+from diffvqa.data.prepare import prepare
 from diffvqa.errors import InputError
 
 
@@ -63,3 +65,11 @@ def test_an_image_in_two_sources_is_refused(nih, tmp_path):
         read_sources([f"nih14:{nih}", f"nih14:{tmp_path}/again"])
     with pytest.raises(InputError, match="no source given"):
         read_sources([])
+
+
+def test_a_store_knows_what_it_was_made_from(mimic, nih, tmp_path):
+    released = ("mimic-cxr-jpg 2.1.0", "mimic-cxr 2.1.0", "chest-imagenome 1.0.0", "medical-diff-vqa 1.0.1")
+    parts = {f"mimic:{mimic[0]}": released, f"nih14:{nih}": ("nih14",)}
+    for number, (source, datasets) in enumerate(parts.items()):
+        assert prepare(check_files(read_sources([source])), tmp_path / str(number), 32).datasets == datasets
+    assert read_sources(list(parts)).datasets == (*released, "nih14")

@@ -73,6 +73,7 @@ def evaluate(
             "split": split,
             **joined,
             "store": store.fingerprint,
+            "dataset": ", ".join(store.datasets) or "not recorded",
             "image size": store.size,
             "patients": len({image.subject_id for image in shown}),
             "seed": record["config"]["seed"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from diffvqa.data import mimic, ms_cxr, nih14, padchest_gr, table, vindr
@@ -77,7 +77,7 @@ def _read_source(source: str) -> Cohort:
         raise InputError(f"{kind}: the folder is missing; write {kind}:PATH")
     reader = READERS[kind]
     if not re.match(r"\w+=", rest):
-        return reader.read(_existing(kind, rest))
+        return _named(reader.read(_existing(kind, rest)), kind)
     if reader.read_parts is None:
         raise InputError(f"{kind}: takes one folder, not named ones; write {kind}:PATH")
     parts: dict[str, Path] = {}
@@ -89,7 +89,12 @@ def _read_source(source: str) -> Cohort:
                 f"found {name if equals else 'a part without a name'!r}"
             )
         parts[name] = _existing(f"{kind}:{name}", path)
-    return reader.read_parts(**parts)
+    return _named(reader.read_parts(**parts), kind)
+
+
+def _named(cohort: Cohort, kind: str) -> Cohort:
+    """The cohort with its kind as its dataset where its reader does not say more."""
+    return cohort if cohort.datasets else replace(cohort, datasets=(kind,))
 
 
 def _existing(argument: str, path: str) -> Path:
@@ -132,4 +137,5 @@ def _joined(sources: Sequence[str]) -> Cohort:
         studies=tuple(study for cohort in cohorts for study in cohort.studies),
         questions=tuple(question for cohort in cohorts for question in cohort.questions),
         problems=tuple(problem for cohort in cohorts for problem in cohort.problems),
+        datasets=tuple(dataset for cohort in cohorts for dataset in cohort.datasets),
     )

@@ -100,6 +100,7 @@ def _write_index(
         "size": size,
         "larger_size": shards.larger_size(size),
         "fingerprint": fingerprint,
+        "datasets": cohort.datasets,
         "images": len(sizes),
         "patients": len({study.subject_id for study in cohort.studies}),
         "questions": len(cohort.questions),

@@ -17,7 +17,9 @@ def without_images(cohort: Cohort, lost: Mapping[str, Problem]) -> Cohort:
         return cohort
     problems = [*cohort.problems, *lost.values()]
     studies = tuple(_studies(cohort, lost))
-    return Cohort(studies, tuple(_questions(cohort, lost, problems)), tuple(problems))
+    return replace(
+        cohort, studies=studies, questions=tuple(_questions(cohort, lost, problems)), problems=tuple(problems)
+    )
 
 
 def _studies(cohort: Cohort, lost: Mapping[str, Problem]) -> Iterator[Study]:

@@ -34,7 +34,7 @@ class Store:
 
     size: pixels a side; larger_size: that of the larger squares, for augmentation. images: in the order of `pixels`.
     index: image identifier -> position. problems: how many of each kind were met, in reading the cohort and in
-    preparing it; problems.csv lists them. checksum: of all that the store holds.
+    preparing it; problems.csv lists them. datasets: what it was made from. checksum: of all that the store holds.
     Reading takes no lock: any number of processes may read. Memory maps are opened where they are first used, so that a
     store can be sent to worker processes.
     """
@@ -45,6 +45,7 @@ class Store:
         self.folder, self.images, self.questions = folder, images, questions
         self.size, self.fingerprint, self.checksum = about["size"], about["fingerprint"], about["checksum"]
         self.problems: dict[str, int] = about["problems"]
+        self.datasets: tuple[str, ...] = tuple(about.get("datasets", ()))
         self.larger_size = shards.larger_size(self.size)
         self.index = {image_id: position for position, image_id in enumerate(images.column("image_id"))}
         self._starts = [0, *itertools.accumulate(about["shard_images"])]

@@ -13,9 +13,7 @@ CAUTION = (
     "n, and on which answers those are: compare it only on the same set."
 )
 SYNTHETIC = "This row is of a synthetic cohort, not of Medical-Diff-VQA: it cannot be held against the others."
-UNKNOWN_DATASET = (
-    "The store does not record what it was made of: this row belongs below the others only if that is Medical-Diff-VQA."
-)
+OTHER_DATASET = "This row belongs below the others only if the store was made from Medical-Diff-VQA as it is published."
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +52,8 @@ PUBLISHED = (
 def own_row(metrics: Mapping, run: Mapping) -> dict | None:
     """The row of a model on a test split, from its metrics and the facts of `run.json`; None for any other run.
 
-    {"n", "split", "dataset", "version", "synthetic", "implementation", and each of SCORES_OF_ROW with its interval}.
+    {"n", "split", "dataset" (its parts with versions, as their folders are called), "synthetic", "implementation", and
+    each of SCORES_OF_ROW with its interval}.
     """
     scores = metrics["answers"].get("difference")
     if scores is None or run.get("split") != "test":
@@ -63,8 +62,7 @@ def own_row(metrics: Mapping, run: Mapping) -> dict | None:
     return {
         "n": scores["n"],
         "split": "test",
-        "dataset": "synthetic cohort" if synthetic else NOT_RECORDED,
-        "version": NOT_RECORDED,
+        "dataset": "synthetic cohort" if synthetic else run.get("dataset", NOT_RECORDED),
         "synthetic": synthetic,
         "implementation": _implementation(metrics["tokenizer"], scores["meteor"] is not None),
         **{name: scores[name] for name in SCORES_OF_ROW},
@@ -73,8 +71,8 @@ def own_row(metrics: Mapping, run: Mapping) -> dict | None:
 
 def remarks(row: Mapping) -> list[str]:
     """What must be said wherever the row stands among the published ones."""
-    said = [CAUTION, SYNTHETIC if row["synthetic"] else UNKNOWN_DATASET]
-    said.append(f"This row: {row['implementation']}; dataset {row['dataset']}, version {row['version']}.")
+    said = [CAUTION, SYNTHETIC if row["synthetic"] else OTHER_DATASET]
+    said.append(f"This row: {row['implementation']}; dataset {row['dataset']}.")
     said += [f"{one.system}: {one.remark}." for one in PUBLISHED if one.remark]
     return said
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from diffvqa.data.mimic import diffvqa as difference_questions
 from diffvqa.data.mimic import imagenome, jpg
-from diffvqa.data.mimic.folders import find_folder, require_folder
+from diffvqa.data.mimic.folders import find_folder, require_folder, with_version
 from diffvqa.data.mimic.reports import Reports
 from diffvqa.errors import InputError
 from diffvqa.records import Cohort, Image, Problem, Source, Study
@@ -88,4 +88,5 @@ def _assemble(folders: dict[str, Path | None]) -> Cohort:
             )
         )
     questions = difference_questions.read_questions(folders["diffvqa"], studies, problems) if folders["diffvqa"] else []
-    return Cohort(tuple(studies), tuple(questions), tuple(problems))
+    datasets = tuple(with_version(folder, part) for part, folder in folders.items() if folder)
+    return Cohort(tuple(studies), tuple(questions), tuple(problems), datasets)

@@ -31,6 +31,9 @@ MARKS = {
 """What a folder must hold, one of them, to be that dataset."""
 
 
+_VERSION = re.compile(r"\d+(\.\d+)*")
+
+
 def find_folder(parent: Path, part: str) -> Path | None:
     """The folder of a dataset under a parent, as downloads leave it (`physionet.org/files/...` too), or None."""
     places = [base / name for base in _bases(parent) for name in NAMES[part]]
@@ -51,6 +54,11 @@ def require_folder(path: Path, part: str, argument: str) -> Path:
     return found
 
 
+def with_version(folder: Path, part: str) -> str:
+    """What PhysioNet calls the dataset in a folder, with its version if the folder is named after one."""
+    return f"{NAMES[part][0]} {folder.name}" if _VERSION.fullmatch(folder.name) else NAMES[part][0]
+
+
 def _bases(parent: Path) -> tuple[Path, ...]:
     return (parent, parent / "physionet.org" / "files", parent / "files")
 
@@ -60,7 +68,7 @@ def _version(place: Path, part: str) -> Path | None:
         return place if part == "reports" and place.suffix == ".zip" else None
     if not place.is_dir():
         return None
-    versions = [path for path in place.iterdir() if path.is_dir() and re.fullmatch(r"\d+(\.\d+)*", path.name)]
+    versions = [path for path in place.iterdir() if path.is_dir() and _VERSION.fullmatch(path.name)]
     versions.sort(key=lambda path: [int(number) for number in path.name.split(".")], reverse=True)
     for folder in (*versions, place):
         if any(next(folder.glob(mark), None) is not None for mark in MARKS[part]):
