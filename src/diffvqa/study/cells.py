@@ -16,6 +16,7 @@ import torch
 from diffvqa.answering.evaluate import evaluate
 from diffvqa.data.files import write_text
 from diffvqa.errors import InputError, RunFailed
+from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
 from diffvqa.study.config import MAIN, Cell, StudyConfig, stage_config
 from diffvqa.study.stores import StudyStore
@@ -81,6 +82,7 @@ def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], fold
             grounding=name == MAIN,
         )
         evaluations[name] = score_folder(out)
+        write_report(out)
     shutil.rmtree(folder / "features")
     record = json.loads((encoder / "run.json").read_text(encoding="utf-8"))
     return {
