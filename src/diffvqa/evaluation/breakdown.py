@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 
@@ -58,20 +57,13 @@ def tally_steps(judged: Sequence[Judged]) -> dict[str, Tally]:
 
 
 def tally_groups(predictions: Sequence[Prediction]) -> dict[str, Tally]:
-    """Group -> the change scores of its difference questions, by factor and strength where the name has them.
-
-    F1 is not defined in a group without any reference change: there it would be 0 whatever is said.
-    """
+    """Group -> the change scores of its difference questions, by factor and strength where the name has them."""
     groups: dict[str, list[Prediction]] = defaultdict(list)
     for prediction in predictions:
         if prediction.group is not None:
             groups[prediction.group].append(prediction)
     tallies = {group: tally_changes(groups[group]) for group in sorted(groups, key=_place_of_group)}
-    return {
-        group: replace(tally, formulas={**tally.formulas, "f1": _f1_of_group})
-        for group, tally in tallies.items()
-        if tally is not None
-    }
+    return {group: tally for group, tally in tallies.items() if tally is not None}
 
 
 def factor_and_strength(group: str) -> tuple[str, float] | None:
@@ -82,10 +74,6 @@ def factor_and_strength(group: str) -> tuple[str, float] | None:
     except ValueError:
         return None
     return (factor, value) if factor and math.isfinite(value) else None
-
-
-def _f1_of_group(sums: np.ndarray) -> np.ndarray:
-    return np.where(sums[..., 2] > 0, f1(sums), np.nan)
 
 
 _ALL_SCORES: Mapping[str, Formula] = {"precision": precision, "recall": recall, "f1": f1}

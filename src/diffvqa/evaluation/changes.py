@@ -134,8 +134,8 @@ def recall(sums: np.ndarray) -> np.ndarray:
 
 
 def f1(sums: np.ndarray) -> np.ndarray:
-    """The harmonic mean of the two, from the same columns."""
-    return ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2])
+    """The harmonic mean of the two, from the same columns; not defined where nothing has changed."""
+    return np.where(sums[..., 2] > 0, ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2]), np.nan)
 
 
 def _false_change_rate(sums: np.ndarray) -> np.ndarray:
