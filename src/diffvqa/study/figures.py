@@ -1,42 +1,171 @@
-"""A study's figures: what is found against what is invented, and scores against images seen and time."""
+"""A study's figures: recall against false changes, by factor, by step, and scores against images seen and time."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from diffvqa.errors import InputError
-from diffvqa.study.systems import System
+from diffvqa.evaluation.breakdown import REPEAT, factor_and_strength
+from diffvqa.study.config import MAIN, OBJECTIVE
+from diffvqa.study.systems import FALSE_CHANGES, RECALL, Mean, System
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F", "#882255", "#117733")
 """Told apart by the colour-blind too (Okabe and Ito, and two of Tol's); markers differ as well."""
 
 MARKERS = "osD^vP*Xh<"
+ACROSS = 4  # small panels side by side
+
+Style = dict[str, str]
 
 
 def draw_figures(systems: Sequence[System], evaluations: Sequence[str]) -> dict[str, str]:
-    """Name -> SVG. Raises InputError if matplotlib is not there."""
-    figures = {
-        f"{evaluation}-recall": _draw(lambda axes, name=evaluation: _recall_against_false_changes(axes, systems, name))
-        for evaluation in evaluations
-    }
-    if len({(one.settings.get("objective", ""), one.images_seen) for one in systems}) > len(
-        {one.settings.get("objective", "") for one in systems}
-    ):
-        for evaluation in evaluations:
-            figures[f"{evaluation}-images"] = _draw(
-                lambda axes, name=evaluation: _curves(axes, systems, name, lambda one: one.images_seen, "images seen")
-            )
-            figures[f"{evaluation}-time"] = _draw(
-                lambda axes, name=evaluation: _curves(
-                    axes, systems, name, lambda one: one.seconds, "seconds of stage 1"
-                )
-            )
+    """Name -> SVG, of each evaluation what it has scores for; names begin with the evaluation's.
+
+    Raises InputError if matplotlib is not there.
+    """
+    figures = {}
+    for evaluation in evaluations:
+        drawn = {
+            "recall": _recall_against_false_changes(systems, evaluation),
+            "factors": _false_changes_by_factor(systems, evaluation),
+            "steps": _recall_by_step(systems, evaluation),
+            "images": _learning_curves(systems, evaluation, lambda one: one.images_seen, "images seen"),
+            "time": _learning_curves(systems, evaluation, lambda one: one.seconds, "seconds of stage 1"),
+        }
+        figures |= {f"{evaluation}-{name}": drawing for name, drawing in drawn.items() if drawing}
     return figures
 
 
-def _draw(paint: Callable[[Any], None]) -> str:
+def _recall_against_false_changes(systems: Sequence[System], evaluation: str) -> str | None:
+    """A dot a seed, and a larger one for their mean."""
+    found = []
+    for system, style in _styled(systems):
+        seeds = [_point(System("", {}, [cell]), evaluation) for cell in system.cells]
+        if mean := _point(system, evaluation):
+            found.append((system.name, style, mean, [one for one in seeds if one]))
+    if not found:
+        return None
+
+    def paint(axes: Any) -> None:
+        for name, style, mean, seeds in found:
+            if len(seeds) > 1:
+                axes.scatter(*zip(*seeds, strict=True), s=14, alpha=0.5, linewidths=0, **style)
+            axes.scatter(*mean, s=60, label=name, **style)
+        axes.set(xlabel="false-change rate (lower is better)", ylabel="recall of changes")
+        _legend(axes)
+
+    return _draw([paint], [evaluation])
+
+
+def _point(system: System, evaluation: str) -> tuple[float, float] | None:
+    false, recall = system.mean(evaluation, FALSE_CHANGES), system.mean(evaluation, RECALL)
+    return (false.value, recall.value) if false and recall else None
+
+
+def _false_changes_by_factor(systems: Sequence[System], evaluation: str) -> str | None:
+    """A panel a factor: the false-change rate against its strength; the legend has the recall on the test split."""
+    groups = _names(systems, evaluation, "groups")
+    strengths: dict[str, list[float]] = {}
+    for group in groups:
+        if parts := factor_and_strength(group):
+            strengths.setdefault(parts[0], []).append(parts[1])
+    if not strengths:
+        return None
+
+    def panel(factor: str) -> Callable[[Any], None]:
+        def paint(axes: Any) -> None:
+            for system, style in _styled(systems):
+                points = [(0.0, system.mean(evaluation, f"groups/{REPEAT}/false_change_rate"))]
+                for strength in sorted(strengths[factor]):
+                    path = f"groups/{factor} {strength:g}/false_change_rate"
+                    points.append((strength, system.mean(evaluation, path)))
+                _line(axes, points, _with_recall(system), style)
+            axes.set(ylim=(0, 1), xticks=[0, *sorted(strengths[factor])])
+
+        return paint
+
+    return _draw([panel(factor) for factor in strengths], list(strengths), "strength", "false-change rate")
+
+
+def _recall_by_step(systems: Sequence[System], evaluation: str) -> str | None:
+    steps = _names(systems, evaluation, "steps")
+    if len(steps) < 2:
+        return None
+
+    def paint(axes: Any) -> None:
+        for system, style in _styled(systems):
+            points = [(int(step), system.mean(evaluation, f"steps/{step}/recall")) for step in steps]
+            _line(axes, points, system.name, style)
+        axes.set(
+            xlabel="steps of severity", ylabel="recall of changes", ylim=(0, None), xticks=[int(one) for one in steps]
+        )
+        _legend(axes)
+
+    return _draw([paint], [evaluation])
+
+
+def _learning_curves(
+    systems: Sequence[System], evaluation: str, place: Callable[[System], float | None], title: str
+) -> str | None:
+    """Change F1 against how long an objective was trained; none where all were trained equally long."""
+    objectives = list(dict.fromkeys(str(system.settings.get(OBJECTIVE, "")) for system in systems))
+    if len({(str(one.settings.get(OBJECTIVE, "")), one.images_seen) for one in systems}) <= len(objectives):
+        return None
+
+    def paint(axes: Any) -> None:
+        for number, objective in enumerate(objectives):
+            of_objective = [one for one in systems if str(one.settings.get(OBJECTIVE, "")) == objective]
+            points = [(place(one), one.mean(evaluation, "changes/f1")) for one in of_objective]
+            _line(axes, sorted((one for one in points if one[0] is not None), key=lambda one: one[0]), objective,
+                  _style(number))  # fmt: skip
+        axes.set(xlabel=title, ylabel="change F1", ylim=(0, None))
+        _legend(axes)
+
+    return _draw([paint], [evaluation])
+
+
+def _names(systems: Sequence[System], evaluation: str, part: str) -> list[str]:
+    """The groups, or steps, that an evaluation of any cell has scores of."""
+    found: dict[str, None] = {}
+    for system in systems:
+        for cell in system.cells:
+            metrics = cell["evaluations"].get(evaluation)
+            found |= dict.fromkeys(metrics["model"].get(part) or () if metrics else ())
+    return list(found)
+
+
+def _with_recall(system: System) -> str:
+    recall = system.mean(MAIN, RECALL)
+    return f"{system.name} (recall {recall.value:.2f})" if recall else system.name
+
+
+def _line(axes: Any, points: Sequence[tuple[float, Mean | None]], name: str, style: Style) -> None:
+    """A line through means, with bars from the lowest to the highest seed."""
+    known = [(x, mean) for x, mean in points if mean]
+    if known:
+        bars = [[mean.value - mean.low for _, mean in known], [mean.high - mean.value for _, mean in known]]
+        places, values = [x for x, _ in known], [mean.value for _, mean in known]
+        axes.errorbar(places, values, bars, label=name, markersize=5, capsize=2, linewidth=1.2, **style)
+
+
+def _styled(systems: Sequence[System]) -> Iterator[tuple[System, Style]]:
+    for number, system in enumerate(systems):
+        yield system, _style(number)
+
+
+def _style(number: int) -> Style:
+    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+
+
+def _legend(axes: Any) -> None:
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+
+
+def _draw(panels: Sequence[Callable[[Any], None]], titles: Sequence[str], x: str = "", y: str = "") -> str:
+    """Panels as one SVG; several share their axes' titles and one legend."""
     try:
         import matplotlib
     except ImportError as error:
@@ -46,64 +175,26 @@ def _draw(paint: Callable[[Any], None]) -> str:
 
     # The same figure is the same text, and its words stay words.
     style = {"svg.hashsalt": "diffvqa", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
+    columns = min(len(panels), ACROSS)
+    rows = math.ceil(len(panels) / columns)
+    size = (5.6, 3.8) if len(panels) == 1 else (2.2 * columns, 1.9 * rows + 0.9)
     with pyplot.rc_context(style):
-        figure, axes = pyplot.subplots(figsize=(5.6, 3.8), layout="constrained")
-        axes.spines[["top", "right"]].set_visible(False)
-        paint(axes)
+        figure, grid = pyplot.subplots(rows, columns, figsize=size, layout="constrained", sharey=len(panels) > 1,
+                                       squeeze=False)  # fmt: skip
+        every = list(grid.flat)
+        for axes, paint, title in zip(every, panels, titles, strict=False):
+            paint(axes)
+            axes.set_title(title, loc="left", fontsize=9)
+            axes.spines[["top", "right"]].set_visible(False)
+        for axes in every[len(panels) :]:
+            axes.set_visible(False)
+        if len(panels) > 1:
+            figure.supxlabel(x, fontsize=9)
+            figure.supylabel(y, fontsize=9)
+            handles, labels = every[0].get_legend_handles_labels()
+            figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=3)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
         pyplot.close(figure)
     drawn = file.getvalue()
     return drawn[drawn.index("<svg") :]
-
-
-def _recall_against_false_changes(axes: Any, systems: Sequence[System], evaluation: str) -> None:
-    """A dot a seed, and a larger one for their mean."""
-    for number, system in enumerate(systems):
-        style = {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
-        cells = [System("", {}, [cell]) for cell in system.cells]
-        points = [
-            (false.value, recall.value)
-            for one in (*cells, system)
-            if (recall := one.mean(evaluation, "changes/recall"))
-            and (false := one.mean(evaluation, "changes/false_change_rate"))
-        ]
-        if not points:
-            continue
-        axes.scatter(*zip(*points[:-1], strict=True), s=14, alpha=0.5, linewidths=0, **style)
-        axes.scatter(*points[-1], s=60, label=system.name, **style)
-    axes.set(xlabel="false-change rate (lower is better)", ylabel="recall of changes", xlim=(0, 1), ylim=(0, 1))
-    axes.set_title(evaluation, loc="left")
-    if axes.has_data():
-        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-
-
-def _curves(
-    axes: Any, systems: Sequence[System], evaluation: str, place: Callable[[System], float | None], title: str
-) -> None:
-    """Change F1 against how long an objective was trained; a bar from the lowest to the highest seed."""
-    objectives = list(dict.fromkeys(str(system.settings.get("objective", "")) for system in systems))
-    for number, objective in enumerate(objectives):
-        points = sorted(
-            (place(one), f1.value, f1.value - f1.low, f1.high - f1.value)
-            for one in systems
-            if str(one.settings.get("objective", "")) == objective
-            and place(one) is not None
-            and (f1 := one.mean(evaluation, "changes/f1"))
-        )
-        if points:
-            x, y, below, above = zip(*points, strict=True)
-            axes.errorbar(
-                x,
-                y,
-                yerr=(below, above),
-                label=objective,
-                color=COLOURS[number % len(COLOURS)],
-                marker=MARKERS[number % len(MARKERS)],
-                markersize=5,
-                capsize=2,
-            )
-    axes.set(xlabel=title, ylabel="change F1", ylim=(0, None))
-    axes.set_title(evaluation, loc="left")
-    if axes.has_data():
-        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))

@@ -10,7 +10,7 @@ from typing import Any
 
 from diffvqa import __version__
 from diffvqa.evaluation.names import system_name
-from diffvqa.study.systems import System, shown_scores
+from diffvqa.study.systems import Column, System, columns_of
 from diffvqa.study.tables import ABOUT, in_writing, significant
 
 CONTROLS = ("most_frequent", "retrieval", "blank_images", "mean_box")
@@ -63,13 +63,13 @@ def _evaluation(
     compared: Sequence[Mapping[str, Any]],
     figures: Mapping[str, str],
 ) -> str:
-    columns = shown_scores(systems, evaluation)
-    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in columns.values())
-    rows = [_row(system, evaluation, columns, "model", system.name) for system in systems]
+    columns = columns_of(systems, evaluation)
+    head = "".join(f'<th scope="col">{escape(column.title)}</th>' for column in columns)
+    rows = [_row(system, columns, "model", system.name) for system in systems]
     rows += [
-        _row(system, evaluation, columns, control, f"{system_name(control)} ({system.name})")
+        _row(system, columns, control, f"{system_name(control)} ({system.name})")
         for control in CONTROLS
-        for system in _different(systems, evaluation, columns, control)
+        for system in _different(systems, columns, control)
     ]
     drawings = "".join(
         f'<section class="panel">{drawing}</section>'
@@ -103,21 +103,23 @@ def _differences(compared: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _different(systems: Sequence[System], evaluation: str, columns: Mapping[str, str], control: str) -> list[System]:
+def _different(systems: Sequence[System], columns: Sequence[Column], control: str) -> list[System]:
     """The systems whose control of that name has scores of its own: the most frequent answer is the same for all."""
     seen, different = set(), []
     for system in systems:
-        scores = tuple(str(system.mean(evaluation, path, control)) for path in columns)
-        if scores not in seen and any(system.mean(evaluation, path, control) for path in columns):
+        means = [system.mean(column.evaluation, column.path, control) for column in columns]
+        scores = tuple(map(str, means))
+        if scores not in seen and any(means):
             different.append(system)
         seen.add(scores)
     return different
 
 
-def _row(system: System, evaluation: str, columns: Mapping[str, str], of: str, name: str) -> str:
+def _row(system: System, columns: Sequence[Column], of: str, name: str) -> str:
     cells = "".join(
-        f'<td data-label="{escape(title)}">{escape(in_writing(system.mean(evaluation, path, of)))}</td>'
-        for path, title in columns.items()
+        f'<td data-label="{escape(column.title)}">'
+        f"{escape(in_writing(system.mean(column.evaluation, column.path, of)))}</td>"
+        for column in columns
     )
     kind = ' class="is-model"' if of == "model" else ""
     return f'<tr{kind}><th scope="row">{escape(name)}</th>{cells}</tr>'

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffvqa.evaluation.names import SCORES
-from diffvqa.study.config import SEED
+from diffvqa.study.config import MAIN, SEED
+
+RECALL, FALSE_CHANGES = "changes/recall", "changes/false_change_rate"
 
 COLUMNS = {
     "changes/f1": SCORES["f1"],
-    "changes/recall": SCORES["recall"],
-    "changes/false_change_rate": SCORES["false_change_rate"],
+    RECALL: SCORES["recall"],
+    FALSE_CHANGES: SCORES["false_change_rate"],
     "grounding/AREF/accuracy_0.5": "AREF accuracy",
     "grounding/CAREF/accuracy_0.5": "CAREF accuracy",
 }
@@ -88,6 +90,27 @@ def _value_in_words(axis: str, value: Any) -> str:
     return f"{axis.rpartition('.')[2]} {value}" if "." in axis else str(value)
 
 
-def shown_scores(systems: Sequence[System], evaluation: str) -> dict[str, str]:
-    """Path and title of the scores that any system has in an evaluation."""
-    return {path: title for path, title in COLUMNS.items() if any(one.mean(evaluation, path) for one in systems)}
+@dataclass(frozen=True)
+class Column:
+    """A column of an evaluation's table: a score by its path, of that evaluation or of another one."""
+
+    evaluation: str
+    path: str
+    title: str
+
+
+def columns_of(systems: Sequence[System], evaluation: str) -> list[Column]:
+    """The scores that any system has in an evaluation.
+
+    Where there are false changes but no true ones, recall is taken from the test split: whoever never states a change
+    has no false ones either.
+    """
+    found = [
+        Column(evaluation, path, title)
+        for path, title in COLUMNS.items()
+        if any(one.mean(evaluation, path) for one in systems)
+    ]
+    paths = {column.path for column in found}
+    if FALSE_CHANGES in paths and RECALL not in paths:
+        found.append(Column(MAIN, RECALL, f"{COLUMNS[RECALL]} ({MAIN})"))
+    return found

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from diffvqa.evaluation.names import SCORES
-from diffvqa.study.systems import Mean, System, shown_scores
+from diffvqa.study.systems import Mean, System, columns_of
 
 SIGNIFICANT = 0.05
 """The corrected p-value below which a difference is listed."""
@@ -50,10 +50,11 @@ def write_markdown(systems: Sequence[System], comparisons: Mapping[str, Sequence
     """For each evaluation a table with a row a system, and one of the differences that are significant."""
     parts = [f"{ABOUT} Research software, not for clinical use.\n"]
     for evaluation, compared in comparisons.items():
-        columns = shown_scores(systems, evaluation)
-        parts.append(f"\n## {evaluation}\n\n| | {' | '.join(columns.values())} |\n|---|{'---|' * len(columns)}\n")
+        columns = columns_of(systems, evaluation)
+        titles = " | ".join(column.title for column in columns)
+        parts.append(f"\n## {evaluation}\n\n| | {titles} |\n|---|{'---|' * len(columns)}\n")
         for system in systems:
-            cells = [in_writing(system.mean(evaluation, path)) for path in columns]
+            cells = [in_writing(system.mean(column.evaluation, column.path)) for column in columns]
             parts.append(f"| {system.name} | {' | '.join(cells)} |\n")
         differences = list(significant(compared))
         if differences:
@@ -70,7 +71,12 @@ def significant(compared: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, st
                 if pair["p_holm"] < SIGNIFICANT:
                     difference = f"{pair['value']:+.3f} ({pair['low']:+.3f} to {pair['high']:+.3f})"
                     title = SCORES.get(score, "AREF accuracy")
-                    yield pair["first"], pair["second"], title, difference, f"{pair['p_holm']:.3f}"
+                    yield pair["first"], pair["second"], title, difference, p_in_writing(pair["p_holm"])
+
+
+def p_in_writing(p: float) -> str:
+    """A p-value with three decimals."""
+    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
 def in_writing(mean: Mean | None) -> str:
