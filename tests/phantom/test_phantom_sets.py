@@ -11,12 +11,12 @@ from diffvqa.errors import InputError
 from diffvqa.evaluation.score import score_file
 from diffvqa.findings import DIFFERENCE_QUESTION, Change, changes_between, write_changes
 from diffvqa.phantom.acquisition import REACH
-from diffvqa.phantom.factors import CELLS, DEVICES, NONE
+from diffvqa.phantom.factors import DEVICES, FACTORS, NONE
 from diffvqa.phantom.pathology import KINDS
 from diffvqa.phantom.sets import SETS, draw_from
 from diffvqa.phantom.writing import write_cohort
 
-SEED, SIZE, FEW, CELL = 3, 64, 6, len(CELLS)
+SEED, SIZE, FEW = 3, 64, 6
 KNOWN = ("finding", "level", "severity", "sides", "zone", "shape", "seed")
 
 
@@ -28,7 +28,7 @@ def lines(folder, name):
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("sets")
     for name in SETS:
-        write_cohort(root / name, CELL if name == "acquisition" else FEW, SEED, SIZE, workers=1, test_set=name)
+        write_cohort(root / name, len(FACTORS) if name == "acquisition" else FEW, SEED, SIZE, workers=1, test_set=name)
     return {name: root / name for name in SETS}
 
 
@@ -127,7 +127,10 @@ def test_the_pairs_of_the_set_subtle_are_named_one_step(truth):
 
 def test_pairs_of_the_set_acquisition_differ_in_their_factor_alone(truth):
     images, pairs = truth["acquisition"]
-    assert Counter((pair["factor"], pair["strength"]) for pair in pairs) == Counter(CELLS)
+    cells = [(NONE, 0)] * len(FACTORS) + [(factor, one) for factor, strengths in FACTORS.items() for one in strengths]
+    assert Counter((pair["factor"], pair["strength"]) for pair in pairs) == Counter(cells)
+    # Each factor at every strength on the same patient, against the same prior image.
+    assert len({pair["prior"] for pair in pairs}) == len({pair["subject_id"] for pair in pairs}) == len(FACTORS)
     for pair in pairs:
         prior, current = images[pair["prior"]], images[pair["current"]]
         assert disease(prior) == disease(current)
@@ -145,13 +148,13 @@ def test_pairs_of_the_set_acquisition_differ_in_their_factor_alone(truth):
 
 
 def test_two_steps_stay_inside_what_the_cohort_has_and_three_go_to_its_edge():
-    for index in range(4 * CELL):
-        patient = draw_from("acquisition", SEED, index, SIZE)
-        factor, strength = patient.condition.factor, patient.condition.strength
+    patients = [draw_from("acquisition", SEED, index, SIZE) for index in range(12 * len(FACTORS))]
+    for visit in (visit for patient in patients for visit in patient.visits[1:]):
+        factor, strength = visit.condition.factor, visit.condition.strength
         middle, reach = REACH.get(factor, (None, None))
         if middle is None or factor in ("dose", "scatter", "clipping"):
             continue
-        value = getattr(patient.visits[1].pictures[0].acquisition, factor)
+        value = getattr(visit.pictures[0].acquisition, factor)
         away = max(abs(one - middle) for one in (value if isinstance(value, tuple) else (value,)))
         assert away <= reach if strength < 3 else 0.5 * reach < away < 1.5 * reach
 
@@ -189,7 +192,7 @@ def test_an_oracle_that_reads_the_images_truth_is_right(truth, tmp_path):
     path = tmp_path / "predictions.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     scores = score_file(path, replicates=10)["changes"]
-    assert (scores["pairs_changed"], scores["pairs_unchanged"]) == (FEW, CELL)
+    assert (scores["pairs_changed"], scores["pairs_unchanged"]) == (FEW, len(truth["acquisition"][1]))
     assert scores["f1"]["value"] == 1.0
     assert scores["false_change_rate"]["value"] == 0.0
 

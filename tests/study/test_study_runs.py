@@ -30,7 +30,7 @@ def study_file(tmp_path_factory, pretrain_settings, finetune_settings):
         "finetune": "finetune.yaml",
         "size": 64,
         "stores": {"usual": {"patients": 20, "omitted": 0}},
-        "tests": {"acquisition": {"patients": 36, "set": "acquisition"}},
+        "tests": {"acquisition": {"patients": 13, "set": "acquisition"}},
         "axes": {"objective": ["local_captioning", "none"], "seed": [0], "pretrain.optimisation.steps": [2, 3]},
     }
     (folder / "study.yaml").write_text(yaml.safe_dump(settings))

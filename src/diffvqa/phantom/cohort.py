@@ -37,23 +37,34 @@ class Picture:
 
 
 @dataclass(frozen=True, slots=True)
+class Condition:
+    """What a test set tries with a study. group: its name in tables; factor of the acquisition and its strength."""
+
+    group: str | None = None
+    factor: str | None = None
+    strength: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Encounter:
     """A study before it has a number and a date: its findings by name, how each image was taken, and devices."""
 
     findings: State
     acquisitions: tuple[Acquisition, ...]
     devices: tuple[Device, ...]
+    condition: Condition = Condition()
 
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One study: its findings by name, its images, and the devices in all of them."""
+    """One study: its findings by name, its images, the devices in all of them, and what a test set tries with it."""
 
     study_id: int
     time: datetime
     findings: State
     pictures: tuple[Picture, ...]
     devices: tuple[Device, ...]
+    condition: Condition = Condition()
 
     @property
     def lesions(self) -> tuple[Lesion, ...]:
@@ -66,17 +77,11 @@ class Visit:
 
 
 @dataclass(frozen=True, slots=True)
-class Condition:
-    """What a test set tries on a patient. group: its name in tables; factor of the acquisition and its strength."""
-
-    group: str | None = None
-    factor: str | None = None
-    strength: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Patient:
-    """One patient; a function of (seed, index) and of the images' size. split: train, validate or test."""
+    """One patient; a function of (seed, index) and of the images' size. split: train, validate or test.
+
+    baseline: whether all studies are compared with the first one alone, not each with every one before.
+    """
 
     subject_id: int
     index: int
@@ -84,7 +89,11 @@ class Patient:
     age: int
     body: Body
     visits: tuple[Visit, ...]
-    condition: Condition = Condition()
+    baseline: bool = False
+
+    def priors(self, order: int) -> tuple[Visit, ...]:
+        """The studies that the one of that order is compared with."""
+        return self.visits[: min(order, 1) if self.baseline else order]
 
 
 def generator_for(seed: int, index: int, *purpose: int) -> np.random.Generator:
@@ -109,7 +118,12 @@ def is_critical(seed: int, index: int) -> bool:
 
 
 def draw_encounters(
-    seed: int, index: int, states: Iterable[State], size: int, spread: Spread = USUAL
+    seed: int,
+    index: int,
+    states: Iterable[State],
+    size: int,
+    spread: Spread = USUAL,
+    condition: Condition = Condition(),
 ) -> list[Encounter]:
     """Studies of a patient with these findings, each taken in its own way, with the devices of its day."""
     encounters = []
@@ -119,7 +133,8 @@ def draw_encounters(
             draw_acquisition(size, generator_for(seed, index, _PICTURE, order, number), spread)
             for number in range(images)
         )
-        encounters.append(Encounter(findings, acquisitions, devices_of(seed, index, order, acquisitions[0].view)))
+        devices = devices_of(seed, index, order, acquisitions[0].view)
+        encounters.append(Encounter(findings, acquisitions, devices, condition))
     return encounters
 
 
@@ -130,9 +145,7 @@ def devices_of(seed: int, index: int, order: int, view: str, attempt: int = 0) -
     return draw_devices(own, view, is_critical(seed, index), generator)
 
 
-def assemble(
-    seed: int, index: int, encounters: Sequence[Encounter], split: str, condition: Condition = Condition()
-) -> Patient:
+def assemble(seed: int, index: int, encounters: Sequence[Encounter], split: str, baseline: bool = False) -> Patient:
     """A patient with these studies, given a body, numbers and dates."""
     calendar = generator_for(seed, index, _CALENDAR)
     time = datetime(int(calendar.integers(2110, 2200)), 1, 1) + timedelta(days=int(calendar.integers(365)))
@@ -146,7 +159,7 @@ def assemble(
             for number, acquisition in enumerate(encounter.acquisitions)
         )
         study_id = _number(seed, 1, 8 * index + order, 50_000_000)
-        visits.append(Visit(study_id, time, encounter.findings, pictures, encounter.devices))
+        visits.append(Visit(study_id, time, encounter.findings, pictures, encounter.devices, encounter.condition))
         time += timedelta(days=1 + int(calendar.exponential(60)))
     return Patient(
         subject_id=_number(seed, 0, index, 10_000_000),
@@ -155,7 +168,7 @@ def assemble(
         age=age,
         body=draw_body(generator_for(seed, index, _BODY)),
         visits=tuple(visits),
-        condition=condition,
+        baseline=baseline,
     )
 
 

@@ -23,8 +23,8 @@ MOVED = (
 NONE, VIEW, DEVICES = "none", "view", "devices"
 """Factors without steps: nothing but another exposure; PA for AP or the other way round; other devices."""
 
-CELLS = ((NONE, 0), (VIEW, 1), (DEVICES, 1), *((factor, strength) for factor in MOVED for strength in STRENGTHS))
-"""Every factor at every strength."""
+FACTORS = {VIEW: (1,), DEVICES: (1,), **dict.fromkeys(MOVED, STRENGTHS)}
+"""Every factor with its strengths."""
 
 
 def vary(acquisition: Acquisition, factor: str, strength: int) -> Acquisition:

@@ -57,7 +57,7 @@ def write_patient(
             )
         )  # fmt: skip
         rows.diseases.append(json.dumps(_diseases(patient, visit, report)))
-        rows.true_pairs += [_true_pair(patient, earlier, visit) for earlier in patient.visits[:order]]
+        rows.true_pairs += [_true_pair(patient, earlier, visit) for earlier in patient.priors(order)]
         prior = visit
     for asked in ask(patient, generator_for(seed, patient.index, _QUESTIONS)):
         if test_set is not None and asked.question != DIFFERENCE_QUESTION:
@@ -133,7 +133,7 @@ def _true_pair(patient: Patient, prior: Visit, current: Visit) -> str:
             "current": current.pictures[0].dicom_id,
             "changes": [{**asdict(change), "steps": steps_of(change, prior, current)} for change in changes],
             "acquisition_only": not changes,
-            **asdict(patient.condition),
+            **asdict(current.condition),
         }
     )
 

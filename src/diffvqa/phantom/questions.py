@@ -39,7 +39,7 @@ def ask(patient: Patient, generator: np.random.Generator) -> list[Asked]:
             Asked(current.study_id, other.study_id, kind, question, answer)
             for kind, question, answer in _about_one(current, generator)
         ]
-        for prior in visits[:place]:
+        for prior in patient.priors(place):
             changes = shuffled(true_changes(prior, current), generator)
             asked.append(
                 Asked(current.study_id, prior.study_id, "difference", DIFFERENCE_QUESTION, write_changes(changes))

@@ -21,7 +21,7 @@ from diffvqa.phantom.cohort import (
     is_critical,
 )
 from diffvqa.phantom.course import State, draw_course, draw_susceptibility
-from diffvqa.phantom.factors import CELLS, DEVICES, NONE, vary
+from diffvqa.phantom.factors import DEVICES, FACTORS, NONE, vary
 from diffvqa.phantom.pathology import KINDS, SEVERITY, at_level
 
 MANY = 200_000
@@ -61,20 +61,25 @@ def _change(seed: int, index: int, size: int) -> Patient:
 
 
 def _acquisition(seed: int, index: int, size: int) -> Patient:
-    """Two studies of the same disease; the second is taken like the first but for one factor, and the grain's seed."""
-    factor, strength = CELLS[index % len(CELLS)]
+    """Studies of the same disease: one, the same once more, and one with one factor at each of its strengths.
+
+    All but the first are compared with it alone. None has the grain of another.
+    """
+    tried = list(FACTORS)[index % len(FACTORS)]
     index = _own("acquisition", index)
     findings = draw_course(course_generator(seed, index), is_critical(seed, index))[0]
     generator = generator_for(seed, index, _TYPICAL)
     first = draw_acquisition(size, generator, TYPICAL)
-    second = replace(vary(first, factor, strength), seed=int(generator.integers(2**31)))
     devices = devices_of(seed, index, 0, first.view)
-    others = devices
-    if factor == DEVICES:
-        others = next(drawn for attempt in count(1) if (drawn := devices_of(seed, index, 1, "AP", attempt)) != devices)
-    encounters = [Encounter(findings, (first,), devices), Encounter(findings, (second,), others)]
-    group = "repeat" if factor == NONE else f"{factor} {strength}"
-    return assemble(seed, index, encounters, "test", Condition(group, factor, strength))
+    encounters = [Encounter(findings, (first,), devices)]
+    for factor, strength in ((NONE, 0), *((tried, strength) for strength in FACTORS[tried])):
+        varied = replace(vary(first, factor, strength), seed=int(generator.integers(2**31)))
+        others = devices
+        if factor == DEVICES:
+            others = next(new for attempt in count(1) if (new := devices_of(seed, index, 1, "AP", attempt)) != devices)
+        condition = Condition("repeat" if factor == NONE else f"{factor} {strength}", factor, strength)
+        encounters.append(Encounter(findings, (varied,), others, condition))
+    return assemble(seed, index, encounters, "test", baseline=True)
 
 
 def _subtle(seed: int, index: int, size: int) -> Patient:
@@ -88,7 +93,8 @@ def _subtle(seed: int, index: int, size: int) -> Patient:
     states = [_with_level(state, patient.sites, name, level) for level in (upper - 1, upper)]
     if generator.random() < 0.5:
         states.reverse()
-    return assemble(seed, index, draw_encounters(seed, index, states, size), "test", Condition("one step"))
+    encounters = draw_encounters(seed, index, states, size, condition=Condition("one step"))
+    return assemble(seed, index, encounters, "test")
 
 
 def _with_level(state: State, sites: State, name: str, level: int) -> State:
@@ -101,7 +107,7 @@ def _shift(seed: int, index: int, size: int) -> Patient:
     """Usual courses, taken in ways that lie twice as far apart, and beyond the limits of the usual cohort."""
     index = _own("shift", index)
     states = draw_course(course_generator(seed, index), is_critical(seed, index))
-    return assemble(seed, index, draw_encounters(seed, index, states, size, WIDE), "test", Condition("shift"))
+    return assemble(seed, index, draw_encounters(seed, index, states, size, WIDE, Condition("shift")), "test")
 
 
 SETS: dict[str, Callable[[int, int, int], Patient]] = {
