@@ -294,6 +294,28 @@ def compare(
 
 
 @app.command()
+def probe(
+    encoder: Annotated[str, typer.Argument(metavar="ENCODER", help="as `finetune` takes it: a folder or hub name")],
+    store: StoreFolder,
+    out: Annotated[Path, typer.Option(help="what the probes say, and their scores, are written here")],
+    test_store: Annotated[
+        Path | None, typer.Option(metavar="STORE", help="another store, all of which is asked about")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="of the training of the probes")] = 0,
+) -> None:
+    """Read findings, changes and places out of a frozen encoder with small probes."""
+    from rich.console import Console
+
+    from diffvqa.evaluation.probe import score_probe
+    from diffvqa.evaluation.table import print_probe
+    from diffvqa.training.probe import probe as run
+
+    _quiet_transformers()
+    run(encoder, store, out, seed, test_store)
+    Console().print(print_probe(score_probe(out)))
+
+
+@app.command()
 def answer(
     model: Model,
     current: Annotated[Path, typer.Option(help="today's radiograph, PNG or JPEG")],

@@ -17,6 +17,33 @@ _Column = tuple[str, str]
 """Path of a score within a system's metrics, joined by slashes, and the label of its column."""
 
 
+def print_probe(scores: Mapping) -> Group:
+    """What a rich console prints for the scores of probes: means over names, each with its interval below it."""
+    table = Table(title="Probes of the frozen encoder", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
+    for label in ("", "n", "patients", "score"):
+        table.add_column(label, justify="left" if not label else "right")
+    notes = []
+    for kind, found in scores.items():
+        if "reason" in found:
+            notes.append(f"{kind}: {found['reason']}")
+            continue
+        rows = {}
+        if kind == "boxes":
+            rows["boxes, accuracy at IoU 0.5"] = found["accuracy_0.5"]
+            rows["mean training box, the same"] = found["mean_box"]["accuracy_0.5"]
+            sizes = dict.fromkeys(rows, found)
+        else:
+            sizes = {}
+            for pooling, part in found.items():
+                for label, score in (("mean area", part["mean"]), ("anything changed, area", part.get("changed"))):
+                    if score is not None:
+                        rows[f"{kind} by {pooling}, {label}"] = score
+                        sizes[f"{kind} by {pooling}, {label}"] = part
+        for label, score in rows.items():
+            table.add_row(label, str(sizes[label]["n"]), str(sizes[label]["patients"]), _cell(score))
+    return Group(table, *(f"Note: {escape(note)}" for note in notes))
+
+
 def print_table(metrics: Mapping) -> Group:
     """What a rich console prints for the metrics of a folder or of one file: changes, texts of answers, boxes.
 

@@ -1,0 +1,140 @@
+"""What probes of an encoder said, scored: areas under the curve and boxes, with intervals over patients."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from diffvqa.boxes import Box, intersection_over_union
+from diffvqa.errors import InputError
+from diffvqa.evaluation.intervals import Resamples, Tally, interval_of, mean_of, resample_patients, score_tally
+from diffvqa.evaluation.predictions import read_lines
+from diffvqa.evaluation.score import write_whole
+
+THRESHOLD = 0.5
+WAYS = {"findings": ("present",), "changes": ("appeared", "vanished")}
+"""Of each probe of labels what the classes after the first one are."""
+
+Rows = Sequence[Mapping[str, Any]]
+
+
+def score_probe(folder: str | Path, replicates: int = 1000, seed: int = 0) -> dict[str, Any]:
+    """Score `probe_predictions.jsonl` of a folder; write `probe.json` there.
+
+    {"findings", "changes": {pooling: {"n", "patients", "mean": score, "names": {name: {way: score}}}},
+     "boxes": {"n", "patients", "iou", "accuracy_0.5", "mean_box": {"iou", "accuracy_0.5"}, "names": {name: ...}}}
+    A score is {"value", "low", "high"} with a 95 % interval over patients, or None where it is not defined; of labels
+    it is the area under the receiver operating characteristic. What could not be probed is {"reason"}. changes also has
+    "changed": the area for whether anything appeared or vanished. Raises InputError.
+    """
+    folder = Path(folder)
+    parts: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    scores: dict[str, Any] = {}
+    for number, row in read_lines(folder / "probe_predictions.jsonl"):
+        if "reason" in row:
+            scores[row["probe"]] = {"reason": row["reason"]}
+        elif row.get("probe") in (*WAYS, "boxes"):
+            parts[row["probe"]].append(row)
+        else:
+            raise InputError(
+                f"probe_predictions.jsonl, line {number}: field `probe`: expected findings, changes or boxes"
+            )
+    for kind in WAYS:
+        if parts[kind]:
+            poolings = dict.fromkeys(row["pooling"] for row in parts[kind])
+            scores[kind] = {
+                pooling: _labels(
+                    [row for row in parts[kind] if row["pooling"] == pooling], WAYS[kind], replicates, seed
+                )
+                for pooling in poolings
+            }
+    if parts["boxes"]:
+        scores["boxes"] = _boxes(parts["boxes"], replicates, seed)
+    write_whole(folder / "probe.json", json.dumps(scores, indent=1) + "\n")
+    return scores
+
+
+def _labels(rows: Rows, ways: Sequence[str], replicates: int, seed: int) -> dict[str, Any]:
+    resamples = resample_patients({row["id"]: row["subject_id"] for row in rows}, replicates, seed)
+    weights = resamples.draws[:, [resamples.patient_of[row["id"]] for row in rows]]
+    names: dict[str, dict[str, Any]] = {}
+    values, drawn = [], []
+    for name in rows[0]["right"]:
+        right = np.array([row["right"][name] for row in rows])
+        names[name] = {}
+        for number, way in enumerate(ways):
+            said = np.array([row["said"][name][number] for row in rows])
+            value, resampled = weighted_auc(said, right == number + 1, weights)
+            names[name][way] = interval_of(value, resampled)
+            if np.isfinite(value):
+                values.append(value)
+                drawn.append(resampled)
+    found = {
+        "n": len(rows),
+        "patients": len(set(resamples.patient_of.values())),
+        # A resample may lack a rare finding: it then has the mean of the others.
+        "mean": interval_of(float(np.mean(values)), np.nanmean(drawn, axis=0)) if values else None,
+        "names": names,
+    }
+    if len(ways) > 1:
+        any_said = np.array([max(sum(said) for said in row["said"].values()) for row in rows])
+        any_right = np.array([any(row["right"].values()) for row in rows])
+        found["changed"] = interval_of(*weighted_auc(any_said, any_right, weights))
+    return found
+
+
+def weighted_auc(said: np.ndarray, right: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+    """The area under the receiver operating characteristic, of all rows and of resamples; equal scores count half.
+
+    said, right: (rows,). weights: (resamples, rows), how often each row was drawn. NaN where one class is missing.
+    """
+    every = np.concatenate([np.ones((1, len(said))), weights])
+    order = np.argsort(said, kind="stable")
+    _, first, group = np.unique(said[order], return_index=True, return_inverse=True)
+    good, bad = every[:, order] * right[order], every[:, order] * ~right[order]
+    tied = np.add.reduceat(bad, first, axis=1)
+    below = np.cumsum(tied, axis=1) - tied
+    pairs = (good * (below + tied / 2)[:, group]).sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        areas = pairs / (good.sum(1) * bad.sum(1))
+    return float(areas[0]), areas[1:]
+
+
+def _boxes(rows: Rows, replicates: int, seed: int) -> dict[str, Any]:
+    resamples = resample_patients({row["id"]: row["subject_id"] for row in rows}, replicates, seed)
+    names = dict.fromkeys(row["name"] for row in rows)
+    return {
+        "n": len(rows),
+        "patients": len(set(resamples.patient_of.values())),
+        **_overlap(rows, "said", resamples),
+        "mean_box": _overlap(rows, "mean_box", resamples),
+        "names": {
+            name: {
+                "n": len(of_name := [row for row in rows if row["name"] == name]),
+                **_overlap(of_name, "said", resamples),
+                "mean_box": _overlap(of_name, "mean_box", resamples),
+            }
+            for name in names
+        },
+    }
+
+
+def _overlap(rows: Rows, field: str, resamples: Resamples) -> dict[str, Any]:
+    overlaps = np.array([_best(row[field], row["right"]) for row in rows])
+    columns = np.stack([np.ones(len(rows)), overlaps, overlaps >= THRESHOLD], axis=1)
+    kept = ("one", "iou", "right")
+    formulas = {"iou": mean_of(kept, "iou"), f"accuracy_{THRESHOLD}": mean_of(kept, "right")}
+    return score_tally(Tally(tuple(row["id"] for row in rows), columns, formulas, {}), resamples)
+
+
+def _best(said: Sequence[float], right: Sequence[Sequence[float]]) -> float:
+    """The best intersection over union with any of the boxes; 0 for a box without area."""
+    x1, y1, x2, y2 = said
+    if x2 <= x1 or y2 <= y1:
+        return 0.0
+    return max(intersection_over_union(Box(x1, y1, x2, y2), Box(*box)) for box in right)

@@ -1,0 +1,349 @@
+"""What a frozen encoder knows: findings, changes and places read out of its patch tokens by small probes.
+
+The probes are trained on the train split, stopped by the validation split, and asked about the test split; what they
+say is written to a file, which `evaluation.probe` scores.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from diffvqa.boxes import Box
+from diffvqa.data.features import encode_images
+from diffvqa.data.index import StoredImage
+from diffvqa.data.store import Store
+from diffvqa.errors import InputError
+from diffvqa.findings import DIFFERENCE_QUESTION, read_changes
+from diffvqa.models.encoder import patch_tokens
+from diffvqa.models.folder import device
+from diffvqa.models.probe import BoxProbe, LabelProbe
+from diffvqa.progress import progress_bar
+from diffvqa.records import SPLITS
+from diffvqa.tasks.collate import encode_squares
+from diffvqa.training.pretrained import Pretrained, read_pretrained
+
+PREDICTIONS, RECORD = "probe_predictions.jsonl", "run.json"
+
+MOST = {"train": 4000, "validate": 1000, "test": 4000}
+"""Images, or pairs, of a split that are used; drawn where there are more."""
+
+FEWEST = 5
+"""A name is probed if so many of the training items, and one of the validation's, have it, and so many have not."""
+
+BATCH, STEPS, CHECK_EVERY, PATIENCE, LEARNING_RATE = 64, 1500, 50, 5, 3e-3
+SAME, APPEARED, VANISHED = range(3)
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Items:
+    """What a probe is trained on or asked about: for each item its images and, for each name, what is right.
+
+    images: identifiers, one or two each. targets: (items, names), classes; or (items, names, 4), boxes as shares of the
+    side, NaN where there is none.
+    """
+
+    identifiers: Sequence[str]
+    subjects: Sequence[str]
+    images: Sequence[tuple[str, ...]]
+    targets: np.ndarray
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A store's images as an encoder sees them."""
+
+    store: Store
+    features: Mapping[str, np.ndarray]
+
+    def tokens(self, items: Items, places: np.ndarray) -> torch.Tensor:
+        """(items, images, patches, width)."""
+        found = [np.stack([self.features[image] for image in items.images[place]]) for place in places]
+        return torch.from_numpy(np.stack(found)).float()
+
+
+def probe(encoder: str, store_folder: Path, out: Path, seed: int = 0, test_folder: Path | None = None) -> None:
+    """Probe the encoder in a folder of stage 1, or any vision model, into `out` (made with mode 0700).
+
+    test_folder: another store to ask about, all of it, in place of the test split of the first. A probe for which a
+    store has nothing is a line with the reason. Raises InputError.
+    """
+    stores = [Store.open(store_folder), *([Store.open(test_folder)] if test_folder else [])]
+    if len({store.size for store in stores}) > 1:
+        raise InputError("STORE and --test-store hold images of different sizes; prepare them with one --size")
+    pretrained = read_pretrained(encoder, stores[0].size)
+    try:
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if any(path.name not in (PREDICTIONS, RECORD, "features", "probe.json") for path in out.iterdir()):
+            raise InputError("--out: the folder holds other files; give a new one")
+        out.chmod(0o700)
+    except OSError as error:
+        raise InputError(f"--out: cannot be made or written to ({error.strerror}); give another folder") from error
+    torch.manual_seed(seed)
+    probed = [
+        Probed(store, _encode(pretrained, store, out / "features" / str(number), seed))
+        for number, store in enumerate(stores)
+    ]
+    rows = [
+        row for kind in (_probe_findings, _probe_changes, _probe_boxes) for row in kind(probed[0], probed[-1], seed)
+    ]
+    (out / PREDICTIONS).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    facts = {"encoder": pretrained.digest(), "trained_on": list(stores[0].datasets), "store": stores[0].fingerprint}
+    asked = {"asked_about": list(stores[-1].datasets), "test_store": stores[-1].fingerprint}
+    (out / RECORD).write_text(json.dumps({**facts, **asked, "seed": seed}, indent=2), encoding="utf-8")
+    shutil.rmtree(out / "features")
+
+
+def _encode(pretrained: Pretrained, store: Store, folder: Path, seed: int) -> Mapping[str, np.ndarray]:
+    encoder = pretrained.encoder.eval().to(device())
+
+    def encode(pixels: Sequence[np.ndarray]) -> np.ndarray:
+        tokens = lambda values: patch_tokens(encoder, values.to(device()))  # noqa: E731
+        return encode_squares(tokens, pretrained.processor, pixels)
+
+    wanted = {image.image_id for split in SPLITS for image in _images(store, split, seed)}
+    wanted |= {
+        image for split in SPLITS for question in _pairs(store, split, seed) for image in question.pair.images[:2]
+    }
+    with progress_bar("encode images") as progress:
+        return encode_images(encode, store, wanted, folder, pretrained.digest(), progress)
+
+
+def _images(store: Store, split: str, seed: int) -> list[StoredImage]:
+    return _some([image for image in store.images if image.split == split], split, seed)
+
+
+def _pairs(store: Store, split: str, seed: int) -> list[Any]:
+    asked = [one for one in store.questions if one.split == split and one.text == DIFFERENCE_QUESTION]
+    return _some([one for one in asked if len(read_changes(one.answer)) == 1], split, seed)
+
+
+def _some(found: list[Any], split: str, seed: int) -> list[Any]:
+    if len(found) <= MOST[split]:
+        return found
+    chosen = np.random.default_rng((seed, SPLITS.index(split))).choice(len(found), MOST[split], replace=False)
+    return [found[place] for place in sorted(chosen)]
+
+
+def _probe_findings(trained: Probed, asked: Probed, seed: int) -> Iterator[Row]:
+    """Whether an image's study has a finding: by the mean of the tokens, and by what a query per finding looks at."""
+
+    def items(probed: Probed, splits: Sequence[str], names: Sequence[str]) -> Items:
+        images = [image for split in splits for image in _images(probed.store, split, seed)]
+        return Items(
+            [image.image_id for image in images],
+            [image.subject_id for image in images],
+            [(image.image_id,) for image in images],
+            np.array([[int(name in image.findings) for name in names] for image in images], dtype=np.int64),
+        )
+
+    every = {name for image in trained.store.images for name in image.findings}
+    yield from _probe_labels("findings", trained, asked, sorted(every), items, 2, seed)
+
+
+def _probe_changes(trained: Probed, asked: Probed, seed: int) -> Iterator[Row]:
+    """Whether a finding appeared or vanished between two images, as the difference questions say."""
+
+    def items(probed: Probed, splits: Sequence[str], names: Sequence[str]) -> Items:
+        pairs = [question for split in splits for question in _pairs(probed.store, split, seed)]
+        targets = np.zeros((len(pairs), len(names)), dtype=np.int64)
+        for row, question in enumerate(pairs):
+            kinds = {change.finding: change.kind for change in read_changes(question.answer)[0]}
+            for column, name in enumerate(names):
+                targets[row, column] = {"added": APPEARED, "missing": VANISHED}.get(kinds.get(name), SAME)
+        return Items(
+            [question.question_id for question in pairs],
+            [question.subject_id for question in pairs],
+            [question.pair.images[1::-1] for question in pairs],
+            targets,
+        )
+
+    pairs = _pairs(trained.store, "train", seed)
+    every = {change.finding for question in pairs for change in read_changes(question.answer)[0]}
+    yield from _probe_labels("changes", trained, asked, sorted(every), items, 3, seed)
+
+
+def _probe_labels(
+    kind: str,
+    trained: Probed,
+    asked: Probed,
+    names: Sequence[str],
+    items: Callable[[Probed, Sequence[str], Sequence[str]], Items],
+    classes: int,
+    seed: int,
+) -> Iterator[Row]:
+    """Rows with, for every test item and name, the probability of each class but the first, by either pooling."""
+    train, validate = (items(trained, [split], names) for split in ("train", "validate"))
+    kept = [column for column in range(len(names)) if _can_be_learnt(train.targets, validate.targets, column)]
+    if not kept:
+        yield {"probe": kind, "reason": f"the store has too few {kind} in its train and validation splits"}
+        return
+    names = [names[column] for column in kept]
+    test = items(asked, _asked_splits(trained, asked), names)
+    if not len(test.identifiers):
+        yield {"probe": kind, "reason": f"there is nothing to ask about {kind}"}
+        return
+    train, validate = (items(trained, [split], names) for split in ("train", "validate"))
+    width, images = trained.tokens(train, np.arange(1)).shape[-1], len(train.images[0])
+    for pooling in ("mean", "attention"):
+        model = LabelProbe(width, len(names), classes, images, attends=pooling == "attention")
+
+        def loss(said: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+            return functional.cross_entropy(said.flatten(0, 1), right.flatten())
+
+        said = _fit_and_ask(model, loss, trained, train, validate, asked, test, seed, f"{kind} by {pooling}").softmax(
+            -1
+        )
+        for row, identifier in enumerate(test.identifiers):
+            yield {
+                "probe": kind,
+                "pooling": pooling,
+                "id": identifier,
+                "subject_id": test.subjects[row],
+                "said": {
+                    name: [round(float(one), 6) for one in said[row, place, 1:]] for place, name in enumerate(names)
+                },
+                "right": {name: int(test.targets[row, place]) for place, name in enumerate(names)},
+            }
+
+
+def _can_be_learnt(train: np.ndarray, validate: np.ndarray, column: int) -> bool:
+    there = np.count_nonzero(train[:, column]) if len(train) else 0
+    return min(there, len(train) - there) >= FEWEST and len(validate) > 0 and bool(np.any(validate[:, column]))
+
+
+def _asked_splits(trained: Probed, asked: Probed) -> Sequence[str]:
+    """The test split; of another store all of it, for nothing was learnt there."""
+    return ["test"] if asked is trained else SPLITS
+
+
+def _probe_boxes(trained: Probed, asked: Probed, seed: int) -> Iterator[Row]:
+    """Where a named region lies (or a phrase without a region), beside the mean box of that name."""
+    counts = Counter(name for image in _images(trained.store, "train", seed) for name in _boxes(image))
+    in_validation = {name for image in _images(trained.store, "validate", seed) for name in _boxes(image)}
+    names = sorted(name for name, count in counts.items() if count >= FEWEST and name in in_validation)
+    if not names:
+        yield {"probe": "boxes", "reason": "the store has too few boxes in its train and validation splits"}
+        return
+
+    def items(probed: Probed, splits: Sequence[str]) -> Items:
+        found = [(image, _boxes(image)) for split in splits for image in _images(probed.store, split, seed)]
+        found = [(image, boxes) for image, boxes in found if boxes.keys() & set(names)]
+        targets = np.full((len(found), len(names), 4), np.nan)
+        for row, (_, boxes) in enumerate(found):
+            for column, name in enumerate(names):
+                if name in boxes:
+                    targets[row, column] = boxes[name][0].as_tuple()
+        targets /= probed.store.size
+        identifiers, subjects = ([getattr(image, of) for image, _ in found] for of in ("image_id", "subject_id"))
+        return Items(identifiers, subjects, [(one,) for one in identifiers], targets)
+
+    train, validate, test = (
+        items(trained, ["train"]),
+        items(trained, ["validate"]),
+        items(asked, _asked_splits(trained, asked)),
+    )
+    if not len(test.identifiers):
+        yield {"probe": "boxes", "reason": "none of the images asked about has a box of a name that was learnt"}
+        return
+    tokens = trained.tokens(train, np.arange(1))
+    means = torch.from_numpy(np.nanmean(train.targets, axis=0)).float()
+    model = BoxProbe(tokens.shape[-1], tokens.shape[-2], means)
+    said = _fit_and_ask(model, _box_loss, trained, train, validate, asked, test, seed, "boxes") * asked.store.size
+    controls = (means * asked.store.size).tolist()
+    of_image = {
+        image.image_id: _boxes(image)
+        for split in _asked_splits(trained, asked)
+        for image in _images(asked.store, split, seed)
+    }
+    for row, identifier in enumerate(test.identifiers):
+        for column, name in enumerate(names):
+            if name in of_image[identifier]:
+                yield {
+                    "probe": "boxes",
+                    "id": f"{identifier}/{name}",
+                    "subject_id": test.subjects[row],
+                    "name": name,
+                    "said": [round(float(edge), 3) for edge in said[row, column]],
+                    "mean_box": [round(edge, 3) for edge in controls[column]],
+                    "right": [[round(edge, 3) for edge in box.as_tuple()] for box in of_image[identifier][name]],
+                }
+
+
+def _boxes(image: StoredImage) -> dict[str, list[Box]]:
+    """Name -> its boxes in the store's square."""
+    found: dict[str, list[Box]] = defaultdict(list)
+    for region in image.regions:
+        for name in [region.name] if region.name else region.phrases:
+            found[name].append(image.frame.into(region.box))
+    return found
+
+
+def _box_loss(said: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+    """Distance of the edges, and what the generalised intersection over union lacks of 1 (arXiv 1902.09630)."""
+    known = ~right.isnan().any(-1)
+    said, right = said[known], right[known]
+    if not len(said):
+        return said.sum()
+    low, high = torch.maximum(said[:, :2], right[:, :2]), torch.minimum(said[:, 2:], right[:, 2:])
+    shared = (high - low).clamp(min=0).prod(-1)
+    area = (said[:, 2:] - said[:, :2]).clamp(min=0).prod(-1) + (right[:, 2:] - right[:, :2]).prod(-1) - shared
+    hull = (torch.maximum(said[:, 2:], right[:, 2:]) - torch.minimum(said[:, :2], right[:, :2])).prod(-1)
+    generalised = shared / area.clamp(min=1e-6) - (hull - area) / hull.clamp(min=1e-6)
+    return functional.l1_loss(said, right) * 5 + (1 - generalised).mean()
+
+
+def _fit_and_ask(
+    model: nn.Module,
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    trained: Probed,
+    train: Items,
+    validate: Items,
+    asked: Probed,
+    test: Items,
+    seed: int,
+    title: str,
+) -> torch.Tensor:
+    """What a probe says of the test items, with the weights that were best on the validation items."""
+    random = np.random.default_rng((seed, 3))
+    sample = trained.tokens(train, random.permutation(len(train.images))[:256])
+    mean, deviation = sample.mean((0, 1, 2)), sample.std((0, 1, 2)) + 1e-6
+
+    def said(probed: Probed, items: Items, places: np.ndarray) -> torch.Tensor:
+        return model((probed.tokens(items, places) - mean) / deviation)
+
+    def all_said(probed: Probed, items: Items) -> torch.Tensor:
+        with torch.inference_mode():
+            parts = np.array_split(np.arange(len(items.images)), -(-len(items.images) // 256))
+            return torch.cat([said(probed, items, part) for part in parts])
+
+    optimiser = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=0.01)
+    best, kept, since = float("inf"), {}, 0
+    with progress_bar(f"probe {title}") as progress:
+        for step in range(STEPS):
+            if step % CHECK_EVERY == 0:
+                found = float(loss(all_said(trained, validate), torch.from_numpy(validate.targets)))
+                since = 0 if found < best else since + 1
+                if found < best:
+                    best, kept = found, {name: value.clone() for name, value in model.state_dict().items()}
+                if since == PATIENCE:
+                    break
+            places = random.integers(len(train.images), size=BATCH)
+            optimiser.zero_grad()
+            loss(said(trained, train, places), torch.from_numpy(train.targets[places])).backward()
+            optimiser.step()
+            progress(step + 1, STEPS)
+    model.load_state_dict(kept)
+    return all_said(asked, test)

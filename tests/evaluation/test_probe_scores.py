@@ -1,0 +1,52 @@
+"""Scores of probes: areas as scikit-learn has them, weighted as a resample repeats rows, and boxes."""
+
+import json
+
+import numpy as np
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from diffvqa.evaluation.probe import score_probe, weighted_auc
+
+
+@pytest.mark.parametrize("decimals", [1, 6])
+def test_areas_are_scikit_learn_s_of_all_rows_and_of_repeated_ones(decimals):
+    random = np.random.default_rng(decimals)
+    said, right = random.random(80).round(decimals), random.random(80) < 0.4
+    weights = random.integers(0, 3, (7, 80)).astype(float)
+    value, drawn = weighted_auc(said, right, weights)
+    assert value == pytest.approx(roc_auc_score(right, said))
+    expected = [roc_auc_score(right, said, sample_weight=row) for row in weights]
+    assert list(drawn) == pytest.approx(expected)
+
+
+def test_one_class_alone_has_no_area():
+    value, drawn = weighted_auc(np.array([0.1, 0.2]), np.array([True, True]), np.ones((3, 2)))
+    assert np.isnan(value)
+    assert np.isnan(drawn).all()
+
+
+def test_a_file_of_every_probe(tmp_path):
+    random = np.random.default_rng(0)
+    rows = [{"probe": "changes", "reason": "the store has too few changes"}]
+    for number in range(60):
+        there = int(random.random() < 0.5)
+        said = {"edema": [0.9 if there else 0.1], "nodule": [float(random.random())]}
+        right = {"edema": there, "nodule": 0}
+        row = {"probe": "findings", "pooling": "mean", "id": f"i{number}", "subject_id": f"p{number // 2}"}
+        rows.append({**row, "said": said, "right": right})
+        box = [10, 10, 20, 20]
+        rows.append(
+            {"probe": "boxes", "id": f"b{number}", "subject_id": f"p{number // 2}", "name": "heart", "said": box,
+             "mean_box": [0, 0, 5, 5], "right": [[50, 50, 60, 60], box]}
+        )  # fmt: skip
+    (tmp_path / "probe_predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    scores = score_probe(tmp_path, replicates=50)
+    assert scores == json.loads((tmp_path / "probe.json").read_text())
+    assert scores["changes"] == {"reason": "the store has too few changes"}
+    findings = scores["findings"]["mean"]
+    assert (findings["n"], findings["patients"]) == (60, 30)
+    assert findings["names"]["edema"]["present"]["value"] == findings["mean"]["value"] == 1.0
+    assert findings["names"]["nodule"]["present"] is None
+    assert scores["boxes"]["accuracy_0.5"]["value"] == scores["boxes"]["names"]["heart"]["iou"]["value"] == 1.0
+    assert scores["boxes"]["mean_box"]["iou"]["value"] == 0.0

@@ -1,0 +1,114 @@
+"""Probes: they find what is in the tokens, and nothing where there is nothing; the same seed says the same."""
+
+import json
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from diffvqa.data import read_sources
+from diffvqa.data.prepare import prepare
+from diffvqa.errors import InputError
+from diffvqa.evaluation.probe import score_probe
+from diffvqa.models.probe import BoxProbe, LabelProbe
+from diffvqa.phantom.writing import write_cohort
+from diffvqa.training import probe as probing
+from diffvqa.training.probe import Items, Probed, probe
+
+
+def made(count, seed, informative):
+    """Items whose one finding shows in one patch's tokens, if at all."""
+    random = np.random.default_rng(seed)
+    there = random.integers(0, 2, (count, 1))
+    tokens = random.normal(size=(count, 4, 8)).astype(np.float16)
+    if informative:
+        tokens[:, 2, :2] += 4 * there
+    names = [f"{seed}-{number}" for number in range(count)]
+    features = dict(zip(names, tokens, strict=True))
+    return features, Items(names, names, [(name,) for name in names], there)
+
+
+@pytest.mark.parametrize(("informative", "low", "high"), [(True, 0.95, 1.0), (False, 0.35, 0.65)])
+def test_a_probe_finds_what_is_there_and_nothing_else(informative, low, high):
+    parts = [made(400, seed, informative) for seed in range(3)]
+    probed = Probed(SimpleNamespace(), {name: token for features, _ in parts for name, token in features.items()})
+    torch.manual_seed(0)
+    model = LabelProbe(8, 1, 2, attends=True)
+
+    def loss(said, right):
+        return torch.nn.functional.cross_entropy(said.flatten(0, 1), right.flatten())
+
+    train, validate, test = (items for _, items in parts)
+    said = probing._fit_and_ask(model, loss, probed, train, validate, probed, test, 0, "x").softmax(-1)[:, 0, 1].numpy()
+    order = said[test.targets[:, 0] == 1][:, None] > said[test.targets[:, 0] == 0]
+    assert low <= order.mean() <= high
+
+
+def test_a_box_probe_begins_with_the_mean_boxes():
+    means = torch.rand(3, 4)
+    said = BoxProbe(8, 16, means)(torch.randn(5, 1, 16, 8))
+    assert torch.allclose(said, means.expand(5, 3, 4))
+
+
+def test_the_loss_of_a_box_is_0_for_the_box_itself_and_overlooks_unknown_ones():
+    right = torch.tensor([[[0.1, 0.1, 0.5, 0.6], [float("nan")] * 4]])
+    said = torch.tensor([[[0.1, 0.1, 0.5, 0.6], [0.0, 0.0, 1.0, 1.0]]])
+    assert float(probing._box_loss(said, right)) == pytest.approx(0, abs=1e-6)
+    assert float(probing._box_loss(said + 0.2, right)) > 0.5
+    assert float(probing._box_loss(said, torch.full_like(right, float("nan")))) == 0
+
+
+@pytest.fixture(scope="module")
+def larger_store(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("larger")
+    write_cohort(folder / "cohort", 60, seed=4, size=96, workers=1)
+    return prepare(read_sources([f"mimic:{folder / 'cohort'}"]), folder / "store", 64).folder
+
+
+@pytest.fixture
+def few_steps(monkeypatch):
+    monkeypatch.setattr(probing, "STEPS", 4)
+    monkeypatch.setattr(probing, "CHECK_EVERY", 2)
+
+
+def test_an_encoder_is_probed_for_all_three_and_twice_alike(captioner_folder, larger_store, few_steps, tmp_path):
+    for name in ("one", "two"):
+        probe(str(captioner_folder), larger_store, tmp_path / name, seed=3)
+    said = [(tmp_path / name / "probe_predictions.jsonl").read_bytes() for name in ("one", "two")]
+    assert said[0] == said[1]
+    scores = score_probe(tmp_path / "one", replicates=20)
+    assert set(scores) == {"findings", "changes", "boxes"}
+    assert set(scores["findings"]) == set(scores["changes"]) == {"mean", "attention"}
+    assert scores["boxes"]["n"] > 100
+    assert not (tmp_path / "one" / "features").exists()
+    assert (tmp_path / "one").stat().st_mode & 0o777 == 0o700
+
+
+def test_another_store_is_asked_about_as_a_whole(captioner_folder, larger_store, store_folder, few_steps, tmp_path):
+    probe(str(captioner_folder), larger_store, tmp_path / "out", test_folder=store_folder)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "probe_predictions.jsonl").read_text().splitlines()]
+    asked = {row["id"] for row in rows if row["probe"] == "findings"}
+    assert asked == {image.image_id for image in probing.Store.open(store_folder).images}
+
+
+def test_what_a_store_has_nothing_for_is_said(captioner_folder, store_folder, monkeypatch, few_steps, tmp_path):
+    opened = probing.Store.open
+
+    def bare(folder):
+        store = opened(folder)
+        store.questions = []
+        store.images = [replace(image, regions=(), findings=()) for image in store.images]
+        return store
+
+    monkeypatch.setattr(probing.Store, "open", bare)
+    probe(str(captioner_folder), store_folder, tmp_path / "out")
+    assert set(score_probe(tmp_path / "out")) == {"findings", "changes", "boxes"}
+    assert all("reason" in found for found in score_probe(tmp_path / "out").values())
+
+
+def test_a_folder_with_other_things_is_refused(captioner_folder, store_folder, tmp_path):
+    (tmp_path / "mine.txt").write_text("x")
+    with pytest.raises(InputError, match="--out: the folder holds other files"):
+        probe(str(captioner_folder), store_folder, tmp_path)
