@@ -69,7 +69,7 @@ def test_a_cell_s_stages_have_its_settings(study):
         ({"axes": {"store": ["usual"], "steps": [1]}}, "`axes.steps`: an axis is seed, objective, store, pretrain.KEY"),
         ({"axes": {"store": ["usual"], "objective": ["clpi"]}}, "there is no objective 'clpi'"),
         ({"axes": {"store": ["usual"], "pretrain.steps": [1]}}, "there is no configuration key `steps`"),
-        ({"tests": {"test": {"patients": 3}}}, "'test' is the test split of the store itself"),
+        ({"tests": {"test": {"patients": 3}}}, "'test' is what every cell has on its own store"),
         ({"tests": {"usual": {"patients": 3}}}, "`stores` and `tests` both have usual"),
         ({"tests": {"../x": {"patients": 3}}}, "is to be the name of a folder"),
         (

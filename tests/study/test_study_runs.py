@@ -29,7 +29,7 @@ def study_file(tmp_path_factory, pretrain_settings, finetune_settings):
         "pretrain": "pretrain.yaml",
         "finetune": "finetune.yaml",
         "size": 64,
-        "stores": {"usual": {"patients": 20, "omitted": 0}},
+        "stores": {"usual": {"patients": 40, "omitted": 0}},
         "tests": {"acquisition": {"patients": 13, "set": "acquisition"}},
         "axes": {"objective": ["local_captioning", "none"], "seed": [0], "pretrain.optimisation.steps": [2, 3]},
     }
@@ -59,14 +59,14 @@ def test_every_cell_has_its_scores_in_the_tables(study):
     with open(out / "study.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["cell"] for row in rows} == {cell.name for cell in cells_of(config)}
-    assert {row["evaluation"] for row in rows} == {"test", "acquisition"}
+    assert {row["evaluation"] for row in rows} == {"test", "acquisition", "probe"}
     assert {row["images_seen"] for row in rows} == {"0", "8", "12"}
     assert {"model", "most_frequent", "retrieval", "blank_images"} <= {row["system"] for row in rows}
     assert any(row["score"].startswith("groups/turn 2/") for row in rows)
     table = (out / "study.md").read_text()
     assert "| local_captioning, steps 3 |" in table
     assert "False-change rate" in table
-    assert set(json.loads((out / "comparisons.json").read_text())) == {"test", "acquisition"}
+    assert set(json.loads((out / "comparisons.json").read_text())) == {"test", "acquisition", "probe"}
 
 
 def test_the_page_shows_the_figures_and_loads_nothing(study):

@@ -16,12 +16,14 @@ import torch
 from diffvqa.answering.evaluate import evaluate
 from diffvqa.data.files import write_text
 from diffvqa.errors import InputError, RunFailed
+from diffvqa.evaluation.probe import score_probe
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
-from diffvqa.study.config import MAIN, Cell, StudyConfig, stage_config
+from diffvqa.study.config import MAIN, PROBE, Cell, StudyConfig, stage_config
 from diffvqa.study.stores import StudyStore
 from diffvqa.training.finetune import finetune
 from diffvqa.training.pretrain import pretrain
+from diffvqa.training.probe import probe
 
 RESULT, LOG = "cell.json", "log.txt"
 
@@ -83,6 +85,8 @@ def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], fold
         )
         evaluations[name] = score_folder(out)
         write_report(out)
+    probe(str(encoder), Path(store), folder / PROBE)
+    evaluations[PROBE] = {"model": score_probe(folder / PROBE), "controls": {}}
     shutil.rmtree(folder / "features")
     record = json.loads((encoder / "run.json").read_text(encoding="utf-8"))
     return {

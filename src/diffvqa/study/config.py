@@ -18,6 +18,9 @@ from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
 MAIN = "test"
 """The evaluation on the test split of the store that a cell was trained on."""
 
+PROBE = "probe"
+"""What is read out of the frozen encoder on that split, before any language model."""
+
 SEED, OBJECTIVE, STORE = "seed", "objective", "store"
 """Axes that are not keys of a stage's settings: the seed of both stages, the objective of stage 1, the store."""
 
@@ -67,8 +70,9 @@ class StudyConfig(_Settings):
     def _can_be_run(self) -> StudyConfig:
         if not self.stores:
             raise ValueError("`stores` names none; give at least one")
-        if MAIN in self.tests:
-            raise ValueError(f"`tests`: {MAIN!r} is the test split of the store itself; give another name")
+        for name in (MAIN, PROBE):
+            if name in self.tests:
+                raise ValueError(f"`tests`: {name!r} is what every cell has on its own store; give another name")
         if both := set(self.stores) & set(self.tests):
             raise ValueError(f"`stores` and `tests` both have {', '.join(sorted(both))}; give one of them another name")
         for name in (*self.stores, *self.tests):

@@ -10,7 +10,7 @@ from typing import Any
 from diffvqa.data.files import write_text
 from diffvqa.evaluation.comparison import compare
 from diffvqa.study.cells import evaluation_folder
-from diffvqa.study.config import MAIN, STORE
+from diffvqa.study.config import MAIN, PROBE, STORE
 from diffvqa.study.figures import draw_figures
 from diffvqa.study.page import render_page
 from diffvqa.study.systems import System, systems_of
@@ -37,6 +37,8 @@ def write_summary(out: Path, results: Sequence[Mapping[str, Any]]) -> Path:
 
 
 def _compared(out: Path, systems: Sequence[System], evaluation: str) -> list[dict[str, Any]]:
+    if evaluation == PROBE:
+        return []
     # Systems of different stores have test splits of their own.
     groups: dict[str, dict[str, list[Path]]] = {}
     for system in systems:

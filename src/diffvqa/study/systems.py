@@ -17,6 +17,13 @@ COLUMNS = {
     FALSE_CHANGES: SCORES["false_change_rate"],
     "grounding/AREF/accuracy_0.5": "AREF accuracy",
     "grounding/CAREF/accuracy_0.5": "CAREF accuracy",
+    "findings/mean/mean": "Findings, mean pooling (AUC)",
+    "findings/attention/mean": "Findings, attention (AUC)",
+    "changes/mean/changed": "Changed, mean pooling (AUC)",
+    "changes/attention/changed": "Changed, attention (AUC)",
+    "changes/attention/mean": "Each change, attention (AUC)",
+    "boxes/accuracy_0.5": "Regions, accuracy at IoU 0.5",
+    "boxes/mean_box/accuracy_0.5": "Mean training box, the same",
 }
 """The scores that are shown, by their path in an evaluation's metrics, and the title of each."""
 
