@@ -161,7 +161,8 @@ def _style(number: int) -> Style:
 
 
 def _legend(axes: Any) -> None:
-    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _draw(panels: Sequence[Callable[[Any], None]], titles: Sequence[str], x: str = "", y: str = "") -> str:
