@@ -18,6 +18,7 @@ import pyarrow as pa
 from diffvqa.data import index, shards
 from diffvqa.data.index import StoredImage
 from diffvqa.errors import InputError
+from diffvqa.images.intensities import AS_STORED, EQUALISED
 from diffvqa.records import Question
 
 SCHEMA = 3
@@ -27,6 +28,9 @@ ABOUT, STARTED, IMAGES, QUESTIONS, PROBLEMS = (
     "store.json", "started.json", "images.parquet", "questions.parquet", "problems.csv",
 )  # fmt: skip
 """The files of a store beside its shards: the first is written last, and the second first."""
+
+_EQUALISED_DATASETS = ("mimic-cxr-jpg", "ms-cxr", "imagenome-gold")
+"""Those whose files hold equalised grey values; the last two are boxes on images of the first."""
 
 
 class Store:
@@ -50,6 +54,11 @@ class Store:
         self.index = {image_id: position for position, image_id in enumerate(images.column("image_id"))}
         self._starts = [0, *itertools.accumulate(about["shard_images"])]
         self._maps: dict[tuple[int, int], np.ndarray] = {}
+
+    @property
+    def intensity(self) -> str:
+        """How grey values are to be read by a model trained on it: EQUALISED or AS_STORED."""
+        return EQUALISED if any(name.partition(" ")[0] in _EQUALISED_DATASETS for name in self.datasets) else AS_STORED
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str]) -> Store:

@@ -1,4 +1,4 @@
-"""Stored levels to brightness, by a table of the levels that a picture holds."""
+"""Stored levels to brightness, by a table of the levels that a picture holds; and the conventions of models."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ DARKEST, BRIGHTEST = 0.001, 0.999
 """The shares of the pixels below which a picture is black, and above which it is white.
 
 Burnt-in markers and dead pixels are fewer than that: they must not darken the anatomy.
+"""
+
+AS_STORED, EQUALISED = "as stored", "equalised"
+"""What a model is shown: the grey values of the file, or those spread so that each is about as frequent.
+
+The latter is what the files of MIMIC-CXR-JPG hold.
 """
 
 _LONGEST_TABLE = 2**20
@@ -50,3 +56,12 @@ def stretch(levels: np.ndarray, counts: np.ndarray) -> np.ndarray:
 def to_bytes(brightness: np.ndarray) -> np.ndarray:
     """0 to 1 as uint8, 0 to 255."""
     return np.rint(255 * brightness).astype(np.uint8)
+
+
+def equalise(pixels: np.ndarray) -> np.ndarray:
+    """Grey values spread so that each is about as frequent as every other. pixels and result: uint8, same shape."""
+    counts = np.bincount(pixels.ravel(), minlength=256)
+    cumulated = np.cumsum(counts)
+    first = cumulated[np.nonzero(counts)[0][0]]
+    table = np.rint((cumulated - first) * (255.0 / max(pixels.size - first, 1)))
+    return np.clip(table, 0, 255).astype(np.uint8)[pixels]

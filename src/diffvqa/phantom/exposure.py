@@ -7,6 +7,7 @@ import math
 import numpy as np
 from PIL import Image, ImageDraw
 
+from diffvqa.images.intensities import equalise
 from diffvqa.phantom.acquisition import Acquisition
 
 
@@ -33,15 +34,6 @@ def expose(attenuation: np.ndarray, acquisition: Acquisition) -> np.ndarray:
     if mask is not None:
         grey[mask] = 0.0 if acquisition.border == "dark" else 255.0
     return equalise(np.rint(grey).astype(np.uint8))
-
-
-def equalise(pixels: np.ndarray) -> np.ndarray:
-    """Grey values spread so that each is about as frequent as every other. pixels: uint8."""
-    counts = np.bincount(pixels.ravel(), minlength=256)
-    cumulated = np.cumsum(counts)
-    first = cumulated[np.nonzero(counts)[0][0]]
-    table = np.rint((cumulated - first) * (255.0 / max(pixels.size - first, 1)))
-    return np.clip(table, 0, 255).astype(np.uint8)[pixels]
 
 
 def _collimated(acquisition: Acquisition) -> np.ndarray | None:

@@ -87,6 +87,7 @@ def finetune(config: FinetuneConfig) -> Path:
         return out
     if config.lora_rank:
         merge_adapters(trained.language_model)
+    pretrained.processor.intensity = store.intensity
     for part in (trained, tokenizer, pretrained.processor):
         part.save_pretrained(out)
     if pretrained.captioner:
@@ -102,6 +103,7 @@ def finetune(config: FinetuneConfig) -> Path:
         questions_seen=count,
         parameters=count_parameters(trained),
         processes=processes(),
+        intensity=store.intensity,
         store=store.fingerprint,
     )
     discard_checkpoints(out)

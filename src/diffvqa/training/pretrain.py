@@ -60,6 +60,7 @@ def pretrain(config: PretrainConfig) -> Path:
     with explain_sizes("`encoder`, `decoder`"):
         encoder = build_encoder(config, store.size)
         processor = _processor(config, store.size, encoder.config.num_channels)
+        processor.intensity = store.intensity
         findings = sorted({finding for index in images for finding in store.images[index].findings})
         around = make_surroundings(config, encoder, tokenizer, findings)
         model = build_model(config, encoder, around)
@@ -97,6 +98,7 @@ def pretrain(config: PretrainConfig) -> Path:
         parameters=count_parameters(model),
         processes=processes(),
         negatives=_mean_negatives(out),
+        intensity=store.intensity,
         store=store.fingerprint,
     )
     discard_checkpoints(out)
