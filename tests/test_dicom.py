@@ -299,7 +299,7 @@ NOT_READ = {
     "cut": ({}, cut(100), "cannot be decoded"),
     "cut in the header": ({}, cut(WIDTH * HEIGHT * 2 + 60), "without a picture"),
     "text": ({}, lambda content: b"no image, " * 40, "DICOM"),
-    "empty": ({}, lambda content: b"", "DICOM"),
+    "empty": ({}, lambda content: b"", "an empty file"),
 }
 
 

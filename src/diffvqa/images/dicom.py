@@ -1,6 +1,6 @@
 """DICOM files: the size that their header states, whether they are whole, and their one picture as grey pixels.
 
-Only what the picture needs is read; names, dates and identifiers stay in the file.
+Only what is asked for by name is read; for pictures that is no name, date or identifier.
 """
 
 from __future__ import annotations
@@ -29,8 +29,9 @@ SUFFIXES = (".dcm", ".dicom")
 _SHAPE = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames", "PhotometricInterpretation")
 _PICTURE = (
     *_SHAPE, "BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration", "PixelData", "ExtendedOffsetTable",
-    "ExtendedOffsetTableLengths", "PixelPaddingValue", "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept",
-    "ModalityLUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
+    "ExtendedOffsetTableLengths", "FloatPixelData", "DoubleFloatPixelData", "PixelPaddingValue",
+    "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
+    "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
     *(f"{kind}{colour}PaletteColorLookupTable{part}" for colour in ("Red", "Green", "Blue")
       for kind, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))),
 )  # fmt: skip
@@ -116,6 +117,12 @@ def read_pixels(path: Path) -> np.ndarray:
         return pixels
 
 
+def read_elements(path: Path, names: Sequence[str]) -> Dataset:
+    """The elements of these names that stand before the pixels and are not empty. Raises UnreadableImage."""
+    with _open(path) as file:
+        return _read(file, names, stop_before_pixels=True)
+
+
 def _open(path: Path) -> BinaryIO:
     try:
         return open(path, "rb")
@@ -165,6 +172,8 @@ def _size(dataset: Dataset) -> tuple[int, int]:
 def _require_decodable(dataset: Dataset) -> None:
     from pydicom.pixels import get_decoder
 
+    if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+        raise UnreadableImage("a DICOM file of floating-point pixels; radiographs have whole numbers")
     if "PixelData" not in dataset:
         raise UnreadableImage(_NO_PICTURE)
     frames = dataset.get("NumberOfFrames", 1)
@@ -238,6 +247,8 @@ def _of_levels(levels: np.ndarray, counts: np.ndarray, dataset: Dataset) -> np.n
     padding = _padding(levels, dataset)
     counts = np.where(padding, 0, counts)
     values = np.asarray(apply_modality_lut(levels, dataset), dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ValueError("a slope or an intercept that is no number")
     brightness = _through_table(values, dataset) if "VOILUTSequence" in dataset else _through_window(values, dataset)
     seen = brightness[counts > 0] if brightness is not None else ()
     if not len(seen) or seen.min() == seen.max():
@@ -268,7 +279,7 @@ def _through_window(values: np.ndarray, dataset: Dataset) -> np.ndarray | None:
     if function == "LINEAR":
         # As the standard has it: a window of 256 covers the 256 levels from the first to the last.
         center, width = center - 0.5, width - 1
-    if not width > 0:
+    if not (width > 0 and np.isfinite(center)):
         return None
     if function == "SIGMOID":
         return 1 / (1 + np.exp(-np.clip(4 * (values - center) / width, -50, 50)))

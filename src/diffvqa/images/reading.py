@@ -58,6 +58,8 @@ def read_squares(path: str | os.PathLike[str], sizes: Sequence[int]) -> tuple[tu
 def _is_dicom(path: Path) -> bool:
     if not path.is_file():
         raise UnreadableImage("a folder" if path.is_dir() else "no such file")
+    if path.stat().st_size == 0:
+        raise UnreadableImage("an empty file")
     return dicom.is_dicom(path)
 
 

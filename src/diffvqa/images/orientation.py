@@ -1,0 +1,55 @@
+"""Pictures that were stored turned or mirrored, brought upright; and boxes brought back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffvqa.boxes import Box
+
+
+@dataclass(frozen=True, slots=True)
+class Orientation:
+    """How a stored picture becomes upright: rows and columns exchanged, then mirrored along x, along y."""
+
+    transposed: bool = False
+    mirrored_x: bool = False
+    mirrored_y: bool = False
+
+    def upright(self, stored: np.ndarray) -> np.ndarray:
+        """The picture with the head above and the patient's left on the right. stored: (height, width)."""
+        turned = stored.T if self.transposed else stored
+        turned = turned[:: -1 if self.mirrored_y else 1, :: -1 if self.mirrored_x else 1]
+        return np.ascontiguousarray(turned)
+
+    def out_of(self, box: Box, width: int, height: int) -> Box:
+        """A box in pixels of the upright picture, which has that width and height, in pixels of the stored one."""
+        x1, y1, x2, y2 = box.as_tuple()
+        if self.mirrored_x:
+            x1, x2 = width - x2, width - x1
+        if self.mirrored_y:
+            y1, y2 = height - y2, height - y1
+        return Box(y1, x1, y2, x2) if self.transposed else Box(x1, y1, x2, y2)
+
+
+UPRIGHT = Orientation()
+"""Of a picture that was stored as it is looked at."""
+
+
+def orientation_of(directions: Sequence[str]) -> Orientation:
+    """From the directions of the rows and of the columns in the patient, as DICOM gives them (PatientOrientation).
+
+    L\\F, to the left and to the feet, is upright. What is not the one of left or right and the other of head or feet,
+    alone, is ambiguous and taken for upright.
+    """
+    if len(directions) != 2:
+        return UPRIGHT
+    row, column = directions
+    transposed = row in ("H", "F")
+    if transposed:
+        row, column = column, row
+    if row not in ("L", "R") or column not in ("H", "F"):
+        return UPRIGHT
+    return Orientation(transposed, row == "R", column == "H")
