@@ -318,58 +318,49 @@ def probe(
 @app.command()
 def answer(
     model: Model,
-    current: Annotated[Path, typer.Option(help="today's radiograph, PNG or JPEG")],
+    current: Annotated[Path, typer.Option(help="today's radiograph: PNG, JPEG or DICOM")],
     prior: Annotated[
-        list[Path] | None, typer.Option(help="the earlier radiograph, PNG or JPEG; again for one before that")
+        list[Path] | None, typer.Option(help="the earlier radiograph: PNG, JPEG or DICOM; again for one before that")
     ] = None,
     question: Annotated[
         str | None, typer.Option(help="if not given: what has changed; of one image, what is seen")
     ] = None,
     beams: Annotated[int, typer.Option(min=1, max=64, help="of the beam search; 1 is greedy")] = 1,
+    trust_order: Annotated[
+        bool, typer.Option("--trust-order", help="go on where DICOM headers say that the prior is the later one")
+    ] = False,
+    trust_identity: Annotated[
+        bool, typer.Option("--trust-identity", help="go on where DICOM headers say that the patients differ")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     overlay: Annotated[Path | None, typer.Option(help="write the images with their boxes to this PNG")] = None,
 ) -> None:
     """Answer a question about one radiograph, or about the change from a prior to a current one."""
-    from diffvqa.answering.answerer import Answerer, read_radiograph
-    from diffvqa.answering.overlay import draw_overlay
+    from diffvqa.answering.answer_text import answer_lines
+    from diffvqa.answering.answerer import Answerer
+    from diffvqa.answering.overlay import draw_answer
 
     _new_picture("--overlay", overlay, current, *(prior or []))
     _quiet_transformers()
-    result = Answerer.from_pretrained(model)(current=current, prior=prior, question=question, beams=beams)
+    result = Answerer.from_pretrained(model)(
+        current=current,
+        prior=prior,
+        question=question,
+        beams=beams,
+        trust_order=trust_order,
+        trust_identity=trust_identity,
+    )
     if overlay:
-        boxes = result.boxes or ()
         sides = {"prior": prior[0] if prior else None, "current": current}
-        _save_picture(
-            draw_overlay(
-                [
-                    (
-                        side,
-                        read_radiograph(path, f"--{side}"),
-                        [(found.label, found.box) for found in boxes if found.image == side],
-                    )
-                    for side, path in sides.items()
-                    if path
-                ]
-            ),
-            "--overlay",
-            overlay,
-        )
-    if as_json:
-        print(json.dumps(result.as_dict(), indent=2))
-        return
-    print(result.text)
-    print(f"confidence {result.confidence:.2f} (not calibrated)")
-    for found in result.boxes or ():
-        print(f"  {found.label}, {found.image} image: " + _corners(found.box))
-    if result.boxes is None:
-        print(f"no boxes: {result.boxes_reason}")
-    print(NOTICE)
+        picture = draw_answer(result, {side: path for side, path in sides.items() if path})
+        _save_picture(picture, "--overlay", overlay)
+    print(json.dumps(result.as_dict(), indent=2) if as_json else "\n".join(answer_lines(result)))
 
 
 @app.command()
 def ground(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="a folder that `pretrain` or `finetune` has written")],
-    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="a radiograph, PNG or JPEG")],
+    image: Annotated[Path, typer.Argument(metavar="IMAGE", help="a radiograph: PNG, JPEG or DICOM")],
     phrase: Annotated[str, typer.Option(help='such as "left pleural effusion"')],
     boxes: Annotated[int, typer.Option(min=1, max=16, help="at the most; the likeliest first")] = 1,
     by: Annotated[str, typer.Option(help="where several boxes come from: samples or beams")] = "samples",
@@ -378,8 +369,9 @@ def ground(
     overlay: Annotated[Path | None, typer.Option(help="write the image with the box to this PNG")] = None,
 ) -> None:
     """Say where in a radiograph a phrase is to be seen: x1 y1 x2 y2 in pixels of the file."""
-    from diffvqa.answering.answerer import ground_phrase, read_radiograph
-    from diffvqa.answering.overlay import draw_overlay
+    from diffvqa.answering.answerer import ground_phrase
+    from diffvqa.answering.overlay import Marked, draw_overlay
+    from diffvqa.answering.radiograph import read_radiograph
     from diffvqa.models.captioner import Captioner
     from diffvqa.models.folder import load_folder
 
@@ -390,10 +382,11 @@ def ground(
     _new_picture("--overlay", overlay, image)
     _quiet_transformers()
     captioner = load_folder(Captioner, model / "captioner" if (model / "captioner").is_dir() else model, "MODEL")
-    pixels = read_radiograph(image, "IMAGE")
-    found = ground_phrase(captioner, pixels, phrase, boxes, by, seed)
+    radiograph = read_radiograph(image, "IMAGE")
+    found = ground_phrase(captioner, radiograph, phrase, boxes, by, seed)
     if overlay:
-        _save_picture(draw_overlay([("image", pixels, [(phrase, one.box) for one in found])]), "--overlay", overlay)
+        picture = draw_overlay([("image", radiograph.stored, [Marked(phrase, one.box) for one in found])])
+        _save_picture(picture, "--overlay", overlay)
     if as_json:
         listed = [{"box": list(one.box.as_tuple()), "share": one.share} for one in found]
         first = listed[0]["box"] if listed else None

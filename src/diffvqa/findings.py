@@ -10,6 +10,12 @@ from typing import Literal
 DIFFERENCE_QUESTION = "what has changed compared to the reference image?"
 """The standard difference question, asked where the user asks nothing."""
 
+ABNORMALITIES_QUESTION = "what abnormalities are seen in this image?"
+"""The question whose answer names the findings of one image, where there are any."""
+
+ANY_ABNORMALITY_QUESTION = "is there evidence of any abnormalities in this image?"
+"""The question that is answered yes or no; the one before is asked in the dataset of images with findings only."""
+
 NOTHING_CHANGED = "nothing has changed."
 
 LEVELS = (
@@ -18,6 +24,9 @@ LEVELS = (
     "increasing", "decreasing", "minor",
 )  # fmt: skip
 """The level words of Medical-Diff-VQA."""
+
+LONGEST_NAME = 6
+"""Words that the name of a finding has at the most; what is longer is no name."""
 
 MAXIMUM_READINGS = 1024
 """An answer with more readings than this says nothing definite: it counts as one that cannot be read."""
@@ -179,6 +188,14 @@ def read_changes(text: str) -> tuple[frozenset[Change], ...]:
         if len(readings) > MAXIMUM_READINGS:
             return ()
     return tuple(readings)
+
+
+def read_findings(text: str) -> tuple[str, ...] | None:
+    """The findings that an answer to ABNORMALITIES_QUESTION names, each once; None if it is no list of names."""
+    names = [name.strip() for name in " ".join(text.lower().split()).rstrip(". ").split(",")]
+    if any(not 1 <= len(name.split()) <= LONGEST_NAME or name in ("yes", "no") for name in names):
+        return None
+    return tuple(dict.fromkeys(_canonical(name) for name in names))
 
 
 def turn_round(answer: str) -> str | None:

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffvqa.answering.answerer import Answerer, FoundBox, ground_phrase, read_radiograph
-from diffvqa.answering.overlay import SIZE, draw_overlay
+from diffvqa.answering.answer import FoundBox
+from diffvqa.answering.answerer import Answerer, ground_phrase
+from diffvqa.answering.overlay import SIZE, Marked, draw_overlay
+from diffvqa.answering.radiograph import read_radiograph
 from diffvqa.boxes import Box, intersection_over_union
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
@@ -99,9 +101,9 @@ def test_an_evaluation_and_an_answer_agree(answerer, model_folder, store_folder,
 @pytest.mark.parametrize("how", [{}, {"count": 3}, {"count": 3, "by": "beams"}], ids=str)
 def test_the_boxes_of_a_phrase_lie_in_the_image_and_differ(captioner_folder, files, how):
     captioner = load_folder(Captioner, captioner_folder, "MODEL")
-    pixels = read_radiograph(files["current"], "IMAGE")
-    found = ground_phrase(captioner, pixels, "pleural effusion", **how)
-    assert found == ground_phrase(captioner, pixels, "pleural effusion", **how)
+    radiograph = read_radiograph(files["current"], "IMAGE")
+    found = ground_phrase(captioner, radiograph, "pleural effusion", **how)
+    assert found == ground_phrase(captioner, radiograph, "pleural effusion", **how)
     assert len(found) <= how.get("count", 1)
     for one in found:
         assert 0 <= one.box.x1 < one.box.x2 <= 96
@@ -118,7 +120,7 @@ def test_an_overlay_draws_each_box_where_it_is():
     pixels = np.zeros((200, 100), np.uint8)
     found = FoundBox("current", "edema", Box(20, 40, 80, 160))
     plain = np.asarray(draw_overlay([("current", pixels, [])])).astype(int)
-    drawn = np.asarray(draw_overlay([("current", pixels, [(found.label, found.box)])])).astype(int)
+    drawn = np.asarray(draw_overlay([("current", pixels, [Marked(found.label, found.box)])])).astype(int)
     rows, columns = np.nonzero(np.abs(drawn - plain).sum(2))
     scale = SIZE / 200
     left = (SIZE - 100 * scale) / 2

@@ -1,30 +1,30 @@
-"""Two radiographs and a question to an answer: text, changes, boxes and confidence."""
+"""Two radiographs and a question to an answer."""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from diffvqa import __version__
+from diffvqa.answering import comparable
+from diffvqa.answering.answer import CANNOT_ANSWER, CANNOT_COMPARE, Answer, FoundBox, ModelVersion
 from diffvqa.answering.grounding import load_captioner, propose_boxes, write_boxes
+from diffvqa.answering.image_findings import name_findings, why_no_findings
 from diffvqa.answering.inference import answer_questions, encoder_of
-from diffvqa.boxes import Box, Frame, clip
+from diffvqa.answering.radiograph import Radiograph, intensity_of, read_radiograph
+from diffvqa.boxes import Box
 from diffvqa.errors import InputError
-from diffvqa.findings import DIFFERENCE_QUESTION, Change, read_changes
-from diffvqa.images import UnreadableImage, letterbox, read_image
+from diffvqa.findings import ABNORMALITIES_QUESTION, DIFFERENCE_QUESTION, Change, read_changes
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
-from diffvqa.models.folder import ModelFolder, load_folder
+from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
 from diffvqa.records import Pair
-from diffvqa.tasks.text import referring_prompt
-
-SINGLE_IMAGE_QUESTION = "what abnormalities are seen in this image?"
-"""Asked where there is one image and no question."""
+from diffvqa.tasks.text import encode_prompt, referring_prompt
 
 LONGEST_QUESTION = 500
 
@@ -32,38 +32,6 @@ CHANGE = "what has changed"
 """Questions that begin so take two images."""
 
 PathLike = str | os.PathLike[str]
-
-
-@dataclass(frozen=True, slots=True)
-class FoundBox:
-    """A box in pixels of the source file: which image (prior or current), and what it shows."""
-
-    image: str
-    label: str
-    box: Box
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What the model says. `changes` is None where the text is not in the grammar of difference answers.
-
-    confidence: the mean (geometric) probability of the answer's tokens, 0 to 1, not calibrated. boxes: None with the
-    reason in `boxes_reason` where the model folder holds no captioner.
-    """
-
-    question: str
-    text: str
-    changes: tuple[Change, ...] | None
-    confidence: float
-    boxes: tuple[FoundBox, ...] | None
-    boxes_reason: str | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """The answer as plain values, boxes as [x1, y1, x2, y2] in pixels of the source file."""
-        plain = asdict(self)
-        if self.boxes is not None:
-            plain["boxes"] = [{**asdict(found), "box": list(found.box.as_tuple())} for found in self.boxes]
-        return {**plain, "notice": "Research software. Not for clinical use."}
 
 
 class Answerer:
@@ -76,6 +44,8 @@ class Answerer:
         no_boxes_reason: str | None = "the model holds no captioner",
     ) -> None:
         self.difference, self.captioner, self.no_boxes_reason = difference, captioner, no_boxes_reason
+        self.no_findings_reason = why_no_findings(difference.path)
+        self.version = ModelVersion(difference.path.resolve().name, weights_digest(difference.path)[:12], __version__)
 
     @classmethod
     def from_pretrained(cls, folder: PathLike) -> Answerer:
@@ -88,35 +58,33 @@ class Answerer:
         prior: PathLike | Sequence[PathLike] | None = None,
         question: str | None = None,
         beams: int = 1,
+        trust_order: bool = False,
+        trust_identity: bool = False,
     ) -> Answer:
-        """Answer a question about a radiograph and what came before it (PNG or JPEG files).
+        """Answer a question about a radiograph and what came before it (PNG, JPEG or DICOM files).
 
         prior: one file, or the nearest and those before it, of which the model takes as many as it was trained with.
-        beams: of the beam search; 1 is greedy. Raises InputError, naming the argument.
+        beams: of the beam search; 1 is greedy. trust_order, trust_identity: go on where DICOM headers say that the
+        prior is the later one, or that the patients differ. Raises InputError, naming the argument.
         """
         paths = self._named(current, prior)
-        pictures = {name: read_radiograph(path, f"--{name.split()[0]}") for name, path in paths.items()}
-        for (name, one), (other, another) in itertools.combinations(pictures.items(), 2):
-            if np.array_equal(one, another):
+        question = _asked(question, alone="prior" not in paths)
+        radiographs = {name: read_radiograph(path, f"--{name.split()[0]}") for name, path in paths.items()}
+        for (name, one), (other, another) in itertools.combinations(radiographs.items(), 2):
+            if np.array_equal(one.stored, another.stored):
                 raise InputError(f"--{name} and --{other} show the same picture; give different radiographs")
-        if question is None:
-            question = DIFFERENCE_QUESTION if "prior" in paths else SINGLE_IMAGE_QUESTION
-        question = " ".join(question.lower().split())
-        if not question or len(question) > LONGEST_QUESTION:
-            raise InputError(f"--question must have 1 to {LONGEST_QUESTION} characters, found {len(question)}")
-        if "prior" not in paths and question.startswith(CHANGE):
-            raise InputError("--question is about a change, which takes two radiographs; give --prior too")
-        squares = [letterbox(pixels, self.size)[0] for pixels in pictures.values()]
-        features = dict(zip(pictures, encoder_of(self.difference)(squares), strict=True))
-        pair = Pair("current", *list(paths)[1:2], earlier=tuple(paths)[2:])
-        written = answer_questions(self.difference, [(pair, question)], features, beams=beams)[0]
-        readings = read_changes(written.text)
-        changes = tuple(sorted(readings[0], key=lambda change: change.finding)) if readings else None
-        if self.captioner and self.difference.model.config.trainable_blocks:
-            # The captioner knows the encoder as stage 1 left it.
-            features = dict(zip(pictures, encoder_of(self.captioner)(squares), strict=True))
-        boxes, reason = self._boxes(changes or (), pictures, features)
-        return Answer(question, written.text, changes, written.confidence, boxes, reason)
+        headers = {name: radiograph.header for name, radiograph in radiographs.items()}
+        remarks = (
+            *comparable.check_identity(headers, trust_identity),
+            *comparable.check_order(headers, trust_order),
+            *comparable.check_views(headers),
+            *comparable.check_orientation(headers),
+        )
+        # What the pictures themselves say against an answer belongs here too.
+        reasons = comparable.why_not(headers)
+        if reasons:
+            return self._no_answer(question, "; ".join(reasons), remarks, alone=len(paths) == 1)
+        return self._answer(question, radiographs, remarks, beams)
 
     @property
     def size(self) -> int:
@@ -137,34 +105,95 @@ class Answerer:
                 raise InputError(f"--{name} and --{other} are the same file; give different radiographs")
         return paths
 
+    def _no_answer(self, question: str, reason: str, remarks: tuple[str, ...], alone: bool) -> Answer:
+        text = CANNOT_ANSWER if alone else CANNOT_COMPARE
+        return Answer(question, text, reason, None, None, None, reason, None, reason, remarks, self.version)
+
+    def _answer(
+        self, question: str, radiographs: Mapping[str, Radiograph], remarks: tuple[str, ...], beams: int
+    ) -> Answer:
+        features = _encode(self.difference, radiographs)
+        pair = Pair("current", *list(radiographs)[1:2], earlier=tuple(radiographs)[2:])
+        written = answer_questions(self.difference, [(pair, question)], features, beams=beams)[0]
+        readings = read_changes(written.text)
+        changes = tuple(sorted(readings[0], key=lambda change: change.finding)) if readings else None
+        findings, findings_reason = None, self.no_findings_reason
+        if findings_reason is None:
+            alone = {image: features[image] for image in ("current", "prior") if image in features}
+            findings, findings_reason = name_findings(self.difference, alone, beams)
+        boxes = self._boxes(changes or (), findings or {}, radiographs, features)
+        return Answer(
+            question=question,
+            text=written.text,
+            reason=None,
+            changes=changes,
+            confidence=written.confidence,
+            findings=findings,
+            findings_reason=findings_reason,
+            boxes=boxes,
+            boxes_reason=self.no_boxes_reason if boxes is None else None,
+            remarks=remarks,
+            model=self.version,
+        )
+
     def _boxes(
-        self, changes: Iterable[Change], pictures: dict[str, np.ndarray], features: dict[str, np.ndarray]
-    ) -> tuple[tuple[FoundBox, ...] | None, str | None]:
-        """Where each changed finding is: in the image that shows it, for a change of level in both."""
+        self,
+        changes: Iterable[Change],
+        findings: Mapping[str, Sequence[str]],
+        radiographs: Mapping[str, Radiograph],
+        features: Mapping[str, np.ndarray],
+    ) -> tuple[FoundBox, ...] | None:
+        """Where each changed finding is, in the image that shows it (for a change of level in both), then the others.
+
+        None without a captioner.
+        """
         if self.captioner is None:
-            return None, self.no_boxes_reason
+            return None
         shown = {"added": ("current",), "missing": ("prior",), "level": ("prior", "current")}
-        asked = [(image, change.finding) for change in changes for image in shown[change.kind] if image in pictures]
+        asked = {(image, change.finding): "change" for change in changes for image in shown[change.kind]}
+        for image, names in findings.items():
+            for name in names:
+                asked.setdefault((image, name), "finding")
+        asked = {(image, name): kind for (image, name), kind in asked.items() if image in radiographs}
         if not asked:
-            return (), None
-        return tuple(ground(self.captioner, asked, pictures, features)), None
+            return ()
+        if self._captioner_sees_otherwise:
+            features = _encode(self.captioner, radiographs)
+        boxes = ground(self.captioner, list(asked), radiographs, features)
+        return tuple(FoundBox(image, name, box, asked[image, name]) for (image, name), box in boxes.items())
+
+    @property
+    def _captioner_sees_otherwise(self) -> bool:
+        """Whether the captioner knows the encoder as stage 1 left it, or other grey values."""
+        trained = bool(self.difference.model.config.trainable_blocks)
+        return trained or intensity_of(self.captioner.processor) != intensity_of(self.difference.processor)
 
 
 def ground(
     captioner: ModelFolder[Captioner],
-    asked: list[tuple[str, str]],
-    pictures: dict[str, np.ndarray],
-    features: dict[str, np.ndarray],
-) -> list[FoundBox]:
-    """The box of each (image, phrase), where the captioner writes one; image names a picture and its features."""
-    prompts = [(image, referring_prompt(phrase)) for image, phrase in asked]
-    size = captioner.model.config.vision_config.image_size
-    found = []
-    for (image, phrase), (_, box) in zip(asked, write_boxes(captioner, prompts, features), strict=True):
-        height, width = pictures[image].shape
-        inside = None if box is None else clip(Frame.letterbox(width, height, size).out_of(box), width, height)
+    asked: Sequence[tuple[str, str]],
+    radiographs: Mapping[str, Radiograph],
+    features: Mapping[str, np.ndarray],
+) -> dict[tuple[str, str], Box]:
+    """The box, in pixels of the file, of each (image, phrase) of which the captioner writes one.
+
+    A phrase that is longer than the texts that the captioner was trained on has none.
+    """
+    config = captioner.model.config
+    prompts = {(image, phrase): referring_prompt(phrase) for image, phrase in asked}
+    fitting = {
+        key: prompt
+        for key, prompt in prompts.items()
+        if len(encode_prompt(captioner.tokenizer, prompt)) <= config.text_tokens
+    }
+    if not fitting:
+        return {}
+    written = write_boxes(captioner, [(image, prompt) for (image, _), prompt in fitting.items()], features)
+    found = {}
+    for (image, phrase), (_, box) in zip(fitting, written, strict=True):
+        inside = None if box is None else radiographs[image].out_of_square(box, config.vision_config.image_size)
         if inside is not None:
-            found.append(FoundBox(image, phrase, inside))
+            found[image, phrase] = inside
     return found
 
 
@@ -178,13 +207,13 @@ class ProposedBox:
 
 def ground_phrase(
     captioner: ModelFolder[Captioner],
-    pixels: np.ndarray,
+    radiograph: Radiograph,
     phrase: str,
     count: int = 1,
     by: str = "samples",
     seed: int = 0,
 ) -> list[ProposedBox]:
-    """Up to `count` boxes of a phrase in grey pixels (uint8), in pixels of that image, the likeliest first.
+    """Up to `count` boxes of a phrase in a radiograph, in pixels of its file, the likeliest first.
 
     One box is written greedily; several are told apart among samples, drawn with a seed, or beams. Raises InputError if
     the captioner has not learnt to write boxes.
@@ -194,23 +223,34 @@ def ground_phrase(
             f"MODEL has learnt no boxes of phrases, only {', '.join(captioner.model.config.tasks)}; give one that was "
             "pretrained with AREF"
         )
-    height, width = pixels.shape
-    square, frame = letterbox(pixels, captioner.model.config.vision_config.image_size)
-    features, prompt = encoder_of(captioner)([square])[0], referring_prompt(phrase)
+    size = captioner.model.config.vision_config.image_size
+    features, prompt = _encode(captioner, {"image": radiograph}), referring_prompt(phrase)
     if count == 1:
-        found = [(box, None) for _, box in write_boxes(captioner, [("image", prompt)], {"image": features}) if box]
+        found = [(box, None) for _, box in write_boxes(captioner, [("image", prompt)], features) if box]
     else:
-        found = [(one.box, one.share) for one in propose_boxes(captioner, prompt, features, count, by, seed)]
-    inside = [(clip(frame.out_of(box), width, height), share) for box, share in found]
+        proposed = propose_boxes(captioner, prompt, features["image"], count, by, seed)
+        found = [(one.box, one.share) for one in proposed]
+    inside = [(radiograph.out_of_square(box, size), share) for box, share in found]
     return [ProposedBox(box, share) for box, share in inside if box is not None]
 
 
-def read_radiograph(path: PathLike, argument: str) -> np.ndarray:
-    """The grey pixels of an image file. Raises InputError, naming the argument and not the path."""
-    try:
-        return read_image(path)
-    except UnreadableImage as error:
-        raise InputError(f"{argument}: expected a PNG or JPEG radiograph, found {error}; give another file") from error
+def _encode(folder: ModelFolder, radiographs: Mapping[str, Radiograph]) -> dict[str, np.ndarray]:
+    """Patch tokens of each radiograph as a folder's model sees it."""
+    size, intensity = folder.model.config.vision_config.image_size, intensity_of(folder.processor)
+    squares = [radiograph.square(size, intensity) for radiograph in radiographs.values()]
+    return dict(zip(radiographs, encoder_of(folder)(squares), strict=True))
+
+
+def _asked(question: str | None, alone: bool) -> str:
+    """The question as the model is asked it. Raises InputError if it cannot be, of one image (alone) or several."""
+    if question is None:
+        return ABNORMALITIES_QUESTION if alone else DIFFERENCE_QUESTION
+    question = " ".join(question.lower().split())
+    if not question or len(question) > LONGEST_QUESTION:
+        raise InputError(f"--question must have 1 to {LONGEST_QUESTION} characters, found {len(question)}")
+    if alone and question.startswith(CHANGE):
+        raise InputError("--question is about a change, which takes two radiographs; give --prior too")
+    return question
 
 
 def _same_file(a: PathLike, b: PathLike) -> bool:

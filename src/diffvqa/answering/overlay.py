@@ -2,29 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
+from diffvqa.answering.answer import NOTICE, Answer
+from diffvqa.answering.radiograph import read_radiograph
 from diffvqa.boxes import Box, Frame
 
 SIZE = 512
 COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167))
 """Okabe and Ito's colours, told apart by colour-blind readers too."""
 
+BROAD, THIN = 3, 1
+"""Pixels of the lines around what has changed, and around what is only to be seen."""
 
-def draw_overlay(panels: Sequence[tuple[str, np.ndarray, Sequence[tuple[str, Box]]]]) -> PillowImage.Image:
-    """Panels side by side, each a title, grey pixels (uint8) and labelled boxes in pixels of that image.
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A labelled box in pixels of its image, and how broad its line is, in pixels of the picture."""
+
+    label: str
+    box: Box
+    line: int = BROAD
+
+
+def draw_answer(answer: Answer, files: Mapping[str, str | os.PathLike[str]]) -> PillowImage.Image:
+    """The files by their names (prior, current), with the answer's boxes: broad of changes, thin of other findings.
+
+    Raises InputError for a file that cannot be read.
+    """
+    panels = []
+    for image, path in files.items():
+        marked = [
+            Marked(found.label, found.box, BROAD if found.kind == "change" else THIN)
+            for found in answer.boxes or ()
+            if found.image == image
+        ]
+        title = f"{image}: {answer.text}" if answer.reason else image
+        panels.append((title, read_radiograph(path, f"--{image}").stored, marked))
+    return draw_overlay(panels)
+
+
+def draw_overlay(panels: Sequence[tuple[str, np.ndarray, Sequence[Marked]]]) -> PillowImage.Image:
+    """Panels side by side, each a title, grey pixels (uint8) and boxes in pixels of that image.
 
     The same label has the same colour in every panel.
     """
-    labels = list(dict.fromkeys(label for _, _, boxes in panels for label, _ in boxes))
+    labels = list(dict.fromkeys(one.label for _, _, marked in panels for one in marked))
     font = ImageFont.load_default(size=15)
     canvas = PillowImage.new("RGB", (SIZE * len(panels), SIZE + 44))
     draw = ImageDraw.Draw(canvas)
-    for number, (title, pixels, boxes) in enumerate(panels):
+    for number, (title, pixels, marked) in enumerate(panels):
         left = number * SIZE
         height, width = pixels.shape
         frame = Frame.letterbox(width, height, SIZE)
@@ -32,12 +65,12 @@ def draw_overlay(panels: Sequence[tuple[str, np.ndarray, Sequence[tuple[str, Box
         picture = PillowImage.fromarray(pixels).resize(inner, PillowImage.Resampling.LANCZOS)
         canvas.paste(picture, (left + int(frame.left), 22 + int(frame.top)))
         draw.text((left + 6, 2), title, font=font, fill="white")
-        for label, box in boxes:
-            colour = COLOURS[labels.index(label) % len(COLOURS)]
-            moved = frame.into(box)
-            draw.rectangle((left + moved.x1, 22 + moved.y1, left + moved.x2, 22 + moved.y2), outline=colour, width=3)
-            draw.text(
-                (left + moved.x1 + 4, 22 + moved.y1 + 3), label, font=font, fill=colour, stroke_width=2, stroke_fill=0
-            )
-    draw.text((6, SIZE + 24), "Research software. Not for clinical use.", font=font, fill="white")
+        for one in marked:
+            colour = COLOURS[labels.index(one.label) % len(COLOURS)]
+            moved = frame.into(one.box)
+            corners = (left + moved.x1, 22 + moved.y1, left + moved.x2, 22 + moved.y2)
+            draw.rectangle(corners, outline=colour, width=one.line)
+            place = (left + moved.x1 + 4, 22 + moved.y1 + 3)
+            draw.text(place, one.label, font=font, fill=colour, stroke_width=2, stroke_fill=0)
+    draw.text((6, SIZE + 24), NOTICE, font=font, fill="white")
     return canvas

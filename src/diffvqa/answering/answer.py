@@ -1,0 +1,71 @@
+"""What an answer is: text, changes, findings, boxes, what to know of them, and the model that gave them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from diffvqa.boxes import Box
+from diffvqa.findings import Change
+
+CANNOT_COMPARE, CANNOT_ANSWER = "cannot compare", "cannot answer"
+"""The text where the radiographs allow no answer: several, or one."""
+
+NOTICE = "Research software. Not for clinical use."
+
+
+@dataclass(frozen=True, slots=True)
+class FoundBox:
+    """A box in pixels of the source file: which image (prior or current), what it shows, and why it is shown.
+
+    kind: of a finding that has changed, or of one that is named in this image.
+    """
+
+    image: str
+    label: str
+    box: Box
+    kind: Literal["change", "finding"] = "change"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelVersion:
+    """Who answered: the name of the model's folder, the beginning of its weights' digest, this program's version."""
+
+    name: str
+    version: str
+    diffvqa: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model says of the radiographs. Whatever is None has its reason beside it.
+
+    reason: why the radiographs allow no answer; the text is then CANNOT_COMPARE (or CANNOT_ANSWER), and all else None.
+    changes: None also where the text is not in the grammar of difference answers. confidence: the mean (geometric)
+    probability of the answer's tokens, 0 to 1, not calibrated. findings: by image, current and prior. remarks: what a
+    reader should know before relying on the answer.
+    """
+
+    question: str
+    text: str
+    reason: str | None
+    changes: tuple[Change, ...] | None
+    confidence: float | None
+    findings: Mapping[str, tuple[str, ...]] | None
+    findings_reason: str | None
+    boxes: tuple[FoundBox, ...] | None
+    boxes_reason: str | None
+    remarks: tuple[str, ...]
+    model: ModelVersion
+
+    def as_dict(self) -> dict[str, Any]:
+        """The answer as plain values, as answer.schema.json says; boxes as [x1, y1, x2, y2]."""
+        plain = asdict(self)
+        if self.changes is not None:
+            plain["changes"] = [asdict(change) for change in self.changes]
+        if self.findings is not None:
+            plain["findings"] = {image: list(names) for image, names in self.findings.items()}
+        if self.boxes is not None:
+            plain["boxes"] = [{**asdict(found), "box": list(found.box.as_tuple())} for found in self.boxes]
+        return {**plain, "remarks": list(self.remarks), "notice": NOTICE}

@@ -1,0 +1,92 @@
+"""Whether radiographs are such that a model can be asked about them: what is an error, a reason not to, or a remark.
+
+Texts are fixed here: none quotes a header.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+
+from diffvqa.errors import InputError
+from diffvqa.images.header import Header
+from diffvqa.images.orientation import UPRIGHT
+
+
+def check_order(headers: Mapping[str, Header | None], trusted: bool) -> list[str]:
+    """Remarks on the order of files given by name (current, prior, prior 2, ...), each earlier than the one before it.
+
+    Raises InputError where headers contradict it, unless it is to be trusted.
+    """
+    remarks = []
+    for (later, one), (earlier, other) in itertools.pairwise(headers.items()):
+        if one is None or other is None or one.taken is None or other.taken is None:
+            remarks.append(f"{later} and {earlier}: the order is as given; only DICOM files with dates tell it")
+            continue
+        to_the_hour = None not in (*one.taken, *other.taken)
+        moment, before = (header.taken if to_the_hour else header.taken[:1] for header in (one, other))
+        if moment == before:
+            remarks.append(f"{later} and {earlier}: by their headers they were taken at the same time")
+        elif moment < before:
+            if not trusted:
+                raise InputError(
+                    f"--{earlier} was taken later than --{later}, by their headers; exchange them, or give "
+                    "--trust-order if the headers are wrong"
+                )
+            remarks.append(f"{later} and {earlier}: the order is as given, though the headers say the contrary")
+    return remarks
+
+
+def check_identity(headers: Mapping[str, Header | None], trusted: bool) -> list[str]:
+    """Remarks on whether the files show one patient. Raises InputError where headers say no, unless they may."""
+    remarks = []
+    (current, one), *others = headers.items()
+    for name, other in others:
+        if one is None or other is None or one.patient is None or other.patient is None:
+            remarks.append(f"{current} and {name}: that they show one patient is not checked; only DICOM files tell it")
+        elif _differ(one.patient, other.patient):
+            if not trusted:
+                raise InputError(
+                    f"--{name} and --{current} show different patients, by their headers; give files of one patient, "
+                    "or --trust-identity if it has several identifiers"
+                )
+            remarks.append(f"{current} and {name}: taken for one patient as told, though the headers differ")
+    return remarks
+
+
+def check_views(headers: Mapping[str, Header | None]) -> list[str]:
+    """A remark where frontal views differ, which alone makes hearts larger and lungs shorter."""
+    views = {header.view for header in headers.values() if header}
+    if {"AP", "PA"} <= views:
+        return ["one view is AP and another PA: sizes, of the heart above all, differ with the view"]
+    return []
+
+
+def why_not(headers: Mapping[str, Header | None]) -> list[str]:
+    """Reasons, by the headers, why a model cannot be asked about the files; none if it can."""
+    reasons = []
+    for name, header in headers.items():
+        if header is None:
+            continue
+        if header.radiograph is False:
+            reasons.append(f"{name}: not a plain radiograph (the modality is none of CR, DX and RG)")
+        if header.chest is False:
+            reasons.append(f"{name}: another part of the body than the chest")
+        if header.view == "LATERAL":
+            reasons.append(f"{name}: a lateral view; the model has seen frontal ones")
+    return reasons
+
+
+def check_orientation(headers: Mapping[str, Header | None]) -> list[str]:
+    """A remark on each picture that its header had brought upright."""
+    return [
+        f"{name}: turned or mirrored by its header; boxes are in pixels of the file as stored"
+        for name, header in headers.items()
+        if header and header.orientation != UPRIGHT
+    ]
+
+
+def _differ(one: tuple[str, str], other: tuple[str, str]) -> bool:
+    """Whether identifiers, each with its issuer, are not the same; an issuer that is not said may be any."""
+    (number, issuer), (other_number, other_issuer) = one, other
+    return number != other_number or bool(issuer and other_issuer and issuer != other_issuer)

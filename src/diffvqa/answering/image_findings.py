@@ -1,0 +1,48 @@
+"""The findings that a difference model names in each image alone."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from diffvqa.answering.inference import answer_questions
+from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, read_findings
+from diffvqa.models.difference import DifferenceModel
+from diffvqa.models.folder import ModelFolder
+from diffvqa.records import Pair
+
+QUESTION_TYPE = "abnormality"
+
+
+def why_no_findings(folder: Path) -> str | None:
+    """Why the model in a folder cannot be asked for the findings of one image, or None if it can."""
+    try:
+        questions = json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"]["questions"]
+        trained = bool(questions.get(QUESTION_TYPE))
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return "the model folder does not say which questions the model was trained on (run.json)"
+    return None if trained else "the model was not trained on questions about the abnormalities of one image"
+
+
+def name_findings(
+    folder: ModelFolder[DifferenceModel], features: Mapping[str, np.ndarray], beams: int = 1
+) -> tuple[dict[str, tuple[str, ...]] | None, str | None]:
+    """The findings named in each image, or None with the reason; features: name of the image -> patch tokens.
+
+    Two questions an image: the model has learnt to name findings of images that have some, so that it would name some
+    in any. Where it says that there is none, none is named.
+    """
+    asked = [
+        (Pair(image), question) for image in features for question in (ANY_ABNORMALITY_QUESTION, ABNORMALITIES_QUESTION)
+    ]
+    texts = iter([written.text for written in answer_questions(folder, asked, features, beams=beams)])
+    findings = {}
+    for image, any_text, names_text in zip(features, texts, texts, strict=True):
+        found = () if any_text.strip(". ") == "no" else read_findings(names_text)
+        if found is None:
+            return None, f"what the model wrote about the findings of the {image} image is no list of names"
+        findings[image] = found
+    return findings, None

@@ -1,0 +1,55 @@
+"""An image file as an answer needs it: the pixels as stored, what its header says, and the model's square."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from diffvqa.boxes import Box, Frame, clip
+from diffvqa.errors import InputError
+from diffvqa.images import UnreadableImage, letterbox, read_image
+from diffvqa.images.header import Header, read_header
+from diffvqa.images.intensities import AS_STORED, EQUALISED, equalise
+from diffvqa.images.orientation import UPRIGHT, Orientation
+
+
+@dataclass(frozen=True, slots=True)
+class Radiograph:
+    """Grey pixels of a file as stored, uint8 (height, width), and its DICOM header if it has one."""
+
+    stored: np.ndarray
+    header: Header | None = None
+
+    @property
+    def orientation(self) -> Orientation:
+        """How the stored pixels become upright."""
+        return self.header.orientation if self.header else UPRIGHT
+
+    def square(self, size: int, intensity: str) -> np.ndarray:
+        """The upright picture in a square as a model of that convention is shown it: uint8 (size, size)."""
+        pixels = equalise(self.stored) if intensity == EQUALISED else self.stored
+        return letterbox(self.orientation.upright(pixels), size)[0]
+
+    def out_of_square(self, box: Box, size: int) -> Box | None:
+        """A box in pixels of that square, in pixels of the file; None if nothing of it lies in the picture."""
+        height, width = self.stored.shape[::-1] if self.orientation.transposed else self.stored.shape
+        inside = clip(Frame.letterbox(width, height, size).out_of(box), width, height)
+        return None if inside is None else self.orientation.out_of(inside, width, height)
+
+
+def read_radiograph(path: str | os.PathLike[str], argument: str) -> Radiograph:
+    """The radiograph in a PNG, JPEG or DICOM file. Raises InputError, naming the argument and not the path."""
+    try:
+        return Radiograph(read_image(path), read_header(path))
+    except UnreadableImage as error:
+        raise InputError(
+            f"{argument}: expected a PNG, JPEG or DICOM radiograph, found {error}; give another file"
+        ) from error
+
+
+def intensity_of(processor: Any) -> str:
+    """The convention of grey values of a model, which its processor keeps; older ones are shown them as stored."""
+    return getattr(processor, "intensity", AS_STORED)
