@@ -6,6 +6,7 @@ from PIL import Image
 
 from diffvqa.boxes import Box, Frame
 from diffvqa.images import UnreadableImage, letterbox, not_a_radiograph, read_image, read_squares
+from diffvqa.images.intensities import equalise
 
 
 @pytest.fixture
@@ -184,3 +185,24 @@ def test_pixels_stay_as_stored_whatever_the_orientation_says(tmp_path, orientati
 def test_the_sizes_are_given_in_their_order(tmp_path):
     Image.fromarray(structured(400, 300)).save(tmp_path / "a.jpg")
     assert [len(square) for square in read_squares(tmp_path / "a.jpg", (96, 32, 64))[1]] == [96, 32, 64]
+
+
+@pytest.mark.parametrize("noise", [3.0, 30.0])
+def test_equalising_makes_grey_values_equally_frequent_and_does_so_once(noise):
+    pixels = structured(300, 200, noise=noise)[20:, :]
+    once = equalise(pixels)
+    assert (once.dtype, once.shape) == (np.uint8, pixels.shape)
+    assert (once.min(), once.max()) == (0, 255)
+    quarters = np.histogram(once, bins=4, range=(0, 256))[0] / once.size
+    assert np.allclose(quarters, 0.25, atol=0.05)
+    # The order of the levels is kept, and a second time changes next to nothing.
+    order = np.argsort(pixels, axis=None, kind="stable")
+    assert (np.diff(once.ravel()[order].astype(int)) >= 0).all()
+    assert np.abs(equalise(once).astype(int) - once).max() <= 1
+
+
+def test_equalising_undoes_brightness_and_contrast():
+    pixels = structured(300, 200)
+    darker = (pixels // 2 + 20).astype(np.uint8)
+    assert np.abs(equalise(darker).astype(int) - equalise(pixels)).mean() < 3
+    assert not equalise(np.full((20, 20), 7, np.uint8)).any()

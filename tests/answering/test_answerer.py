@@ -1,18 +1,22 @@
 """Two files and a question to an answer, and what a user reads who gives something else."""
 
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from diffvqa.answering.answer import FoundBox
+from diffvqa.answering.answer_text import answer_lines
 from diffvqa.answering.answerer import Answerer, ground_phrase
-from diffvqa.answering.overlay import SIZE, Marked, draw_overlay
+from diffvqa.answering.inference import Written
+from diffvqa.answering.overlay import SIZE, Marked, draw_answer, draw_overlay
 from diffvqa.answering.radiograph import read_radiograph
 from diffvqa.boxes import Box, intersection_over_union
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.findings import Change
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import load_folder
 
@@ -46,6 +50,78 @@ def test_one_image_is_asked_about_alone(answerer, files):
     answer = answerer(current=files["current"], question="Is there  edema?")
     assert answer.question == "is there edema?"
     assert "abnormalities" in answerer(current=files["current"]).question
+
+
+SAID = (
+    "the level of edema has changed from mild to severe. "
+    "the main image has an additional finding of nodule than the reference image."
+)
+NAMED = {"current": ("edema", "hernia"), "prior": ("edema",)}
+
+
+@pytest.fixture
+def saying(answerer, monkeypatch):
+    """The answerer with a model that says SAID and names NAMED; its captioner is the one it has."""
+    monkeypatch.setattr("diffvqa.answering.answerer.answer_questions", lambda *_, **__: [Written(SAID, 0.5)])
+    monkeypatch.setattr("diffvqa.answering.answerer.name_findings", lambda *_: (NAMED, None))
+    monkeypatch.setattr(answerer, "no_findings_reason", None)
+    return answerer
+
+
+def test_changes_and_findings_have_boxes_in_the_images_that_show_them(saying, files):
+    answer = saying(**files)
+    assert answer.changes == (Change("edema", "level", "mild", "severe"), Change("nodule", "added"))
+    assert answer.findings == NAMED
+    assert answer.findings_reason is answer.boxes_reason is None
+    # Of what has changed there is one box an image, though it is also named there.
+    possible = {
+        ("current", "edema", "change"),
+        ("prior", "edema", "change"),
+        ("current", "nodule", "change"),
+        ("current", "hernia", "finding"),
+    }
+    found = [(one.image, one.label, one.kind) for one in answer.boxes]
+    assert len(found) == len(set(found))
+    assert set(found) == possible
+    for one in answer.boxes:
+        width, height = Image.open(files[one.image]).size
+        assert 0 <= one.box.x1 < one.box.x2 <= width
+        assert 0 <= one.box.y1 < one.box.y2 <= height
+
+
+def test_the_lines_say_all_that_the_answer_holds(saying, files):
+    answer = saying(**files)
+    lines = answer_lines(answer)
+    assert lines[0] == SAID
+    for said in (
+        "confidence 0.50 (not calibrated)",
+        "change: edema from mild to severe",
+        "change: nodule added",
+        "current image: edema, hernia",
+        "prior image: edema",
+        f"model {answer.model.name}, version {answer.model.version}, diffvqa {answer.model.diffvqa}",
+        *(f"remark: {remark}" for remark in answer.remarks),
+    ):
+        assert said in lines
+    for one in answer.boxes:
+        corners = " ".join(f"{value:.1f}" for value in one.box.as_tuple())
+        assert f"  {one.label}, {one.image} image: {corners}" in lines
+    assert lines[-1] == "Research software. Not for clinical use."
+
+
+def test_the_picture_of_an_answer_tells_changes_from_findings(saying, files):
+    answer = saying(**files)
+    whole = np.asarray(draw_answer(answer, files)).astype(int)
+
+    def drawn(kind):
+        without = tuple(one for one in answer.boxes if one.kind != kind)
+        return np.abs(whole - np.asarray(draw_answer(replace(answer, boxes=without), files))).sum()
+
+    assert drawn("change") > 0
+    assert drawn("finding") > 0
+    as_finding = tuple(replace(one, kind="finding") for one in answer.boxes)
+    thinner = np.asarray(draw_answer(replace(answer, boxes=as_finding), files)).astype(int)
+    assert np.abs(whole - thinner).sum() > 0
 
 
 def test_without_a_captioner_there_are_no_boxes_and_a_reason(answerer, files):

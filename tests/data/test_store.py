@@ -307,3 +307,19 @@ def test_files_of_one_name_are_told_apart(tmp_path, makers):
     prepare(cohort, tmp_path / "store", SIZE)
     with open(tmp_path / "store" / "problems.csv", newline="") as file:
         assert [row["file"] for row in csv.DictReader(file)] == listed
+
+
+@pytest.mark.parametrize(
+    ("datasets", "intensity"),
+    [
+        (("mimic-cxr-jpg 2.1.0", "medical-diff-vqa"), "equalised"),
+        (("nih14", "mimic-cxr-jpg"), "equalised"),
+        (("ms-cxr",), "equalised"),
+        (("nih14",), "as stored"),
+        (("mimic-cxr-jpg-like",), "as stored"),
+        ((), "as stored"),
+    ],
+)
+def test_grey_values_are_read_as_the_datasets_hold_them(folder, tmp_path, datasets, intensity):
+    prepare(replace(_cohort(folder), datasets=datasets), tmp_path / "store", SIZE)
+    assert Store.open(tmp_path / "store").intensity == intensity

@@ -1,0 +1,215 @@
+"""Two DICOM files of a hospital: the same answer as from PNG, what is refused, and what never comes out."""
+
+import json
+import sys
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffvqa import cli
+from diffvqa.answering import answer as answers
+from diffvqa.answering.answerer import Answerer
+from diffvqa.answering.radiograph import read_radiograph
+from diffvqa.boxes import Box
+from diffvqa.errors import InputError
+from diffvqa.images.intensities import EQUALISED
+
+EARLIER = {"StudyDate": "20230102"}
+SCHEMA = json.loads((Path(answers.__file__).parent / "answer.schema.json").read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def answerer(model_folder):
+    return Answerer.from_pretrained(model_folder)
+
+
+@pytest.fixture(scope="module")
+def pngs(phantom_pixels, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pngs")
+    for name, pixels in phantom_pixels.items():
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return {name: folder / f"{name}.png" for name in phantom_pixels}
+
+
+@pytest.fixture
+def pair(phantom_pixels, write_dicom, tmp_path, secrets):
+    """Write both files, the prior a year earlier; elements laid over both, or over one."""
+
+    def write(prior=(), current=(), **both):
+        laid_over = {"prior": {**EARLIER, **both, **dict(prior)}, "current": {**both, **dict(current)}}
+        return {
+            name: write_dicom(tmp_path / f"{secrets[0]} {name}.dcm", pixels, **laid_over[name])
+            for name, pixels in phantom_pixels.items()
+        }
+
+    return write
+
+
+@pytest.fixture
+def command(model_folder, capsys):
+    """Run `answer`: exit status, standard output and standard error."""
+
+    def run(files, *more):
+        named = [text for name, path in files.items() for text in (f"--{name}", str(path))]
+        old, sys.argv = sys.argv, ["diffvqa", "answer", str(model_folder), *named, *map(str, more)]
+        try:
+            cli.main()
+        except SystemExit as end:
+            status = end.code or 0
+        finally:
+            sys.argv = old
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def valid(answer):
+    """The answer as plain values that have been through JSON and hold to the schema."""
+    plain = json.loads(json.dumps(answer.as_dict()))
+    jsonschema.Draft202012Validator(SCHEMA).validate(plain)
+    return plain
+
+
+def test_the_schema_is_one_and_refuses_what_contradicts_itself(answerer, pngs):
+    jsonschema.Draft202012Validator.check_schema(SCHEMA)
+    plain = valid(answerer(**pngs))
+    broken = (
+        {"boxes": None},
+        {"reason": "none"},
+        {"boxes_reason": "x"},
+        {"confidence": None},
+        {"findings_reason": None},
+        {"changes": [{"finding": "edema", "kind": "level", "before": None, "after": "mild"}]},
+        {"boxes": [{"image": "current", "label": "edema", "box": [1, 2, 3], "kind": "change"}]},
+        {"path": "x"},
+    )
+    for change in broken:
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.Draft202012Validator(SCHEMA).validate({**plain, **change})
+
+
+@pytest.mark.parametrize("form", ["plain", "run lengths", "jpeg 2000", "jpeg-ls"])
+@pytest.mark.parametrize("bits", [8, 12])
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_the_same_pixels_as_dicom_and_as_png_give_the_same_answer(answerer, pngs, pair, form, bits, photometric):
+    files = pair(form=form, bits=bits, PhotometricInterpretation=photometric)
+    for name, path in files.items():
+        squares = [read_radiograph(one, "x").square(64, EQUALISED).astype(int) for one in (path, pngs[name])]
+        assert np.abs(squares[0] - squares[1]).mean() < 1
+    found, expected = answerer(**files), answerer(**pngs)
+    assert found.text == expected.text
+    assert found.changes == expected.changes
+    assert found.confidence == pytest.approx(expected.confidence, rel=0.01)
+    assert len(found.boxes) == len(expected.boxes)
+    assert found.remarks == ()
+    valid(found)
+
+
+def test_a_model_of_equalised_images_is_shown_equalised_ones(answerer, phantom_pixels, tmp_path):
+    """However dark a file is: the convention belongs to the model and holds for every kind of file."""
+    assert answerer.difference.processor.intensity == EQUALISED
+    assert answerer.captioner.processor.intensity == EQUALISED
+    texts = set()
+    for part in (1, 3):
+        files = {}
+        for name, pixels in phantom_pixels.items():
+            files[name] = tmp_path / f"{name}{part}.png"
+            Image.fromarray(pixels // part).save(files[name])
+        found = answerer(**files)
+        texts.add((found.text, round(found.confidence, 2)))
+    assert len(texts) == 1
+
+
+def test_a_prior_that_is_the_later_one_is_refused_unless_told(answerer, pair):
+    files = pair(prior={"StudyDate": "20250101"})
+    with pytest.raises(InputError, match=r"--prior .* later than --current.*--trust-order"):
+        answerer(**files)
+    answer = answerer(**files, trust_order=True)
+    assert answer.reason is None
+    assert any("the contrary" in remark for remark in answer.remarks)
+
+
+def test_another_patient_is_refused_unless_told(answerer, pair):
+    files = pair(prior={"PatientID": "ID-4712"})
+    with pytest.raises(InputError, match=r"different patients.*--trust-identity"):
+        answerer(**files, trust_order=True)
+    answer = answerer(**files, trust_identity=True)
+    assert answer.reason is None
+    assert any("headers differ" in remark for remark in answer.remarks)
+
+
+NO_COMPARISON = {
+    "lateral": ({"ViewPosition": "LL"}, "lateral"),
+    "lateral by its rows": ({"ViewPosition": "", "PatientOrientation": ["A", "F"]}, "lateral"),
+    "computed tomography": ({"Modality": "CT"}, "not a plain radiograph"),
+    "knee": ({"BodyPartExamined": "KNEE"}, "another part"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_COMPARISON)
+def test_what_cannot_be_compared_is_an_answer_with_a_reason(answerer, pair, command, tmp_path, kind):
+    elements, reason = NO_COMPARISON[kind]
+    files = pair(prior=elements)
+    answer = answerer(**files)
+    assert answer.text == "cannot compare"
+    assert answer.changes is None
+    assert answer.reason.startswith("prior: ")
+    assert reason in answer.reason
+    valid(answer)
+    status, out, err = command(files, "--overlay", tmp_path / "overlay.png")
+    assert (status, err) == (0, "")
+    assert out.startswith(f"cannot compare\nreason: {answer.reason}\n")
+    assert Image.open(tmp_path / "overlay.png").width == 1024
+    alone = answerer(current=files["prior"])
+    assert (alone.text, alone.findings) == ("cannot answer", None)
+    valid(alone)
+
+
+def test_ap_against_pa_is_answered_with_a_remark(answerer, pair):
+    answer = answerer(**pair(prior={"ViewPosition": "AP"}))
+    assert answer.reason is None
+    assert any("AP" in remark for remark in answer.remarks)
+
+
+def test_boxes_are_in_pixels_of_the_file_however_it_was_turned(answerer, pair, pngs, phantom_pixels, write_dicom):
+    """A file that was stored turned and mirrored gives the answer of the upright one, and its boxes turned with it."""
+    files = pair()
+    turned = np.ascontiguousarray(phantom_pixels["current"][:, ::-1].T)
+    write_dicom(files["current"], turned, PatientOrientation=["F", "R"])
+    radiograph, upright = read_radiograph(files["current"], "x"), read_radiograph(pngs["current"], "x")
+    assert np.abs(radiograph.square(64, EQUALISED).astype(int) - upright.square(64, EQUALISED)).mean() < 1
+    box = Box(20, 10, 40, 30)
+    width = phantom_pixels["current"].shape[1]
+    x1, y1, x2, y2 = upright.out_of_square(box, 64).as_tuple()
+    assert radiograph.out_of_square(box, 64).as_tuple() == pytest.approx((y1, width - x2, y2, width - x1))
+    answer = answerer(**files)
+    assert answer.text == answerer(**pngs).text
+    assert any(remark.startswith("current: turned") for remark in answer.remarks)
+
+
+def test_nothing_of_a_header_or_a_path_comes_out(pair, command, secrets, tmp_path):
+    """In answers as text, as JSON and as a picture, and in errors."""
+    said = []
+    overlay = tmp_path / "overlay.png"
+    later, other = {"StudyDate": "19871231"}, {"PatientID": "ID-4711-2"}
+    for prior, current, *options in (
+        ({}, {}),
+        ({}, {}, "--json", "--overlay", overlay),
+        ({"Modality": "CT"}, {}, "--json"),
+        ({}, later),
+        ({}, later, "--trust-order"),
+        (other, {}),
+        (other, {}, "--trust-identity", "--json"),
+        ({"PatientOrientation": ["R", "F"]}, {"ViewPosition": "AP"}),
+        ({"Rows": 5000}, {}),
+        ({"RescaleSlope": "nan", "RescaleIntercept": "0"}, {}),
+    ):
+        status, out, err = command(pair(prior=prior, current=current), *options)
+        assert status in (0, 2)
+        assert (status == 2) == err.startswith("error: ")
+        said.append(out + err)
+    said = "".join(said).encode() + overlay.read_bytes()
+    assert [secret for secret in (*secrets, "20240102", "20230102", str(tmp_path)) if secret.encode() in said] == []

@@ -1,0 +1,72 @@
+"""The findings that are named in each image alone."""
+
+import json
+
+import pytest
+
+from diffvqa.answering import image_findings
+from diffvqa.answering.inference import Written
+from diffvqa.findings import ANY_ABNORMALITY_QUESTION, read_findings
+
+
+@pytest.mark.parametrize(
+    ("text", "findings"),
+    [
+        ("edema", ("edema",)),
+        ("Edema,  pleural effusion.", ("edema", "pleural effusion")),
+        ("edema, infection, edema, pneumonia", ("edema", "pneumonia")),
+        ("tortuosity of the thoracic aorta", ("tortuosity of the thoracic aorta",)),
+        ("", None),
+        ("yes", None),
+        ("edema, ", None),
+        ("the main image has an additional finding of edema", None),
+    ],
+)
+def test_answers_that_name_findings(text, findings):
+    assert read_findings(text) == findings
+
+
+@pytest.fixture
+def saying(monkeypatch):
+    """A model that answers whether there are abnormalities, and which, in fixed words by image."""
+
+    def say(**words):
+        def answer(folder, questions, features, beams):
+            assert beams == 1
+            return [
+                Written(words[pair.current][question != ANY_ABNORMALITY_QUESTION], 0.9) for pair, question in questions
+            ]
+
+        monkeypatch.setattr(image_findings, "answer_questions", answer)
+        return image_findings.name_findings(None, dict.fromkeys(words))
+
+    return say
+
+
+def test_each_image_has_its_findings_and_none_where_the_model_says_none(saying):
+    found, reason = saying(current=("yes", "edema, nodule"), prior=("no", "edema"))
+    assert found == {"current": ("edema", "nodule"), "prior": ()}
+    assert reason is None
+
+
+def test_an_answer_that_cannot_be_read_gives_a_reason(saying):
+    found, reason = saying(current=("no", "edema"), prior=("yes", "yes"))
+    assert found is None
+    assert "prior image" in reason
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ({"config": {"questions": {"abnormality": 0.5}}}, None),
+        ({"config": {"questions": {"abnormality": 0, "difference": 1}}}, "not trained"),
+        ({"config": {"questions": {"difference": 1}}}, "not trained"),
+        ({"config": []}, "run.json"),
+        (None, "run.json"),
+    ],
+)
+def test_a_model_is_asked_what_it_was_trained_on(tmp_path, record, reason):
+    if record is not None:
+        (tmp_path / "run.json").write_text(json.dumps(record))
+    found = image_findings.why_no_findings(tmp_path)
+    assert found is None if reason is None else reason in found

@@ -1,0 +1,130 @@
+"""What DICOM headers say beside pixels, and pictures that were stored turned."""
+
+import itertools
+from datetime import date, time
+
+import numpy as np
+import pytest
+from PIL import Image
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian
+
+from diffvqa.boxes import Box
+from diffvqa.images import UnreadableImage
+from diffvqa.images.header import Header, read_header
+from diffvqa.images.orientation import UPRIGHT, Orientation, orientation_of
+
+
+@pytest.fixture
+def read(tmp_path):
+    def written_and_read(**elements):
+        dataset = Dataset()
+        dataset.file_meta = FileMetaDataset()
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+        dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = "1.2.840.10008.5.1.4.1.1.1.1"
+        dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3"
+        for name, value in elements.items():
+            setattr(dataset, name, value)
+        dataset.save_as(tmp_path / "file.dcm", enforce_file_format=True)
+        return read_header(tmp_path / "file.dcm")
+
+    return written_and_read
+
+
+def test_a_header_that_says_nothing_is_no_error(read, tmp_path):
+    assert read() == Header()
+    assert read(PatientID="", ViewPosition="", Modality="", StudyDate="", PatientOrientation="") == Header()
+    Image.new("L", (20, 20)).save(tmp_path / "a.png")
+    assert read_header(tmp_path / "a.png") is None
+    with pytest.raises(UnreadableImage):
+        read_header(tmp_path / "missing.dcm")
+
+
+@pytest.mark.parametrize(
+    ("elements", "expected"),
+    [
+        ({"StudyDate": "20240102", "StudyTime": "0815"}, (date(2024, 1, 2), time(8, 15))),
+        ({"StudyDate": "20240102", "StudyTime": "081530.5"}, (date(2024, 1, 2), time(8, 15, 30, 500000))),
+        ({"StudyDate": "20240102"}, (date(2024, 1, 2), None)),
+        ({"StudyDate": "20240102", "AcquisitionDate": "20230101"}, (date(2024, 1, 2), None)),
+        ({"AcquisitionDate": "20230101", "AcquisitionTime": "08"}, (date(2023, 1, 1), time(8))),
+        ({"ContentDate": "20220101", "StudyTime": "08"}, (date(2022, 1, 1), None)),
+        ({"StudyDate": "20240230", "ContentDate": "20220101"}, (date(2022, 1, 1), None)),
+        ({"StudyTime": "08"}, None),
+    ],
+)
+def test_when_a_picture_was_taken(read, elements, expected):
+    assert read(**elements).taken == expected
+
+
+@pytest.mark.parametrize(
+    ("elements", "view"),
+    [
+        ({"ViewPosition": "PA "}, "PA"),
+        ({"ViewPosition": "AP"}, "AP"),
+        ({"ViewPosition": "LL"}, "LATERAL"),
+        ({"ViewPosition": "LATERAL"}, "LATERAL"),
+        ({"ViewPosition": "LLD"}, ""),  # lying on the left side, and seen from the front
+        ({"PatientOrientation": ["P", "F"]}, "LATERAL"),
+        ({"ViewPosition": "PA", "PatientOrientation": ["L", "F"]}, "PA"),
+    ],
+)
+def test_views(read, elements, view):
+    assert read(**elements).view == view
+
+
+@pytest.mark.parametrize(
+    ("part", "chest"),
+    [("CHEST", True), ("PORT CHEST", True), ("CHESTABDOMEN", True), ("KNEE", False), ("R_HAND", False), ("RIBS", None)],
+)
+def test_only_plainly_another_part_of_the_body_is_one(read, part, chest):
+    assert read(BodyPartExamined=part).chest is chest
+
+
+@pytest.mark.parametrize(("modality", "radiograph"), [("CR", True), ("DX", True), ("RG", True), ("CT", False)])
+def test_modalities(read, modality, radiograph):
+    assert read(Modality=modality).radiograph is radiograph
+
+
+def test_whose_and_when_are_not_shown(read):
+    header = read(PatientID="ID-4711", IssuerOfPatientID="Elsewhere", StudyDate="19871231")
+    assert header.patient == ("ID-4711", "Elsewhere")
+    assert not any(secret in repr(header) for secret in ("4711", "Elsewhere", "1987"))
+
+
+def stored_with(row, column):
+    """A picture of which the corners are known, stored so that its rows and columns run in these directions.
+
+    Head 100, feet 0; the patient's left 1, right 0: upright it is [[100, 101], [0, 1]].
+    """
+    worth = {"L": 1, "R": 0, "H": 100, "F": 0}
+    opposite = {"L": "R", "R": "L", "H": "F", "F": "H"}
+    return np.array([[worth[x] + worth[y] for x in (opposite[row], row)] for y in (opposite[column], column)], np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("row", "column"), [(x, y) for x, y in itertools.permutations("LRHF", 2) if {x, y} not in ({"L", "R"}, {"H", "F"})]
+)
+def test_every_orientation_is_brought_upright(row, column):
+    upright = orientation_of([row, column]).upright(stored_with(row, column))
+    assert upright.tolist() == [[100, 101], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    "directions", [[], [""], ["L"], ["L", "R"], ["A", "F"], ["LF", "F"], ["H", "H"], ["L", "F", "L"]]
+)
+def test_an_ambiguous_orientation_changes_nothing(directions):
+    assert orientation_of(directions) == UPRIGHT
+
+
+@pytest.mark.parametrize("turns", list(itertools.product((False, True), repeat=3)), ids=str)
+def test_boxes_go_back_with_the_pixels(turns):
+    orientation = Orientation(*turns)
+    stored = np.zeros((30, 50), np.uint8)
+    stored[4:10, 20:35] = 1
+    upright = orientation.upright(stored)
+    rows, columns = np.nonzero(upright)
+    box = Box(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+    height, width = upright.shape
+    assert orientation.out_of(box, width, height) == Box(20, 4, 35, 10)
