@@ -34,11 +34,16 @@ def secrets():
 
 @pytest.fixture(scope="session")
 def write_dicom():
-    """Write uint8 pixels to a path as DICOM: plain, run lengths, jpeg 2000 or jpeg-ls; 8 or 12 bits; and elements laid over HEADER."""
+    """Write uint8 pixels to a path as DICOM, with 8 or 12 bits and elements laid over HEADER.
+
+    pixels: None for a file without any. form: plain, run lengths, jpeg 2000 or jpeg-ls.
+    """
 
     def write(path, pixels, form="plain", bits=8, **elements):
-        stored = pixels.astype(np.uint16) * 16 if bits == 12 else pixels
         elements = {**HEADER, **elements}
+        without = pixels is None
+        pixels = np.zeros((40, 40), np.uint8) if without else pixels
+        stored = pixels.astype(np.uint16) * 16 if bits == 12 else pixels
         if elements.get("PhotometricInterpretation") == "MONOCHROME1":
             stored = 255 * (16 if bits == 12 else 1) - stored
         dataset = Dataset()
@@ -56,6 +61,8 @@ def write_dicom():
         stored = stored.astype(stored.dtype.newbyteorder("<"))
         dataset.PixelData = stored.tobytes() + b"\0" * (stored.nbytes % 2)
         dataset["PixelData"].VR = "OW" if bits > 8 else "OB"
+        if without:
+            del dataset.PixelData
         if form == "run lengths":
             dataset.compress(RLELossless, generate_instance_uid=False)
         elif form == "jpeg 2000":

@@ -51,5 +51,14 @@ def read_radiograph(path: str | os.PathLike[str], argument: str) -> Radiograph:
 
 
 def intensity_of(processor: Any) -> str:
-    """The convention of grey values of a model, which its processor keeps; older ones are shown them as stored."""
-    return getattr(processor, "intensity", AS_STORED)
+    """The convention of grey values of a model, which its processor keeps; older ones are shown them as stored.
+
+    Raises InputError for one that is not known.
+    """
+    intensity = getattr(processor, "intensity", AS_STORED)
+    if intensity not in (AS_STORED, EQUALISED):
+        raise InputError(
+            f"MODEL: preprocessor_config.json: expected an intensity of {AS_STORED!r} or {EQUALISED!r}, found another; "
+            "the folder was written by another version of diffvqa, use that"
+        )
+    return intensity

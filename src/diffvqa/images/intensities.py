@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from PIL import Image as PillowImage
 
 DARKEST, BRIGHTEST = 0.001, 0.999
 """The shares of the pixels below which a picture is black, and above which it is white.
@@ -59,8 +60,8 @@ def to_bytes(brightness: np.ndarray) -> np.ndarray:
 
 
 def equalise(pixels: np.ndarray) -> np.ndarray:
-    """Grey values spread so that each is about as frequent as every other. pixels and result: uint8, same shape."""
-    counts = np.bincount(pixels.ravel(), minlength=256)
+    """Grey values spread so that each is about as frequent as every other. pixels and result: uint8 (height, width)."""
+    counts = np.array(PillowImage.fromarray(pixels).histogram())
     cumulated = np.cumsum(counts)
     first = cumulated[np.nonzero(counts)[0][0]]
     table = np.rint((cumulated - first) * (255.0 / max(pixels.size - first, 1)))

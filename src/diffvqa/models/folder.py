@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
+from safetensors import SafetensorError
 from transformers import AutoTokenizer, PreTrainedModel, SiglipImageProcessorPil
 
 from diffvqa.errors import InputError
@@ -74,7 +75,7 @@ def load_folder(kind: type[Model], folder: str | Path, argument: str) -> ModelFo
             folder,
             argument,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
         raise InputError(
             f"{argument}: the model's files are incomplete or damaged ({' '.join(str(error).split())[:200]}); {advice}"
         ) from error
