@@ -99,6 +99,10 @@ def test_answer_and_ground_as_json_and_as_a_picture(model_folder, pictures, tmp_
         status, out, _ = run("ground", folder, current, "--phrase", "effusion", "--json", capsys=capsys)
         assert status == 0
         assert "box" in json.loads(out)
+    status, out, _ = run("answer", model_folder, "--prior", prior, "--current", current, capsys=capsys)
+    assert status == 0
+    assert out.splitlines()[-2].startswith("model model, version ")
+    assert out.splitlines()[-1] == cli.NOTICE
 
 
 WRONG = [

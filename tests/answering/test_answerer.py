@@ -10,13 +10,14 @@ from PIL import Image
 from diffvqa.answering.answer import FoundBox
 from diffvqa.answering.answer_text import answer_lines
 from diffvqa.answering.answerer import Answerer, ground_phrase
-from diffvqa.answering.inference import Written
+from diffvqa.answering.inference import Written, encoder_of
 from diffvqa.answering.overlay import SIZE, Marked, draw_answer, draw_overlay
 from diffvqa.answering.radiograph import read_radiograph
 from diffvqa.boxes import Box, intersection_over_union
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.findings import Change
+from diffvqa.images.intensities import AS_STORED, EQUALISED
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import load_folder
 
@@ -122,6 +123,21 @@ def test_the_picture_of_an_answer_tells_changes_from_findings(saying, files):
     as_finding = tuple(replace(one, kind="finding") for one in answer.boxes)
     thinner = np.asarray(draw_answer(replace(answer, boxes=as_finding), files)).astype(int)
     assert np.abs(whole - thinner).sum() > 0
+
+
+@pytest.mark.parametrize("intensity", [EQUALISED, AS_STORED])
+def test_a_captioner_of_other_grey_values_is_shown_its_own(saying, files, monkeypatch, intensity):
+    """With the same encoder and the same grey values its features are those of the difference model."""
+    encoded = []
+
+    def noting(folder):
+        encoded.append(folder)
+        return encoder_of(folder)
+
+    monkeypatch.setattr("diffvqa.answering.answerer.encoder_of", noting)
+    monkeypatch.setattr(saying.difference.processor, "intensity", intensity)
+    saying(**files)
+    assert encoded == [saying.difference, *([] if intensity == EQUALISED else [saying.captioner])]
 
 
 def test_without_a_captioner_there_are_no_boxes_and_a_reason(answerer, files):

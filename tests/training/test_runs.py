@@ -28,6 +28,13 @@ def test_a_finished_captioner_folder_holds_model_log_and_record_but_no_checkpoin
     assert [line["step"] for line in lines if "evaluation_loss" in line] == [2, 4, 6]
 
 
+def test_a_model_keeps_the_grey_values_of_the_store_it_was_trained_on(captioner_folder, model_folder):
+    for folder in (captioner_folder, captioner_folder / "encoder", model_folder, model_folder / "captioner"):
+        assert json.loads((folder / "preprocessor_config.json").read_text())["intensity"] == "equalised"
+    for folder in (captioner_folder, model_folder):
+        assert json.loads((folder / "run.json").read_text())["intensity"] == "equalised"
+
+
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
 def test_a_stopped_run_goes_on_to_the_same_weights(
     stage, pretrain_settings, finetune_settings, captioner_folder, model_folder, write_config, tmp_path, stop_after
