@@ -13,7 +13,7 @@ from PIL import Image
 from diffvqa import cli
 from diffvqa.answering import answer as answers
 from diffvqa.answering import answerer as module
-from diffvqa.answering.answerer import Answerer
+from diffvqa.answering.answerer import Answerer, ground_phrase
 from diffvqa.answering.radiograph import intensity_of, read_radiograph
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
@@ -200,6 +200,23 @@ def test_what_cannot_be_compared_is_an_answer_with_a_reason(answerer, pair, comm
     alone = answerer(current=files["prior"])
     assert (alone.text, alone.findings) == ("cannot answer", None)
     valid(alone)
+
+
+def test_a_phrase_has_the_same_box_in_dicom_and_in_png(answerer, pngs, pair):
+    path = pair(bits=12, PhotometricInterpretation="MONOCHROME1")["current"]
+    found, expected = (
+        ground_phrase(answerer.captioner, read_radiograph(one, "IMAGE"), "edema") for one in (path, pngs["current"])
+    )
+    assert len(found) == len(expected) == 1
+    assert found[0].box.as_tuple() == pytest.approx(expected[0].box.as_tuple(), abs=2)
+
+
+def test_findings_are_asked_of_each_image_alone(answerer, pngs, monkeypatch):
+    """Whatever this model says: as many answers as images, which the schema allows, or a reason."""
+    monkeypatch.setattr(answerer, "no_findings_reason", None)
+    for names, files in ((["current", "prior"], pngs), (["current"], {"current": pngs["current"]})):
+        plain = valid(answerer(**files))
+        assert plain["findings_reason"] or list(plain["findings"]) == names
 
 
 def test_ap_against_pa_is_answered_with_a_remark(answerer, pair):
