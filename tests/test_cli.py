@@ -3,13 +3,22 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom import Dataset
+from pydicom.dataset import FileMetaDataset
+from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
 from typer.testing import CliRunner
 
 from diffvqa import __version__, cli
+from diffvqa.answering.answer import NOTICE, FoundBox
+from diffvqa.answering.answerer import Answerer
+from diffvqa.answering.structured_report import read_changes_back
+from diffvqa.boxes import Box
+from diffvqa.findings import Change
 
 
 def run(*arguments, capsys):
@@ -102,7 +111,48 @@ def test_answer_and_ground_as_json_and_as_a_picture(model_folder, pictures, tmp_
     status, out, _ = run("answer", model_folder, "--prior", prior, "--current", current, capsys=capsys)
     assert status == 0
     assert out.splitlines()[-2].startswith("model model, version ")
-    assert out.splitlines()[-1] == cli.NOTICE
+    assert out.splitlines()[-1] == NOTICE
+
+
+def radiograph(path, number):
+    """A DICOM file as an archive holds it, of a patient whose name must not be printed."""
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    dataset.file_meta.MediaStorageSOPClassUID = dataset.SOPClassUID = ComputedRadiographyImageStorage
+    for name in ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        setattr(dataset, name, generate_uid(entropy_srcs=[name, str(number)]))
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+    dataset.PatientName, dataset.PatientID = "Nobody^Known", "12345"
+    dataset.Rows, dataset.Columns = 80, 64
+    dataset.SamplesPerPixel, dataset.PhotometricInterpretation, dataset.PixelRepresentation = 1, "MONOCHROME2", 0
+    dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit = 8, 8, 7
+    dataset.PixelData = np.random.default_rng(number).integers(0, 256, (80, 64), dtype=np.uint8).tobytes()
+    dataset.save_as(path, enforce_file_format=True)
+    return path
+
+
+def test_answer_writes_a_structured_report_and_prints_nothing_of_the_patient(
+    model_folder, tmp_path, capsys, monkeypatch
+):
+    said = {"text": "edema", "changes": (Change("edema", "added"),)}
+    said["boxes"] = (FoundBox("current", "edema", Box(1, 2, 30, 40)),)
+    really = Answerer.__call__
+    monkeypatch.setattr(Answerer, "__call__", lambda self, **asked: replace(really(self, **asked), **said))
+    prior, current = (radiograph(tmp_path / f"{number}.dcm", number) for number in (1, 2))
+    out = tmp_path / "out"
+    arguments = ["answer", model_folder, "--prior", prior, "--current", current, "--dicom-sr", out, "--json"]
+    status, printed, err = run(*arguments, capsys=capsys)
+    assert status == 0
+    assert json.loads(printed)["text"] == "edema"
+    assert "patient's data" in err
+    assert not any(secret in printed + err for secret in ("Nobody", "12345", str(tmp_path)))
+    first = {path.name: path.read_bytes() for path in out.iterdir()}
+    assert sorted(name.split("-1.2")[0] for name in first) == ["key-image", "report"]
+    (report,) = out.glob("report-*.dcm")
+    assert read_changes_back(report) == (said["changes"], said["boxes"])
+    run(*arguments, capsys=capsys)
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == first
 
 
 WRONG = [
@@ -118,6 +168,9 @@ WRONG = [
     (["answer", "{model}", "--prior", "{a}", "--current", "{b}", "--overlay", "{b}"], "--overlay"),
     (["answer", "{model}", "--prior", "{a}", "--current", "{b}", "--overlay", "{empty}/c.jpg"], ".png"),
     (["answer", "{model}", "--current", "{a}", "--question", "What has changed in the lung area?"], "--prior"),
+    (["answer", "{model}", "--prior", "{a}", "--current", "{b}", "--dicom-sr", "{empty}/out"], "--dicom-sr"),
+    (["answer", "{model}", "--current", "{b}", "--dicom-sr", "{empty}/out"], "--prior"),
+    (["answer", "{model}", "--current", "{b}", "--dicom-sr", "{empty}/out", "--question", "edema?"], "--question"),
     (["ground", "{model}", "{a}", "--phrase", "edema", "--overlay", "{a}"], "--overlay"),
     (["evaluate", "{model}", "{empty}", "--out", "{empty}/out"], "store"),
     (["evaluate", "{model}", "{store}", "--out", "{store}"], "--out"),

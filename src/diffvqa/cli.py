@@ -334,6 +334,12 @@ def answer(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     overlay: Annotated[Path | None, typer.Option(help="write the images with their boxes to this PNG")] = None,
+    dicom_sr: Annotated[
+        Path | None,
+        typer.Option(
+            "--dicom-sr", metavar="DIR", help="write a DICOM structured report and a key image into this folder"
+        ),
+    ] = None,
 ) -> None:
     """Answer a question about one radiograph, or about the change from a prior to a current one."""
     from diffvqa.answering.answer_text import answer_lines
@@ -341,6 +347,7 @@ def answer(
     from diffvqa.answering.overlay import draw_answer
 
     _new_picture("--overlay", overlay, current, *(prior or []))
+    sources = _dicom_sources(model, current, prior or [], question) if dicom_sr else None
     _quiet_transformers()
     result = Answerer.from_pretrained(model)(
         current=current,
@@ -354,6 +361,8 @@ def answer(
         sides = {"prior": prior[0] if prior else None, "current": current}
         picture = draw_answer(result, {side: path for side, path in sides.items() if path})
         _save_picture(picture, "--overlay", overlay)
+    if sources:
+        _save_dicom(result, sources, {"prior": prior[0], "current": current}, dicom_sr)
     print(json.dumps(result.as_dict(), indent=2) if as_json else "\n".join(answer_lines(result)))
 
 
@@ -452,6 +461,32 @@ def _save_picture(picture, option: str, path: Path) -> None:
         raise InputError(
             f"{option}: the picture cannot be written there ({error.strerror}); give another path"
         ) from error
+
+
+def _dicom_sources(model: Path, current: Path, priors: list[Path], question: str | None):
+    """What a structured report rests on, looked at before the model is loaded."""
+    from diffvqa.answering.answerer import CHANGE
+    from diffvqa.answering.dicom_sources import read_sources
+    from diffvqa.models.folder import weights_digest
+
+    if question and not " ".join(question.lower().split()).startswith(CHANGE):
+        raise InputError(f"--dicom-sr reports what has changed: leave out --question, or begin it with {CHANGE!r}")
+    captioner = weights_digest(model / "captioner") if (model / "captioner").is_dir() else None
+    return read_sources(current, priors, weights_digest(model), captioner)
+
+
+def _save_dicom(result, sources, files: dict[str, Path], folder: Path) -> None:
+    from diffvqa.answering.dicom_sources import make_folder, save
+    from diffvqa.answering.key_image import make_key_image
+    from diffvqa.answering.radiograph import read_radiograph
+    from diffvqa.answering.structured_report import make_report
+
+    pictures = {name: read_radiograph(path, f"--{name}").stored for name, path in files.items()}
+    make_folder(folder)
+    save(make_report(result, sources), folder, "report")
+    save(make_key_image(result, sources, pictures), folder, "key-image")
+    # Not on stdout, where one JSON object may be expected.
+    print("wrote a structured report and a key image; they hold the patient's data", file=sys.stderr)
 
 
 def _corners(box) -> str:

@@ -133,6 +133,10 @@ class Change:
             raise ValueError("a change of level, and only that, has a level before and after")
 
 
+SHOWN_IN = {"added": ("current",), "missing": ("prior",), "level": ("prior", "current")}
+"""The images in which a change is to be seen, by its kind."""
+
+
 def changes_between(prior: Mapping[str, str | None], current: Mapping[str, str | None]) -> list[Change]:
     """The changes from one image's findings to another's; each maps a finding to its level, or None if unstated.
 

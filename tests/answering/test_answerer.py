@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffvqa.answering.answer import FoundBox
+from diffvqa.answering.answer import NOTICE, FoundBox
 from diffvqa.answering.answer_text import answer_lines
 from diffvqa.answering.answerer import Answerer, ground_phrase
 from diffvqa.answering.inference import Written, encoder_of
-from diffvqa.answering.overlay import SIZE, Marked, draw_answer, draw_overlay
+from diffvqa.answering.overlay import COLOURS, SIZE, Marked, draw_answer, draw_overlay
 from diffvqa.answering.radiograph import read_radiograph
 from diffvqa.boxes import Box, intersection_over_union
 from diffvqa.data.store import Store
@@ -43,7 +43,7 @@ def test_an_answer_has_text_confidence_and_boxes_inside_the_files(answerer, file
     assert 0 <= answer.confidence <= 1
     assert answer.boxes is not None
     plain = answer.as_dict()
-    assert "Not for clinical use" in plain["notice"]
+    assert plain["notice"] == NOTICE
     assert plain["text"] == answer.text
 
 
@@ -107,7 +107,7 @@ def test_the_lines_say_all_that_the_answer_holds(saying, files):
     for one in answer.boxes:
         corners = " ".join(f"{value:.1f}" for value in one.box.as_tuple())
         assert f"  {one.label}, {one.image} image: {corners}" in lines
-    assert lines[-1] == "Research software. Not for clinical use."
+    assert lines[-1] == NOTICE
 
 
 def test_the_picture_of_an_answer_tells_changes_from_findings(saying, files):
@@ -219,3 +219,17 @@ def test_an_overlay_draws_each_box_where_it_is():
     assert columns.min() == pytest.approx(left + 20 * scale, abs=2)
     assert columns.max() == pytest.approx(left + 80 * scale, abs=2)
     assert rows.max() == pytest.approx(22 + 160 * scale, abs=2)
+
+
+def test_labels_of_an_overlay_end_in_their_panel_and_leave_one_another_readable():
+    def drawn(labels):
+        pixels = np.zeros((SIZE, SIZE), np.uint8)
+        boxes = [Marked(label, Box(400, 100 + number, 420, 120)) for number, label in enumerate(labels)]
+        return np.asarray(draw_overlay([("prior", pixels, boxes), ("current", pixels, [])])).astype(int)
+
+    long = "pleural effusion"
+    assert (drawn([long])[22:SIZE, SIZE:] == drawn([])[22:SIZE, SIZE:]).all()
+    two = drawn([long, "consolidation"])
+    first, second = (np.abs(two - colour).sum(2) == 0 for colour in COLOURS[:2])
+    rows = [np.flatnonzero(colour[:, 425:SIZE].any(1)) for colour in (first, second)]
+    assert rows[0].max() < rows[1].min()

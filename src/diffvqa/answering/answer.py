@@ -12,7 +12,8 @@ from diffvqa.findings import Change
 CANNOT_COMPARE, CANNOT_ANSWER = "cannot compare", "cannot answer"
 """The text where the radiographs allow no answer: several, or one."""
 
-NOTICE = "Research software. Not for clinical use."
+NOTICE = "Research use only. Not a medical device. Not for diagnosis."
+"""On every answer, in whatever form it is given."""
 
 
 @dataclass(frozen=True, slots=True)

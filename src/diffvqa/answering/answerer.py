@@ -19,7 +19,7 @@ from diffvqa.answering.inference import answer_questions, encoder_of
 from diffvqa.answering.radiograph import Radiograph, intensity_of, read_radiograph
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
-from diffvqa.findings import ABNORMALITIES_QUESTION, DIFFERENCE_QUESTION, Change, read_changes
+from diffvqa.findings import ABNORMALITIES_QUESTION, DIFFERENCE_QUESTION, SHOWN_IN, Change, read_changes
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
@@ -149,8 +149,7 @@ class Answerer:
         """
         if self.captioner is None:
             return None
-        shown = {"added": ("current",), "missing": ("prior",), "level": ("prior", "current")}
-        asked = {(image, change.finding): "change" for change in changes for image in shown[change.kind]}
+        asked = {(image, change.finding): "change" for change in changes for image in SHOWN_IN[change.kind]}
         for image, names in findings.items():
             for name in names:
                 asked.setdefault((image, name), "finding")

@@ -65,12 +65,26 @@ def draw_overlay(panels: Sequence[tuple[str, np.ndarray, Sequence[Marked]]]) -> 
         picture = PillowImage.fromarray(pixels).resize(inner, PillowImage.Resampling.LANCZOS)
         canvas.paste(picture, (left + int(frame.left), 22 + int(frame.top)))
         draw.text((left + 6, 2), title, font=font, fill="white")
+        taken: list[tuple[float, float, float, float]] = []
         for one in marked:
             colour = COLOURS[labels.index(one.label) % len(COLOURS)]
             moved = frame.into(one.box)
             corners = (left + moved.x1, 22 + moved.y1, left + moved.x2, 22 + moved.y2)
             draw.rectangle(corners, outline=colour, width=one.line)
-            place = (left + moved.x1 + 4, 22 + moved.y1 + 3)
-            draw.text(place, one.label, font=font, fill=colour, stroke_width=2, stroke_fill=0)
+            *_, wide, high = draw.multiline_textbbox((0, 0), one.label, font)
+            x, y = _free_place(left + moved.x1 + 4, 22 + moved.y1 + 3, wide, high, left + SIZE, taken)
+            taken.append((x, y, x + wide, y + high))
+            draw.text((x, y), one.label, font=font, fill=colour, stroke_width=2, stroke_fill=0)
     draw.text((6, SIZE + 24), NOTICE, font=font, fill="white")
     return canvas
+
+
+def _free_place(
+    x: float, y: float, wide: float, high: float, end: float, taken: Sequence[tuple[float, float, float, float]]
+) -> tuple[float, float]:
+    """Where a label is readable: moved left until it ends inside its panel, and down past those that are there."""
+    x = min(x, end - wide - 2)
+    for x1, y1, x2, y2 in sorted(taken, key=lambda one: one[1]):
+        if x < x2 and x1 < x + wide and y < y2 and y1 < y + high:
+            y = y2
+    return x, y

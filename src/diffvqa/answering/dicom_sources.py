@@ -1,0 +1,203 @@
+"""The DICOM files that were compared: whose they are, and the identifiers and dates of what is made from them."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pydicom import Dataset, dcmread
+from pydicom.uid import (
+    UID,
+    ComputedRadiographyImageStorage,
+    DigitalXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForProcessing,
+    SecondaryCaptureImageStorage,
+    generate_uid,
+)
+
+from diffvqa import __version__
+from diffvqa.data.files import replacing
+from diffvqa.errors import InputError
+
+SERIES_DESCRIPTION = "RESEARCH USE ONLY diffvqa"
+
+_UIDS = ("SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID")
+_RADIOGRAPHS = (
+    ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation, DigitalXRayImageStorageForProcessing,
+    SecondaryCaptureImageStorage,
+)  # fmt: skip
+_OWNER = (
+    "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
+    "StudyDate", "StudyTime", "StudyDescription", "ReferringPhysicianName",
+)  # fmt: skip
+"""What a result takes over from the current image, so that an archive files it in the same study."""
+_REQUIRED_EMPTY = (
+    "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
+    "StudyTime", "ReferringPhysicianName",
+)  # fmt: skip
+_DATES = ("Content", "Acquisition", "Series", "Study")
+_NO_DATE = datetime(1900, 1, 1)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The compared images and the model that compared them.
+
+    current, priors: what identifies them and their size, and nothing of the patient; priors nearest first. owner: the
+    patient and study of the current image. made: when the current image was. model: the SHA-256 of the weights that
+    answered. captioner: of those that drew the boxes, or None.
+    """
+
+    current: Dataset
+    priors: tuple[Dataset, ...]
+    owner: Dataset
+    made: datetime
+    model: str
+    captioner: str | None
+
+    @property
+    def sizes(self) -> dict[str, tuple[int, int]]:
+        """Width and height in pixels of the current image and the nearest prior one."""
+        images = {"current": self.current, "prior": self.priors[0]}
+        return {name: (int(one.Columns), int(one.Rows)) for name, one in images.items()}
+
+    @property
+    def device_uid(self) -> UID:
+        """The identifier of this version with this model."""
+        return self._uid("device")
+
+    def uid(self, *content: str) -> UID:
+        """The identifier of something made of these images by this model, always the same for the same content."""
+        return self._uid(*(str(one.SOPInstanceUID) for one in (self.current, *self.priors)), *content)
+
+    def _uid(self, *content: str) -> UID:
+        return generate_uid(entropy_srcs=["\n".join((__version__, self.model, self.captioner or "", *content))])
+
+
+def read_sources(current: Path, priors: Sequence[Path], model: str, captioner: str | None) -> Sources:
+    """The headers of the compared files, nearest prior first.
+
+    Raises InputError, naming the argument, for a file that is no DICOM radiograph or does not say what identifies it,
+    where there is no prior, and where highdicom is not installed. Whose they are is for the answer to check.
+    """
+    _require_highdicom()
+    if not priors:
+        raise InputError("--dicom-sr reports a change, which takes two radiographs; give --prior too")
+    headers = [_read(current, "--current"), *(_read(path, "--prior") for path in priors)]
+    images = [_without_patient(one) for one in headers]
+    if len({one.SOPInstanceUID for one in images}) < len(images):
+        raise InputError("--prior and --current have the same SOPInstanceUID; give different radiographs")
+    owner = Dataset()
+    owner.update({one.tag: one for one in headers[0] if one.keyword in _OWNER})
+    return Sources(images[0], tuple(images[1:]), owner, _made(headers[0]), model, captioner)
+
+
+def finish(result: Dataset, sources: Sources) -> Dataset:
+    """A result that is the same, to the byte, whenever it is made of the same images.
+
+    It takes over patient and study of the current image. Its dates are those of the current image, 1900 where that has
+    none: a run that is repeated after a failure must not store another document under the same identifier, and the date
+    of the run says nothing about the patient.
+    """
+    for element in sources.owner:
+        result[element.tag] = element
+    result.SpecificCharacterSet = "ISO_IR 192"
+    for keyword in ("InstanceCreation", "DateOfSecondaryCapture", "TimeOfSecondaryCapture"):
+        for name in (keyword, f"{keyword}Date", f"{keyword}Time"):
+            if name in result:
+                delattr(result, name)
+    result.ContentDate = f"{sources.made:%Y%m%d}"
+    result.ContentTime = f"{sources.made:%H%M%S}"
+    for equipment in result.get("ContributingEquipmentSequence", ()):
+        if "ContributionDateTime" in equipment:
+            del equipment.ContributionDateTime
+    return result
+
+
+def make_folder(folder: Path) -> None:
+    """The folder for the results, for its owner only where it is new. Raises InputError if it cannot be made."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--dicom-sr: no folder can be made there ({error.strerror}); give another path") from error
+
+
+def save(result: Dataset, folder: Path, name: str) -> Path:
+    """Write NAME-UID.dcm, whole or not at all, readable to its owner only. Raises InputError if it cannot be."""
+    path = folder / f"{name}-{result.SOPInstanceUID}.dcm"
+    try:
+        with replacing(path) as temporary:
+            temporary.touch(mode=0o600)
+            result.save_as(temporary, enforce_file_format=True)
+    except OSError as error:
+        raise InputError(f"--dicom-sr: nothing can be written there ({error.strerror}); give another path") from error
+    return path
+
+
+def _require_highdicom() -> None:
+    _silence()
+    try:
+        import highdicom  # noqa: F401
+    except ImportError as error:
+        raise InputError(
+            "--dicom-sr needs highdicom, which is not installed; run: pip install 'diffvqa[dicom-sr]'"
+        ) from error
+
+
+def _silence() -> None:
+    """No warnings or log of the DICOM libraries: on unusual headers they quote values, names too."""
+    warnings.filterwarnings("ignore", module=r"pydicom|highdicom|diffvqa\.answering\.dicom_sources")
+    for name in ("pydicom", "highdicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def _read(path: Path, argument: str) -> Dataset:
+    """What is needed of a header, its text as unicode."""
+    dates = [f"{name}{part}" for name in _DATES for part in ("Date", "Time")]
+    names = [*_UIDS, *_OWNER, *dates, "Rows", "Columns", "SpecificCharacterSet"]
+    try:
+        header = dcmread(path, stop_before_pixels=True, specific_tags=names)
+        header.decode()
+        for element in list(header):
+            if element.is_empty or element.VM != 1:
+                del header[element.tag]
+    except Exception as error:  # damaged files make pydicom raise many kinds
+        raise InputError(
+            f"{argument}: --dicom-sr expects a DICOM file, found one that cannot be read as such; give the file that "
+            "the archive holds"
+        ) from error
+    for name in _UIDS:
+        if not UID(str(header.get(name, ""))).is_valid:
+            raise InputError(f"{argument}: --dicom-sr expects a DICOM file with a valid {name}, found none in it")
+    if header.SOPClassUID not in _RADIOGRAPHS:
+        kinds = ", ".join(UID(one).name for one in _RADIOGRAPHS)
+        raise InputError(f"{argument}: --dicom-sr expects one of {kinds}; found {UID(header.SOPClassUID).name}")
+    if not all(isinstance(header.get(name), int) and header[name].value > 0 for name in ("Rows", "Columns")):
+        raise InputError(f"{argument}: --dicom-sr expects a DICOM file with Rows and Columns, found none in it")
+    return header
+
+
+def _without_patient(header: Dataset) -> Dataset:
+    """The header as the makers of the results get it: what they complain about cannot then be the patient's."""
+    image = Dataset()
+    for name in (*_UIDS, "Rows", "Columns"):
+        setattr(image, name, header[name].value)
+    for name in _REQUIRED_EMPTY:
+        setattr(image, name, None)
+    return image
+
+
+def _made(header: Dataset) -> datetime:
+    """The first date in the header that is one, with its time if that is one."""
+    for name in _DATES:
+        date, time = (str(header.get(f"{name}{part}", "")) for part in ("Date", "Time"))
+        for text, form in ((date + time[:6], "%Y%m%d%H%M%S"), (date, "%Y%m%d")):
+            try:
+                return datetime.strptime(text, form)
+            except ValueError:
+                continue
+    return _NO_DATE

@@ -1,0 +1,73 @@
+"""An answer as a picture that every viewer shows: both radiographs with their boxes, as a Secondary Capture."""
+
+from __future__ import annotations
+
+import hashlib
+import textwrap
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from pydicom import Dataset
+
+from diffvqa import __version__
+from diffvqa.answering.answer import Answer
+from diffvqa.answering.dicom_sources import SERIES_DESCRIPTION, Sources, finish
+from diffvqa.answering.marks import Mark, describe, marks_of, why_not_compared
+from diffvqa.answering.overlay import Marked, draw_overlay
+from diffvqa.boxes import Box
+
+SERIES_NUMBER = 9902
+WIDTH = 48
+"""Of a line of a label, in characters, so that it fits into its panel."""
+
+
+def make_key_image(answer: Answer, sources: Sources, pictures: Mapping[str, np.ndarray]) -> Dataset:
+    """The picture, with the change written at each box and the notice below, in the study of the current image.
+
+    pictures: the grey pixels (uint8) of "current" and "prior".
+    """
+    import highdicom as hd
+
+    not_compared = why_not_compared(answer)
+    marks = marks_of(answer, sources.sizes)
+    panels = [
+        (
+            f"{name} (not compared)" if not_compared else name,
+            pictures[name],
+            _labelled([mark for mark in marks if mark.image == name]),
+        )
+        for name in ("prior", "current")
+    ]
+    pixels = np.asarray(draw_overlay(panels))
+    content = hashlib.sha256(pixels.tobytes()).hexdigest()
+    picture = hd.sc.SCImage.from_ref_dataset(
+        sources.current,
+        pixel_array=pixels,
+        photometric_interpretation="RGB",
+        bits_allocated=8,
+        coordinate_system="PATIENT",
+        patient_orientation=("L", "F"),
+        series_instance_uid=sources.uid("key image series", content),
+        series_number=SERIES_NUMBER,
+        sop_instance_uid=sources.uid("key image", content),
+        instance_number=1,
+        manufacturer="diffvqa",
+        manufacturer_model_name="diffvqa",
+        software_versions=__version__,
+        series_description=SERIES_DESCRIPTION,
+        content_qualification="RESEARCH",
+        transfer_syntax_uid="1.2.840.10008.1.2.1",
+    )
+    picture.PatientOrientation = None  # two radiographs side by side have none in common
+    picture.BodyPartExamined = "CHEST"
+    picture.ConversionType = "WSD"
+    picture.BurnedInAnnotation = "YES"
+    return finish(picture, sources)
+
+
+def _labelled(marks: Sequence[Mark]) -> list[Marked]:
+    """Each box with all that is said of it: labels of one box would be drawn over one another."""
+    said: dict[Box, list[str]] = {}
+    for mark in marks:
+        said.setdefault(mark.box, []).append(textwrap.fill(describe(mark), WIDTH))
+    return [Marked("\n".join(words), box) for box, words in said.items()]
