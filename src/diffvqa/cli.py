@@ -187,12 +187,16 @@ def pretrain(config: Config, overrides: Overrides = None) -> None:
 @app.command()
 def finetune(config: Config, overrides: Overrides = None) -> None:
     """Stage 2: train a language model on the frozen encoder to answer questions."""
+    from diffvqa.answering.trust import measure_trust
     from diffvqa.training.config import FinetuneConfig, load_config
     from diffvqa.training.finetune import finetune as run
-    from diffvqa.training.processes import part_processes
+    from diffvqa.training.processes import is_first, part_processes
 
     _quiet_transformers()
-    out = run(load_config(FinetuneConfig, config, overrides or []))
+    settings = load_config(FinetuneConfig, config, overrides or [])
+    out = run(settings)
+    if is_first():
+        measure_trust(out, Path(settings.store))
     part_processes()
     _say(f"model written; next: diffvqa evaluate {out} STORE --out FOLDER")
 
@@ -465,7 +469,7 @@ def _save_picture(picture, option: str, path: Path) -> None:
 
 def _dicom_sources(model: Path, current: Path, priors: list[Path], question: str | None):
     """What a structured report rests on, looked at before the model is loaded."""
-    from diffvqa.answering.answerer import CHANGE
+    from diffvqa.answering.case import CHANGE
     from diffvqa.answering.dicom_sources import read_sources
     from diffvqa.models.folder import weights_digest
 

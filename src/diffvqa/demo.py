@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diffvqa.answering.evaluate import evaluate
+from diffvqa.answering.trust import measure_trust
 from diffvqa.data import read_sources
 from diffvqa.data.prepare import prepare
 from diffvqa.evaluation.report import write_report
@@ -44,6 +45,7 @@ def run_demo(out: Path) -> tuple[dict[str, Any], Path]:
             [f"store={store}", f"encoder={captioner}", f"out={model}"],
         )
     )
+    measure_trust(model, store)
     evaluate(model, store, "test", out / "evaluation", truth_folder=cohort / "truth")
     scores = score_folder(out / "evaluation")
     return scores, write_report(out / "evaluation")

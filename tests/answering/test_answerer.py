@@ -64,7 +64,9 @@ NAMED = {"current": ("edema", "hernia"), "prior": ("edema",)}
 def saying(answerer, monkeypatch):
     """The answerer with a model that says SAID and names NAMED; its captioner is the one it has."""
     monkeypatch.setattr("diffvqa.answering.answerer.answer_questions", lambda *_, **__: [Written(SAID, 0.5)])
-    monkeypatch.setattr("diffvqa.answering.answerer.name_findings", lambda *_: (NAMED, None))
+    monkeypatch.setattr(
+        "diffvqa.answering.answerer.name_findings", lambda *_: dict(zip("01", NAMED.values(), strict=True))
+    )
     monkeypatch.setattr(answerer, "no_findings_reason", None)
     return answerer
 

@@ -234,8 +234,8 @@ def test_boxes_are_in_pixels_of_the_file_however_it_was_turned(answerer, pair, p
     assert np.abs(radiograph.square(64, EQUALISED).astype(int) - upright.square(64, EQUALISED)).mean() < 1
     box = Box(20, 10, 40, 30)
     width = phantom_pixels["current"].shape[1]
-    x1, y1, x2, y2 = upright.out_of_square(box, 64).as_tuple()
-    assert radiograph.out_of_square(box, 64).as_tuple() == pytest.approx((y1, width - x2, y2, width - x1))
+    x1, y1, x2, y2 = upright.frame.out_of_square(box, 64).as_tuple()
+    assert radiograph.frame.out_of_square(box, 64).as_tuple() == pytest.approx((y1, width - x2, y2, width - x1))
     answer = answerer(**files)
     assert answer.text == answerer(**pngs).text
     assert any(remark.startswith("current: turned") for remark in answer.remarks)

@@ -83,7 +83,8 @@ BOXES = tuple(
 def answer(changes=CHANGES, boxes=BOXES, **others):
     text = write_changes(changes) if changes is not None else "something else"
     said = {"question": DIFFERENCE_QUESTION, "text": text, "reason": None, "changes": changes, "confidence": 0.8125,
-            "findings": None, "findings_reason": "not asked", "boxes": boxes, "boxes_reason": None, "remarks": (),
+            "calibrated": False, "unlikeness": None, "findings": None, "findings_reason": "not asked",
+            "boxes": boxes, "boxes_reason": None, "remarks": (),
             "model": ModelVersion("model", "a" * 12, "0")}  # fmt: skip
     return Answer(**said | others)
 

@@ -43,9 +43,11 @@ class Answer:
     """What the model says of the radiographs. Whatever is None has its reason beside it.
 
     reason: why the radiographs allow no answer; the text is then CANNOT_COMPARE (or CANNOT_ANSWER), and all else None.
-    changes: None also where the text is not in the grammar of difference answers. confidence: the mean (geometric)
-    probability of the answer's tokens, 0 to 1, not calibrated. findings: by image, current and prior. remarks: what a
-    reader should know before relying on the answer.
+    changes: None also where the text is not in the grammar of difference answers. confidence, 0 to 1: where it is
+    calibrated, how often such an answer was right on the validation split; else the mean (geometric) probability of the
+    text's tokens. findings: by image, current and prior. unlikeness: of the same images, how unlike the training data
+    each looks (input_check); None where it was not measured. remarks: what a reader should know before relying on the
+    answer.
     """
 
     question: str
@@ -53,10 +55,12 @@ class Answer:
     reason: str | None
     changes: tuple[Change, ...] | None
     confidence: float | None
+    calibrated: bool
     findings: Mapping[str, tuple[str, ...]] | None
     findings_reason: str | None
     boxes: tuple[FoundBox, ...] | None
     boxes_reason: str | None
+    unlikeness: Mapping[str, float] | None
     remarks: tuple[str, ...]
     model: ModelVersion
 
@@ -69,4 +73,6 @@ class Answer:
             plain["findings"] = {image: list(names) for image, names in self.findings.items()}
         if self.boxes is not None:
             plain["boxes"] = [{**asdict(found), "box": list(found.box.as_tuple())} for found in self.boxes]
+        if self.unlikeness is not None:
+            plain["unlikeness"] = dict(self.unlikeness)
         return {**plain, "remarks": list(self.remarks), "notice": NOTICE}

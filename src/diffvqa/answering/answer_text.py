@@ -14,7 +14,7 @@ def answer_lines(answer: Answer) -> list[str]:
     if answer.reason:
         lines.append(f"reason: {answer.reason}")
     else:
-        lines.append(f"confidence {answer.confidence:.2f} (not calibrated)")
+        lines.append(f"confidence {answer.confidence:.2f} ({'' if answer.calibrated else 'not '}calibrated)")
         lines += _changes(answer)
         lines += _findings(answer)
         if answer.boxes is None:

@@ -7,29 +7,26 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from diffvqa import __version__
-from diffvqa.answering import comparable
 from diffvqa.answering.answer import CANNOT_ANSWER, CANNOT_COMPARE, Answer, FoundBox, ModelVersion
+from diffvqa.answering.case import CHANGE, Case, Encoded, make_case, read_question
 from diffvqa.answering.grounding import load_captioner, propose_boxes, write_boxes
 from diffvqa.answering.image_findings import name_findings, why_no_findings
-from diffvqa.answering.inference import answer_questions, encoder_of
-from diffvqa.answering.radiograph import Radiograph, intensity_of, read_radiograph
+from diffvqa.answering.inference import Written, answer_questions, encoder_of
+from diffvqa.answering.radiograph import Radiograph, StoredFrame, intensity_of, read_radiograph
+from diffvqa.answering.trust import load_trust
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
-from diffvqa.findings import ABNORMALITIES_QUESTION, DIFFERENCE_QUESTION, SHOWN_IN, Change, read_changes
+from diffvqa.findings import SHOWN_IN, Change, read_changes
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
 from diffvqa.records import Pair
 from diffvqa.tasks.text import encode_prompt, referring_prompt
-
-LONGEST_QUESTION = 500
-
-CHANGE = "what has changed"
-"""Questions that begin so take two images."""
 
 PathLike = str | os.PathLike[str]
 
@@ -43,9 +40,11 @@ class Answerer:
         captioner: ModelFolder[Captioner] | None,
         no_boxes_reason: str | None = "the model holds no captioner",
     ) -> None:
+        digest = weights_digest(difference.path)
         self.difference, self.captioner, self.no_boxes_reason = difference, captioner, no_boxes_reason
         self.no_findings_reason = why_no_findings(difference.path)
-        self.version = ModelVersion(difference.path.resolve().name, weights_digest(difference.path)[:12], __version__)
+        self.trust = load_trust(difference.path, digest)
+        self.version = ModelVersion(difference.path.resolve().name, digest[:12], __version__)
 
     @classmethod
     def from_pretrained(cls, folder: PathLike) -> Answerer:
@@ -68,28 +67,44 @@ class Answerer:
         prior is the later one, or that the patients differ. Raises InputError, naming the argument.
         """
         paths = self._named(current, prior)
-        question = _asked(question, alone="prior" not in paths)
-        radiographs = {name: read_radiograph(path, f"--{name.split()[0]}") for name, path in paths.items()}
-        for (name, one), (other, another) in itertools.combinations(radiographs.items(), 2):
-            if np.array_equal(one.stored, another.stored):
-                raise InputError(f"--{name} and --{other} show the same picture; give different radiographs")
-        headers = {name: radiograph.header for name, radiograph in radiographs.items()}
-        remarks = (
-            *comparable.check_identity(headers, trust_identity),
-            *comparable.check_order(headers, trust_order),
-            *comparable.check_views(headers),
-            *comparable.check_orientation(headers),
-        )
-        # What the pictures themselves say against an answer belongs here too.
-        reasons = comparable.why_not(headers)
-        if reasons:
-            return self._no_answer(question, "; ".join(reasons), remarks, alone=len(paths) == 1)
-        return self._answer(question, radiographs, remarks, beams)
+        read_question(question, alone=len(paths) == 1)
+        radiographs = [read_radiograph(path, f"--{name.split()[0]}") for name, path in paths.items()]
+        images = dict(zip(paths, self.encode(radiographs), strict=True))
+        return self.answer([make_case(images, question, trust_order, trust_identity)], beams)[0]
 
     @property
     def size(self) -> int:
         """The side of the model's square input, in pixels."""
         return self.difference.model.config.vision_config.image_size
+
+    def encode(self, radiographs: Sequence[Radiograph]) -> list[Encoded]:
+        """Radiographs as the model sees them, at once; of them only what answers need is kept."""
+        tokens = captioner_tokens = _encode(self.difference, radiographs)
+        if self.captioner and self._captioner_sees_otherwise:
+            captioner_tokens = _encode(self.captioner, radiographs)
+        check = self.trust.input_check
+        unlikeness = check.unlikeness(tokens).tolist() if check else [None] * len(radiographs)
+        return [
+            Encoded(one.header, one.frame, one.digest, *seen)
+            for one, *seen in zip(radiographs, tokens, captioner_tokens, unlikeness, strict=True)
+        ]
+
+    def answer(self, cases: Sequence[Case], beams: int = 1) -> list[Answer]:
+        """The answers to cases, in their order, written in batches."""
+        asked = [case for case in cases if case.reason is None]
+        asked_images = dict.fromkeys(image for case in asked for image in case.images.values())
+        keys = {image: str(number) for number, image in enumerate(asked_images)}
+        features = {key: image.tokens for image, key in keys.items()}
+        questions = [(_pair(case, keys), case.question) for case in asked]
+        written = answer_questions(self.difference, questions, features, beams=beams) if asked else []
+        changes = [_changes(one.text) for one in written]
+        findings = self._findings(asked, keys, features, beams)
+        boxes = self._boxes(asked, changes, [found or {} for found, _ in findings], keys)
+        answers = iter(
+            self._assemble(case, one, *rest, beams)
+            for case, one, *rest in zip(asked, written, changes, findings, boxes, strict=True)
+        )
+        return [next(answers) if case.reason is None else self._no_answer(case) for case in cases]
 
     def _named(self, current: PathLike, prior: PathLike | Sequence[PathLike] | None) -> dict[str, PathLike]:
         """The files by their names: current, prior, prior 2 and so on."""
@@ -105,61 +120,101 @@ class Answerer:
                 raise InputError(f"--{name} and --{other} are the same file; give different radiographs")
         return paths
 
-    def _no_answer(self, question: str, reason: str, remarks: tuple[str, ...], alone: bool) -> Answer:
-        text = CANNOT_ANSWER if alone else CANNOT_COMPARE
-        return Answer(question, text, reason, None, None, None, reason, None, reason, remarks, self.version)
-
-    def _answer(
-        self, question: str, radiographs: Mapping[str, Radiograph], remarks: tuple[str, ...], beams: int
-    ) -> Answer:
-        features = _encode(self.difference, radiographs)
-        pair = Pair("current", *list(radiographs)[1:2], earlier=tuple(radiographs)[2:])
-        written = answer_questions(self.difference, [(pair, question)], features, beams=beams)[0]
-        readings = read_changes(written.text)
-        changes = tuple(sorted(readings[0], key=lambda change: change.finding)) if readings else None
-        findings, findings_reason = None, self.no_findings_reason
-        if findings_reason is None:
-            alone = {image: features[image] for image in ("current", "prior") if image in features}
-            findings, findings_reason = name_findings(self.difference, alone, beams)
-        boxes = self._boxes(changes or (), findings or {}, radiographs, features)
+    def _no_answer(self, case: Case) -> Answer:
+        text = CANNOT_ANSWER if len(case.images) == 1 else CANNOT_COMPARE
         return Answer(
-            question=question,
-            text=written.text,
-            reason=None,
-            changes=changes,
-            confidence=written.confidence,
-            findings=findings,
-            findings_reason=findings_reason,
-            boxes=boxes,
-            boxes_reason=self.no_boxes_reason if boxes is None else None,
-            remarks=remarks,
+            question=case.question,
+            text=text,
+            reason=case.reason,
+            changes=None,
+            confidence=None,
+            calibrated=False,
+            findings=None,
+            findings_reason=case.reason,
+            boxes=None,
+            boxes_reason=case.reason,
+            unlikeness=_unlikeness(case),
+            remarks=case.remarks,
             model=self.version,
         )
 
+    def _assemble(
+        self,
+        case: Case,
+        written: Written,
+        changes: tuple[Change, ...] | None,
+        findings: tuple[dict[str, tuple[str, ...]] | None, str | None],
+        boxes: tuple[FoundBox, ...] | None,
+        beams: int,
+    ) -> Answer:
+        # The scale was measured on greedy answers to questions about changes.
+        scale = self.trust.confidence if beams == 1 and case.question.startswith(CHANGE) else None
+        return Answer(
+            question=case.question,
+            text=written.text,
+            reason=None,
+            changes=changes,
+            confidence=scale.probability(written.confidence) if scale else written.confidence,
+            calibrated=scale is not None,
+            findings=findings[0],
+            findings_reason=findings[1],
+            boxes=boxes,
+            boxes_reason=self.no_boxes_reason if boxes is None else None,
+            unlikeness=_unlikeness(case),
+            remarks=case.remarks,
+            model=self.version,
+        )
+
+    def _findings(
+        self, cases: Sequence[Case], keys: Mapping[Encoded, str], features: Mapping[str, np.ndarray], beams: int
+    ) -> list[tuple[dict[str, tuple[str, ...]] | None, str | None]]:
+        """For each case what is named in its current and its prior image, or None with the reason."""
+        if self.no_findings_reason is not None:
+            return [(None, self.no_findings_reason)] * len(cases)
+        alone = [
+            {name: keys[case.images[name]] for name in ("current", "prior") if name in case.images} for case in cases
+        ]
+        wanted = dict.fromkeys(key for images in alone for key in images.values())
+        named = name_findings(self.difference, {key: features[key] for key in wanted}, beams) if wanted else {}
+        found = []
+        for images in alone:
+            unread = [name for name, key in images.items() if named[key] is None]
+            if unread:
+                reason = f"what the model wrote about the findings of the {unread[0]} image is no list of names"
+                found.append((None, reason))
+            else:
+                found.append(({name: named[key] for name, key in images.items()}, None))
+        return found
+
     def _boxes(
         self,
-        changes: Iterable[Change],
-        findings: Mapping[str, Sequence[str]],
-        radiographs: Mapping[str, Radiograph],
-        features: Mapping[str, np.ndarray],
-    ) -> tuple[FoundBox, ...] | None:
-        """Where each changed finding is, in the image that shows it (for a change of level in both), then the others.
+        cases: Sequence[Case],
+        changes: Sequence[Iterable[Change] | None],
+        findings: Sequence[Mapping[str, Sequence[str]]],
+        keys: Mapping[Encoded, str],
+    ) -> list[tuple[FoundBox, ...] | None]:
+        """For each case where each changed finding is, in the images that show it, then the others that are named.
 
         None without a captioner.
         """
         if self.captioner is None:
-            return None
-        asked = {(image, change.finding): "change" for change in changes for image in SHOWN_IN[change.kind]}
-        for image, names in findings.items():
-            for name in names:
-                asked.setdefault((image, name), "finding")
-        asked = {(image, name): kind for (image, name), kind in asked.items() if image in radiographs}
-        if not asked:
-            return ()
-        if self._captioner_sees_otherwise:
-            features = _encode(self.captioner, radiographs)
-        boxes = ground(self.captioner, list(asked), radiographs, features)
-        return tuple(FoundBox(image, name, box, asked[image, name]) for (image, name), box in boxes.items())
+            return [None] * len(cases)
+        asked = [_shown(*one) for one in zip(cases, changes, findings, strict=True)]
+        wanted = {
+            (keys[case.images[image]], name): case.images[image].frame
+            for case, shown in zip(cases, asked, strict=True)
+            for image, name in shown
+        }
+        features = {key: image.captioner_tokens for image, key in keys.items()}
+        boxes = ground(self.captioner, wanted, features)
+        return [
+            tuple(
+                FoundBox(image, name, boxes[keys[case.images[image]], name], kind)
+                for (image, name), kind in shown.items()
+                if (keys[case.images[image]], name) in boxes
+            )
+            for case, shown in zip(cases, asked, strict=True)
+        ]
 
     @property
     def _captioner_sees_otherwise(self) -> bool:
@@ -168,15 +223,41 @@ class Answerer:
         return trained or intensity_of(self.captioner.processor) != intensity_of(self.difference.processor)
 
 
+def _pair(case: Case, keys: Mapping[Encoded, str]) -> Pair:
+    current, *priors = (keys[image] for image in case.images.values())
+    return Pair(current, *priors[:1], earlier=tuple(priors[1:]))
+
+
+def _changes(text: str) -> tuple[Change, ...] | None:
+    readings = read_changes(text)
+    return tuple(sorted(readings[0], key=lambda change: change.finding)) if readings else None
+
+
+def _shown(
+    case: Case, changes: Iterable[Change] | None, findings: Mapping[str, Sequence[str]]
+) -> dict[tuple[str, str], Literal["change", "finding"]]:
+    """The (image, finding) that have boxes, and why: what has changed, then what else is named."""
+    shown = {(image, change.finding): "change" for change in changes or () for image in SHOWN_IN[change.kind]}
+    for image, names in findings.items():
+        for name in names:
+            shown.setdefault((image, name), "finding")
+    return {(image, name): kind for (image, name), kind in shown.items() if image in case.images}
+
+
+def _unlikeness(case: Case) -> dict[str, float] | None:
+    found = {name: image.unlikeness for name, image in case.images.items() if name in ("current", "prior")}
+    return None if None in found.values() else {name: round(value, 3) for name, value in found.items()}
+
+
 def ground(
     captioner: ModelFolder[Captioner],
-    asked: Sequence[tuple[str, str]],
-    radiographs: Mapping[str, Radiograph],
+    asked: Mapping[tuple[str, str], StoredFrame],
     features: Mapping[str, np.ndarray],
 ) -> dict[tuple[str, str], Box]:
     """The box, in pixels of the file, of each (image, phrase) of which the captioner writes one.
 
-    A phrase that is longer than the texts that the captioner was trained on has none.
+    asked: with the frame of each image's file. A phrase that is longer than the texts that the captioner was trained on
+    has none.
     """
     config = captioner.model.config
     prompts = {(image, phrase): referring_prompt(phrase) for image, phrase in asked}
@@ -189,10 +270,10 @@ def ground(
         return {}
     written = write_boxes(captioner, [(image, prompt) for (image, _), prompt in fitting.items()], features)
     found = {}
-    for (image, phrase), (_, box) in zip(fitting, written, strict=True):
-        inside = None if box is None else radiographs[image].out_of_square(box, config.vision_config.image_size)
+    for key, (_, box) in zip(fitting, written, strict=True):
+        inside = None if box is None else asked[key].out_of_square(box, config.vision_config.image_size)
         if inside is not None:
-            found[image, phrase] = inside
+            found[key] = inside
     return found
 
 
@@ -223,33 +304,20 @@ def ground_phrase(
             "pretrained with AREF"
         )
     size = captioner.model.config.vision_config.image_size
-    features, prompt = _encode(captioner, {"image": radiograph}), referring_prompt(phrase)
+    features, prompt = {"image": _encode(captioner, [radiograph])[0]}, referring_prompt(phrase)
     if count == 1:
         found = [(box, None) for _, box in write_boxes(captioner, [("image", prompt)], features) if box]
     else:
         proposed = propose_boxes(captioner, prompt, features["image"], count, by, seed)
         found = [(one.box, one.share) for one in proposed]
-    inside = [(radiograph.out_of_square(box, size), share) for box, share in found]
+    inside = [(radiograph.frame.out_of_square(box, size), share) for box, share in found]
     return [ProposedBox(box, share) for box, share in inside if box is not None]
 
 
-def _encode(folder: ModelFolder, radiographs: Mapping[str, Radiograph]) -> dict[str, np.ndarray]:
-    """Patch tokens of each radiograph as a folder's model sees it."""
+def _encode(folder: ModelFolder, radiographs: Sequence[Radiograph]) -> np.ndarray:
+    """Patch tokens of each radiograph as a folder's model sees it: (radiographs, patches, width)."""
     size, intensity = folder.model.config.vision_config.image_size, intensity_of(folder.processor)
-    squares = [radiograph.square(size, intensity) for radiograph in radiographs.values()]
-    return dict(zip(radiographs, encoder_of(folder)(squares), strict=True))
-
-
-def _asked(question: str | None, alone: bool) -> str:
-    """The question as the model is asked it. Raises InputError if it cannot be, of one image (alone) or several."""
-    if question is None:
-        return ABNORMALITIES_QUESTION if alone else DIFFERENCE_QUESTION
-    question = " ".join(question.lower().split())
-    if not question or len(question) > LONGEST_QUESTION:
-        raise InputError(f"--question must have 1 to {LONGEST_QUESTION} characters, found {len(question)}")
-    if alone and question.startswith(CHANGE):
-        raise InputError("--question is about a change, which takes two radiographs; give --prior too")
-    return question
+    return encoder_of(folder)([radiograph.square(size, intensity) for radiograph in radiographs])
 
 
 def _same_file(a: PathLike, b: PathLike) -> bool:

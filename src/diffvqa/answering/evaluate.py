@@ -16,6 +16,7 @@ from diffvqa.answering import predict
 from diffvqa.answering.examples import example_pairs, example_phrases
 from diffvqa.answering.grounding import load_captioner
 from diffvqa.answering.inference import encoder_of
+from diffvqa.answering.trust import load_trust
 from diffvqa.answering.truth import count_known, join_truth, read_truth
 from diffvqa.data.features import encode_images
 from diffvqa.data.history import with_earlier
@@ -90,7 +91,9 @@ def evaluate(
     known_features = _encode(model, weights, known, trained_on, encoded / "known", cluster) if trained_on else {}
     with progress_bar("answer questions") as progress:
         rows = predict.predict_answers(model, questions, features, progress, beams, cluster)
-    rows = join_truth(rows, questions, truth)
+    # The scale was measured on greedy answers.
+    scale = load_trust(folder, weights).confidence if beams == 1 else None
+    rows = join_truth(predict.rescaled(rows, scale) if scale else rows, questions, truth)
     grounded, of_captioner = [], features
     if captioner:
         if model.model.config.trainable_blocks:

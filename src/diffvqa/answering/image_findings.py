@@ -29,8 +29,8 @@ def why_no_findings(folder: Path) -> str | None:
 
 def name_findings(
     folder: ModelFolder[DifferenceModel], features: Mapping[str, np.ndarray], beams: int = 1
-) -> tuple[dict[str, tuple[str, ...]] | None, str | None]:
-    """The findings named in each image, or None with the reason; features: name of the image -> patch tokens.
+) -> dict[str, tuple[str, ...] | None]:
+    """The findings named in each image, None where what was written is no list of names; features: patch tokens.
 
     Two questions an image: the model has learnt to name findings of images that have some, so that it would name some
     in any. Where it says that there is none, none is named.
@@ -41,8 +41,5 @@ def name_findings(
     texts = iter([written.text for written in answer_questions(folder, asked, features, beams=beams)])
     findings = {}
     for image, any_text, names_text in zip(features, texts, texts, strict=True):
-        found = () if any_text.strip(". ") == "no" else read_findings(names_text)
-        if found is None:
-            return None, f"what the model wrote about the findings of the {image} image is no list of names"
-        findings[image] = found
-    return findings, None
+        findings[image] = () if any_text.strip(". ") == "no" else read_findings(names_text)
+    return findings

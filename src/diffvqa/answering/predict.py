@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from diffvqa.answering.confidence import ConfidenceScale
 from diffvqa.answering.grounding import write_boxes
 from diffvqa.answering.inference import Progress, answer_questions
 from diffvqa.boxes import Box, clip, mean_box
@@ -52,6 +53,16 @@ def predict_answers(
     return [
         {**_question_row(question, answer.text), "confidence": round(answer.confidence, 6)}
         for question, answer in zip(questions, written, strict=True)
+    ]
+
+
+def rescaled(rows: Iterable[Row], scale: ConfidenceScale) -> list[Row]:
+    """The rows, the confidence of answers to difference questions being the probability that they are right."""
+    return [
+        {**row, "confidence": round(scale.probability(row["confidence"]), 6)}
+        if row["question_type"] == "difference"
+        else row
+        for row in rows
     ]
 
 

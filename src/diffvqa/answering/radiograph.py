@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,21 @@ from diffvqa.images.orientation import UPRIGHT, Orientation
 
 
 @dataclass(frozen=True, slots=True)
+class StoredFrame:
+    """Width and height of a file's picture in pixels, and how it becomes upright."""
+
+    width: int
+    height: int
+    orientation: Orientation
+
+    def out_of_square(self, box: Box, size: int) -> Box | None:
+        """A box in pixels of a model's square, in pixels of the file; None if nothing of it lies in the picture."""
+        width, height = (self.height, self.width) if self.orientation.transposed else (self.width, self.height)
+        inside = clip(Frame.letterbox(width, height, size).out_of(box), width, height)
+        return None if inside is None else self.orientation.out_of(inside, width, height)
+
+
+@dataclass(frozen=True, slots=True)
 class Radiograph:
     """Grey pixels of a file as stored, uint8 (height, width), and its DICOM header if it has one."""
 
@@ -24,20 +40,20 @@ class Radiograph:
     header: Header | None = None
 
     @property
-    def orientation(self) -> Orientation:
-        """How the stored pixels become upright."""
-        return self.header.orientation if self.header else UPRIGHT
+    def frame(self) -> StoredFrame:
+        """The frame of the stored pixels."""
+        height, width = self.stored.shape
+        return StoredFrame(width, height, self.header.orientation if self.header else UPRIGHT)
+
+    @property
+    def digest(self) -> bytes:
+        """The same for the same picture only."""
+        return hashlib.sha256(repr(self.stored.shape).encode() + self.stored.tobytes()).digest()
 
     def square(self, size: int, intensity: str) -> np.ndarray:
         """The upright picture in a square as a model of that convention is shown it: uint8 (size, size)."""
         pixels = equalise(self.stored) if intensity == EQUALISED else self.stored
-        return letterbox(self.orientation.upright(pixels), size)[0]
-
-    def out_of_square(self, box: Box, size: int) -> Box | None:
-        """A box in pixels of that square, in pixels of the file; None if nothing of it lies in the picture."""
-        height, width = self.stored.shape[::-1] if self.orientation.transposed else self.stored.shape
-        inside = clip(Frame.letterbox(width, height, size).out_of(box), width, height)
-        return None if inside is None else self.orientation.out_of(inside, width, height)
+        return letterbox(self.frame.orientation.upright(pixels), size)[0]
 
 
 def read_radiograph(path: str | os.PathLike[str], argument: str) -> Radiograph:

@@ -28,7 +28,7 @@ LEVEL_AFTER = Code("level-after", PRIVATE_SCHEME, "Level in the current image")
 WHOLE_IMAGE = Code("whole-image", PRIVATE_SCHEME, "Place")
 
 _KINDS = {DIFFERENCES["new"].value: "added", DIFFERENCES["resolved"].value: "missing"}
-_CONFIDENCE = "The certainty is the model's confidence in its whole answer; it is not calibrated."
+_CONFIDENCE = "The certainty is the model's confidence in its whole answer; it is {}calibrated."
 
 
 def make_report(answer: Answer, sources: Sources) -> Dataset:
@@ -99,7 +99,7 @@ def _words(answer: Answer) -> Iterator[tuple[Code, str]]:
     elif answer.changes and answer.boxes is None:
         yield codes.DCM.Comment, f"No boxes: {answer.boxes_reason}. Changes are marked with the whole image."
     if answer.changes is not None:
-        yield codes.DCM.Comment, _CONFIDENCE
+        yield codes.DCM.Comment, _CONFIDENCE.format("" if answer.calibrated else "not ")
     for image, names in (answer.findings or {}).items():
         yield codes.DCM.Comment, f"Named in the {image} image alone: {', '.join(names) or 'no findings'}."
     for remark in answer.remarks:

@@ -1,0 +1,91 @@
+"""A question and the images that it is about, as a model has seen them, and what speaks against an answer."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from diffvqa.answering import comparable
+from diffvqa.answering.input_check import TOO_UNLIKE, UNLIKE
+from diffvqa.answering.radiograph import StoredFrame
+from diffvqa.errors import InputError
+from diffvqa.findings import ABNORMALITIES_QUESTION, DIFFERENCE_QUESTION
+from diffvqa.images.header import Header
+
+LONGEST_QUESTION = 500
+
+CHANGE = "what has changed"
+"""Questions that begin so take two images."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoded:
+    """An image as a difference model has seen it; each is one of its own, however alike.
+
+    frame: of the file. digest: of its pixels as stored. tokens: patch tokens (patches, width), and those that the
+    captioner sees. unlikeness: how unlike the training data it looks, as input_check has it, None if not checked.
+    """
+
+    header: Header | None
+    frame: StoredFrame
+    digest: bytes
+    tokens: np.ndarray
+    captioner_tokens: np.ndarray
+    unlikeness: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A question about images by their names (current, prior, prior 2, ...), looked at beforehand.
+
+    remarks: what a reader should know. reason: why the images allow no answer, or None.
+    """
+
+    question: str
+    images: Mapping[str, Encoded]
+    remarks: tuple[str, ...]
+    reason: str | None
+
+
+def make_case(
+    images: Mapping[str, Encoded], question: str | None, trust_order: bool = False, trust_identity: bool = False
+) -> Case:
+    """A case of images by their names, current first, then each the one before.
+
+    Raises InputError where headers contradict the order or the identity, unless they are to be trusted, where two
+    images are the same picture, and for a question that cannot be asked.
+    """
+    asked = read_question(question, alone=len(images) == 1)
+    for (name, one), (other, another) in itertools.combinations(images.items(), 2):
+        if one.digest == another.digest:
+            raise InputError(f"--{name} and --{other} show the same picture; give different radiographs")
+    headers = {name: image.header for name, image in images.items()}
+    remarks = (
+        *comparable.check_identity(headers, trust_identity),
+        *comparable.check_order(headers, trust_order),
+        *comparable.check_views(headers),
+        *comparable.check_orientation(headers),
+    )
+    unlikeness = {name: image.unlikeness for name, image in images.items() if image.unlikeness is not None}
+    unlike = [f"{name}: looks unlike the images that the model was trained on" for name in unlikeness]
+    remarks += tuple(
+        text for text, value in zip(unlike, unlikeness.values(), strict=True) if UNLIKE < value <= TOO_UNLIKE
+    )
+    reasons = comparable.why_not(headers)
+    reasons += [text for text, value in zip(unlike, unlikeness.values(), strict=True) if value > TOO_UNLIKE]
+    return Case(asked, images, remarks, "; ".join(reasons) or None)
+
+
+def read_question(question: str | None, alone: bool) -> str:
+    """The question as a model is asked it. Raises InputError if it cannot be, of one image (alone) or several."""
+    if question is None:
+        return ABNORMALITIES_QUESTION if alone else DIFFERENCE_QUESTION
+    question = " ".join(question.lower().split())
+    if not question or len(question) > LONGEST_QUESTION:
+        raise InputError(f"--question must have 1 to {LONGEST_QUESTION} characters, found {len(question)}")
+    if alone and question.startswith(CHANGE):
+        raise InputError("--question is about a change, which takes two radiographs; give --prior too")
+    return question

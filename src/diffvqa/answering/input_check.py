@@ -1,0 +1,85 @@
+"""Whether an image looks like those that a model was trained on, by the features of its encoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from diffvqa.errors import InputError
+
+UNLIKE, TOO_UNLIKE = 1.0, 1.5
+"""The unlikeness above which an answer carries a remark, and above which there is none."""
+
+SHRINKAGE = 0.1
+"""The share of the identity in the correlations: those of a few hundred images are not known well."""
+
+WITHIN = 0.99
+"""The share of the validation images whose unlikeness is at most 1."""
+
+FILE = "input_check.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class InputCheck:
+    """What images of the training split look like to an encoder: mean and deviation of what is measured in each, and
+    the inverse of its correlations; limit: the distance that is called 1."""
+
+    mean: np.ndarray
+    deviation: np.ndarray
+    precision: np.ndarray
+    limit: float
+
+    def unlikeness(self, tokens: np.ndarray) -> np.ndarray:
+        """How unlike each image is: its Mahalanobis distance over the limit. tokens: (images, patches, width).
+
+        The distance is that of Lee et al. (NeurIPS 2018) with one class, on the mean and the spread of the tokens.
+        """
+        return _distances(self, tokens) / self.limit
+
+
+def fit_input_check(training: np.ndarray, validation: np.ndarray) -> InputCheck:
+    """The check by the patch tokens, (images, patches, width), of training images, its limit by validation images."""
+    measured = _measure(training)
+    mean, deviation = measured.mean(0), measured.std(0) + 1e-6
+    standard = (measured - mean) / deviation
+    correlations = (1 - SHRINKAGE) * standard.T @ standard / len(standard) + SHRINKAGE * np.eye(len(mean))
+    check = InputCheck(mean, deviation, np.linalg.inv(correlations), 1.0)
+    limit = float(np.quantile(_distances(check, validation), WITHIN))
+    return InputCheck(mean, deviation, check.precision, limit)
+
+
+def save_input_check(check: InputCheck, folder: Path) -> None:
+    """Write the check into a folder, as safetensors."""
+    parts = {
+        name: np.ascontiguousarray(getattr(check, name), np.float32) for name in ("mean", "deviation", "precision")
+    }
+    save_file({**parts, "limit": np.array([check.limit])}, folder / FILE)
+
+
+def load_input_check(folder: Path) -> InputCheck:
+    """The check in a folder. Raises InputError if it is damaged."""
+    try:
+        parts = load_file(folder / FILE)
+        width = len(parts["mean"])
+        if parts["deviation"].shape != (width,) or parts["precision"].shape != (width, width):
+            raise ValueError("shapes")
+        return InputCheck(parts["mean"], parts["deviation"], parts["precision"], float(parts["limit"][0]))
+    except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
+        raise InputError(
+            f"MODEL: {folder.name}/{FILE} is missing or damaged; run `diffvqa finetune` on the folder again"
+        ) from error
+
+
+def _measure(tokens: np.ndarray) -> np.ndarray:
+    """The mean and the spread of each image's tokens: (images, 2 x width)."""
+    tokens = tokens.astype(np.float64)
+    return np.concatenate([tokens.mean(1), tokens.std(1)], axis=1)
+
+
+def _distances(check: InputCheck, tokens: np.ndarray) -> np.ndarray:
+    standard = (_measure(tokens) - check.mean) / check.deviation
+    return np.sqrt(np.einsum("ij,jk,ik->i", standard, check.precision, standard))
