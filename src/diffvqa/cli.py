@@ -36,6 +36,12 @@ Strict = Annotated[bool, typer.Option("--strict", help="refuse what has faults, 
 Cluster = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="a Ray cluster that does the work; auto: the one of this machine")
 ]
+TrustOrder = Annotated[
+    bool, typer.Option("--trust-order", help="go on where DICOM headers say that the prior is the later one")
+]
+TrustIdentity = Annotated[
+    bool, typer.Option("--trust-identity", help="go on where DICOM headers say that the patients differ")
+]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="settings laid over the file's")]
 
 
@@ -330,12 +336,8 @@ def answer(
         str | None, typer.Option(help="if not given: what has changed; of one image, what is seen")
     ] = None,
     beams: Annotated[int, typer.Option(min=1, max=64, help="of the beam search; 1 is greedy")] = 1,
-    trust_order: Annotated[
-        bool, typer.Option("--trust-order", help="go on where DICOM headers say that the prior is the later one")
-    ] = False,
-    trust_identity: Annotated[
-        bool, typer.Option("--trust-identity", help="go on where DICOM headers say that the patients differ")
-    ] = False,
+    trust_order: TrustOrder = False,
+    trust_identity: TrustIdentity = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     overlay: Annotated[Path | None, typer.Option(help="write the images with their boxes to this PNG")] = None,
     dicom_sr: Annotated[
@@ -368,6 +370,29 @@ def answer(
     if sources:
         _save_dicom(result, sources, {"prior": prior[0], "current": current}, dicom_sr)
     print(json.dumps(result.as_dict(), indent=2) if as_json else "\n".join(answer_lines(result)))
+
+
+@app.command()
+def predict(
+    model: Model,
+    pairs: Annotated[
+        Path, typer.Argument(metavar="PAIRS.csv", help="a pair a row: columns current, prior, question, id")
+    ],
+    out: Annotated[Path, typer.Option(metavar="JSONL", help="an answer a line; a stopped run goes on there")],
+    beams: Annotated[int, typer.Option(min=1, max=64, help="of the beam search; 1 is greedy")] = 1,
+    trust_order: TrustOrder = False,
+    trust_identity: TrustIdentity = False,
+    cluster: Cluster = None,
+) -> None:
+    """Answer a table of pairs, an answer a line; each image is read and encoded once."""
+    from diffvqa.answering.batch import Asking, predict_pairs
+
+    _quiet_transformers()
+    outcome = predict_pairs(model, pairs, out, Asking(beams, trust_order, trust_identity), cluster)
+    done = "was finished before, and is left as it is" if outcome.done_before else "is written"
+    print(f"the file of {outcome.rows} rows {done}; it may hold patients' data. {NOTICE}")
+    if outcome.problems:
+        print(f"{outcome.problems} of {outcome.rows} rows have no answer; see `problem` in their lines")
 
 
 @app.command()
@@ -432,7 +457,7 @@ def main() -> None:
     except KeyboardInterrupt:
         status = _INTERRUPTED
     if status == _INTERRUPTED:
-        print("interrupted; prepare, pretrain, finetune and demo go on where they stopped", file=sys.stderr)
+        print("interrupted; prepare, pretrain, finetune, predict and demo go on where they stopped", file=sys.stderr)
     sys.exit(status or 0)
 
 

@@ -83,7 +83,7 @@ class Answerer:
         if self.captioner and self._captioner_sees_otherwise:
             captioner_tokens = _encode(self.captioner, radiographs)
         check = self.trust.input_check
-        unlikeness = check.unlikeness(tokens).tolist() if check else [None] * len(radiographs)
+        unlikeness = check.unlikeness(np.stack(tokens)).tolist() if check else [None] * len(radiographs)
         return [
             Encoded(one.header, one.frame, one.digest, *seen)
             for one, *seen in zip(radiographs, tokens, captioner_tokens, unlikeness, strict=True)
@@ -314,10 +314,12 @@ def ground_phrase(
     return [ProposedBox(box, share) for box, share in inside if box is not None]
 
 
-def _encode(folder: ModelFolder, radiographs: Sequence[Radiograph]) -> np.ndarray:
-    """Patch tokens of each radiograph as a folder's model sees it: (radiographs, patches, width)."""
+def _encode(folder: ModelFolder, radiographs: Sequence[Radiograph]) -> list[np.ndarray]:
+    """Patch tokens of each radiograph as a folder's model sees it: (patches, width) each."""
     size, intensity = folder.model.config.vision_config.image_size, intensity_of(folder.processor)
-    return encoder_of(folder)([radiograph.square(size, intensity) for radiograph in radiographs])
+    tokens = encoder_of(folder)([radiograph.square(size, intensity) for radiograph in radiographs])
+    # Copies: whoever keeps one of them must not keep the memory of all.
+    return [one.copy() for one in tokens]
 
 
 def _same_file(a: PathLike, b: PathLike) -> bool:
