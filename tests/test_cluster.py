@@ -62,5 +62,5 @@ def test_predictions_of_the_cluster_are_the_same(cluster, model_folder, store_fo
 
 
 def test_the_error_of_a_job_comes_out_as_it_was_meant(cluster):
-    with pytest.raises(InputError, match="there is no finished model"):
+    with pytest.raises(InputError, match="there is no such folder"):
         list(done_in_order(evaluate, [("/nowhere", "/nowhere", "test", "/nowhere")], cluster=cluster))

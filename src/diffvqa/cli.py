@@ -25,7 +25,9 @@ app = typer.Typer(
 Sources = Annotated[
     list[str], typer.Argument(metavar="KIND:PATH...", help="datasets, such as mimic:/data or nih14:/data")
 ]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="a folder that `diffvqa finetune` has written")]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="a folder that `diffvqa finetune` has written, or owner/name on the hub")
+]
 StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="a folder that `diffvqa prepare` has written")]
 Config = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="settings, such as those in configs/tiny")]
 ReversedPairs = Annotated[
@@ -397,7 +399,12 @@ def predict(
 
 @app.command()
 def ground(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="a folder that `pretrain` or `finetune` has written")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="a folder that `pretrain` or `finetune` has written, or owner/name on the hub"
+        ),
+    ],
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="a radiograph: PNG, JPEG or DICOM")],
     phrase: Annotated[str, typer.Option(help='such as "left pleural effusion"')],
     boxes: Annotated[int, typer.Option(min=1, max=16, help="at the most; the likeliest first")] = 1,
@@ -408,6 +415,7 @@ def ground(
 ) -> None:
     """Say where in a radiograph a phrase is to be seen: x1 y1 x2 y2 in pixels of the file."""
     from diffvqa.answering.answerer import ground_phrase
+    from diffvqa.answering.hub import model_folder
     from diffvqa.answering.overlay import Marked, draw_overlay
     from diffvqa.answering.radiograph import read_radiograph
     from diffvqa.models.captioner import Captioner
@@ -419,6 +427,7 @@ def ground(
         raise InputError(f"--by: expected samples or beams, found {by!r}")
     _new_picture("--overlay", overlay, image)
     _quiet_transformers()
+    model = model_folder(model)
     captioner = load_folder(Captioner, model / "captioner" if (model / "captioner").is_dir() else model, "MODEL")
     radiograph = read_radiograph(image, "IMAGE")
     found = ground_phrase(captioner, radiograph, phrase, boxes, by, seed)
@@ -496,10 +505,12 @@ def _dicom_sources(model: Path, current: Path, priors: list[Path], question: str
     """What a structured report rests on, looked at before the model is loaded."""
     from diffvqa.answering.case import CHANGE
     from diffvqa.answering.dicom_sources import read_sources
+    from diffvqa.answering.hub import model_folder
     from diffvqa.models.folder import weights_digest
 
     if question and not " ".join(question.lower().split()).startswith(CHANGE):
         raise InputError(f"--dicom-sr reports what has changed: leave out --question, or begin it with {CHANGE!r}")
+    model = model_folder(model)
     captioner = weights_digest(model / "captioner") if (model / "captioner").is_dir() else None
     return read_sources(current, priors, weights_digest(model), captioner)
 

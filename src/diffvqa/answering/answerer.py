@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from diffvqa import __version__
 from diffvqa.answering.answer import CANNOT_ANSWER, CANNOT_COMPARE, Answer, FoundBox, ModelVersion
 from diffvqa.answering.case import CHANGE, Case, Encoded, make_case, read_question
 from diffvqa.answering.grounding import load_captioner, propose_boxes, write_boxes
+from diffvqa.answering.hub import model_folder
 from diffvqa.answering.image_findings import name_findings, why_no_findings
 from diffvqa.answering.inference import Written, answer_questions, encoder_of
 from diffvqa.answering.radiograph import Radiograph, StoredFrame, intensity_of, read_radiograph
@@ -47,9 +48,13 @@ class Answerer:
         self.version = ModelVersion(difference.path.resolve().name, digest[:12], __version__)
 
     @classmethod
-    def from_pretrained(cls, folder: PathLike) -> Answerer:
-        """Load a folder that `diffvqa finetune` has written. Raises InputError if it is none."""
-        return cls(load_folder(DifferenceModel, os.fspath(folder), "MODEL"), *load_captioner(Path(folder)))
+    def from_pretrained(cls, source: PathLike) -> Answerer:
+        """Load a folder that `diffvqa finetune` has written, or one of the hub's (owner/name). Raises InputError."""
+        folder = model_folder(source)
+        answerer = cls(load_folder(DifferenceModel, folder, "MODEL"), *load_captioner(folder))
+        if folder != Path(source):
+            answerer.version = replace(answerer.version, name=os.fspath(source))
+        return answerer
 
     def __call__(
         self,

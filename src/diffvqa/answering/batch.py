@@ -13,6 +13,7 @@ from typing import Any
 from diffvqa import __version__
 from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.case import Case, Encoded, make_case
+from diffvqa.answering.hub import model_folder
 from diffvqa.answering.inference import encode_question
 from diffvqa.answering.line_file import find_written, open_after, write_lines
 from diffvqa.answering.pairs import PairRow, as_columns, column_of, read_pairs, require_files
@@ -59,7 +60,7 @@ def predict_pairs(
     """
     asking = asking or Asking()
     rows = read_pairs(pairs)
-    facts = {"model": _digest(model), "pairs": digest_of(pairs), **asdict(asking), "diffvqa": __version__}
+    facts = {"model": _digest(model_folder(model)), "pairs": digest_of(pairs), **asdict(asking), "diffvqa": __version__}
     written = find_written(out, facts, [row.id for row in rows])
     if written.lines == len(rows):
         return Outcome(len(rows), written.problems, done_before=True)

@@ -15,6 +15,7 @@ import torch
 from diffvqa.answering import split_predictions
 from diffvqa.answering.examples import example_pairs, example_phrases
 from diffvqa.answering.grounding import load_captioner
+from diffvqa.answering.hub import model_folder
 from diffvqa.answering.inference import encoder_of
 from diffvqa.answering.trust import load_trust
 from diffvqa.answering.truth import count_known, join_truth, read_truth
@@ -53,6 +54,7 @@ def evaluate(
     the split that have regions are grounded. truth_folder: what is true of the pairs of the synthetic cohort that the
     store was made from; it goes into the rows of its difference questions, the controls' too. Raises InputError.
     """
+    folder = model_folder(folder)
     model = load_folder(DifferenceModel, folder, "MODEL")
     captioner = load_captioner(folder)[0] if grounding else None
     store = Store.open(store_folder)
