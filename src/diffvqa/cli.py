@@ -398,6 +398,27 @@ def predict(
 
 
 @app.command()
+def card(
+    model: Model,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="MODEL/README.md if not given")] = None,
+    evaluation: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="a folder that `evaluate` has written of this model")
+    ] = None,
+) -> None:
+    """Write a model card: what is known of a model, and the terms of the data that it was trained on."""
+    from diffvqa.answering.card import FILE, write_card
+    from diffvqa.answering.hub import model_folder
+
+    folder = model_folder(model)
+    if out is None and folder != model:
+        raise InputError("--out is missing: a model of the hub has no folder here to lay its card in")
+    warning = write_card(folder, out or folder / FILE, evaluation)
+    print(f"card written. {NOTICE}")
+    if warning:
+        print(f"WARNING: {warning} Do not publish the weights without its owners' consent.", file=sys.stderr)
+
+
+@app.command()
 def ground(
     model: Annotated[
         Path,

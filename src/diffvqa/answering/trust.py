@@ -48,7 +48,7 @@ def measure_trust(folder: Path, store_folder: Path, seed: int = 0) -> None:
     training split, with its limit from validation images. Raises InputError.
     """
     digest = weights_digest(folder)
-    if _read_record(folder).get("weights") == digest:
+    if read_record(folder).get("weights") == digest:
         return
     model, store = load_folder(DifferenceModel, folder, "MODEL"), Store.open(store_folder)
     random = np.random.default_rng(seed)
@@ -73,7 +73,7 @@ def measure_trust(folder: Path, store_folder: Path, seed: int = 0) -> None:
 
 def load_trust(folder: Path, digest: str) -> Trust:
     """What has been measured of the weights of that digest; nothing where it was of others. Raises InputError."""
-    record = _read_record(folder)
+    record = read_record(folder)
     if record.get("weights") != digest:
         return Trust()
     try:
@@ -86,7 +86,8 @@ def load_trust(folder: Path, digest: str) -> Trust:
         raise InputError(f"MODEL: {FOLDER}/{RECORD} is damaged; run `diffvqa finetune` on the folder again") from error
 
 
-def _read_record(folder: Path) -> dict:
+def read_record(folder: Path) -> dict:
+    """What `trust.json` in a model folder says, of whichever weights; nothing where there is none."""
     try:
         record = json.loads((folder / FOLDER / RECORD).read_text(encoding="utf-8"))
         return record if isinstance(record, dict) else {}
