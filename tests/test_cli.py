@@ -68,6 +68,8 @@ def test_every_command_of_the_design_is_there():
         "score",
         "compare",
         "answer",
+        "predict",
+        "card",
         "ground",
     ):
         assert name in shown
@@ -172,6 +174,12 @@ WRONG = [
     (["answer", "{model}", "--current", "{b}", "--dicom-sr", "{empty}/out"], "--prior"),
     (["answer", "{model}", "--current", "{b}", "--dicom-sr", "{empty}/out", "--question", "edema?"], "--question"),
     (["ground", "{model}", "{a}", "--phrase", "edema", "--overlay", "{a}"], "--overlay"),
+    (["ground", "nowhere", "{a}", "--phrase", "edema"], "owner/name"),
+    (["predict", "{model}", "{empty}", "--out", "{empty}/out"], "PAIRS"),
+    (["predict", "{model}", "{predictions}", "--out", "{empty}/out"], "PAIRS"),
+    (["card", "{empty}"], "MODEL"),
+    (["card", "{model}", "--evaluation", "{empty}"], "--evaluation"),
+    (["card", "{model}", "--out", "{a}"], "--out"),
     (["evaluate", "{model}", "{empty}", "--out", "{empty}/out"], "store"),
     (["evaluate", "{model}", "{store}", "--out", "{store}"], "--out"),
     (["evaluate", "{model}", "{store}", "--out", "{empty}/out", "--truth", "{empty}"], "--truth"),

@@ -214,7 +214,11 @@ PROBLEMS = (
 )
 
 
-def test_a_row_that_cannot_be_answered_says_why_and_stops_no_other(model_folder, bad, tmp_path, secrets):
+@pytest.mark.parametrize("images", [1, 2])
+def test_a_row_that_cannot_be_answered_says_why_and_stops_no_other(
+    model_folder, bad, tmp_path, secrets, monkeypatch, images
+):
+    monkeypatch.setattr(batch, "IMAGES", images)
     out = tmp_path / "out.jsonl"
     outcome = predict_pairs(model_folder, bad, out)
     lines = lines_of(out)

@@ -137,7 +137,8 @@ def _encode(answerer: Answerer, paths: Sequence[Path]) -> list[Encoded | str]:
     """Each image as the model sees it, or what is wrong with its file."""
     with ThreadPoolExecutor() as threads:
         read = list(threads.map(_read, paths))
-    encoded = iter(answerer.encode([one for one in read if isinstance(one, Radiograph)]))
+    radiographs = [one for one in read if isinstance(one, Radiograph)]
+    encoded = iter(answerer.encode(radiographs) if radiographs else ())
     return [next(encoded) if isinstance(one, Radiograph) else one for one in read]
 
 
