@@ -155,10 +155,10 @@ def test_a_file_of_other_settings_or_of_somebody_else_is_refused(model_folder, p
     out = tmp_path / "out.jsonl"
     predict_pairs(model_folder, pairs, out)
     before = out.read_bytes()
-    with pytest.raises(InputError, match=r"--out: .* another beams, another trust_order"):
+    with pytest.raises(InputError, match=r"--out: .* other settings \(beams, trust_order\)"):
         predict_pairs(model_folder, pairs, out, Asking(beams=2, trust_order=True))
     pairs.write_text(pairs.read_text().replace("edema", "a nodule", 1))
-    with pytest.raises(InputError, match=r"--out: .* another pairs"):
+    with pytest.raises(InputError, match=r"--out: .* other settings \(pairs\)"):
         predict_pairs(model_folder, pairs, out)
     assert out.read_bytes() == before
     with pytest.raises(InputError, match="has not written"):

@@ -46,7 +46,7 @@ def find_written(path: Path, facts: Mapping[str, Any], ids: Sequence[str]) -> Wr
         ) from error
     if differing:
         raise InputError(
-            f"--out: the file there was written with another {', another '.join(differing)}; give another name, or "
+            f"--out: the file there was written with other settings ({', '.join(differing)}); give another name, or "
             "remove that file"
         )
     lines = problems = size = 0
