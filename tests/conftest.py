@@ -9,6 +9,8 @@ import yaml
 # Names that are no folders are not looked for in the network. Before the libraries are imported, that read it then.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+pytest_plugins = ["dicom_fixtures"]
+
 TINY_PRETRAIN = {
     "tokenizer": 400,
     "box_bins": 100,
