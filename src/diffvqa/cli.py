@@ -371,6 +371,21 @@ def answer(
 
 
 @app.command()
+def serve(
+    model: Model,
+    host: Annotated[
+        str, typer.Option(help="an address of this machine; others than the default are seen by others")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 8000,
+) -> None:
+    """Answer questions on a page in the browser, and over HTTP."""
+    from diffvqa.serving.serve import serve as run
+
+    _quiet_transformers()
+    run(model, host, port)
+
+
+@app.command()
 def ground(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="a folder that `pretrain` or `finetune` has written")],
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="a radiograph: PNG, JPEG or DICOM")],

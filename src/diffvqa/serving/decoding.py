@@ -1,0 +1,82 @@
+"""Uploaded files decoded in a process of their own: one that hangs or fills the memory takes nothing else with it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import signal
+import threading
+from multiprocessing.connection import Connection
+
+from diffvqa.answering.radiograph import Radiograph, read_radiograph
+from diffvqa.errors import InputError
+
+SECONDS = 60
+"""How long a file may take; the largest radiographs take a few."""
+
+MEMORY = 4 * 2**30
+"""Bytes of address space that decoding may take: twice what a file of the most pixels allowed was seen to take."""
+
+
+class Decoder:
+    """Decodes one file after the other. Its process is started by the first, and anew after one that ended it."""
+
+    def __init__(self) -> None:
+        self._turn = threading.Lock()
+        self._process: multiprocessing.process.BaseProcess | None = None
+
+    def __call__(self, content: bytes, field: str) -> Radiograph:
+        """The radiograph in a file of that content. Raises InputError, naming the field."""
+        with self._turn:
+            try:
+                self._start()
+                self._connection.send((content, field))
+                if not self._connection.poll(SECONDS):
+                    raise EOFError
+                found = self._connection.recv()
+            except (EOFError, OSError) as error:
+                self._stop()
+                raise InputError(
+                    f"{field}: expected a PNG, JPEG or DICOM radiograph, found a file that cannot be decoded in the "
+                    "time and memory that there is; give another file"
+                ) from error
+        if isinstance(found, Radiograph):
+            return found
+        raise InputError(found)
+
+    def close(self) -> None:
+        """End the process."""
+        with self._turn:
+            self._stop()
+
+    def _start(self) -> None:
+        if self._process and self._process.is_alive():
+            return
+        context = multiprocessing.get_context("spawn")
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=_decode, args=(other,), daemon=True)
+        self._process.start()
+        other.close()
+
+    def _stop(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.join()
+            self._connection.close()
+        self._process = None
+
+
+def _decode(connection: Connection) -> None:
+    """What the process does: a radiograph, or what is wrong with the file, for each content and field that comes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the server's to handle
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    while True:
+        try:
+            content, field = connection.recv()
+        except EOFError:
+            return
+        try:
+            found = read_radiograph(content, field)
+        except InputError as error:
+            found = str(error)
+        connection.send(found)
