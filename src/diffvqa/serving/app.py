@@ -70,17 +70,25 @@ def create_app(answerer: Answering, priors: int = 1, hosts: Collection[str] = ()
             png = await run_in_threadpool(lambda: _png(decoder(content, "image")))
         return Response(png, media_type="image/png")
 
-    @app.get("/examples", summary="Synthetic pairs to try, and what has changed in them")
+    @app.get(
+        "/examples",
+        summary="Synthetic pairs to try, and what has changed in them",
+        response_description="Their pictures are /examples/NAME/prior.png and /examples/NAME/current.png.",
+    )
     def examples() -> list[dict[str, str]]:
         return [{"name": name, "title": one.title, "truth": truth_of(name)} for name, one in EXAMPLES.items()]
 
-    @app.get("/examples/{name}/{image}.png", response_class=Response, summary="A picture of one: prior or current")
+    @app.get("/examples/{name}/{image}.png", include_in_schema=False)
     def example(name: str, image: str) -> Response:
         if name not in EXAMPLES or image not in IMAGES:
             raise HTTPException(404, f"expected one of {', '.join(EXAMPLES)} and one of {', '.join(IMAGES)}")
         return Response(draw_example(name, image), media_type="image/png")
 
-    @app.get("/health", summary="Whether the server is there, its model and its limits")
+    @app.get(
+        "/health",
+        summary="Whether the server is there, its model and its limits",
+        response_description="The status is ready, or busy while it answers; this comes at once in any case.",
+    )
     async def health() -> dict[str, Any]:
         limits = {"priors": priors, "file_bytes": LARGEST_FILE}
         return {"status": "busy" if answers.busy else "ready", "model": asdict(answerer.version), "limits": limits}

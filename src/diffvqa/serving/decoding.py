@@ -15,13 +15,17 @@ SECONDS = 60
 """How long a file may take; the largest radiographs take a few."""
 
 MEMORY = 4 * 2**30
-"""Bytes of address space that decoding may take: twice what a file of the most pixels allowed was seen to take."""
+"""Bytes of address space: twice what a file of the most pixels allowed was seen to take."""
 
 
 class Decoder:
-    """Decodes one file after the other. Its process is started by the first, and anew after one that ended it."""
+    """Decodes one file after the other. Its process is started by the first, and anew after one that ended it.
 
-    def __init__(self) -> None:
+    memory: bytes of address space that it may take.
+    """
+
+    def __init__(self, memory: int = MEMORY) -> None:
+        self._memory = memory
         self._turn = threading.Lock()
         self._process: multiprocessing.process.BaseProcess | None = None
 
@@ -54,7 +58,7 @@ class Decoder:
             return
         context = multiprocessing.get_context("spawn")
         self._connection, other = context.Pipe()
-        self._process = context.Process(target=_decode, args=(other,), daemon=True)
+        self._process = context.Process(target=_decode, args=(other, self._memory), daemon=True)
         self._process.start()
         other.close()
 
@@ -66,10 +70,10 @@ class Decoder:
         self._process = None
 
 
-def _decode(connection: Connection) -> None:
+def _decode(connection: Connection, memory: int) -> None:
     """What the process does: a radiograph, or what is wrong with the file, for each content and field that comes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the server's to handle
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY, MEMORY))
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     while True:
         try:
             content, field = connection.recv()

@@ -31,9 +31,9 @@ class Example:
 
 
 EXAMPLES = {
-    "change": Example("A clear change", "change", 591, (0, 1)),
+    "change": Example("A clear change", "change", 2492, (0, 1)),
     "none": Example("No change", "acquisition", 0, (0, 1)),
-    "acquisition": Example("No change, but taken differently", "acquisition", 6, (0, 4)),
+    "acquisition": Example("No change, taken differently", "acquisition", 6, (0, 4)),
 }
 """Chosen by what is true of them, not by what a model makes of them."""
 

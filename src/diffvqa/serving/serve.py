@@ -28,7 +28,7 @@ def serve(model: Path, host: str, port: int) -> None:
     from diffvqa.serving.app import create_app
 
     # First of all: a port in use is said at once, not after the model has been loaded.
-    with _listen(host, port) as listener:
+    with listen(host, port) as listener:
         answerer = Answerer.from_pretrained(model)
         app = create_app(answerer, answerer.difference.model.config.priors, [host])
         shown = f"[{host}]" if ":" in host else host
@@ -49,7 +49,8 @@ def serve(model: Path, host: str, port: int) -> None:
             uvicorn.Server(settings).run(sockets=[listener])
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at an address of this machine. Raises InputError for one that cannot be had."""
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family)

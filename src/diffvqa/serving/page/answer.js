@@ -12,7 +12,7 @@ export function showAnswer(panel, answer, truth, colours, light) {
     !answer.reason && part("Findings by image", findings(answer, colours, light)),
     !answer.reason && answer.boxes === null && make("p", { className: "soft" }, `No boxes: ${answer.boxes_reason}.`),
     answer.remarks.length > 0 && part("Remarks", list("remarks", answer.remarks.map((text) => [text]))),
-    truth && part("What has really changed in this synthetic pair", make("p", {}, truth)),
+    truth && part("The truth of this synthetic pair", make("p", { className: "truth" }, truth)),
     make("p", { className: "soft part" }, about(answer), make("br"), answer.notice),
   ];
   panel.replaceChildren(...parts.filter(Boolean));
@@ -79,7 +79,7 @@ function findings(answer, colours, light) {
 function about({ model, unlikeness }) {
   const seen = Object.entries(unlikeness ?? {}).map(([image, value]) => `${image} ${value.toFixed(2)}`);
   const unlike = seen.length ? `. Unlikeness to its training images (usual: below 1): ${seen.join(", ")}` : "";
-  return `Model ${model.name}, version ${model.version}, diffvqa ${model.diffvqa}${unlike}.`;
+  return `Model “${model.name}”, version ${model.version}, diffvqa ${model.diffvqa}${unlike}.`;
 }
 
 function entry(className, label, colours, light, ...children) {

@@ -18,7 +18,7 @@ function article(method, path, route) {
     make("p", route.summary),
     ...(form ? [make("h3", "Fields (multipart/form-data)"), properties(form)] : []),
     make("h3", "Answers"),
-    rows(Object.entries(route.responses).map(([status, { description, content }]) => [status, `${description} ${type(content)}`])),
+    rows(Object.entries(route.responses).map(([status, one]) => [status, `${one.description} ${type(one.content)}`])),
   );
 }
 

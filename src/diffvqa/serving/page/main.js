@@ -16,8 +16,8 @@ import { View } from "./view.js";
 const find = (selector) => document.querySelector(selector);
 const [view, tone, light, pair] = [new View(), new Tone(), new Light(), new Pair()];
 const figures = Object.fromEntries([...document.querySelectorAll(".pane")].map((one) => [one.dataset.image, one]));
-const panes = Object.fromEntries(Object.entries(figures).map(([image, figure]) => [image, new Pane(figure, { view, tone, light })]));
-const slots = Object.fromEntries(IMAGES.map((image) => [image, new Slot(figures[image], (files) => takeFiles(image, files))]));
+const panes = byName(Object.keys(figures), (image) => new Pane(figures[image], { view, tone, light }));
+const slots = byName(IMAGES, (image) => new Slot(figures[image], (files) => takeFiles(image, files)));
 const form = find("#ask");
 const panel = find("#answer");
 let mode = "side";
@@ -27,6 +27,10 @@ let asked = 0;
 let limit = Infinity;
 
 for (const pane of Object.values(panes)) listen(pane, view, tone);
+
+function byName(names, make) {
+  return Object.fromEntries(names.map((name) => [name, make(name)]));
+}
 
 /** One file goes where it was put; of two the first is the prior. */
 function takeFiles(image, files) {
@@ -77,7 +81,7 @@ pair.addEventListener("change", () => {
 function forgetAnswer() {
   answer = null;
   asked += 1;
-  light.set(null);
+  light.clear();
   panel.replaceChildren();
 }
 
@@ -164,7 +168,7 @@ for (const name of ["dragover", "drop"]) document.addEventListener(name, (event)
 
 const state = await health();
 limit = state.limits.file_bytes;
-find("#model").textContent = `Model ${state.model.name}, version ${state.model.version}.`;
+find("#model").textContent = `Model “${state.model.name}”, version ${state.model.version}.`;
 for (const { name, title, truth } of await examples()) {
   const button = Object.assign(document.createElement("button"), { type: "button", textContent: title });
   button.addEventListener("click", async () => {

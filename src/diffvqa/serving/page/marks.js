@@ -3,13 +3,13 @@
 const SVG = "http://www.w3.org/2000/svg";
 
 /** boxes: of the answer, in pixels of the picture; place: where the picture lies. */
-export function drawMarks(svg, layers, colours, light) {
-  const marks = layers.flatMap(({ boxes, place }) => boxes.map((found) => mark(found, place, colours, light)));
+export function drawMarks(svg, layers, colours, lit) {
+  const marks = layers.flatMap(({ boxes, place }) => boxes.map((found) => mark(found, place, colours)));
   // The smaller ones on top, so that each can be pointed at.
   marks.sort((one, other) => other.area - one.area);
   svg.replaceChildren(...marks.map(({ group }) => group));
   separateLabels(svg);
-  lightMarks(svg, light.label);
+  lightMarks(svg, lit);
 }
 
 export function lightMarks(svg, label) {
@@ -17,7 +17,7 @@ export function lightMarks(svg, label) {
   svg.classList.toggle("lit-any", [...svg.children].some((group) => group.classList.contains("lit")));
 }
 
-function mark(found, place, colours, light) {
+function mark(found, place, colours) {
   const [x1, y1, x2, y2] = found.box.map((value) => value * place.scale);
   const group = element("g", { class: `mark ${found.kind}`, color: colours.get(found.label) });
   Object.assign(group.dataset, { label: found.label, image: found.image });
@@ -29,7 +29,6 @@ function mark(found, place, colours, light) {
     element("rect", { ...corner, class: "line", stroke: "currentColor" }),
     text,
   );
-  light.watch(group, found.label);
   return { group, area: corner.width * corner.height };
 }
 

@@ -16,6 +16,7 @@ export class Pane {
     Object.assign(this, { view, tone, light });
     for (const changing of [view, tone]) changing.addEventListener("change", () => this.draw());
     light.addEventListener("change", () => lightMarks(this.svg, light.label));
+    light.watchMarks(this.viewport);
     new ResizeObserver(() => this.draw()).observe(this.viewport);
   }
 
@@ -60,7 +61,7 @@ export class Pane {
       context.putImageData(front, 0, 0);
     }
     const layers = this.#layers.map(({ picture, boxes }) => ({ boxes, place: this.view.place(picture, this.size) }));
-    drawMarks(this.svg, layers, this.#colours, this.light);
+    drawMarks(this.svg, layers, this.#colours, this.light.label);
   }
 
   #pixels(context, picture, fine) {

@@ -2,7 +2,7 @@
 
 const [DARKER, BRIGHTER] = [[86, 180, 233], [230, 159, 0]];
 const NOISE = 10;
-const GAIN = 2.2;
+const GAIN = 1.5;
 
 /** One picture through the window. */
 export function shade(pixels, tone) {

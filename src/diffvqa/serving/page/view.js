@@ -1,4 +1,4 @@
-/** Zoom and place, the same for all panes: which point, as shares of a picture's sides, is in the middle of the pane. */
+/** Zoom and place, the same for all panes: which point of a picture, as shares of its sides, is in a pane's middle. */
 
 const CLOSEST = 16;
 
