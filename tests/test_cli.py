@@ -69,6 +69,7 @@ def test_every_command_of_the_design_is_there():
         "compare",
         "answer",
         "ground",
+        "serve",
     ):
         assert name in shown
     assert "Not for clinical use" in shown
