@@ -136,8 +136,9 @@ def test_a_form_that_breaks_off_or_stalls_ends(client, monkeypatch):
         ),
     ],
 )
-def test_another_kind_of_content_is_refused(client, content, kind, status):
+def test_another_kind_of_content_is_refused(client, caplog, content, kind, status):
     response = client.post("/answer", content=content, headers={"Content-Type": kind})
+    assert [record for record in caplog.records if not record.name.startswith("httpx")] == []
     assert response.status_code == status
     assert response.json()["detail"]
 
@@ -230,6 +231,16 @@ def test_a_process_that_hangs_or_ends_is_replaced(decoder, files, monkeypatch):
     assert not hanging.is_alive()
     monkeypatch.undo()
     assert (decoder(good, "prior").stored == first).all()
+
+
+@pytest.mark.parametrize("error", [MemoryError, ValueError])
+def test_errors_that_nobody_has_thought_of_are_not_quoted(monkeypatch, secrets, error):
+    def read_radiograph(content, field):
+        raise error(secrets[0])
+
+    monkeypatch.setattr(decoding, "read_radiograph", read_radiograph)
+    assert decoding.read(b"", "prior").startswith("prior: expected a PNG, JPEG or DICOM radiograph, found a file that")
+    assert secrets[0] not in decoding.read(b"", "prior")
 
 
 def test_a_file_that_fills_the_memory_is_refused(files, to_png):

@@ -38,12 +38,9 @@ class Decoder:
                 if not self._connection.poll(SECONDS):
                     raise EOFError
                 found = self._connection.recv()
-            except (EOFError, OSError) as error:
+            except (EOFError, OSError):
                 self._stop()
-                raise InputError(
-                    f"{field}: expected a PNG, JPEG or DICOM radiograph, found a file that cannot be decoded in the "
-                    "time and memory that there is; give another file"
-                ) from error
+                found = _in_vain(field)
         if isinstance(found, Radiograph):
             return found
         raise InputError(found)
@@ -79,8 +76,21 @@ def _decode(connection: Connection, memory: int) -> None:
             content, field = connection.recv()
         except EOFError:
             return
-        try:
-            found = read_radiograph(content, field)
-        except InputError as error:
-            found = str(error)
-        connection.send(found)
+        connection.send(read(content, field))
+
+
+def read(content: bytes, field: str) -> Radiograph | str:
+    """The radiograph in a file of that content, or what is wrong with it."""
+    try:
+        return read_radiograph(content, field)
+    except InputError as error:
+        return str(error)
+    except Exception:  # out of memory, or what nobody has thought of, with words that are not to be shown
+        return _in_vain(field)
+
+
+def _in_vain(field: str) -> str:
+    return (
+        f"{field}: expected a PNG, JPEG or DICOM radiograph, found a file that cannot be decoded in the time and "
+        "memory that there is; give another file"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -19,6 +20,9 @@ LARGEST_VALUE = 16 * 2**10
 
 SECONDS = 60
 """How long a form may take to arrive."""
+
+# Of damaged forms it writes what stands there, which may be anything.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True, slots=True)
