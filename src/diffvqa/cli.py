@@ -187,7 +187,7 @@ def pretrain(config: Config, overrides: Overrides = None) -> None:
 @app.command()
 def finetune(config: Config, overrides: Overrides = None) -> None:
     """Stage 2: train a language model on the frozen encoder to answer questions."""
-    from diffvqa.answering.trust import measure_trust
+    from diffvqa.answering.measure_trust import measure_trust
     from diffvqa.training.config import FinetuneConfig, load_config
     from diffvqa.training.finetune import finetune as run
     from diffvqa.training.processes import is_first, part_processes

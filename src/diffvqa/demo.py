@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from diffvqa.answering.evaluate import evaluate
-from diffvqa.answering.trust import measure_trust
+from diffvqa.answering.measure_trust import measure_trust
 from diffvqa.data import read_sources
 from diffvqa.data.prepare import prepare
 from diffvqa.evaluation.report import write_report

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffvqa.answering import trust
+from diffvqa.answering import measure_trust as measuring
 from diffvqa.answering.answer import CANNOT_COMPARE
 from diffvqa.answering.answer_text import answer_lines
 from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.confidence import ConfidenceScale
 from diffvqa.answering.evaluate import evaluate
+from diffvqa.answering.measure_trust import measure_trust
 from diffvqa.answering.radiograph import read_radiograph
-from diffvqa.answering.trust import FOLDER, RECORD, Trust, load_trust, measure_trust
+from diffvqa.answering.trust import FOLDER, RECORD, Trust, load_trust
 from diffvqa.errors import InputError
 from diffvqa.models.folder import weights_digest
 
@@ -26,8 +27,8 @@ def measured(model_folder, store_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("trust") / "model"
     shutil.copytree(model_folder, folder)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(trust, "FEWEST_QUESTIONS", 1)
-        patch.setattr(trust, "FEWEST_IMAGES", 1)
+        patch.setattr(measuring, "FEWEST_QUESTIONS", 1)
+        patch.setattr(measuring, "FEWEST_IMAGES", 1)
         measure_trust(folder, store_folder)
     return folder
 
@@ -52,7 +53,7 @@ def test_both_are_measured_and_the_weights_stay_as_they_were(measured, model_fol
 
 
 def test_what_has_been_measured_is_not_measured_again(measured, store_folder, monkeypatch):
-    monkeypatch.setattr(trust, "fit_input_check", None)
+    monkeypatch.setattr(measuring, "fit_input_check", None)
     measure_trust(measured, store_folder)
 
 
@@ -61,8 +62,8 @@ def test_it_holds_for_these_weights_only(measured):
 
 
 def test_too_few_images_and_answers_give_nothing(model_folder, store_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(trust, "FEWEST_QUESTIONS", 10**6)
-    monkeypatch.setattr(trust, "FEWEST_IMAGES", 10**6)
+    monkeypatch.setattr(measuring, "FEWEST_QUESTIONS", 10**6)
+    monkeypatch.setattr(measuring, "FEWEST_IMAGES", 10**6)
     shutil.copytree(model_folder, tmp_path / "model")
     measure_trust(tmp_path / "model", store_folder)
     assert load_trust(tmp_path / "model", weights_digest(model_folder)) == Trust()
