@@ -71,6 +71,7 @@ def test_every_command_of_the_design_is_there():
         "predict",
         "card",
         "ground",
+        "serve",
     ):
         assert name in shown
     assert "Not for clinical use" in shown

@@ -82,6 +82,7 @@ def read(tmp_path):
         assert why_incomplete(path) is None
         pixels = read_image(path)
         assert (pixels.dtype, pixels.shape) == (np.uint8, (dataset.Rows, dataset.Columns))
+        assert (read_image(path.read_bytes()) == pixels).all()
         return pixels
 
     return written_and_read
@@ -143,6 +144,7 @@ def test_lossless_jpeg(read, tmp_path, ramp):
     assert dcmread(path).file_meta.TransferSyntaxUID == JPEGLosslessSV1
     assert why_incomplete(path) is None
     assert (read_image(path) == read(dicom(ramp))).all()
+    assert (read_image(path.read_bytes()) == read_image(path)).all()
 
 
 def test_a_decoder_that_crashes_takes_nothing_with_it(tmp_path, ramp):
@@ -276,12 +278,13 @@ def test_a_dicom_file_is_known_by_its_content(tmp_path, ramp):
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
-def test_a_file_without_preamble_is_known_by_its_name(tmp_path, ramp, syntax):
+def test_a_file_without_preamble_is_known_by_its_name_or_its_first_element(tmp_path, ramp, syntax):
     dataset = dicom(ramp, syntax)
     expected = read_image(write(tmp_path / "whole.dcm", dataset))
     del dataset.file_meta
     dataset.save_as(tmp_path / "old.DCM", implicit_vr=syntax.is_implicit_VR, little_endian=True)
     assert (read_image(tmp_path / "old.DCM") == expected).all()
+    assert (read_image((tmp_path / "old.DCM").read_bytes()) == expected).all()
     assert why_incomplete(tmp_path / "old.DCM") is None
 
 

@@ -38,6 +38,7 @@ def test_files_of_every_mode_give_the_same_pixels(tmp_path, ramp):
     for name, image in files.items():
         image.save(tmp_path / f"{name}.png")
         assert (read_image(tmp_path / f"{name}.png") == ramp).all(), name
+        assert (read_image((tmp_path / f"{name}.png").read_bytes()) == ramp).all(), name
         assert (read_squares(tmp_path / f"{name}.png", [48])[1][0] == letterbox(ramp, 48)[0]).all(), name
 
 
@@ -99,6 +100,9 @@ def test_a_file_that_is_no_image_gives_a_reason_without_its_path(tmp_path, ramp,
     with pytest.raises(UnreadableImage) as caught:
         read(path)
     assert "patient-name" not in str(caught.value)
+    if path.is_file():
+        with pytest.raises(UnreadableImage, match=str(caught.value)):
+            read(path.read_bytes())
 
 
 @pytest.mark.parametrize("read", [read_image, lambda path: read_squares(path, [32])])

@@ -419,6 +419,21 @@ def card(
 
 
 @app.command()
+def serve(
+    model: Model,
+    host: Annotated[
+        str, typer.Option(help="an address of this machine; others than the default are seen by others")
+    ] = ("127.0.0.1"),
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 8000,
+) -> None:
+    """Answer questions on a page in the browser, and over HTTP."""
+    from diffvqa.serving.serve import serve as run
+
+    _quiet_transformers()
+    run(model, host, port)
+
+
+@app.command()
 def ground(
     model: Annotated[
         Path,

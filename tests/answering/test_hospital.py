@@ -130,6 +130,7 @@ def test_the_same_pixels_as_dicom_and_as_png_give_the_same_answer(answerer, show
     assert len(found.boxes) == len(expected.boxes)
     assert found.remarks == ()
     valid(found)
+    assert answerer(**{name: path.read_bytes() for name, path in files.items()}) == found
 
 
 def test_a_model_of_equalised_images_is_shown_equalised_ones(answerer, shown, pngs, phantom_pixels, tmp_path):

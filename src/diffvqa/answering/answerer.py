@@ -23,6 +23,7 @@ from diffvqa.answering.trust import load_trust
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
 from diffvqa.findings import SHOWN_IN, Change, read_changes
+from diffvqa.images import ImageFile
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
@@ -30,6 +31,8 @@ from diffvqa.records import Pair
 from diffvqa.tasks.text import encode_prompt, referring_prompt
 
 PathLike = str | os.PathLike[str]
+Given = ImageFile | Radiograph
+"""A radiograph as a file, by its path or its content, or read already."""
 
 
 class Answerer:
@@ -58,14 +61,14 @@ class Answerer:
 
     def __call__(
         self,
-        current: PathLike,
-        prior: PathLike | Sequence[PathLike] | None = None,
+        current: Given,
+        prior: Given | Sequence[Given] | None = None,
         question: str | None = None,
         beams: int = 1,
         trust_order: bool = False,
         trust_identity: bool = False,
     ) -> Answer:
-        """Answer a question about a radiograph and what came before it (PNG, JPEG or DICOM files).
+        """Answer a question about a radiograph and what came before it: PNG, JPEG or DICOM, paths or contents.
 
         prior: one file, or the nearest and those before it, of which the model takes as many as it was trained with.
         beams: of the beam search; 1 is greedy. trust_order, trust_identity: go on where DICOM headers say that the
@@ -111,9 +114,9 @@ class Answerer:
         )
         return [next(answers) if case.reason is None else self._no_answer(case) for case in cases]
 
-    def _named(self, current: PathLike, prior: PathLike | Sequence[PathLike] | None) -> dict[str, PathLike]:
+    def _named(self, current: Given, prior: Given | Sequence[Given] | None) -> dict[str, Given]:
         """The files by their names: current, prior, prior 2 and so on."""
-        priors = [prior] if isinstance(prior, str | os.PathLike) else list(prior or ())
+        priors = [prior] if isinstance(prior, str | bytes | os.PathLike | Radiograph) else list(prior or ())
         taken = self.difference.model.config.priors
         if len(priors) > taken:
             raise InputError(f"--prior was given {len(priors)} times, but the model takes {taken} at the most")
@@ -327,5 +330,7 @@ def _encode(folder: ModelFolder, radiographs: Sequence[Radiograph]) -> list[np.n
     return [one.copy() for one in tokens]
 
 
-def _same_file(a: PathLike, b: PathLike) -> bool:
+def _same_file(a: Given, b: Given) -> bool:
+    if not (isinstance(a, str | os.PathLike) and isinstance(b, str | os.PathLike)):
+        return False  # their pixels are compared later
     return Path(a).exists() and Path(b).exists() and os.path.samefile(a, b)

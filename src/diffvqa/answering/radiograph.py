@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 
 from diffvqa.boxes import Box, Frame, clip
 from diffvqa.errors import InputError
-from diffvqa.images import UnreadableImage, letterbox, read_image
+from diffvqa.images import ImageFile, UnreadableImage, letterbox, read_image
 from diffvqa.images.header import Header, read_header
 from diffvqa.images.intensities import AS_STORED, EQUALISED, equalise
 from diffvqa.images.orientation import UPRIGHT, Orientation
@@ -56,10 +55,15 @@ class Radiograph:
         return letterbox(self.frame.orientation.upright(pixels), size)[0]
 
 
-def read_radiograph(path: str | os.PathLike[str], argument: str) -> Radiograph:
-    """The radiograph in a PNG, JPEG or DICOM file. Raises InputError, naming the argument and not the path."""
+def read_radiograph(file: ImageFile | Radiograph, argument: str) -> Radiograph:
+    """The radiograph in a PNG, JPEG or DICOM file, by its path or its content; one that is read already as it is.
+
+    Raises InputError, naming the argument and not the path.
+    """
+    if isinstance(file, Radiograph):
+        return file
     try:
-        return Radiograph(read_image(path), read_header(path))
+        return Radiograph(read_image(file), read_header(file))
     except UnreadableImage as error:
         raise InputError(
             f"{argument}: expected a PNG, JPEG or DICOM radiograph, found {error}; give another file"

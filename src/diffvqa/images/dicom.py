@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from diffvqa.images.intensities import distinct, stretch, to_bytes
+from diffvqa.images.opening import ImageFile, open_image
 from diffvqa.images.shape import UnreadableImage
 
 if TYPE_CHECKING:
@@ -35,33 +36,37 @@ _PICTURE = (
     *(f"{kind}{colour}PaletteColorLookupTable{part}" for colour in ("Red", "Green", "Blue")
       for kind, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))),
 )  # fmt: skip
+_WITHOUT_PREAMBLE = (b"\x02\0", b"\x08\0")
+"""How older files begin: with the first element, of group 2 or 8."""
+
 _LUMA = (0.299, 0.587, 0.114)
 _NO_DICOM = "not a DICOM file that can be read"
 _NO_PICTURE = "a DICOM file without a picture"
 _CUT = "the file ends before its image does"
 
 
-def is_dicom(path: Path) -> bool:
+def is_dicom(file: ImageFile) -> bool:
     """Whether a file is a DICOM file by its content, or says so by its name."""
-    if path.suffix.lower() in SUFFIXES:
+    if not isinstance(file, bytes) and Path(file).suffix.lower() in SUFFIXES:
         return True
     try:
-        with open(path, "rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
+        with open_image(file) as opened:
+            head = opened.read(132)
+            return head[128:] == b"DICM" or head.startswith(_WITHOUT_PREAMBLE)
+    except UnreadableImage:
         return False
 
 
-def read_size(path: Path) -> tuple[int, int]:
+def read_size(file: ImageFile) -> tuple[int, int]:
     """Width and height in pixels that the header states. Raises UnreadableImage."""
-    with _open(path) as file:
-        return _size(_read(file, _SHAPE, stop_before_pixels=True))
+    with open_image(file) as opened:
+        return _size(_read(opened, _SHAPE, stop_before_pixels=True))
 
 
 def why_incomplete(path: Path) -> str | None:
     """Why a file does not hold all of the picture that its header announces, or None. No pixel is read."""
     try:
-        with _open(path) as file:
+        with open_image(path) as file:
             dataset = _read(file, _SHAPE, stop_before_pixels=True)
             width, height = _size(dataset)
             if dataset.file_meta.TransferSyntaxUID.is_deflated:
@@ -99,17 +104,17 @@ def _why_pixels_incomplete(file: BinaryIO, implicit: bool, little: bool, expecte
     return _CUT
 
 
-def read_pixels(path: Path) -> np.ndarray:
+def read_pixels(file: ImageFile) -> np.ndarray:
     """The one picture of a file: uint8, shape (height, width), higher is brighter.
 
     Raises UnreadableImage, also for several frames, and where pydicom or a decoder is not installed.
     """
-    with _open(path) as file:
-        dataset = _read(file, _PICTURE)
+    with open_image(file) as opened:
+        dataset = _read(opened, _PICTURE)
         _require_decodable(dataset)
         width, height = _size(dataset)
         try:
-            pixels = _brightness(dataset, _stored(dataset, path))
+            pixels = _brightness(dataset, _stored(dataset, opened))
         except Exception as error:  # decoders raise many kinds on damaged files
             raise UnreadableImage("a DICOM file whose picture cannot be decoded") from error
         if pixels.shape != (height, width):
@@ -117,17 +122,10 @@ def read_pixels(path: Path) -> np.ndarray:
         return pixels
 
 
-def read_elements(path: Path, names: Sequence[str]) -> Dataset:
+def read_elements(file: ImageFile, names: Sequence[str]) -> Dataset:
     """The elements of these names that stand before the pixels and are not empty. Raises UnreadableImage."""
-    with _open(path) as file:
-        return _read(file, names, stop_before_pixels=True)
-
-
-def _open(path: Path) -> BinaryIO:
-    try:
-        return open(path, "rb")
-    except OSError as error:
-        raise UnreadableImage("the file cannot be opened") from error
+    with open_image(file) as opened:
+        return _read(opened, names, stop_before_pixels=True)
 
 
 def _read(file: BinaryIO, names: Sequence[str], stop_before_pixels: bool = False) -> Dataset:
@@ -187,7 +185,7 @@ def _require_decodable(dataset: Dataset) -> None:
         raise UnreadableImage("a DICOM file compressed in a way that no installed decoder reads")
 
 
-def _stored(dataset: Dataset, path: Path) -> np.ndarray:
+def _stored(dataset: Dataset, file: BinaryIO) -> np.ndarray:
     """The levels or colours as stored, decoded."""
     from pydicom.pixels import get_decoder, pixel_array
     from pydicom.uid import JPEGExtended12Bit
@@ -196,7 +194,7 @@ def _stored(dataset: Dataset, path: Path) -> np.ndarray:
     plugins = [name for name in get_decoder(syntax).available_plugins if name != _CRASHES]
     deep = syntax == JPEGExtended12Bit and dataset.BitsStored > 8  # more than Pillow reads
     if syntax.is_encapsulated and (deep or not plugins):
-        return _decode_apart(path)
+        return _decode_apart(file)
     return pixel_array(dataset, decoding_plugin=plugins[0] if plugins else "")
 
 
@@ -204,23 +202,25 @@ _CRASHES = "gdcm"
 """The decoder that reads lossless JPEG and JPEG-LS, alone; many damaged files make it end the whole process."""
 
 _APART = f"""
-import io, os, sys
+import io, sys
 import numpy
 from pydicom.pixels import pixel_array
 found = io.BytesIO()
-path = os.fsdecode(sys.stdin.buffer.read())
-numpy.save(found, pixel_array(path, decoding_plugin={_CRASHES!r}), allow_pickle=False)
+pixels = pixel_array(io.BytesIO(sys.stdin.buffer.read()), decoding_plugin={_CRASHES!r})
+numpy.save(found, pixels, allow_pickle=False)
 sys.stdout.buffer.write(found.getvalue())
 """
+_APART_SECONDS = 60
 
 
-def _decode_apart(path: Path) -> np.ndarray:
-    """The same by the decoder that may crash, in a process of its own, half a second a picture.
+def _decode_apart(file: BinaryIO) -> np.ndarray:
+    """The same by the decoder that may crash or never end, in a process of its own, half a second a picture.
 
-    The path goes by its input: arguments are seen by everyone on the machine.
+    The content goes by its input: there may be no path, and arguments are seen by everyone on the machine.
     """
+    file.seek(0)
     command = [sys.executable, "-P", "-c", _APART]
-    done = subprocess.run(command, input=os.fsencode(path.absolute()), capture_output=True, check=True)
+    done = subprocess.run(command, input=file.read(), capture_output=True, check=True, timeout=_APART_SECONDS)
     return np.load(io.BytesIO(done.stdout), allow_pickle=False)
 
 

@@ -5,14 +5,13 @@ It serves to compare files, and is not shown: no message may quote it.
 
 from __future__ import annotations
 
-import os
 import re
 from dataclasses import dataclass, field
 from datetime import date, time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from diffvqa.images import dicom
+from diffvqa.images.opening import ImageFile
 from diffvqa.images.orientation import UPRIGHT, Orientation, orientation_of
 
 if TYPE_CHECKING:
@@ -50,12 +49,11 @@ class Header:
     orientation: Orientation = UPRIGHT
 
 
-def read_header(path: str | os.PathLike[str]) -> Header | None:
+def read_header(file: ImageFile) -> Header | None:
     """The header of a DICOM file; None for a file of another kind. Raises UnreadableImage."""
-    path = Path(path)
-    if not dicom.is_dicom(path):
+    if not dicom.is_dicom(file):
         return None
-    dataset = dicom.read_elements(path, _TAGS)
+    dataset = dicom.read_elements(file, _TAGS)
     modality, patient = _text(dataset, "Modality").upper(), _text(dataset, "PatientID")
     directions = _text(dataset, "PatientOrientation").upper().split("\\")
     return Header(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 from PIL import Image as PillowImage
@@ -15,38 +13,37 @@ from PIL import Image as PillowImage
 from diffvqa.boxes import Frame
 from diffvqa.images import dicom
 from diffvqa.images.intensities import distinct, stretch, to_bytes
+from diffvqa.images.opening import ImageFile, open_image
 from diffvqa.images.shape import UnreadableImage, require_radiograph
 from diffvqa.images.squares import GAP, inner_size, lay_into_square, letterbox
 
 
-def read_image(path: str | os.PathLike[str]) -> np.ndarray:
+def read_image(file: ImageFile) -> np.ndarray:
     """The grey pixels of a PNG, JPEG or DICOM file: uint8, shape (height, width), higher is brighter.
 
     They are those of the file as stored, which boxes refer to: an orientation in EXIF is not applied. Pixels of more
     than 8 bits are spread from the 0.1 to the 99.9 percentile, or through the window that a DICOM file states.
     Raises UnreadableImage, with the reason but not the path.
     """
-    path = Path(path)
-    if _is_dicom(path):
-        return _read_dicom(path)
-    with _opened(path) as image:
+    if dicom.is_dicom(file):
+        return _read_dicom(file)
+    with _opened(file) as image:
         # The grey of a JPEG file in colour is one of its channels: no way round by red, green and blue.
         image.draft("L", None)
         return np.asarray(_to_grey(image))
 
 
-def read_squares(path: str | os.PathLike[str], sizes: Sequence[int]) -> tuple[tuple[int, int], list[np.ndarray]]:
+def read_squares(file: ImageFile, sizes: Sequence[int]) -> tuple[tuple[int, int], list[np.ndarray]]:
     """Width and height of a file's picture in pixels, and the picture letterboxed into a square of each of `sizes`.
 
     The squares are uint8 (size, size) in the frames of `Frame.letterbox(width, height, size)`. A JPEG file is decoded
-    only as large as the largest of them needs, so that they differ from `letterbox(read_image(path), size)` by a
+    only as large as the largest of them needs, so that they differ from `letterbox(read_image(file), size)` by a
     fraction of a grey level. Raises UnreadableImage, with the reason but not the path.
     """
-    path = Path(path)
-    if _is_dicom(path):
-        pixels = _read_dicom(path)
+    if dicom.is_dicom(file):
+        pixels = _read_dicom(file)
         return pixels.shape[::-1], [letterbox(pixels, size)[0] for size in sizes]
-    with _opened(path) as image:
+    with _opened(file) as image:
         source = image.size
         needed = inner_size(Frame.letterbox(*source, max(sizes)), source)
         drafted = image.draft("L", tuple(math.ceil(GAP * side) for side in needed))
@@ -55,28 +52,20 @@ def read_squares(path: str | os.PathLike[str], sizes: Sequence[int]) -> tuple[tu
         return source, [lay_into_square(picture, source, size, box)[0] for size in sizes]
 
 
-def _is_dicom(path: Path) -> bool:
-    if not path.is_file():
-        raise UnreadableImage("a folder" if path.is_dir() else "no such file")
-    if path.stat().st_size == 0:
-        raise UnreadableImage("an empty file")
-    return dicom.is_dicom(path)
-
-
-def _read_dicom(path: Path) -> np.ndarray:
-    require_radiograph(*dicom.read_size(path))
-    return dicom.read_pixels(path)
+def _read_dicom(file: ImageFile) -> np.ndarray:
+    require_radiograph(*dicom.read_size(file))
+    return dicom.read_pixels(file)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[PillowImage.Image]:
+def _opened(file: ImageFile) -> Iterator[PillowImage.Image]:
     """A PNG or JPEG file, not yet decoded; what goes wrong with it inside the block is an UnreadableImage."""
     try:
-        with warnings.catch_warnings():
+        with open_image(file) as opened, warnings.catch_warnings():
             # Pillow's own bomb check is replaced by MAXIMUM_PIXELS, a limit made for radiographs.
             warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
             # Other formats have no radiographs, but readers of their own that run what the file says (EPS).
-            with PillowImage.open(path, formats=("PNG", "JPEG")) as image:
+            with PillowImage.open(opened, formats=("PNG", "JPEG")) as image:
                 require_radiograph(*image.size)
                 yield image
     except UnreadableImage:

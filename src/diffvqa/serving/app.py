@@ -1,0 +1,140 @@
+"""The routes: the page, the answers, what the page shows of files, examples, and the description."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Protocol
+
+from fastapi import FastAPI, HTTPException, Request
+from fastapi.responses import FileResponse, JSONResponse, Response
+from fastapi.staticfiles import StaticFiles
+from PIL import Image as PillowImage
+from starlette.concurrency import run_in_threadpool
+
+from diffvqa import __version__
+from diffvqa.answering.answer import Answer, ModelVersion
+from diffvqa.answering.radiograph import Radiograph
+from diffvqa.errors import InputError
+from diffvqa.serving import description
+from diffvqa.serving.decoding import Decoder
+from diffvqa.serving.examples import EXAMPLES, IMAGES, draw_example, truth_of
+from diffvqa.serving.guard import LOCAL, Guard
+from diffvqa.serving.turns import Turns
+from diffvqa.serving.uploads import LARGEST_FILE, Form, read_form
+
+PAGE = Path(__file__).parent / "page"
+_FLAGS = ("trust_order", "trust_identity")
+
+
+class Answering(Protocol):
+    """What answers: an Answerer."""
+
+    version: ModelVersion
+
+    def __call__(
+        self, current: Radiograph, prior: list[Radiograph], question: str | None, **trusted: bool
+    ) -> Answer: ...
+
+
+def create_app(answerer: Answering, priors: int = 1, hosts: Collection[str] = ()) -> Guard:
+    """The application. priors: how many earlier radiographs the model takes; hosts: its names beside those of here."""
+    decoder, pictures, answers = Decoder(), Turns(), Turns()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        decoder.close()
+
+    app = FastAPI(title="diffvqa", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
+    app.openapi = lambda: description.describe(app)
+    app.add_exception_handler(InputError, lambda _, error: _error(422, in_fields(str(error))))
+    app.add_exception_handler(Exception, lambda *_: _error(500, "something went wrong; the server's log says where"))
+
+    @app.post("/answer", **description.for_answers(priors))
+    async def answer(request: Request) -> JSONResponse:
+        async with answers.next():
+            form = await read_form(request, {"current": 1, "prior": priors}, ("question", *_FLAGS))
+            found = await run_in_threadpool(_answer, answerer, decoder, form)
+        return JSONResponse(found.as_dict())
+
+    @app.post("/picture", response_class=Response, **description.for_pictures())
+    async def picture(request: Request) -> Response:
+        async with pictures.next():
+            form = await read_form(request, {"image": 1})
+            content = _required(form, "image")
+            png = await run_in_threadpool(lambda: _png(decoder(content, "image")))
+        return Response(png, media_type="image/png")
+
+    @app.get(
+        "/examples",
+        summary="Synthetic pairs to try, and what has changed in them",
+        response_description="Their pictures are /examples/NAME/prior.png and /examples/NAME/current.png.",
+    )
+    def examples() -> list[dict[str, str]]:
+        return [{"name": name, "title": one.title, "truth": truth_of(name)} for name, one in EXAMPLES.items()]
+
+    @app.get("/examples/{name}/{image}.png", include_in_schema=False)
+    def example(name: str, image: str) -> Response:
+        if name not in EXAMPLES or image not in IMAGES:
+            raise HTTPException(404, f"expected one of {', '.join(EXAMPLES)} and one of {', '.join(IMAGES)}")
+        return Response(draw_example(name, image), media_type="image/png")
+
+    @app.get(
+        "/health",
+        summary="Whether the server is there, its model and its limits",
+        response_description="The status is ready, or busy while it answers; this comes at once in any case.",
+    )
+    async def health() -> dict[str, Any]:
+        limits = {"priors": priors, "file_bytes": LARGEST_FILE}
+        return {"status": "busy" if answers.busy else "ready", "model": asdict(answerer.version), "limits": limits}
+
+    for path, name in (("/", "index.html"), ("/docs", "docs.html")):
+        app.get(path, include_in_schema=False)(_page(name))
+    app.mount("/page", StaticFiles(directory=PAGE))
+    return Guard(app, (*LOCAL, *hosts))
+
+
+def in_fields(message: str) -> str:
+    """A message about options of the command line, as one about fields of a form."""
+    return re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda option: option[1].replace("-", "_"), message)
+
+
+def _answer(answerer: Answering, decoder: Decoder, form: Form) -> Answer:
+    trusted = {name: _flag(form, name) for name in _FLAGS}
+    _required(form, "current")
+    read = {field: [decoder(content, field) for content in contents] for field, contents in form.files.items()}
+    return answerer(
+        current=read["current"][0], prior=read.get("prior", []), question=form.values.get("question"), **trusted
+    )
+
+
+def _required(form: Form, field: str) -> bytes:
+    if field not in form.files:
+        raise InputError(f"{field}: expected a PNG, JPEG or DICOM radiograph, found none")
+    return form.files[field][0]
+
+
+def _flag(form: Form, field: str) -> bool:
+    value = form.values.get(field, "false")
+    if value not in ("true", "false"):
+        raise InputError(f"{field}: expected true or false, found another value")
+    return value == "true"
+
+
+def _png(radiograph: Radiograph) -> bytes:
+    file = io.BytesIO()
+    PillowImage.fromarray(radiograph.stored).save(file, format="PNG", compress_level=1)
+    return file.getvalue()
+
+
+def _page(name: str) -> Callable[[], FileResponse]:
+    return lambda: FileResponse(PAGE / name)
+
+
+def _error(status: int, detail: str) -> JSONResponse:
+    return JSONResponse({"detail": detail}, status)

@@ -1,0 +1,96 @@
+"""Uploaded files decoded in a process of their own: one that hangs or fills the memory takes nothing else with it."""
+
+from __future__ import annotations
+
+import multiprocessing
+import resource
+import signal
+import threading
+from multiprocessing.connection import Connection
+
+from diffvqa.answering.radiograph import Radiograph, read_radiograph
+from diffvqa.errors import InputError
+
+SECONDS = 60
+"""How long a file may take; the largest radiographs take a few."""
+
+MEMORY = 4 * 2**30
+"""Bytes of address space: twice what a file of the most pixels allowed was seen to take."""
+
+
+class Decoder:
+    """Decodes one file after the other. Its process is started by the first, and anew after one that ended it.
+
+    memory: bytes of address space that it may take.
+    """
+
+    def __init__(self, memory: int = MEMORY) -> None:
+        self._memory = memory
+        self._turn = threading.Lock()
+        self._process: multiprocessing.process.BaseProcess | None = None
+
+    def __call__(self, content: bytes, field: str) -> Radiograph:
+        """The radiograph in a file of that content. Raises InputError, naming the field."""
+        with self._turn:
+            try:
+                self._start()
+                self._connection.send((content, field))
+                if not self._connection.poll(SECONDS):
+                    raise EOFError
+                found = self._connection.recv()
+            except (EOFError, OSError):
+                self._stop()
+                found = _in_vain(field)
+        if isinstance(found, Radiograph):
+            return found
+        raise InputError(found)
+
+    def close(self) -> None:
+        """End the process."""
+        with self._turn:
+            self._stop()
+
+    def _start(self) -> None:
+        if self._process and self._process.is_alive():
+            return
+        context = multiprocessing.get_context("spawn")
+        self._connection, other = context.Pipe()
+        self._process = context.Process(target=_decode, args=(other, self._memory), daemon=True)
+        self._process.start()
+        other.close()
+
+    def _stop(self) -> None:
+        if self._process:
+            self._process.kill()
+            self._process.join()
+            self._connection.close()
+        self._process = None
+
+
+def _decode(connection: Connection, memory: int) -> None:
+    """What the process does: a radiograph, or what is wrong with the file, for each content and field that comes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the server's to handle
+    resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    while True:
+        try:
+            content, field = connection.recv()
+        except EOFError:
+            return
+        connection.send(read(content, field))
+
+
+def read(content: bytes, field: str) -> Radiograph | str:
+    """The radiograph in a file of that content, or what is wrong with it."""
+    try:
+        return read_radiograph(content, field)
+    except InputError as error:
+        return str(error)
+    except Exception:  # out of memory, or what nobody has thought of, with words that are not to be shown
+        return _in_vain(field)
+
+
+def _in_vain(field: str) -> str:
+    return (
+        f"{field}: expected a PNG, JPEG or DICOM radiograph, found a file that cannot be decoded in the time and "
+        "memory that there is; give another file"
+    )

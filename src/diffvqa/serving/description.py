@@ -1,0 +1,90 @@
+"""The description of the server for programs, OpenAPI 3.1; of answers it is answer.schema.json."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from diffvqa.answering.answer import NOTICE
+from diffvqa.answering.case import LONGEST_QUESTION
+from diffvqa.serving.uploads import LARGEST_FILE
+
+_FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
+_RADIOGRAPH = f"PNG, JPEG or DICOM, told by its content; at most {LARGEST_FILE // 2**20} MB"
+_ERROR = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/error"}}}}
+_ERRORS = {
+    400: "The request comes under another name than this server's, or broke off.",
+    403: "The request comes from a page of another site.",
+    408: "The form did not arrive in time.",
+    413: "A file is too large.",
+    415: "The content is not multipart/form-data.",
+    422: "A field is missing or cannot be used; the detail names it and the reason.",
+    500: "Something went wrong in the server; its log says where.",
+    503: "Busy with another request; try again after the seconds in Retry-After.",
+}
+
+ERROR = {
+    "type": "object",
+    "required": ["detail"],
+    "properties": {"detail": {"type": "string", "description": "What was expected, what was found, what to do."}},
+}
+
+
+def for_answers(priors: int) -> dict[str, Any]:
+    """What a route says of itself that answers questions. priors: how many earlier radiographs the model takes."""
+    prior = {**_FILE, "description": f"The earlier one: {_RADIOGRAPH}."}
+    if priors > 1:
+        earlier = f"The earlier ones, the nearest first, at most {priors}: {_RADIOGRAPH}."
+        prior = {"type": "array", "items": _FILE, "maxItems": priors, "description": earlier}
+    trusted = {"type": "boolean", "default": False}
+    fields = {
+        "current": {**_FILE, "description": f"Today's radiograph: {_RADIOGRAPH}."},
+        "prior": prior,
+        "question": {
+            "type": "string",
+            "minLength": 1,
+            "maxLength": LONGEST_QUESTION,
+            "description": "If not given: what has changed; of one radiograph, what is seen.",
+        },
+        "trust_order": {**trusted, "description": "Go on where DICOM headers say that the prior is the later one."},
+        "trust_identity": {**trusted, "description": "Go on where DICOM headers say that the patients differ."},
+    }
+    answer = {"application/json": {"schema": {"$ref": "#/components/schemas/answer"}}}
+    return {
+        "summary": "What has changed between two radiographs, or what one shows",
+        "openapi_extra": _form(fields, "current"),
+        "responses": {200: {"description": "The answer.", "content": answer}, **_errors()},
+    }
+
+
+def for_pictures() -> dict[str, Any]:
+    """What the route says of itself that decodes a file."""
+    picture = {"description": "Its stored pixels in 8-bit grey, as the model reads them.", "content": {"image/png": {}}}
+    return {
+        "summary": "A radiograph as a browser can show it",
+        "openapi_extra": _form({"image": {**_FILE, "description": f"A radiograph: {_RADIOGRAPH}."}}, "image"),
+        "responses": {200: picture, **_errors()},
+    }
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """The whole description."""
+    text = resources.files("diffvqa.answering").joinpath("answer.schema.json").read_text(encoding="utf-8")
+    answer = json.loads(text.replace("#/$defs/", "#/components/schemas/"))
+    answer.pop("$schema")
+    described = get_openapi(title=app.title, version=app.version, description=NOTICE, routes=app.routes)
+    described["components"] = {"schemas": {"answer": answer, "error": ERROR, **answer.pop("$defs")}}
+    return described
+
+
+def _form(fields: dict[str, Any], required: str) -> dict[str, Any]:
+    schema = {"type": "object", "additionalProperties": False, "required": [required], "properties": fields}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+def _errors() -> dict[int, dict[str, Any]]:
+    return {status: {"description": meaning, **_ERROR} for status, meaning in _ERRORS.items()}

@@ -1,0 +1,50 @@
+/** What is asked of the server; what it refuses comes as an Error with its reason. */
+
+export async function health() {
+  return (await get("/health")).json();
+}
+
+export async function examples() {
+  return (await get("/examples")).json();
+}
+
+/** The two files of a synthetic pair: {prior, current}. */
+export async function exampleFiles(name) {
+  const images = ["prior", "current"];
+  const files = await Promise.all(images.map(async (image) => (await get(`/examples/${name}/${image}.png`)).blob()));
+  return Object.fromEntries(images.map((image, number) => [image, files[number]]));
+}
+
+/** The picture in a file as PNG, in its stored pixels. */
+export async function picture(file) {
+  // The name of the file stays here: it may name a patient.
+  return (await post("/picture", [["image", file, "image"]])).blob();
+}
+
+/** files: {current, prior?}; fields: texts by name. */
+export async function ask(files, fields) {
+  const parts = Object.entries(files).map(([name, file]) => [name, file, name]);
+  return (await post("/answer", [...parts, ...Object.entries(fields)])).json();
+}
+
+async function post(path, parts) {
+  const body = new FormData();
+  for (const part of parts) body.append(...part);
+  return checked(() => fetch(path, { method: "POST", body }));
+}
+
+async function get(path) {
+  return checked(() => fetch(path));
+}
+
+async function checked(send) {
+  let response;
+  try {
+    response = await send();
+  } catch {
+    throw new Error("The server does not answer. Is it still running?");
+  }
+  if (response.ok) return response;
+  const said = await response.json().catch(() => ({}));
+  throw new Error(said.detail ?? `The server refused (${response.status}).`);
+}

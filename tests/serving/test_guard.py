@@ -1,0 +1,80 @@
+"""Who may ask: by which names, from which pages; and what comes with every response."""
+
+import pytest
+from fastapi.testclient import TestClient
+
+from diffvqa.serving.app import create_app
+
+PAGES = ("/", "/docs", "/openapi.json", "/health", "/examples", "/page/main.js")
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost@evil.example", "", "[", "0.0.0.0"],
+)
+def test_another_name_is_refused(client, path, host):
+    response = client.get(path, headers={"Host": host})
+    assert response.status_code == 400
+    assert "diffvqa" not in response.text
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000"])
+def test_the_names_of_this_machine_are_known(client, host):
+    assert client.get("/health", headers={"Host": host}).status_code == 200
+
+
+def test_the_given_host_is_known(told):
+    with TestClient(create_app(told, hosts=["Reading-Room"]), base_url="http://reading-room:8000") as client:
+        assert client.get("/health").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/answer", "/picture"])
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": ""},
+        {"Origin": "http://127.0.0.1:9000"},
+        {"Origin": "https://127.0.0.1:8000"},
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "cross-site"},
+    ],
+)
+def test_a_page_of_another_site_sends_nothing(client, told, files, path, headers):
+    sent = {"current": files["current"]} if path == "/answer" else {"image": files["current"]}
+    response = client.post(path, files=sent, headers=headers)
+    assert response.status_code == 403
+    assert told.asked == []
+    assert "access-control-allow-origin" not in response.headers
+
+
+def test_a_page_of_another_site_may_not_even_ask(client):
+    headers = {"Origin": "http://evil.example", "Access-Control-Request-Method": "POST"}
+    assert client.options("/answer", headers=headers).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [{}, {"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"}, {"Sec-Fetch-Site": "none"}],
+)
+def test_the_own_page_and_programs_may_send(client, files, headers):
+    assert client.post("/answer", files=files, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/nowhere", "/page/../app.py", "/examples/change/prior.png"])
+def test_every_response_is_strict(client, path):
+    headers = client.get(path).headers
+    policy = dict(entry.split(" ", 1) for entry in headers["content-security-policy"].split("; "))
+    assert policy["default-src"] == policy["frame-ancestors"] == "'none'"
+    assert {policy["script-src"], policy["style-src"], policy["connect-src"]} == {"'self'"}
+    assert headers["cache-control"] == "no-store"
+    assert headers["x-content-type-options"] == "nosniff"
+    assert headers["referrer-policy"] == "no-referrer"
+
+
+def test_refusals_are_strict_too(client):
+    for response in (client.get("/", headers={"Host": "x"}), client.post("/answer", headers={"Origin": "x"})):
+        assert response.headers["cache-control"] == "no-store"
