@@ -1,11 +1,13 @@
 """A Ray cluster of two nodes on this machine does what one process does, byte for byte."""
 
+import itertools
 import os
 import subprocess
 import sys
 
 import pytest
 
+from diffvqa.answering import batch
 from diffvqa.answering.evaluate import evaluate
 from diffvqa.data import read_sources, shards
 from diffvqa.data.prepare import prepare as prepare_store
@@ -61,6 +63,19 @@ def test_predictions_of_the_cluster_are_the_same(cluster, model_folder, store_fo
     assert len(next(content for path, content in found.items() if path.name == "predictions.jsonl").splitlines()) > 10
 
 
+def test_answers_of_the_cluster_to_a_table_are_the_same(cluster, model_folder, cohort_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(batch, "ROWS", 4)
+    monkeypatch.setattr(batch, "IMAGES", 3)
+    pictures = sorted(cohort_folder.rglob("*.jpg"))[:8]
+    rows = [f"{current},{prior}" for prior, current in itertools.combinations(pictures, 2)][:18]
+    (tmp_path / "text.jpg").write_text("no image")
+    (tmp_path / "pairs.csv").write_text("\n".join(["current,prior", *rows, f"{pictures[0]},text.jpg"]))
+    for name, address in (("alone", None), ("cluster", cluster)):
+        outcome = batch.predict_pairs(model_folder, tmp_path / "pairs.csv", tmp_path / name, cluster=address)
+        assert (outcome.rows, outcome.problems) == (19, 1)
+    assert (tmp_path / "cluster").read_bytes() == (tmp_path / "alone").read_bytes()
+
+
 def test_the_error_of_a_job_comes_out_as_it_was_meant(cluster):
-    with pytest.raises(InputError, match="there is no finished model"):
+    with pytest.raises(InputError, match="there is no such folder"):
         list(done_in_order(evaluate, [("/nowhere", "/nowhere", "test", "/nowhere")], cluster=cluster))

@@ -1,5 +1,6 @@
 """Long tests, run by `make test-slow`: processes that are killed, and the whole way once."""
 
+import itertools
 import json
 import os
 import random
@@ -83,6 +84,26 @@ def test_a_preparation_killed_at_ten_moments_ends_in_the_same_store(tmp_path):
         for folder in (tmp_path / "killed", tmp_path / "undisturbed")
     )
     assert found == expected
+
+
+def test_a_prediction_killed_at_five_moments_ends_in_the_same_bytes(model_folder, cohort_folder, tmp_path):
+    pictures = sorted(cohort_folder.rglob("*.jpg"))[:24]
+    rows = [f"{current},{prior}" for prior, current in itertools.combinations(pictures, 2)] * 4
+    (tmp_path / "pairs.csv").write_text("\n".join(["current,prior", *rows]))
+
+    def command(out):
+        return diffvqa("predict", model_folder, tmp_path / "pairs.csv", "--out", out)
+
+    subprocess.run(command(tmp_path / "undisturbed"), check=True, capture_output=True)
+    size, killed = (tmp_path / "undisturbed").stat().st_size, tmp_path / "killed"
+    kills = 0
+    for share in (0.01, 0.2, 0.4, 0.6, 0.8):
+        kills += kill_when(
+            command(killed), lambda share=share: killed.exists() and killed.stat().st_size > share * size
+        )
+    assert kills > 2
+    subprocess.run(command(killed), check=True, capture_output=True)
+    assert killed.read_bytes() == (tmp_path / "undisturbed").read_bytes()
 
 
 def test_fifty_patients_are_the_same_bytes_twice(tmp_path):

@@ -14,6 +14,7 @@ from diffvqa import __version__
 from diffvqa.errors import InputError, RunFailed
 
 NOTICE = "Research software. Not for clinical use."
+HERE = "127.0.0.1"
 
 app = typer.Typer(
     help=f"What has changed between two chest radiographs, and where. {NOTICE}",
@@ -25,7 +26,9 @@ app = typer.Typer(
 Sources = Annotated[
     list[str], typer.Argument(metavar="KIND:PATH...", help="datasets, such as mimic:/data or nih14:/data")
 ]
-Model = Annotated[Path, typer.Argument(metavar="MODEL", help="a folder that `diffvqa finetune` has written")]
+Model = Annotated[
+    Path, typer.Argument(metavar="MODEL", help="a folder that `diffvqa finetune` has written, or owner/name on the hub")
+]
 StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="a folder that `diffvqa prepare` has written")]
 Config = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="settings, such as those in configs/tiny")]
 ReversedPairs = Annotated[
@@ -35,6 +38,12 @@ SplitSeed = Annotated[int | None, typer.Option(min=0, help="split by patient wit
 Strict = Annotated[bool, typer.Option("--strict", help="refuse what has faults, in place of skipping them")]
 Cluster = Annotated[
     str | None, typer.Option(metavar="ADDRESS", help="a Ray cluster that does the work; auto: the one of this machine")
+]
+TrustOrder = Annotated[
+    bool, typer.Option("--trust-order", help="go on where DICOM headers say that the prior is the later one")
+]
+TrustIdentity = Annotated[
+    bool, typer.Option("--trust-identity", help="go on where DICOM headers say that the patients differ")
 ]
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="settings laid over the file's")]
 
@@ -330,12 +339,8 @@ def answer(
         str | None, typer.Option(help="if not given: what has changed; of one image, what is seen")
     ] = None,
     beams: Annotated[int, typer.Option(min=1, max=64, help="of the beam search; 1 is greedy")] = 1,
-    trust_order: Annotated[
-        bool, typer.Option("--trust-order", help="go on where DICOM headers say that the prior is the later one")
-    ] = False,
-    trust_identity: Annotated[
-        bool, typer.Option("--trust-identity", help="go on where DICOM headers say that the patients differ")
-    ] = False,
+    trust_order: TrustOrder = False,
+    trust_identity: TrustIdentity = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     overlay: Annotated[Path | None, typer.Option(help="write the images with their boxes to this PNG")] = None,
     dicom_sr: Annotated[
@@ -373,9 +378,7 @@ def answer(
 @app.command()
 def serve(
     model: Model,
-    host: Annotated[
-        str, typer.Option(help="an address of this machine; others than the default are seen by others")
-    ] = ("127.0.0.1"),
+    host: Annotated[str, typer.Option(help="an address of this machine; the default is seen by itself only")] = HERE,
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 8000,
 ) -> None:
     """Answer questions on a page in the browser, and over HTTP."""
@@ -386,8 +389,57 @@ def serve(
 
 
 @app.command()
+def predict(
+    model: Model,
+    pairs: Annotated[
+        Path, typer.Argument(metavar="PAIRS.csv", help="a pair a row: columns current, prior, question, id")
+    ],
+    out: Annotated[Path, typer.Option(metavar="JSONL", help="an answer a line; a stopped run goes on there")],
+    beams: Annotated[int, typer.Option(min=1, max=64, help="of the beam search; 1 is greedy")] = 1,
+    trust_order: TrustOrder = False,
+    trust_identity: TrustIdentity = False,
+    cluster: Cluster = None,
+) -> None:
+    """Answer a table of pairs, an answer a line; each image is read and encoded once."""
+    from diffvqa.answering.batch import Asking, predict_pairs
+
+    _quiet_transformers()
+    outcome = predict_pairs(model, pairs, out, Asking(beams, trust_order, trust_identity), cluster)
+    done = "was finished before, and is left as it is" if outcome.done_before else "is written"
+    print(f"the file of {outcome.rows} rows {done}; it may hold patients' data. {NOTICE}")
+    if outcome.problems:
+        print(f"{outcome.problems} of {outcome.rows} rows have no answer; see `problem` in their lines")
+
+
+@app.command()
+def card(
+    model: Model,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="MODEL/README.md if not given")] = None,
+    evaluation: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="a folder that `evaluate` has written of this model")
+    ] = None,
+) -> None:
+    """Write a model card: what is known of a model, and the terms of the data that it was trained on."""
+    from diffvqa.answering.card import FILE, write_card
+    from diffvqa.answering.hub import model_folder
+
+    folder = model_folder(model)
+    if out is None and folder != model:
+        raise InputError("--out is missing: a model of the hub has no folder here to lay its card in")
+    warning = write_card(folder, out or folder / FILE, evaluation)
+    print(f"card written. {NOTICE}")
+    if warning:
+        print(f"WARNING: {warning} Do not publish the weights without its owners' consent.", file=sys.stderr)
+
+
+@app.command()
 def ground(
-    model: Annotated[Path, typer.Argument(metavar="MODEL", help="a folder that `pretrain` or `finetune` has written")],
+    model: Annotated[
+        Path,
+        typer.Argument(
+            metavar="MODEL", help="a folder that `pretrain` or `finetune` has written, or owner/name on the hub"
+        ),
+    ],
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="a radiograph: PNG, JPEG or DICOM")],
     phrase: Annotated[str, typer.Option(help='such as "left pleural effusion"')],
     boxes: Annotated[int, typer.Option(min=1, max=16, help="at the most; the likeliest first")] = 1,
@@ -398,6 +450,7 @@ def ground(
 ) -> None:
     """Say where in a radiograph a phrase is to be seen: x1 y1 x2 y2 in pixels of the file."""
     from diffvqa.answering.answerer import ground_phrase
+    from diffvqa.answering.hub import model_folder
     from diffvqa.answering.overlay import Marked, draw_overlay
     from diffvqa.answering.radiograph import read_radiograph
     from diffvqa.models.captioner import Captioner
@@ -409,6 +462,7 @@ def ground(
         raise InputError(f"--by: expected samples or beams, found {by!r}")
     _new_picture("--overlay", overlay, image)
     _quiet_transformers()
+    model = model_folder(model)
     captioner = load_folder(Captioner, model / "captioner" if (model / "captioner").is_dir() else model, "MODEL")
     radiograph = read_radiograph(image, "IMAGE")
     found = ground_phrase(captioner, radiograph, phrase, boxes, by, seed)
@@ -447,7 +501,7 @@ def main() -> None:
     except KeyboardInterrupt:
         status = _INTERRUPTED
     if status == _INTERRUPTED:
-        print("interrupted; prepare, pretrain, finetune and demo go on where they stopped", file=sys.stderr)
+        print("interrupted; prepare, pretrain, finetune, predict and demo go on where they stopped", file=sys.stderr)
     sys.exit(status or 0)
 
 
@@ -486,10 +540,12 @@ def _dicom_sources(model: Path, current: Path, priors: list[Path], question: str
     """What a structured report rests on, looked at before the model is loaded."""
     from diffvqa.answering.case import CHANGE
     from diffvqa.answering.dicom_sources import read_sources
+    from diffvqa.answering.hub import model_folder
     from diffvqa.models.folder import weights_digest
 
     if question and not " ".join(question.lower().split()).startswith(CHANGE):
         raise InputError(f"--dicom-sr reports what has changed: leave out --question, or begin it with {CHANGE!r}")
+    model = model_folder(model)
     captioner = weights_digest(model / "captioner") if (model / "captioner").is_dir() else None
     return read_sources(current, priors, weights_digest(model), captioner)
 

@@ -22,6 +22,8 @@ def test_only_difference_questions_of_a_test_split_have_a_row():
 def test_a_synthetic_cohort_is_said_and_an_unknown_dataset_too():
     synthetic = own_row(metrics(), {"split": "test", "truth": {"joined": 7, "missing": 0}})
     assert any("synthetic" in remark for remark in remarks(synthetic))
+    recorded = own_row(metrics(), {"split": "test", "dataset": "medical-diff-vqa 1.0.1 (synthetic)"})
+    assert remarks(recorded) == remarks(synthetic)
     unknown = own_row(metrics(), {"split": "test"})
     assert unknown["dataset"] == "not recorded"
     assert own_row(metrics(), {"split": "test", "dataset": "medical-diff-vqa 1.0.1"})["dataset"].endswith("1.0.1")

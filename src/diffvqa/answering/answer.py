@@ -31,7 +31,7 @@ class FoundBox:
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """Who answered: the name of the model's folder, the beginning of its weights' digest, this program's version."""
+    """Who answered: the name of the model's folder or on the hub, the beginning of its weights' digest, our version."""
 
     name: str
     version: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from diffvqa import __version__
 from diffvqa.answering.answer import CANNOT_ANSWER, CANNOT_COMPARE, Answer, FoundBox, ModelVersion
 from diffvqa.answering.case import CHANGE, Case, Encoded, make_case, read_question
 from diffvqa.answering.grounding import load_captioner, propose_boxes, write_boxes
+from diffvqa.answering.hub import model_folder
 from diffvqa.answering.image_findings import name_findings, why_no_findings
 from diffvqa.answering.inference import Written, answer_questions, encoder_of
 from diffvqa.answering.radiograph import Radiograph, StoredFrame, intensity_of, read_radiograph
@@ -50,9 +51,13 @@ class Answerer:
         self.version = ModelVersion(difference.path.resolve().name, digest[:12], __version__)
 
     @classmethod
-    def from_pretrained(cls, folder: PathLike) -> Answerer:
-        """Load a folder that `diffvqa finetune` has written. Raises InputError if it is none."""
-        return cls(load_folder(DifferenceModel, os.fspath(folder), "MODEL"), *load_captioner(Path(folder)))
+    def from_pretrained(cls, source: PathLike) -> Answerer:
+        """Load a folder that `diffvqa finetune` has written, or one of the hub's (owner/name). Raises InputError."""
+        folder = model_folder(source)
+        answerer = cls(load_folder(DifferenceModel, folder, "MODEL"), *load_captioner(folder))
+        if folder != Path(source):
+            answerer.version = replace(answerer.version, name=os.fspath(source))
+        return answerer
 
     def __call__(
         self,
@@ -86,7 +91,7 @@ class Answerer:
         if self.captioner and self._captioner_sees_otherwise:
             captioner_tokens = _encode(self.captioner, radiographs)
         check = self.trust.input_check
-        unlikeness = check.unlikeness(tokens).tolist() if check else [None] * len(radiographs)
+        unlikeness = check.unlikeness(np.stack(tokens)).tolist() if check else [None] * len(radiographs)
         return [
             Encoded(one.header, one.frame, one.digest, *seen)
             for one, *seen in zip(radiographs, tokens, captioner_tokens, unlikeness, strict=True)
@@ -317,10 +322,12 @@ def ground_phrase(
     return [ProposedBox(box, share) for box, share in inside if box is not None]
 
 
-def _encode(folder: ModelFolder, radiographs: Sequence[Radiograph]) -> np.ndarray:
-    """Patch tokens of each radiograph as a folder's model sees it: (radiographs, patches, width)."""
+def _encode(folder: ModelFolder, radiographs: Sequence[Radiograph]) -> list[np.ndarray]:
+    """Patch tokens of each radiograph as a folder's model sees it: (patches, width) each."""
     size, intensity = folder.model.config.vision_config.image_size, intensity_of(folder.processor)
-    return encoder_of(folder)([radiograph.square(size, intensity) for radiograph in radiographs])
+    tokens = encoder_of(folder)([radiograph.square(size, intensity) for radiograph in radiographs])
+    # Copies: whoever keeps one of them must not keep the memory of all.
+    return [one.copy() for one in tokens]
 
 
 def _same_file(a: Given, b: Given) -> bool:

@@ -62,6 +62,14 @@ def answer_questions(
     return answers
 
 
+def encode_question(folder: ModelFolder[DifferenceModel], text: str) -> list[int]:
+    """The tokens of a question as the model is asked it. Raises InputError if they leave it no room for an answer."""
+    prompt, most = encode_prompt(folder.tokenizer, question_prompt(text)), folder.model.config.text_tokens
+    if len(prompt) >= most:
+        raise InputError(f"a question of {len(prompt)} tokens is too long: the model takes fewer than {most}")
+    return prompt
+
+
 def _answer_batch(
     folder: ModelFolder[DifferenceModel],
     questions: Sequence[tuple[Pair, str]],
@@ -69,10 +77,8 @@ def _answer_batch(
     beams: int,
 ) -> list[Written]:
     tokenizer, text_tokens = folder.tokenizer, folder.model.config.text_tokens
-    prompts = [encode_prompt(tokenizer, question_prompt(text)) for _, text in questions]
+    prompts = [encode_question(folder, text) for _, text in questions]
     longest = max(len(prompt) for prompt in prompts)
-    if longest >= text_tokens:
-        raise InputError(f"a question of {longest} tokens is too long: the model takes fewer than {text_tokens}")
     pairs = [pair_images(features, pair, folder.model.config.priors) for pair, _ in questions]
     with torch.inference_mode():
         written = folder.model.write(

@@ -58,7 +58,7 @@ def own_row(metrics: Mapping, run: Mapping) -> dict | None:
     scores = metrics["answers"].get("difference")
     if scores is None or run.get("split") != "test":
         return None
-    synthetic = "truth" in run
+    synthetic = "truth" in run or "(synthetic)" in run.get("dataset", NOT_RECORDED)
     return {
         "n": scores["n"],
         "split": "test",

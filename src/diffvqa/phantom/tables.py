@@ -21,6 +21,9 @@ IMAGENOME, QUESTIONS = Path("chest-imagenome/1.0.0/silver_dataset"), Path("medic
 TRUTH = Path("truth")
 """Where each dataset lies in the cohort's folder, and the truth beside them."""
 
+SYNTHETIC = "SYNTHETIC.txt"
+"""In the folder of each dataset, so that what is made from it is not taken for the real one."""
+
 HEADERS = {
     "metadata": (
         "dicom_id", "subject_id", "study_id", "PerformedProcedureStepDescription", "ViewPosition", "Rows", "Columns",

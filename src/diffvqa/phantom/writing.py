@@ -17,10 +17,12 @@ from diffvqa.errors import InputError
 from diffvqa.phantom.patient_files import write_patient
 from diffvqa.phantom.reports import AS_USUAL, Reporting
 from diffvqa.phantom.sets import MANY, check_set
-from diffvqa.phantom.tables import PatientRows, Tables
+from diffvqa.phantom.tables import IMAGENOME, JPG, QUESTIONS, REPORTS, SYNTHETIC, PatientRows, Tables
 
 _FEW = 12
 """Patients so few that starting processes takes longer than drawing them."""
+
+_NOBODY = "A synthetic cohort: no image, report or identifier in it belongs to a person.\n"
 
 
 def write_cohort(
@@ -56,6 +58,8 @@ def write_cohort(
                 tables.add(rows)
                 if progress:
                     progress(done, patients)
+        for dataset in (JPG, REPORTS, IMAGENOME.parent, QUESTIONS):
+            (work / dataset / SYNTHETIC).write_text(_NOBODY, encoding="utf-8")
         (work / "README.txt").write_text(_readme(patients, seed, size, test_set, reporting), encoding="utf-8")
         if out.exists():
             out.rmdir()
@@ -112,7 +116,7 @@ def _cores() -> int:
 def _readme(patients: int, seed: int, size: int, test_set: str | None, reporting: Reporting) -> str:
     rates = ", ".join(f"{name} {rate:g}" for name, rate in asdict(reporting).items())
     return (
-        "A synthetic cohort: no image, report or identifier in it belongs to a person.\n"
+        f"{_NOBODY}"
         "Made by diffvqa for developing and testing. Research software, not for clinical use.\n\n"
         f"{f'test set {test_set}, ' if test_set else ''}patients {patients}, seed {seed}, "
         f"longer side of the images {size} pixels\n"

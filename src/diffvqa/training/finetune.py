@@ -34,6 +34,7 @@ from diffvqa.training.run import (
     claim_folder,
     count_parameters,
     discard_checkpoints,
+    recorded_datasets,
     share_of_batch,
     train,
     write_record,
@@ -105,6 +106,8 @@ def finetune(config: FinetuneConfig) -> Path:
         processes=processes(),
         intensity=store.intensity,
         store=store.fingerprint,
+        datasets=list(store.datasets),
+        encoder_datasets=recorded_datasets(config.encoder),
     )
     discard_checkpoints(out)
     return out

@@ -100,6 +100,7 @@ def pretrain(config: PretrainConfig) -> Path:
         negatives=_mean_negatives(out),
         intensity=store.intensity,
         store=store.fingerprint,
+        datasets=list(store.datasets),
     )
     discard_checkpoints(out)
     return out

@@ -68,6 +68,12 @@ def write_record(out: Path, settings: dict[str, Any], finished: bool, **facts: A
     temporary.replace(out / RECORD)
 
 
+def recorded_datasets(folder: str | Path) -> list[str] | None:
+    """What the model in a folder was trained on, as `run.json` says; None where nothing does."""
+    found = _read_record(Path(folder) / RECORD)
+    return None if found is None else found.get("datasets")
+
+
 def read_log(out: Path) -> list[dict[str, Any]]:
     """What a run has logged, a mapping a line; nothing where it has not yet."""
     path = out / LOG

@@ -31,6 +31,10 @@ MARKS = {
 """What a folder must hold, one of them, to be that dataset."""
 
 
+SYNTHETIC = "(synthetic)"
+"""After the name of a dataset of which nothing but the layout is real."""
+
+_SAYS_SYNTHETIC = "SYNTHETIC.txt"
 _VERSION = re.compile(r"\d+(\.\d+)*")
 
 
@@ -55,8 +59,12 @@ def require_folder(path: Path, part: str, argument: str) -> Path:
 
 
 def with_version(folder: Path, part: str) -> str:
-    """What PhysioNet calls the dataset in a folder, with its version if the folder is named after one."""
-    return f"{NAMES[part][0]} {folder.name}" if _VERSION.fullmatch(folder.name) else NAMES[part][0]
+    """What PhysioNet calls the dataset in a folder, with its version if the folder is named after one.
+
+    One that says that it only has the layout of that dataset is called so.
+    """
+    name = f"{NAMES[part][0]} {folder.name}" if _VERSION.fullmatch(folder.name) else NAMES[part][0]
+    return f"{name} {SYNTHETIC}" if (folder / _SAYS_SYNTHETIC).is_file() else name
 
 
 def _bases(parent: Path) -> tuple[Path, ...]:

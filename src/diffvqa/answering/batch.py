@@ -1,0 +1,201 @@
+"""Many pairs of radiographs to answers, a line of JSON each, in the order of their rows."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from diffvqa import __version__
+from diffvqa.answering.answerer import Answerer
+from diffvqa.answering.case import Case, Encoded, make_case
+from diffvqa.answering.hub import model_folder
+from diffvqa.answering.inference import encode_question
+from diffvqa.answering.line_file import find_written, open_after, write_lines
+from diffvqa.answering.pairs import PairRow, as_columns, column_of, read_pairs, require_files
+from diffvqa.answering.radiograph import Radiograph
+from diffvqa.data.files import digest_of
+from diffvqa.errors import InputError
+from diffvqa.images import UnreadableImage, read_image
+from diffvqa.images.header import read_header
+from diffvqa.progress import progress_bar
+from diffvqa.workers import done_in_order
+
+ROWS, IMAGES = 128, 32
+"""Rows that are answered, and images that are read and encoded, at once. Bytes depend on it: rounding does."""
+
+Line = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How the rows are asked: as the arguments of `Answerer`."""
+
+    beams: int = 1
+    trust_order: bool = False
+    trust_identity: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How many rows there are, how many of them have a problem and no answer, and whether all was done before."""
+
+    rows: int
+    problems: int
+    done_before: bool
+
+
+def predict_pairs(
+    model: Path, pairs: Path, out: Path, asking: Asking | None = None, cluster: str | None = None
+) -> Outcome:
+    """Answer the rows of a table of pairs into a file of JSON lines, made with mode 0600.
+
+    A row that cannot be answered has its `problem` there. A run that was stopped goes on after its last whole line; a
+    finished one is left as it is. cluster: the address of a Ray cluster that reads, encodes and answers. Raises
+    InputError, and before the model is loaded wherever the table tells.
+    """
+    asking = asking or Asking()
+    rows = read_pairs(pairs)
+    facts = {"model": _digest(model_folder(model)), "pairs": digest_of(pairs), **asdict(asking), "diffvqa": __version__}
+    written = find_written(out, facts, [row.id for row in rows])
+    if written.lines == len(rows):
+        return Outcome(len(rows), written.problems, done_before=True)
+    require_files(rows)
+    answerer = Answerer.from_pretrained(model)
+    _require_priors(rows, answerer.difference.model.config.priors)
+    done, problems = written.lines, written.problems
+    with open_after(out, facts, written) as file, progress_bar("answer pairs") as progress:
+        progress(done, len(rows))
+        for lines in answer_rows(answerer, rows, done, asking, cluster):
+            write_lines(file, lines)
+            done, problems = done + len(lines), problems + sum("problem" in line for line in lines)
+            progress(done, len(rows))
+    return Outcome(len(rows), problems, done_before=False)
+
+
+def answer_rows(
+    answerer: Answerer, rows: Sequence[PairRow], done: int, asking: Asking, cluster: str | None = None
+) -> Iterator[list[Line]]:
+    """The lines of the rows after the first `done`, some at a time.
+
+    Every image is read and encoded once, however many rows show it, and is kept until the last of them. What is written
+    does not depend on `done`: rows and images are put together in the same way.
+    """
+    first = done // ROWS
+    parts = _parts(rows, first)
+    groups = ((answerer, group) for part in parts for group in part.groups)
+    encoded = done_in_order(_encode, groups, cluster=cluster, on_gpu=True)
+    jobs = _jobs(answerer, parts, first, encoded, asking)
+    for number, lines in enumerate(done_in_order(_answer, jobs, cluster=cluster, on_gpu=True), start=first):
+        yield lines[max(0, done - number * ROWS) :]
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Rows that are answered at once; groups: the images that are encoded for them; over: those not needed any more."""
+
+    rows: Sequence[PairRow]
+    groups: Sequence[Sequence[Path]]
+    over: Sequence[Path]
+
+
+def _parts(rows: Sequence[PairRow], first: int) -> list[_Part]:
+    """The rows by the part; of parts before the first that is answered, only groups with an image still needed."""
+    needed = {path for row in rows[first * ROWS :] for path in row.images.values()}
+    last = {path: number for number, row in enumerate(rows) for path in row.images.values()}
+    seen: set[Path] = set()
+    parts = []
+    for start in range(0, len(rows), ROWS):
+        part = rows[start : start + ROWS]
+        shown = list(dict.fromkeys(path for row in part for path in row.images.values()))
+        new = [path for path in shown if path not in seen]
+        seen.update(new)
+        groups = [new[place : place + IMAGES] for place in range(0, len(new), IMAGES)]
+        over = [path for path in shown if last[path] < start + ROWS]
+        parts.append(_Part(part, [group for group in groups if needed.intersection(group)], over))
+    return parts
+
+
+def _jobs(
+    answerer: Answerer, parts: Sequence[_Part], first: int, encoded: Iterator[list[Encoded | str]], asking: Asking
+) -> Iterator[tuple[Answerer, list[tuple[str, Case | str]], int]]:
+    kept: dict[Path, Encoded | str] = {}
+    for number, part in enumerate(parts):
+        for group in part.groups:
+            kept.update(zip(group, next(encoded), strict=True))
+        if number >= first:
+            yield answerer, [(row.id, _case(answerer, row, kept, asking)) for row in part.rows], asking.beams
+        for path in part.over:
+            kept.pop(path, None)
+
+
+def _encode(answerer: Answerer, paths: Sequence[Path]) -> list[Encoded | str]:
+    """Each image as the model sees it, or what is wrong with its file."""
+    with ThreadPoolExecutor() as threads:
+        read = list(threads.map(_read, paths))
+    radiographs = [one for one in read if isinstance(one, Radiograph)]
+    encoded = iter(answerer.encode(radiographs) if radiographs else ())
+    return [next(encoded) if isinstance(one, Radiograph) else one for one in read]
+
+
+def _read(path: Path) -> Radiograph | str:
+    try:
+        return Radiograph(read_image(path), read_header(path))
+    except UnreadableImage as error:
+        return str(error)
+    except OSError as error:
+        return f"a file that cannot be read ({error.strerror})"
+
+
+def _case(answerer: Answerer, row: PairRow, encoded: Mapping[Path, Encoded | str], asking: Asking) -> Case | str:
+    """The case of a row, or the problem that it has."""
+    images = {name: encoded[path] for name, path in row.images.items()}
+    for name, image in images.items():
+        if isinstance(image, str):
+            return f"`{column_of(name)}`: expected a PNG, JPEG or DICOM radiograph, found {image}"
+    try:
+        case = make_case(images, row.question, asking.trust_order, asking.trust_identity)
+        encode_question(answerer.difference, case.question)
+    except InputError as error:
+        return as_columns(str(error))
+    return case
+
+
+def _answer(answerer: Answerer, rows: Sequence[tuple[str, Case | str]], beams: int) -> list[Line]:
+    """The line of each row, given by its id and its case or problem.
+
+    Questions of one length are asked together: a longer one would leave the answers to the others less room.
+    """
+    lines: dict[str, Line] = {}
+    by_length: dict[int, list[tuple[str, Case]]] = defaultdict(list)
+    for name, case in rows:
+        if isinstance(case, str):
+            lines[name] = {"id": name, "problem": case}
+        else:
+            by_length[len(encode_question(answerer.difference, case.question))].append((name, case))
+    for asked in by_length.values():
+        answers = answerer.answer([case for _, case in asked], beams)
+        lines |= {name: {"id": name, **one.as_dict()} for (name, _), one in zip(asked, answers, strict=True)}
+    return [lines[name] for name, _ in rows]
+
+
+def _require_priors(rows: Sequence[PairRow], taken: int) -> None:
+    """Raises InputError if a row has more priors than the model takes."""
+    too_many = [row.number for row in rows if len(row.images) - 1 > taken]
+    if too_many:
+        raise InputError(
+            f"PAIRS: the model takes {taken} priors at the most, but there are more in {len(too_many)} rows, the first "
+            f"of them row {too_many[0]}"
+        )
+
+
+def _digest(model: Path) -> str:
+    """The SHA-256 of all that answers depend on in a model folder, its captioner and what was measured of it."""
+    digest = hashlib.sha256()
+    for path in sorted(path for kind in ("*.json", "*.safetensors") for path in model.rglob(kind)):
+        digest.update(f"{path.relative_to(model)} {digest_of(path)}\n".encode())
+    return digest.hexdigest()

@@ -1,0 +1,39 @@
+"""A model by the name of its folder, or by its name on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import huggingface_hub
+
+from diffvqa.errors import InputError
+
+NEEDED = ("*.json", "*.safetensors")
+"""What is fetched of a model: text and weights, no pickles and no code."""
+
+NOT_NEEDED = ("checkpoints/*", "encoder/*")
+
+_HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+
+
+def model_folder(source: str | os.PathLike[str], argument: str = "MODEL") -> Path:
+    """The folder of a model: a local one as it is, or else what the hub holds under the name `owner/name`.
+
+    From the hub it is fetched once, into the library's cache. Raises InputError if there is neither.
+    """
+    name = os.fspath(source)
+    if Path(name).exists():
+        return Path(name)
+    if not _HUB_NAME.fullmatch(name):
+        raise InputError(
+            f"{argument}: there is no such folder; give that of a finished model, or a name on the hub (owner/name)"
+        )
+    try:
+        return Path(huggingface_hub.snapshot_download(name, allow_patterns=NEEDED, ignore_patterns=NOT_NEEDED))
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"{argument}: {name!r} is no local folder, and was neither fetched from the hub nor before "
+            f"({type(error).__name__}); check the name, the network and HF_HUB_OFFLINE, or give a folder"
+        ) from error

@@ -1,0 +1,99 @@
+"""A file of JSON lines that grows row by row, and that a run which was stopped goes on with."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from diffvqa.data.files import write_text
+from diffvqa.errors import InputError
+
+RECORD = ".run.json"
+"""After the name of the file: the facts that it was written under."""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What is there of a file: whole lines, how many of them hold a problem, and their size in bytes."""
+
+    lines: int = 0
+    problems: int = 0
+    size: int = 0
+
+
+def find_written(path: Path, facts: Mapping[str, Any], ids: Sequence[str]) -> Written:
+    """What a run with the same facts has written, its lines having these ids; a line that was torn off does not count.
+
+    Raises InputError if the file cannot be made there, or is something else.
+    """
+    if not path.exists():
+        if not path.parent.is_dir():
+            raise InputError("--out: there is no folder to write it into; make it, or give another path")
+        return Written()
+    try:
+        found = json.loads(_record(path).read_text(encoding="utf-8"))
+        differing = [name for name in facts if found.get(name) != facts[name]]
+    except (OSError, ValueError, AttributeError) as error:
+        raise InputError(
+            f"--out: there is a file already which this command has not written, or its {RECORD} is lost; "
+            "give another name"
+        ) from error
+    if differing:
+        raise InputError(
+            f"--out: the file there was written with other settings ({', '.join(differing)}); give another name, or "
+            "remove that file"
+        )
+    lines = problems = size = 0
+    try:
+        with path.open("rb") as file:
+            for line in file:
+                if not line.endswith(b"\n"):
+                    break
+                row = json.loads(line)
+                if row["id"] != ids[lines]:
+                    raise ValueError("of another row")
+                lines, problems, size = lines + 1, problems + ("problem" in row), size + len(line)
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f"--out: line {lines + 1} of the file there is not what was written; remove the file to begin anew"
+        ) from error
+    return Written(lines, problems, size)
+
+
+@contextmanager
+def open_after(path: Path, facts: Mapping[str, Any], written: Written) -> Iterator[BinaryIO]:
+    """The file, open to go on after what is written; a new one is readable to its owner only.
+
+    Raises InputError if it cannot be written, or another process is writing it.
+    """
+    try:
+        write_text(_record(path), json.dumps(facts, indent=2) + "\n")
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise InputError(f"--out: cannot be written there ({error.strerror}); give another path") from error
+    with os.fdopen(descriptor, "r+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise InputError("--out: another process is writing the file; wait for it, or end it") from error
+        except OSError:
+            pass  # a file system without locks
+        file.truncate(written.size)
+        file.seek(written.size)
+        yield file
+
+
+def write_lines(file: BinaryIO, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write one JSON object a line, and let none wait in this process."""
+    file.writelines(f"{json.dumps(row, ensure_ascii=False)}\n".encode() for row in rows)
+    file.flush()
+
+
+def _record(path: Path) -> Path:
+    return path.with_name(path.name + RECORD)

@@ -1,0 +1,145 @@
+"""The table of a batch: which radiographs are to be compared, row by row."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from diffvqa.answering.case import read_question
+from diffvqa.data.tables import read_cells
+from diffvqa.errors import InputError
+
+COLUMNS = ("id", "current", "prior", "prior_2, prior_3, ...", "question")
+SHOWN = 5
+"""Of the faults of a table, as many are named; the others are counted."""
+
+_KNOWN = re.compile(r"id|current|prior|question|prior_([2-9]|[1-9]\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class PairRow:
+    """One row. images: the files by their names (current, prior, prior 2, ...); question: None for the usual one."""
+
+    number: int
+    id: str
+    images: Mapping[str, Path]
+    question: str | None
+
+
+def column_of(name: str) -> str:
+    """The column of the image that is called `prior 2` elsewhere."""
+    return name.replace(" ", "_")
+
+
+def read_pairs(path: Path) -> list[PairRow]:
+    """The rows of a table of pairs (CSV, UTF-8), its paths taken from its own folder.
+
+    Rows are numbered as a spreadsheet does it, the header being row 1. Raises InputError, which names rows and columns
+    and never what they hold: for columns that are missing or unknown, and for all rows at once that cannot be used.
+    """
+    try:
+        header, *rows = read_cells(path)
+    except InputError as error:
+        raise InputError("PAIRS: there is no such file, or it cannot be read to its end; give a CSV file") from error
+    except ValueError:
+        raise InputError("PAIRS: the table is empty; a header with the names of columns was expected") from None
+    _check_header(header[1])
+    if not rows:
+        raise InputError("PAIRS: the table has a header and no rows")
+    faults: list[str] = []
+    found: list[PairRow] = []
+    for number, cells in rows:
+        try:
+            found.append(_read_row(number, dict(zip(header[1], cells, strict=True)), path.parent))
+        except InputError as error:
+            faults.append(f"row {number}, {error}")
+        except ValueError:
+            faults.append(f"row {number}: {len(cells)} cells, the header has {len(header[1])}")
+    faults += _repeated(found)
+    if faults:
+        raise InputError(f"PAIRS: {_listed(faults)}")
+    return found
+
+
+def require_files(rows: Sequence[PairRow]) -> None:
+    """Raises InputError where files of rows are not there, with how many and the first of their rows."""
+    there = {path: os.path.isfile(path) for path in dict.fromkeys(_files(rows))}
+    missing = [
+        f"row {row.number} `{column_of(name)}`" for row in rows for name, path in row.images.items() if not there[path]
+    ]
+    if missing:
+        raise InputError(
+            f"PAIRS: {len(missing)} of the files named are not there: {_listed(missing, ', ')}; paths are relative to "
+            "the folder of the table, or absolute"
+        )
+
+
+def _files(rows: Sequence[PairRow]) -> Iterator[Path]:
+    return (path for row in rows for path in row.images.values())
+
+
+def _check_header(names: Sequence[str]) -> None:
+    known = f"the columns are {', '.join(COLUMNS)}"
+    if "current" not in names:
+        # Where there is no header, its cells are the first row's, and may be a patient's: they are not shown.
+        raise InputError(f"PAIRS: the first row names no column `current`; {known}, separated by commas")
+    unknown = [repr(name) for name in names if not _KNOWN.fullmatch(name)]
+    if unknown:
+        raise InputError(f"PAIRS: no column is called {_listed(unknown, ', ')}; {known}; rename or remove it")
+    if len(set(names)) < len(names):
+        raise InputError("PAIRS: a column is there twice; remove one of them")
+
+
+def _read_row(number: int, cells: Mapping[str, str], folder: Path) -> PairRow:
+    """Raises InputError that begins with the column."""
+    for name, cell in cells.items():
+        if "\n" in cell or "\0" in cell:
+            raise InputError(f"`{name}`: a line break in a cell; a quotation mark is not closed, or is one too many")
+    if not cells["current"]:
+        raise InputError("`current`: empty; every row needs the radiograph that is asked about")
+    if not cells.get("id", "-"):
+        raise InputError("`id`: empty; give every row one, or remove the column")
+    priors = sorted((name for name in cells if name.startswith("prior")), key=_place)
+    given = [name for name in priors if cells[name]]
+    images = {"current": _file(folder, cells["current"])}
+    for place, name in enumerate(given, start=1):
+        if _place(name) != place:
+            raise InputError(f"`{name}`: there is none before it; fill `prior`, `prior_2` and so on, the nearest first")
+        images[name.replace("_", " ")] = _file(folder, cells[name])
+    question = cells.get("question") or None
+    try:
+        read_question(question, alone=len(images) == 1)
+    except InputError as error:
+        raise InputError(as_columns(str(error))) from error
+    return PairRow(number, cells.get("id", str(number)), images, question)
+
+
+def as_columns(message: str) -> str:
+    """A message about arguments of `diffvqa answer` as one about columns of the table."""
+    return re.sub(r"--(current|prior(?: \d+)?|question)\b", lambda found: f"`{column_of(found[1])}`", message)
+
+
+def _place(name: str) -> int:
+    return int(name.partition("_")[2] or 1)
+
+
+def _file(folder: Path, cell: str) -> Path:
+    # Resolved, so that one file under two names is one image. Of what is no path pathlib would make an error.
+    return Path(os.path.realpath(folder / cell))
+
+
+def _repeated(rows: Sequence[PairRow]) -> list[str]:
+    first: dict[str, int] = {}
+    return [
+        f"row {row.number}, `id`: the same as in row {first[row.id]}"
+        for row in rows
+        if first.setdefault(row.id, row.number) != row.number
+    ]
+
+
+def _listed(faults: Sequence[str], separator: str = "; ") -> str:
+    more = f" and {len(faults) - SHOWN} more" if len(faults) > SHOWN else ""
+    return separator.join(faults[:SHOWN]) + more
