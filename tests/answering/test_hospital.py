@@ -14,10 +14,10 @@ from diffvqa import cli
 from diffvqa.answering import answer as answers
 from diffvqa.answering import answerer as module
 from diffvqa.answering.answerer import Answerer, ground_phrase
-from diffvqa.answering.radiograph import intensity_of, read_radiograph
+from diffvqa.answering.radiograph import read_radiograph
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
-from diffvqa.images.intensities import AS_STORED, EQUALISED
+from diffvqa.images.intensities import AS_STORED, EQUALISED, intensity_of
 
 EARLIER = {"StudyDate": "20230102"}
 SCHEMA = json.loads((Path(answers.__file__).parent / "answer.schema.json").read_text(encoding="utf-8"))

@@ -17,6 +17,7 @@ from diffvqa.data.prepare import prepare
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.images import letterbox, read_image, read_squares
+from diffvqa.images.intensities import AS_STORED, EQUALISED, equalise
 from diffvqa.records import Cohort, Image, Pair, Question, Region, Study
 
 SIZE = 32
@@ -323,3 +324,20 @@ def test_files_of_one_name_are_told_apart(tmp_path, makers):
 def test_grey_values_are_read_as_the_datasets_hold_them(folder, tmp_path, datasets, intensity):
     prepare(replace(_cohort(folder), datasets=datasets), tmp_path / "store", SIZE)
     assert Store.open(tmp_path / "store").intensity == intensity
+
+
+def test_a_model_of_equalised_images_is_shown_others_equalised(folder, tmp_path):
+    """Inside the picture; its margins stay black."""
+    prepare(replace(_cohort(folder), datasets=("nih14",)), tmp_path / "stored", SIZE)
+    prepare(replace(_cohort(folder), datasets=("mimic-cxr-jpg 2.1.0",)), tmp_path / "equalised", SIZE)
+    stored, equalised = Store.open(tmp_path / "stored"), Store.open(tmp_path / "equalised")
+    for position, image in enumerate(stored.images):
+        square = stored.pixels(position)
+        assert (stored.shown_pixels(position, AS_STORED) == square).all()
+        assert (equalised.shown_pixels(position, EQUALISED) == square).all()
+        left, width = int(image.frame.left), round(image.width * image.frame.scale)
+        inside = np.s_[:, left : left + width]
+        expected = np.zeros_like(square)
+        expected[inside] = equalise(square[inside])
+        assert left > 0
+        assert (stored.shown_pixels(position, EQUALISED) == expected).all()

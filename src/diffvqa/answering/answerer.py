@@ -18,12 +18,13 @@ from diffvqa.answering.grounding import load_captioner, propose_boxes, write_box
 from diffvqa.answering.hub import model_folder
 from diffvqa.answering.image_findings import name_findings, why_no_findings
 from diffvqa.answering.inference import Written, answer_questions, encoder_of
-from diffvqa.answering.radiograph import Radiograph, StoredFrame, intensity_of, read_radiograph
+from diffvqa.answering.radiograph import Radiograph, StoredFrame, read_radiograph
 from diffvqa.answering.trust import load_trust
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
 from diffvqa.findings import SHOWN_IN, Change, read_changes
 from diffvqa.images import ImageFile
+from diffvqa.images.intensities import intensity_of
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, load_folder, weights_digest

@@ -24,6 +24,7 @@ from diffvqa.data.history import with_earlier
 from diffvqa.data.index import StoredImage
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.images.intensities import intensity_of
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
 from diffvqa.progress import progress_bar
@@ -151,7 +152,8 @@ def _encode(
     folder: ModelFolder, weights: str, store: Store, images: Iterable[str], out: Path, cluster: str | None
 ) -> Mapping[str, np.ndarray]:
     with progress_bar("encode images") as progress:
-        return encode_images(encoder_of(folder), store, images, out, weights, progress, cluster)
+        intensity = intensity_of(folder.processor)
+        return encode_images(encoder_of(folder), store, images, out, weights, progress, cluster, intensity)
 
 
 def _claim_folder(out: Path, facts: dict[str, Any]) -> None:

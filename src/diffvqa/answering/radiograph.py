@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -12,7 +11,7 @@ from diffvqa.boxes import Box, Frame, clip
 from diffvqa.errors import InputError
 from diffvqa.images import ImageFile, UnreadableImage, letterbox, read_image
 from diffvqa.images.header import Header, read_header
-from diffvqa.images.intensities import AS_STORED, EQUALISED, equalise
+from diffvqa.images.intensities import EQUALISED, equalise
 from diffvqa.images.orientation import UPRIGHT, Orientation
 
 
@@ -68,17 +67,3 @@ def read_radiograph(file: ImageFile | Radiograph, argument: str) -> Radiograph:
         raise InputError(
             f"{argument}: expected a PNG, JPEG or DICOM radiograph, found {error}; give another file"
         ) from error
-
-
-def intensity_of(processor: Any) -> str:
-    """The convention of grey values of a model, which its processor keeps; older ones are shown them as stored.
-
-    Raises InputError for one that is not known.
-    """
-    intensity = getattr(processor, "intensity", AS_STORED)
-    if intensity not in (AS_STORED, EQUALISED):
-        raise InputError(
-            f"MODEL: preprocessor_config.json: expected an intensity of {AS_STORED!r} or {EQUALISED!r}, found another; "
-            "the folder was written by another version of diffvqa, use that"
-        )
-    return intensity

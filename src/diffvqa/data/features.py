@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from diffvqa.data.store import Store
+from diffvqa.images.intensities import AS_STORED
 from diffvqa.workers import done_in_order
 
 BATCH = 64
@@ -57,16 +58,17 @@ def encode_images(
     key: str,
     progress: Callable[[int, int], None] | None = None,
     cluster: str | None = None,
+    intensity: str = AS_STORED,
 ) -> Features:
     """The features of these images, computed into `folder` unless it already holds them under the same `key`.
 
     key: says which encoder made them. progress: called with (images done, images in all). cluster: the address of a Ray
-    cluster that encodes; `encode` is then sent there.
+    cluster that encodes; `encode` is then sent there. intensity: the convention of grey values of the model.
     """
     wanted = sorted(set(image_ids))
     if not wanted:
         raise ValueError("there are no images to encode")
-    description = {"key": key, "store": store.fingerprint, "images": wanted}
+    description = {"key": key, "store": store.fingerprint, "intensity": intensity, "images": wanted}
     record = folder / _DESCRIPTION
     if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == description:
         return Features(folder, wanted)
@@ -74,7 +76,7 @@ def encode_images(
     record.unlink(missing_ok=True)
     tokens: np.ndarray | None = None
     done = 0
-    jobs = ((encode, store, wanted[start : start + BATCH]) for start in range(0, len(wanted), BATCH))
+    jobs = ((encode, store, intensity, wanted[start : start + BATCH]) for start in range(0, len(wanted), BATCH))
     for part in done_in_order(_encode_stored, jobs, cluster=cluster, on_gpu=True):
         if tokens is None:
             shape = (len(wanted), *part.shape[1:])
@@ -88,5 +90,5 @@ def encode_images(
     return Features(folder, wanted)
 
 
-def _encode_stored(encode: Encode, store: Store, image_ids: Sequence[str]) -> np.ndarray:
-    return encode([store.pixels(store.index[image_id]) for image_id in image_ids])
+def _encode_stored(encode: Encode, store: Store, intensity: str, image_ids: Sequence[str]) -> np.ndarray:
+    return encode([store.shown_pixels(store.index[image_id], intensity) for image_id in image_ids])

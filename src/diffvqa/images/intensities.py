@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from PIL import Image as PillowImage
+
+from diffvqa.errors import InputError
 
 DARKEST, BRIGHTEST = 0.001, 0.999
 """The shares of the pixels below which a picture is black, and above which it is white.
@@ -66,3 +70,17 @@ def equalise(pixels: np.ndarray) -> np.ndarray:
     first = cumulated[np.nonzero(counts)[0][0]]
     table = np.rint((cumulated - first) * (255.0 / max(pixels.size - first, 1)))
     return np.clip(table, 0, 255).astype(np.uint8)[pixels]
+
+
+def intensity_of(processor: Any) -> str:
+    """The convention of grey values of a model, which its processor keeps; older ones are shown them as stored.
+
+    Raises InputError for one that is not known.
+    """
+    intensity = getattr(processor, "intensity", AS_STORED)
+    if intensity not in (AS_STORED, EQUALISED):
+        raise InputError(
+            f"MODEL: preprocessor_config.json: expected an intensity of {AS_STORED!r} or {EQUALISED!r}, found another; "
+            "the folder was written by another version of diffvqa, use that"
+        )
+    return intensity

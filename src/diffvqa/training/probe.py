@@ -25,6 +25,7 @@ from diffvqa.data.index import StoredImage
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, read_changes
+from diffvqa.images.intensities import intensity_of
 from diffvqa.models.encoder import patch_tokens
 from diffvqa.models.folder import device
 from diffvqa.models.probe import BoxProbe, LabelProbe
@@ -118,7 +119,8 @@ def _encode(pretrained: Pretrained, store: Store, folder: Path, seed: int) -> Ma
         image for split in SPLITS for question in _pairs(store, split, seed) for image in question.pair.images[:2]
     }
     with progress_bar("encode images") as progress:
-        return encode_images(encode, store, wanted, folder, pretrained.digest(), progress)
+        intensity = intensity_of(pretrained.processor)
+        return encode_images(encode, store, wanted, folder, pretrained.digest(), progress, intensity=intensity)
 
 
 def _images(store: Store, split: str, seed: int) -> list[StoredImage]:
