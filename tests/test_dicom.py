@@ -277,6 +277,22 @@ def test_a_dicom_file_is_known_by_its_content(tmp_path, ramp):
         assert image_size(tmp_path / name) == (WIDTH, HEIGHT)
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_another_kind_of_file_is_known_by_its_content_too(tmp_path, kind):
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50), dtype=np.uint8)
+    for name in ("named.dcm", f"named.{kind.lower()}"):
+        Image.fromarray(pixels).save(tmp_path / name, format=kind)
+    expected = read_image(tmp_path / f"named.{kind.lower()}")
+    assert (read_image(tmp_path / "named.dcm") == expected).all()
+    assert image_size(tmp_path / "named.dcm") == (50, 40)
+
+
+def test_text_that_is_called_dicom_is_none(tmp_path):
+    (tmp_path / "text.dcm").write_text("no picture in here, and no element either" * 10)
+    with pytest.raises(UnreadableImage, match="not a DICOM file"):
+        read_image(tmp_path / "text.dcm")
+
+
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
 def test_a_file_without_preamble_is_known_by_its_name_or_its_first_element(tmp_path, ramp, syntax):
     dataset = dicom(ramp, syntax)

@@ -394,7 +394,7 @@ def predict(
     done = "was finished before, and is left as it is" if outcome.done_before else "is written"
     print(f"the file of {outcome.rows} rows {done}; it may hold patients' data. {NOTICE}")
     if outcome.problems:
-        print(f"{outcome.problems} of {outcome.rows} rows have no answer; see `problem` in their lines")
+        print(f"{outcome.problems} of {outcome.rows} rows have a `problem` in their lines instead of an answer")
 
 
 @app.command()

@@ -258,7 +258,7 @@ def test_the_command_counts_problems_and_prints_nothing_of_a_patient(command, ba
     for _ in range(2):
         status, printed = command(bad, out)
         assert status == 0
-        assert "6 of 8 rows have no answer; see `problem` in their lines" in printed
+        assert "6 of 8 rows have a `problem` in their lines instead of an answer" in printed
         assert "patients' data" in printed
         said.append(printed)
     assert "finished before" in said[1]
@@ -357,3 +357,9 @@ def test_more_priors_than_the_model_takes_are_refused(model_folder, folder, tmp_
         InputError, match="takes 1 priors at the most, but there are more in 1 rows, the first of them row 3"
     ):
         predict_pairs(model_folder, path, tmp_path / "out.jsonl")
+
+
+def test_a_table_of_another_encoding_is_refused(pairs):
+    pairs.write_bytes("current,question\n0.png,für wen?\n".encode("latin-1"))
+    with pytest.raises(InputError, match="row 2, `question`: characters that are not UTF-8"):
+        read_pairs(pairs)

@@ -6,7 +6,7 @@ import pytest
 
 from diffvqa.answering import image_findings
 from diffvqa.answering.inference import Written
-from diffvqa.findings import ANY_ABNORMALITY_QUESTION, read_findings
+from diffvqa.findings import ANY_ABNORMALITY_QUESTION, Change, read_findings
 
 
 @pytest.mark.parametrize(
@@ -67,3 +67,21 @@ def test_a_model_is_asked_what_it_was_trained_on(tmp_path, record, reason):
         (tmp_path / "run.json").write_text(json.dumps(record))
     found = image_findings.why_no_findings(tmp_path)
     assert found is None if reason is None else reason in found
+
+
+@pytest.mark.parametrize(
+    ("changes", "prior", "current", "expected"),
+    [
+        ((), ("edema",), ("edema",), False),
+        ((), (), ("edema",), True),
+        ((Change("edema", "added"),), ("nodule",), ("edema",), False),
+        ((Change("edema", "added"),), ("edema",), ("edema",), True),
+        ((Change("edema", "added"),), (), (), True),
+        ((Change("edema", "missing"),), ("edema",), (), False),
+        ((Change("edema", "missing"),), (), ("edema",), True),
+        ((Change("edema", "level", "mild", "severe"),), ("edema",), ("edema",), False),
+        ((Change("edema", "level", "mild", "severe"),), ("edema",), (), True),
+    ],
+)
+def test_findings_that_contradict_the_changes_are_found(changes, prior, current, expected):
+    assert image_findings.contradict(changes, {"prior": prior, "current": current}) is expected

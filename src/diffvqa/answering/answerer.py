@@ -16,7 +16,7 @@ from diffvqa.answering.answer import CANNOT_ANSWER, CANNOT_COMPARE, Answer, Foun
 from diffvqa.answering.case import CHANGE, Case, Encoded, make_case, read_question
 from diffvqa.answering.grounding import load_captioner, propose_boxes, write_boxes
 from diffvqa.answering.hub import model_folder
-from diffvqa.answering.image_findings import name_findings, why_no_findings
+from diffvqa.answering.image_findings import contradict, name_findings, why_no_findings
 from diffvqa.answering.inference import Written, answer_questions, encoder_of
 from diffvqa.answering.radiograph import Radiograph, StoredFrame, read_radiograph
 from diffvqa.answering.trust import load_trust
@@ -156,6 +156,9 @@ class Answerer:
         boxes: tuple[FoundBox, ...] | None,
         beams: int,
     ) -> Answer:
+        remarks = case.remarks
+        if changes is not None and "prior" in (findings[0] or {}) and contradict(changes, findings[0]):
+            remarks += ("the findings named in each image contradict the changes: they are answers of their own",)
         # The scale was measured on greedy answers to questions about changes.
         scale = self.trust.confidence if beams == 1 and case.question.startswith(CHANGE) else None
         return Answer(
@@ -170,7 +173,7 @@ class Answerer:
             boxes=boxes,
             boxes_reason=self.no_boxes_reason if boxes is None else None,
             unlikeness=_unlikeness(case),
-            remarks=case.remarks,
+            remarks=remarks,
             model=self.version,
         )
 

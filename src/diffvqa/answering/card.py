@@ -86,7 +86,10 @@ def write_card(folder: Path, out: Path, evaluation: Path | None = None) -> str |
     """
     text, warning = model_card(folder, evaluation)
     if out.exists():
-        raise InputError("--out: there is a file already; give another name, or remove it to have it written anew")
+        raise InputError(
+            "--out (MODEL/README.md if not given): there is a file already; give another name, or remove it to have it "
+            "written anew"
+        )
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:

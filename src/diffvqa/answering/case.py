@@ -12,7 +12,7 @@ from diffvqa.answering import comparable
 from diffvqa.answering.input_check import TOO_UNLIKE, UNLIKE
 from diffvqa.answering.radiograph import StoredFrame
 from diffvqa.errors import InputError
-from diffvqa.findings import ABNORMALITIES_QUESTION, DIFFERENCE_QUESTION
+from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, DIFFERENCE_QUESTION
 from diffvqa.images.header import Header
 
 LONGEST_QUESTION = 500
@@ -69,6 +69,8 @@ def make_case(
         *comparable.check_views(headers),
         *comparable.check_orientation(headers),
     )
+    if asked not in (DIFFERENCE_QUESTION, ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION):
+        remarks += ("a question in free words: the model answers any, also those that it has not learnt",)
     unlikeness = {name: image.unlikeness for name, image in images.items() if image.unlikeness is not None}
     unlike = [f"{name}: looks unlike the images that the model was trained on" for name in unlikeness]
     remarks += tuple(

@@ -167,7 +167,7 @@ def _read(path: Path, argument: str) -> Dataset:
                 del header[element.tag]
     except Exception as error:  # damaged files make pydicom raise many kinds
         raise InputError(
-            f"{argument}: --dicom-sr expects a DICOM file, found one that cannot be read as such; give the file that "
+            f"{argument}: --dicom-sr expects a DICOM file, found another kind or a damaged one; give the file that "
             "the archive holds"
         ) from error
     for name in _UIDS:

@@ -34,6 +34,6 @@ def model_folder(source: str | os.PathLike[str], argument: str = "MODEL") -> Pat
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=NEEDED, ignore_patterns=NOT_NEEDED))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{argument}: {name!r} is no local folder, and was neither fetched from the hub nor before "
-            f"({type(error).__name__}); check the name, the network and HF_HUB_OFFLINE, or give a folder"
+            f"{argument}: {name!r} is no local folder, and was neither fetched from the hub nor before; "
+            "check the name, the network and HF_HUB_OFFLINE, or give a folder"
         ) from error

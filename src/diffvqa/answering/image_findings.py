@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from diffvqa.answering.inference import answer_questions
-from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, read_findings
+from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, SHOWN_IN, Change, read_findings
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder
 from diffvqa.records import Pair
@@ -25,6 +25,17 @@ def why_no_findings(folder: Path) -> str | None:
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         return "the model folder does not say which questions the model was trained on (run.json)"
     return None if trained else "the model was not trained on questions about the abnormalities of one image"
+
+
+def contradict(changes: Collection[Change], findings: Mapping[str, Collection[str]]) -> bool:
+    """Whether the findings named in the prior and the current image do not agree with the changes between them."""
+    prior, current = set(findings["prior"]), set(findings["current"])
+    if not changes:
+        return prior != current
+    shown = {"prior": prior, "current": current}
+    return any(
+        (change.finding in shown[image]) != (image in SHOWN_IN[change.kind]) for change in changes for image in shown
+    )
 
 
 def name_findings(

@@ -96,6 +96,8 @@ def _check_header(names: Sequence[str]) -> None:
 def _read_row(number: int, cells: Mapping[str, str], folder: Path) -> PairRow:
     """Raises InputError that begins with the column."""
     for name, cell in cells.items():
+        if "\ufffd" in cell:
+            raise InputError(f"`{name}`: characters that are not UTF-8; save the table as UTF-8")
         if "\n" in cell or "\0" in cell:
             raise InputError(f"`{name}`: a line break in a cell; a quotation mark is not closed, or is one too many")
     if not cells["current"]:

@@ -101,7 +101,10 @@ def _words(answer: Answer) -> Iterator[tuple[Code, str]]:
     if answer.changes is not None:
         yield codes.DCM.Comment, _CONFIDENCE.format("" if answer.calibrated else "not ")
     for image, names in (answer.findings or {}).items():
-        yield codes.DCM.Comment, f"Named in the {image} image alone: {', '.join(names) or 'no findings'}."
+        yield (
+            codes.DCM.Comment,
+            f"Asked about the {image} image by itself, the model names: {', '.join(names) or 'no findings'}.",
+        )
     for remark in answer.remarks:
         yield codes.DCM.Comment, f"Remark: {remark}."
     yield codes.DCM.Comment, NOTICE

@@ -39,6 +39,9 @@ _PICTURE = (
 _WITHOUT_PREAMBLE = (b"\x02\0", b"\x08\0")
 """How older files begin: with the first element, of group 2 or 8."""
 
+_OTHER_KINDS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
+"""How PNG and JPEG files begin."""
+
 _LUMA = (0.299, 0.587, 0.114)
 _NO_DICOM = "not a DICOM file that can be read"
 _NO_PICTURE = "a DICOM file without a picture"
@@ -46,15 +49,16 @@ _CUT = "the file ends before its image does"
 
 
 def is_dicom(file: ImageFile) -> bool:
-    """Whether a file is a DICOM file by its content, or says so by its name."""
-    if not isinstance(file, bytes) and Path(file).suffix.lower() in SUFFIXES:
-        return True
+    """Whether a file is a DICOM file by its content, or says so by its name and its content does not say otherwise."""
+    named = not isinstance(file, bytes) and Path(file).suffix.lower() in SUFFIXES
     try:
         with open_image(file) as opened:
             head = opened.read(132)
-            return head[128:] == b"DICM" or head.startswith(_WITHOUT_PREAMBLE)
     except UnreadableImage:
+        return named
+    if head.startswith(_OTHER_KINDS):
         return False
+    return named or head[128:] == b"DICM" or head.startswith(_WITHOUT_PREAMBLE)
 
 
 def read_size(file: ImageFile) -> tuple[int, int]:
@@ -161,6 +165,8 @@ def _silence_pydicom() -> None:
 
 
 def _size(dataset: Dataset) -> tuple[int, int]:
+    if not len(dataset):
+        raise UnreadableImage(_NO_DICOM)
     width, height = dataset.get("Columns"), dataset.get("Rows")
     if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
         raise UnreadableImage(_NO_PICTURE)

@@ -5,14 +5,14 @@ const SIGNS = { added: "+", missing: "−", level: "→" };
 /** answer: as the server gives it; truth: of a synthetic pair, or null. */
 export function showAnswer(panel, answer, truth, colours, light) {
   const parts = [
-    make("p", { className: answer.reason ? "text none" : "text" }, answer.text),
+    make("p", { className: answer.reason ? "text none" : "text" }, inSentences(answer.text)),
     answer.reason && make("p", {}, answer.reason),
     answer.confidence !== null && confidence(answer),
     answer.changes && part("Changes", changes(answer, colours, light)),
     !answer.reason && part("Findings by image", findings(answer, colours, light)),
     !answer.reason && answer.boxes === null && make("p", { className: "soft" }, `No boxes: ${answer.boxes_reason}.`),
     answer.remarks.length > 0 && part("Remarks", list("remarks", answer.remarks.map((text) => [text]))),
-    truth && part("The truth of this synthetic pair", make("p", { className: "truth" }, truth)),
+    truth && part("The truth of this synthetic pair", make("p", { className: "truth" }, inSentences(truth))),
     make("p", { className: "soft part" }, about(answer), make("br"), answer.notice),
   ];
   panel.replaceChildren(...parts.filter(Boolean));
@@ -24,7 +24,19 @@ export function showWaiting(panel) {
 }
 
 export function showProblem(panel, message) {
-  panel.replaceChildren(make("p", { className: "problem" }, message));
+  panel.replaceChildren(make("p", { className: "problem" }, inWordsOfThePage(message)));
+}
+
+/** The names of the form's fields, as programs know them, as what stands on the page. */
+function inWordsOfThePage(message) {
+  const where = "below the question, under “The headers of the files are wrong”,";
+  return message
+    .replace("give trust_order", `say so ${where}`)
+    .replace("or trust_identity", `or say so ${where}`);
+}
+
+function inSentences(text) {
+  return text.replace(/(^|\. )([a-z])/g, (_, before, letter) => before + letter.toUpperCase());
 }
 
 export function lightEntries(panel, label) {

@@ -72,7 +72,9 @@ pair.addEventListener("change", () => {
   for (const image of IMAGES) slots[image].show(pair[image]);
   const whole = IMAGES.every((image) => pair[image].picture);
   for (const name of ["difference", "flicker"]) find(`[data-mode="${name}"][aria-pressed]`).disabled = !whole;
-  form.querySelector("[type=submit]").disabled = !pair.current.file;
+  const submit = form.querySelector("[type=submit]");
+  submit.disabled = !pair.current.file;
+  submit.title = submit.disabled ? "Choose the current radiograph first" : "";
   forgetAnswer();
   setMode(mode);
 });
@@ -88,6 +90,7 @@ function forgetAnswer() {
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   if (!pair.current.file) return;
+  form.question.blur(); // so that the next key is not written into it
   forgetAnswer();
   show();
   showWaiting(panel);
