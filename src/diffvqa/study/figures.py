@@ -193,7 +193,7 @@ def _draw(panels: Sequence[Callable[[Any], None]], titles: Sequence[str], x: str
             figure.supxlabel(x, fontsize=9)
             figure.supylabel(y, fontsize=9)
             handles, labels = every[0].get_legend_handles_labels()
-            figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside lower center", ncols=3)
+            figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper center", ncols=3)
         file = io.StringIO()
         figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
         pyplot.close(figure)
