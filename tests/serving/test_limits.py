@@ -190,7 +190,7 @@ def test_a_second_request_that_waits_too_long_is_told_when_to_come_again(client,
     first.start()
     wait_until(lambda: told.asked)
     response = client.post("/answer", files=files)
-    assert response.status_code == 503
+    assert response.status_code == 429
     assert float(response.headers["Retry-After"]) > 0
     assert "busy" in response.json()["detail"]
     told.go_on.set()

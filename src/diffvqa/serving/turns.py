@@ -25,13 +25,13 @@ class Turns:
 
     @asynccontextmanager
     async def next(self) -> AsyncIterator[None]:
-        """Wait for one's turn and keep it. Raises HTTPException 503 with Retry-After if it takes too long."""
+        """Wait for one's turn and keep it. Raises HTTPException 429 with Retry-After if it takes too long."""
         try:
             async with asyncio.timeout(WAIT):
                 await self._lock.acquire()
         except TimeoutError as error:
             detail = f"busy with another request for {WAIT} seconds; try again"
-            raise HTTPException(503, detail, headers={"Retry-After": str(WAIT)}) from error
+            raise HTTPException(429, detail, headers={"Retry-After": str(WAIT)}) from error
         try:
             yield
         finally:
