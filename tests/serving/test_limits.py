@@ -3,6 +3,8 @@
 import asyncio
 import builtins
 import io
+import multiprocessing
+import pickle
 import tempfile
 import threading
 
@@ -11,6 +13,7 @@ import pytest
 from PIL import Image
 
 from diffvqa.errors import InputError
+from diffvqa.images.header import read_header
 from diffvqa.serving import decoding, turns, uploads
 from diffvqa.serving.decoding import Decoder
 
@@ -249,3 +252,35 @@ def test_a_file_that_fills_the_memory_is_refused(files, to_png):
         decoder(to_png(np.zeros((10_000, 10_000), np.uint16)), "current")
     assert decoder(files["current"], "current").stored.shape == (100, 120)
     decoder.close()
+
+
+class Bomb:
+    def __reduce__(self):
+        return pytest.fail, ("it has been unpickled",)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [pickle.dumps(Bomb())],
+        [b'{"height": 2, "width": 3, "header": {"orientation": "up"}}', bytes(6)],
+        [b'{"height": 2, "width": 3, "header": null}', bytes(5)],
+        [b'{"height": -1, "width": -6, "header": null}', bytes(6)],
+    ],
+)
+def test_what_a_process_sends_is_checked(decoder, monkeypatch, sent):
+    decoder._connection, other = multiprocessing.Pipe()
+    monkeypatch.setattr(decoder, "_start", lambda: None)
+    for message in sent:
+        other.send_bytes(message)
+    with pytest.raises(InputError, match=r"^prior: .*cannot be decoded"):
+        decoder(b"", "prior")
+
+
+def test_a_header_comes_back_whole(decoder, write_dicom, tmp_path):
+    path = tmp_path / "a.dcm"
+    write_dicom(path, np.zeros((50, 40), np.uint8), PatientOrientation=["F", "L"])
+    found = decoder(path.read_bytes(), "prior")
+    assert found.header == read_header(path)
+    assert found.header.patient and found.header.taken and found.header.orientation.transposed
+    assert found.stored.shape == (50, 40)

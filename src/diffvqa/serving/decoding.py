@@ -1,4 +1,8 @@
-"""Uploaded files decoded in a process of their own: one that hangs or fills the memory takes nothing else with it."""
+"""Uploaded files decoded in a process of their own: one that hangs or fills the memory takes nothing else with it.
+
+What comes back from that process, in which files of strangers are read, is JSON and grey values and checked as such:
+connections would unpickle objects, and so run whatever it sends.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +10,33 @@ import multiprocessing
 import resource
 import signal
 import threading
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
+
+import numpy as np
+from pydantic import TypeAdapter
 
 from diffvqa.answering.radiograph import Radiograph, read_radiograph
 from diffvqa.errors import InputError
+from diffvqa.images.header import Header
 
 SECONDS = 60
 """How long a file may take; the largest radiographs take a few."""
 
 MEMORY = 4 * 2**30
 """Bytes of address space: twice what a file of the most pixels allowed was seen to take."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What is said of a radiograph before its grey values."""
+
+    height: int
+    width: int
+    header: Header | None
+
+
+_REPLY = TypeAdapter(_Read | str)
 
 
 class Decoder:
@@ -34,11 +55,10 @@ class Decoder:
         with self._turn:
             try:
                 self._start()
-                self._connection.send((content, field))
-                if not self._connection.poll(SECONDS):
-                    raise EOFError
-                found = self._connection.recv()
-            except (EOFError, OSError):
+                self._connection.send_bytes(field.encode())
+                self._connection.send_bytes(content)
+                found = self._found()
+            except (EOFError, OSError, ValueError):  # it has ended, hangs, or sent what it should not
                 self._stop()
                 found = _in_vain(field)
         if isinstance(found, Radiograph):
@@ -49,6 +69,18 @@ class Decoder:
         """End the process."""
         with self._turn:
             self._stop()
+
+    def _found(self) -> Radiograph | str:
+        reply = _REPLY.validate_json(self._received())
+        if isinstance(reply, str):
+            return reply
+        pixels = np.frombuffer(self._received(), np.uint8).reshape(reply.height, reply.width)
+        return Radiograph(pixels, reply.header)
+
+    def _received(self) -> bytes:
+        if not self._connection.poll(SECONDS):
+            raise EOFError
+        return self._connection.recv_bytes()
 
     def _start(self) -> None:
         if self._process and self._process.is_alive():
@@ -68,15 +100,20 @@ class Decoder:
 
 
 def _decode(connection: Connection, memory: int) -> None:
-    """What the process does: a radiograph, or what is wrong with the file, for each content and field that comes."""
+    """What the process does: a radiograph, or what is wrong with the file, for each field and content that come."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the server's to handle
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     while True:
         try:
-            content, field = connection.recv()
+            field, content = connection.recv_bytes().decode(), connection.recv_bytes()
         except EOFError:
             return
-        connection.send(read(content, field))
+        found = read(content, field)
+        if isinstance(found, str):
+            connection.send_bytes(_REPLY.dump_json(found))
+        else:
+            connection.send_bytes(_REPLY.dump_json(_Read(*found.stored.shape, found.header)))
+            connection.send_bytes(found.stored.tobytes())
 
 
 def read(content: bytes, field: str) -> Radiograph | str:
