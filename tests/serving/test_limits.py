@@ -282,5 +282,6 @@ def test_a_header_comes_back_whole(decoder, write_dicom, tmp_path):
     write_dicom(path, np.zeros((50, 40), np.uint8), PatientOrientation=["F", "L"])
     found = decoder(path.read_bytes(), "prior")
     assert found.header == read_header(path)
-    assert found.header.patient and found.header.taken and found.header.orientation.transposed
+    assert None not in (found.header.patient, found.header.taken)
+    assert found.header.orientation.transposed
     assert found.stored.shape == (50, 40)
