@@ -22,7 +22,7 @@ import torch
 from index import device
 
 from diffvqa.answering.answerer import Answerer
-from diffvqa.answering.batch import predict_pairs
+from diffvqa.answering.batch.predict import predict_pairs
 from diffvqa.phantom.writing import write_cohort
 
 PATIENTS, SEED, SIZE, REPEATS = 30, 11, 256, 3

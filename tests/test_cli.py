@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from diffvqa import __version__, cli
 from diffvqa.answering.answer import NOTICE, FoundBox
 from diffvqa.answering.answerer import Answerer
-from diffvqa.answering.structured_report import read_changes_back
+from diffvqa.answering.dicom.structured_report import read_changes_back
 from diffvqa.boxes import Box
 from diffvqa.findings import Change
 

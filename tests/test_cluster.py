@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from diffvqa.answering import batch
-from diffvqa.answering.evaluate import evaluate
+from diffvqa.answering.batch import predict as batch
+from diffvqa.answering.split.evaluate import evaluate
 from diffvqa.data import read_sources, shards
 from diffvqa.data.prepare import prepare as prepare_store
 from diffvqa.errors import InputError

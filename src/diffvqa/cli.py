@@ -174,7 +174,7 @@ def sheet(
     seed: Annotated[int, typer.Option(min=0, help="of the choice")] = 0,
 ) -> None:
     """Draw a contact sheet of a store: what training will see, with its boxes."""
-    from diffvqa.answering.sheet import draw_sheet
+    from diffvqa.answering.split.sheet import draw_sheet
     from diffvqa.data.store import Store
 
     _new_picture("--out", out)
@@ -198,7 +198,7 @@ def pretrain(config: Config, overrides: Overrides = None) -> None:
 @app.command()
 def finetune(config: Config, overrides: Overrides = None) -> None:
     """Stage 2: train a language model on the frozen encoder to answer questions."""
-    from diffvqa.answering.measure_trust import measure_trust
+    from diffvqa.answering.split.measure_trust import measure_trust
     from diffvqa.training.config import FinetuneConfig, load_config
     from diffvqa.training.finetune import finetune as run
     from diffvqa.training.processes import is_first, part_processes
@@ -247,7 +247,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Answer a split's questions, score them beside the controls, and write report.html."""
-    from diffvqa.answering.evaluate import evaluate as run
+    from diffvqa.answering.split.evaluate import evaluate as run
     from diffvqa.evaluation.report import write_report
     from diffvqa.evaluation.score import score_folder
     from diffvqa.records import SPLITS
@@ -275,7 +275,7 @@ def score(
     if bertscore is None:
         scores = score_file(predictions)
     else:
-        from diffvqa.answering.bertscore import BertScore
+        from diffvqa.answering.split.bertscore import BertScore
 
         _quiet_transformers()
         similarity = BertScore(bertscore, bertscore_layer)
@@ -391,7 +391,7 @@ def predict(
     cluster: Cluster = None,
 ) -> None:
     """Answer a table of pairs, an answer a line; each image is read and encoded once."""
-    from diffvqa.answering.batch import Asking, predict_pairs
+    from diffvqa.answering.batch.predict import Asking, predict_pairs
 
     _quiet_transformers()
     outcome = predict_pairs(model, pairs, out, Asking(beams, trust_order, trust_identity), cluster)
@@ -559,7 +559,7 @@ def _save_picture(picture, option: str, path: Path) -> None:
 def _dicom_sources(model: Path, current: Path, priors: list[Path], question: str | None):
     """What a structured report rests on, looked at before the model is loaded."""
     from diffvqa.answering.case import CHANGE
-    from diffvqa.answering.dicom_sources import read_sources
+    from diffvqa.answering.dicom.sources import read_sources
     from diffvqa.answering.hub import model_folder
     from diffvqa.models.folder import weights_digest
 
@@ -571,10 +571,10 @@ def _dicom_sources(model: Path, current: Path, priors: list[Path], question: str
 
 
 def _save_dicom(result, sources, files: dict[str, Path], folder: Path) -> None:
-    from diffvqa.answering.dicom_sources import make_folder, save
-    from diffvqa.answering.key_image import make_key_image
+    from diffvqa.answering.dicom.key_image import make_key_image
+    from diffvqa.answering.dicom.sources import make_folder, save
+    from diffvqa.answering.dicom.structured_report import make_report
     from diffvqa.answering.radiograph import read_radiograph
-    from diffvqa.answering.structured_report import make_report
 
     pictures = {name: read_radiograph(path, f"--{name}").stored for name, path in files.items()}
     make_folder(folder)

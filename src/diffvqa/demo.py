@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from diffvqa.answering.evaluate import evaluate
-from diffvqa.answering.measure_trust import measure_trust
+from diffvqa.answering.split.evaluate import evaluate
+from diffvqa.answering.split.measure_trust import measure_trust
 from diffvqa.data import read_sources
 from diffvqa.data.prepare import prepare
 from diffvqa.evaluation.report import write_report

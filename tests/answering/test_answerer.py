@@ -177,7 +177,7 @@ def test_a_file_that_is_no_image_is_named_by_its_argument(answerer, files, tmp_p
 def test_an_evaluation_and_an_answer_agree(answerer, model_folder, store_folder, cohort_folder, tmp_path):
     """The same images through the store and as files give the same text."""
     from diffvqa.answering.inference import encoder_of
-    from diffvqa.answering.split_predictions import predict_answers
+    from diffvqa.answering.split.predictions import predict_answers
 
     store = Store.open(store_folder)
     question = next(one for one in store.questions if one.type == "difference")

@@ -14,11 +14,11 @@ from PIL import Image
 
 from diffvqa import cli
 from diffvqa.answering import answer as answers
-from diffvqa.answering import batch
 from diffvqa.answering.answerer import Answerer
-from diffvqa.answering.batch import Asking, predict_pairs
-from diffvqa.answering.line_file import RECORD
-from diffvqa.answering.pairs import read_pairs
+from diffvqa.answering.batch import predict as batch
+from diffvqa.answering.batch.line_file import RECORD
+from diffvqa.answering.batch.pairs import read_pairs
+from diffvqa.answering.batch.predict import Asking, predict_pairs
 from diffvqa.errors import InputError
 
 SCHEMA = json.loads((Path(answers.__file__).parent / "answer.schema.json").read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from diffvqa.answering.bertscore import BertScore
+from diffvqa.answering.split.bertscore import BertScore
 from diffvqa.errors import InputError
 from diffvqa.evaluation import text
 from diffvqa.evaluation.score import score_file

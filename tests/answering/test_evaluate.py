@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from diffvqa.answering.evaluate import evaluate
+from diffvqa.answering.split.evaluate import evaluate
 from diffvqa.data import read_sources
 from diffvqa.data.prepare import prepare
 from diffvqa.data.store import Store

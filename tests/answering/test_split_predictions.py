@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from diffvqa.answering import split_predictions
-from diffvqa.answering.evaluate import evaluate
 from diffvqa.answering.grounding import write_boxes
 from diffvqa.answering.inference import encoder_of
+from diffvqa.answering.split import predictions
+from diffvqa.answering.split.evaluate import evaluate
 from diffvqa.boxes import Box, mean_box
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
@@ -29,7 +29,7 @@ def ask(number, answer, text="what has changed?", kind="difference", pair=None):
 def test_the_most_frequent_answer_is_that_of_the_same_question():
     training = [ask(0, "x"), ask(1, "y"), ask(2, "y"), ask(3, "no", "is there edema?", "presence")]
     asked = [ask(4, "?"), ask(5, "?", "is there edema?", "presence"), ask(6, "?", "what has changed in the lung area?")]
-    assert [row["answer"] for row in split_predictions.most_frequent(asked, training)] == ["y", "no", "y"]
+    assert [row["answer"] for row in predictions.most_frequent(asked, training)] == ["y", "no", "y"]
 
 
 def test_retrieval_answers_like_the_nearest_training_pair():
@@ -41,7 +41,7 @@ def test_retrieval_answers_like_the_nearest_training_pair():
         ask(1, "cd", pair=Pair("c", "d")),
         ask(2, "ef", pair=Pair("e", "f")),
     ]
-    (row,) = split_predictions.retrieval([ask(3, "?", pair=Pair("copy", "d"))], features, training, features, 0)
+    (row,) = predictions.retrieval([ask(3, "?", pair=Pair("copy", "d"))], features, training, features, 0)
     assert row["answer"] == "cd"
 
 
@@ -49,11 +49,11 @@ def test_the_mean_box_is_the_mean_of_the_training_boxes(store_folder):
     store = Store.open(store_folder)
     train = [image for image in store.images if image.split == "train"]
     test = [image for image in store.images if image.split == "test"]
-    rows = split_predictions.mean_boxes(test, train, ("AREF", "CAREF"), 0)
+    rows = predictions.mean_boxes(test, train, ("AREF", "CAREF"), 0)
     row = next(row for row in rows if row["task"] == "CAREF")
     image = next(image for image in test if row["id"].startswith(image.image_id))
     boxes = [one.frame.into(region.box) for one in train for region in one.regions if region.name == row["question"]]
-    assert row["boxes"][0] == pytest.approx(split_predictions.source_box(image, mean_box(boxes)).as_tuple(), abs=0.01)
+    assert row["boxes"][0] == pytest.approx(predictions.source_box(image, mean_box(boxes)).as_tuple(), abs=0.01)
 
 
 def test_rows_are_written_whole_or_not_at_all(tmp_path):
@@ -62,7 +62,7 @@ def test_rows_are_written_whole_or_not_at_all(tmp_path):
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        split_predictions.write_rows(rows(), tmp_path / "rows.jsonl")
+        predictions.write_rows(rows(), tmp_path / "rows.jsonl")
     assert not (tmp_path / "rows.jsonl").exists()
 
 

@@ -14,11 +14,11 @@ from pydicom.sr.codedict import codes
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 from diffvqa.answering.answer import CANNOT_COMPARE, NOTICE, Answer, FoundBox, ModelVersion
-from diffvqa.answering.dicom_codes import FINDINGS, finding_code, private_code
-from diffvqa.answering.dicom_sources import make_folder, read_sources, save
-from diffvqa.answering.key_image import make_key_image
+from diffvqa.answering.dicom.codes import FINDINGS, finding_code, private_code
+from diffvqa.answering.dicom.key_image import make_key_image
+from diffvqa.answering.dicom.sources import make_folder, read_sources, save
+from diffvqa.answering.dicom.structured_report import make_report, read_changes_back
 from diffvqa.answering.marks import describe, difference, marks_of
-from diffvqa.answering.structured_report import make_report, read_changes_back
 from diffvqa.boxes import Box, clip
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, LEVELS, SHOWN_IN, Change, write_changes
@@ -383,7 +383,7 @@ def test_codes_are_distinct_and_fit_into_their_elements():
 
 
 def test_the_key_image_shows_every_change(write, monkeypatch):
-    from diffvqa.answering import key_image
+    from diffvqa.answering.dicom import key_image
 
     drawn = []
 

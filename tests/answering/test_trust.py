@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffvqa.answering import measure_trust as measuring
 from diffvqa.answering.answer import CANNOT_COMPARE
 from diffvqa.answering.answer_text import answer_lines
 from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.confidence import ConfidenceScale
-from diffvqa.answering.evaluate import evaluate
-from diffvqa.answering.measure_trust import measure_trust
 from diffvqa.answering.radiograph import read_radiograph
+from diffvqa.answering.split import measure_trust as measuring
+from diffvqa.answering.split.evaluate import evaluate
+from diffvqa.answering.split.measure_trust import measure_trust
 from diffvqa.answering.trust import FOLDER, RECORD, Trust, load_trust
 from diffvqa.errors import InputError
 from diffvqa.models.folder import weights_digest

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from diffvqa.answering.truth import count_known, join_truth, read_truth
+from diffvqa.answering.split.truth import count_known, join_truth, read_truth
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION
 from diffvqa.records import Pair, Question

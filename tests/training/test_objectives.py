@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffvqa.answering.evaluate import evaluate
+from diffvqa.answering.split.evaluate import evaluate
 from diffvqa.errors import InputError
 from diffvqa.evaluation.score import score_folder
 from diffvqa.models.encoder import encoder_config_class

@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from diffvqa.answering.answerer import Answerer
-from diffvqa.answering.evaluate import evaluate
+from diffvqa.answering.split.evaluate import evaluate
 from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel

@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from diffvqa.answering.evaluate import evaluate
+from diffvqa.answering.split.evaluate import evaluate
 from diffvqa.data.files import write_text
 from diffvqa.errors import InputError, RunFailed
 from diffvqa.evaluation.probe import score_probe

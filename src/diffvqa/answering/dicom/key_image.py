@@ -11,7 +11,7 @@ from pydicom import Dataset
 
 from diffvqa import __version__
 from diffvqa.answering.answer import Answer
-from diffvqa.answering.dicom_sources import SERIES_DESCRIPTION, Sources, finish
+from diffvqa.answering.dicom.sources import SERIES_DESCRIPTION, Sources, finish
 from diffvqa.answering.marks import Mark, describe, marks_of, why_not_compared
 from diffvqa.answering.overlay import Marked, draw_overlay
 from diffvqa.boxes import Box

@@ -12,11 +12,11 @@ from typing import Any
 
 from diffvqa import __version__
 from diffvqa.answering.answerer import Answerer
+from diffvqa.answering.batch.line_file import find_written, open_after, write_lines
+from diffvqa.answering.batch.pairs import PairRow, as_columns, column_of, read_pairs, require_files
 from diffvqa.answering.case import Case, Encoded, make_case
 from diffvqa.answering.hub import model_folder
 from diffvqa.answering.inference import encode_question
-from diffvqa.answering.line_file import find_written, open_after, write_lines
-from diffvqa.answering.pairs import PairRow, as_columns, column_of, read_pairs, require_files
 from diffvqa.answering.radiograph import Radiograph
 from diffvqa.data.files import digest_of
 from diffvqa.errors import InputError

@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffvqa.answering import split_predictions
-from diffvqa.answering.examples import example_pairs, example_phrases
 from diffvqa.answering.grounding import load_captioner
 from diffvqa.answering.hub import model_folder
 from diffvqa.answering.inference import encoder_of
+from diffvqa.answering.split import predictions
+from diffvqa.answering.split.examples import example_pairs, example_phrases
+from diffvqa.answering.split.truth import count_known, join_truth, read_truth
 from diffvqa.answering.trust import load_trust
-from diffvqa.answering.truth import count_known, join_truth, read_truth
 from diffvqa.data.features import encode_images
 from diffvqa.data.history import with_earlier
 from diffvqa.data.index import StoredImage
@@ -93,10 +93,10 @@ def evaluate(
     trained_on = {image for one in training for image in one.pair.images}
     known_features = _encode(model, weights, known, trained_on, encoded / "known", cluster) if trained_on else {}
     with progress_bar("answer questions") as progress:
-        rows = split_predictions.predict_answers(model, questions, features, progress, beams, cluster)
+        rows = predictions.predict_answers(model, questions, features, progress, beams, cluster)
     # The scale was measured on greedy answers.
     scale = load_trust(folder, weights).confidence if beams == 1 else None
-    rows = join_truth(split_predictions.rescaled(rows, scale) if scale else rows, questions, truth)
+    rows = join_truth(predictions.rescaled(rows, scale) if scale else rows, questions, truth)
     grounded, of_captioner = [], features
     if captioner:
         if model.model.config.trainable_blocks:
@@ -106,26 +106,26 @@ def evaluate(
                 captioner, weights, store, [one.image_id for one in shown], encoded / "captioner", cluster
             )
         with progress_bar("ground phrases") as progress:
-            grounded = split_predictions.predict_grounding(captioner, shown, of_captioner, SEED, progress, cluster)
-    split_predictions.write_rows([*rows, *grounded], out / "predictions.jsonl")
+            grounded = predictions.predict_grounding(captioner, shown, of_captioner, SEED, progress, cluster)
+    predictions.write_rows([*rows, *grounded], out / "predictions.jsonl")
     blank = encoder_of(model)([np.zeros((store.size, store.size), dtype=np.uint8)])[0]
     known_images = [image for image in known.images if image.split == "train"]
     controls = {
-        "most_frequent": split_predictions.most_frequent(questions, training),
-        "retrieval": split_predictions.retrieval(questions, features, training, known_features, SEED),
-        "blank_images": split_predictions.blank_images(model, questions, blank),
+        "most_frequent": predictions.most_frequent(questions, training),
+        "retrieval": predictions.retrieval(questions, features, training, known_features, SEED),
+        "blank_images": predictions.blank_images(model, questions, blank),
     }
     controls = {name: join_truth(control, questions, truth) for name, control in controls.items()}
     controls["mean_box"] = (
-        split_predictions.mean_boxes(shown, known_images, captioner.model.config.tasks, SEED) if captioner else []
+        predictions.mean_boxes(shown, known_images, captioner.model.config.tasks, SEED) if captioner else []
     )
     for name, control in controls.items():
         if control:
-            split_predictions.write_rows(control, out / "controls" / f"{name}.jsonl")
-    split_predictions.write_rows(_curves(folder), out / "curves.jsonl")
+            predictions.write_rows(control, out / "controls" / f"{name}.jsonl")
+    predictions.write_rows(_curves(folder), out / "curves.jsonl")
     pairs = example_pairs(rows, questions, captioner, store, of_captioner, out)
-    split_predictions.write_rows(pairs, out / "examples.jsonl")
-    split_predictions.write_rows(example_phrases(grounded, store, out), out / "phrases.jsonl")
+    predictions.write_rows(pairs, out / "examples.jsonl")
+    predictions.write_rows(example_phrases(grounded, store, out), out / "phrases.jsonl")
     if not features_folder:
         shutil.rmtree(encoded)
 

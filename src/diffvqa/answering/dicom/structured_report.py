@@ -12,8 +12,8 @@ from pydicom.uid import UID
 
 from diffvqa import __version__
 from diffvqa.answering.answer import NOTICE, Answer, FoundBox
-from diffvqa.answering.dicom_codes import DIFFERENCES, PRIVATE_SCHEME, finding_code
-from diffvqa.answering.dicom_sources import SERIES_DESCRIPTION, Sources, finish
+from diffvqa.answering.dicom.codes import DIFFERENCES, PRIVATE_SCHEME, finding_code
+from diffvqa.answering.dicom.sources import SERIES_DESCRIPTION, Sources, finish
 from diffvqa.answering.marks import Mark, describe, difference, marks_of, why_not_compared
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
