@@ -40,7 +40,7 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
     if done and "error" not in done:
         return done
     torch.set_num_threads(threads)
-    with open(folder / LOG, "a", encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
+    with open(folder / LOG, "a", buffering=1, encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
         try:
             result = _run(config, cell, stores, folder)
         except (InputError, RunFailed) as error:

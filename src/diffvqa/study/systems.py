@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import mean
 from typing import Any
 
 from diffvqa.evaluation.names import SCORES
@@ -49,7 +50,8 @@ class System:
     def mean(self, evaluation: str, path: str, of: str = "model") -> Mean | None:
         """A score's mean over the cells that have it; of: the model, or the name of a control."""
         values = [found for cell in self.cells if (found := score_of(cell, evaluation, path, of)) is not None]
-        return Mean(sum(values) / len(values), min(values), max(values), len(values)) if values else None
+        # The exact mean: a rounded one of equal seeds may lie outside of them.
+        return Mean(mean(values), min(values), max(values), len(values)) if values else None
 
     @property
     def images_seen(self) -> int:
