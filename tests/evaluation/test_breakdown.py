@@ -4,13 +4,13 @@ import pytest
 
 from diffvqa.evaluation.breakdown import (
     ELSEWHERE,
-    factor_and_strength,
     tally_findings,
     tally_groups,
     tally_kinds,
     tally_steps,
 )
 from diffvqa.evaluation.changes import judge, tally_changes
+from diffvqa.evaluation.groups import factor_and_strength
 from diffvqa.evaluation.intervals import resample_patients, score_tally
 from diffvqa.evaluation.plots import draw_reliability, draw_response, responses
 from diffvqa.evaluation.predictions import Prediction

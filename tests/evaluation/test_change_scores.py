@@ -186,3 +186,37 @@ def test_answers_that_do_not_look_at_images_never_beat_the_best_constant_ones(se
         forms = ("{}", "{}", "{}", "{} {}", "no idea")
         answers = {text: forms[random.integers(5)].format(words, words) for text, words in said.items()}
         assert score(answers) <= best + 1e-9
+
+
+def taken(number, patient, group, answer, reference=NOTHING_CHANGED):
+    return row(number, answer, reference, subject_id=patient, group=group)
+
+
+def test_changes_induced_by_acquisition_are_counted_where_the_repeat_is_told():
+    false = ADDED.format("edema")
+    rows = (
+        taken(1, "a", "repeat", NOTHING_CHANGED),
+        taken(2, "a", "rotation 1", NOTHING_CHANGED),
+        taken(3, "a", "rotation 2", false),
+        taken(4, "a", "rotation 3", "no idea"),
+        taken(5, "a", "other", false),  # no factor
+        taken(6, "a", "rotation 2", NOTHING_CHANGED, false),  # changed
+        taken(7, "b", "repeat", false),
+        taken(8, "b", "dose 1", false),
+        taken(9, "c", "dose 1", false),  # without a repeat
+        taken(10, "d", "repeat", NOTHING_CHANGED),
+        taken(11, "d", "repeat", false),
+        taken(12, "d", "dose 1", false),
+        row(13, false, NOTHING_CHANGED, group="dose 1"),
+    )
+    assert scores(*rows)["induced_change_rate"] == pytest.approx(2 / 3)
+    assert scores(*rows[6:])["induced_change_rate"] is None
+
+
+def test_acquisition_induces_nothing_in_who_always_or_never_states_a_change():
+    groups = ("repeat", "dose 1", "dose 2")
+    never = [taken(number, "a", group, NOTHING_CHANGED) for number, group in enumerate(groups)]
+    always = [taken(number, "a", group, ADDED.format("edema")) for number, group in enumerate(groups)]
+    assert scores(*never)["induced_change_rate"] == 0
+    assert scores(*always)["induced_change_rate"] is None
+    assert scores(*always)["false_change_rate"] == 1

@@ -24,13 +24,19 @@ EDEMA = "the main image has an additional finding of edema than the reference im
 
 
 def write(path, skill, seed=0, count=120, boxes=True):
-    """Difference questions of count / 2 patients, half of them unchanged, answered rightly with a chance of `skill`."""
+    """Difference questions of count / 2 patients, two of three of them unchanged, one of these a repeat that is told.
+
+    The others, and the boxes, are answered rightly with a chance of `skill`.
+    """
     random, rows = np.random.default_rng(seed), []
     for number in range(count):
         reference, other = (EDEMA, NOTHING_CHANGED) if number % 2 else (NOTHING_CHANGED, EDEMA)
         answer = reference if random.random() < skill else other
         common = {"id": f"d{number}", "subject_id": f"p{number // 2}", "question_type": "difference"}
-        rows.append({**common, "answer": answer, "references": [reference]})
+        rows.append({**common, "answer": answer, "references": [reference], "group": "dose 1"})
+        if reference == NOTHING_CHANGED:
+            repeat = {"id": f"r{number}", "answer": NOTHING_CHANGED, "group": "repeat"}
+            rows.append({**common, **repeat, "references": [NOTHING_CHANGED]})
         if boxes:
             box = [0, 0, 10, 10] if random.random() < skill else [0, 0, 1, 1]
             common = {"id": f"b{number}", "subject_id": f"p{number // 2}", "task": "AREF"}
@@ -47,7 +53,7 @@ def test_a_better_system_is_told_from_a_worse_one_and_equals_are_not(tmp_path):
         first, second, third = result["comparisons"][score]
         assert (first["first"], first["second"]) == ("good", "same")
         assert (first["value"], first["low"], first["high"], first["p"]) == (0, 0, 0, 1)
-        sign = -1 if score == "false_change_rate" else 1
+        sign = -1 if score in ("false_change_rate", "induced_change_rate") else 1
         assert sign * second["value"] > 0
         assert second["p"] < 0.01
         assert second["p_holm"] > second["p"]
@@ -59,7 +65,7 @@ def test_the_scores_are_those_of_the_files(tmp_path):
     result = compare(folders, replicates=50)
     for name, (folder,) in folders.items():
         alone = score_file(folder / "predictions.jsonl", replicates=10)
-        for score in ("f1", "recall", "false_change_rate"):
+        for score in ("f1", "recall", "false_change_rate", "induced_change_rate"):
             assert result["systems"][name][score]["value"] == pytest.approx(alone["changes"][score]["value"])
         boxes = alone["grounding"]["AREF"]["accuracy_0.5"]["value"]
         assert result["systems"][name]["aref_accuracy"]["value"] == pytest.approx(boxes)
@@ -146,6 +152,6 @@ def test_the_printed_tables_fit_and_show_false_changes_beside_recall(tmp_path):
     console.print(print_comparison(compare(folders, replicates=50)))
     printed = console.export_text()
     assert "…" not in printed
-    headings = [line for line in printed.splitlines() if "False-change rate" in line]
+    headings = [line for line in printed.splitlines() if "False-change" in line]
     assert len(headings) == 2
     assert all("Recall" in line for line in headings)

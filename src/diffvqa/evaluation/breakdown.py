@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from diffvqa.evaluation.changes import Judged, f1, precision, recall, tally_changes
+from diffvqa.evaluation.groups import REPEAT, factor_and_strength
 from diffvqa.evaluation.intervals import Formula, Tally
 from diffvqa.evaluation.predictions import Prediction
 from diffvqa.findings import Change
@@ -17,9 +17,6 @@ KINDS = ("level", "added", "missing")
 
 ELSEWHERE = "in no reference"
 """The entry of all stated changes whose finding changes in no reference."""
-
-REPEAT = "repeat"
-"""The group of pairs of one study taken twice in the same way: strength 0 of every factor."""
 
 _COLUMNS = ("matched", "predicted", "reference")
 
@@ -64,16 +61,6 @@ def tally_groups(predictions: Sequence[Prediction]) -> dict[str, Tally]:
             groups[prediction.group].append(prediction)
     tallies = {group: tally_changes(groups[group]) for group in sorted(groups, key=_place_of_group)}
     return {group: tally for group, tally in tallies.items() if tally is not None}
-
-
-def factor_and_strength(group: str) -> tuple[str, float] | None:
-    """The two parts of a group called "FACTOR STRENGTH", such as "rotation 0.5"; None for another name."""
-    factor, _, strength = group.rpartition(" ")
-    try:
-        value = float(strength)
-    except ValueError:
-        return None
-    return (factor, value) if factor and math.isfinite(value) else None
 
 
 _ALL_SCORES: Mapping[str, Formula] = {"precision": precision, "recall": recall, "f1": f1}

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence, Set
 from dataclasses import dataclass
 
 import numpy as np
 
+from diffvqa.evaluation.groups import REPEAT, factor_and_strength
 from diffvqa.evaluation.intervals import Tally, ratio
 from diffvqa.evaluation.predictions import QUESTION_TASK, Prediction
 from diffvqa.findings import Change, read_changes
@@ -94,13 +95,16 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
     A predicted change matches if finding and kind agree, for a level also before and after. Precision, recall and F1
     are micro-averaged over pairs. Where a text has several readings, the pair of readings that agrees best counts.
     An answer that cannot be read misses all changes of its pair; on an unchanged pair it counts as one false change.
-    The false-change rate is the share of unchanged pairs with any predicted change.
+    The false-change rate is the share of unchanged pairs with any predicted change. The induced-change rate is the
+    same among pairs that differ in one factor of acquisition and whose patient's repeat has rightly no change: what
+    acquisition adds to the changes that a system invents anyhow. It is defined where groups are called so.
     Counts: n, pairs_changed, pairs_unchanged, unreadable (answers), reference_unreadable (pairs left out).
     """
     judged = judge(predictions)
     if not judged:
         return None
-    columns = np.array([_count(one) for one in judged])
+    told = _told_repeats(judged)
+    columns = np.array([[*_count(one), *_induced(one, told)] for one in judged])
     unchanged = sum(one.unchanged for one in judged)
     counts = {
         "n": len(judged),
@@ -109,7 +113,13 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
         "unreadable": sum(one.said is None for one in judged),
         "reference_unreadable": sum(map(is_difference, predictions)) - len(judged),
     }
-    formulas = {"precision": precision, "recall": recall, "f1": f1, "false_change_rate": _false_change_rate}
+    formulas = {
+        "precision": precision,
+        "recall": recall,
+        "f1": f1,
+        "false_change_rate": _false_change_rate,
+        "induced_change_rate": _induced_change_rate,
+    }
     return Tally(tuple(one.prediction.id for one in judged), columns, formulas, counts)
 
 
@@ -121,6 +131,23 @@ def _count(one: Judged) -> list[float]:
     return [
         float(len(one.said & one.true)), float(len(one.said)), float(len(one.true)), float(one.unchanged), float(false)
     ]  # fmt: skip
+
+
+def _told_repeats(judged: Sequence[Judged]) -> set[Hashable]:
+    """The patients whose repeats are all rightly said to have no change."""
+    repeats: dict[Hashable, bool] = {}
+    for one in judged:
+        if one.unchanged and one.prediction.group == REPEAT:
+            patient = one.prediction.patient
+            repeats[patient] = repeats.get(patient, True) and one.right
+    return {patient for patient, right in repeats.items() if right}
+
+
+def _induced(one: Judged, told: Set[Hashable]) -> list[float]:
+    """Whether a pair differs from a repeat that was told in its acquisition alone, and has a change all the same."""
+    varied = one.prediction.group is not None and factor_and_strength(one.prediction.group) is not None
+    asked = one.unchanged and varied and one.prediction.patient in told
+    return [float(asked), float(asked and not one.right)]
 
 
 def precision(sums: np.ndarray) -> np.ndarray:
@@ -140,3 +167,7 @@ def f1(sums: np.ndarray) -> np.ndarray:
 
 def _false_change_rate(sums: np.ndarray) -> np.ndarray:
     return ratio(sums[..., 4], sums[..., 3])
+
+
+def _induced_change_rate(sums: np.ndarray) -> np.ndarray:
+    return ratio(sums[..., 6], sums[..., 5])

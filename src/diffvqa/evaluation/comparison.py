@@ -15,7 +15,7 @@ from diffvqa.evaluation.grounding import THRESHOLD, tally_grounding
 from diffvqa.evaluation.intervals import Resamples, Tally, interval_of, resample_patients
 from diffvqa.evaluation.predictions import Prediction, read_predictions
 
-COMPARED = ("f1", "false_change_rate", "recall", "aref_accuracy")
+COMPARED = ("f1", "false_change_rate", "induced_change_rate", "recall", "aref_accuracy")
 """The scores that are compared: those of changes, and the share of AREF boxes with an IoU of at least 0.5."""
 
 REPLICATES = 5000
@@ -114,7 +114,7 @@ def _asked(row: Prediction) -> tuple:
 def _scores_of(runs: Sequence[Sequence[Prediction]], resamples: Resamples) -> dict[str, _Score | None]:
     changes = [tally_changes(rows) for rows in runs]
     boxes = [tally_grounding(rows).get("AREF") for rows in runs]
-    found = {name: _mean(changes, name, resamples) for name in ("f1", "false_change_rate", "recall")}
+    found = {name: _mean(changes, name, resamples) for name in COMPARED if name != "aref_accuracy"}
     return {**found, "aref_accuracy": _mean(boxes, f"accuracy_{THRESHOLD}", resamples)}
 
 

@@ -18,6 +18,7 @@ SCORES = {
     "precision": "Precision",
     "recall": "Recall",
     "false_change_rate": "False-change rate",
+    "induced_change_rate": "Induced changes",
     "exact": "Exact",
     "bertscore": "BERTScore",
     "bleu_1": "BLEU-1",
@@ -42,6 +43,8 @@ MEANINGS = {
     "recall": "The share of the true changes that are stated.",
     "false_change_rate": "Among pairs in which nothing changed, the share where a change is stated all the same. Lower "
     "is better; whoever never states a change reaches 0, so read it beside recall.",
+    "induced_change_rate": "Among pairs that differ only in how they were taken, where nothing is said to have changed "
+    "if they are taken alike: the share where a change is stated. Lower is better; it says what acquisition adds.",
     "exact": "The share of answers equal to the reference but for case and a full stop at the end.",
     "bleu_1": "BLEU-n: word sequences of up to n words that the answers share with the references.",
     "meteor": "Shared words, stems, synonyms and paraphrases, less a penalty for a different order.",
@@ -66,8 +69,16 @@ TASKS = {
 """What the grounding tasks ask."""
 
 
+CHANGE_SCORES = ("f1", "precision", "recall", "false_change_rate")
+"""The scores of changes; `change_scores` adds one that few files have."""
+
 BOX_SCORES = ("accuracy_0.5", "iou")
 """The scores of a box, the main one first."""
+
+
+def change_scores(changes: Mapping) -> tuple[str, ...]:
+    """The scores of changes to show: the induced-change rate only where it is defined."""
+    return (*CHANGE_SCORES, "induced_change_rate") if changes.get("induced_change_rate") else CHANGE_SCORES
 
 
 def system_name(name: str) -> str:

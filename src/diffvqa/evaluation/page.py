@@ -13,12 +13,20 @@ from diffvqa import __version__
 from diffvqa.evaluation.changes import best_agreement
 from diffvqa.evaluation.curves import Curve, draw_curve
 from diffvqa.evaluation.examples import Example, PhraseExample, Picture
-from diffvqa.evaluation.names import BOX_SCORES, MEANINGS, SCORES, TASKS, system_name, systems_of, value_and_interval
+from diffvqa.evaluation.names import (
+    BOX_SCORES,
+    MEANINGS,
+    SCORES,
+    TASKS,
+    change_scores,
+    system_name,
+    systems_of,
+    value_and_interval,
+)
 from diffvqa.evaluation.page_details import calibration_section, groups_section, parts_section, published_section
 from diffvqa.evaluation.page_tables import Cells, meanings_of, score_table
 from diffvqa.findings import Change, read_changes
 
-CHANGE_SCORES = ("f1", "precision", "recall", "false_change_rate")
 TEXT_SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider", "exact")
 SHORT_TEXT_SCORES = ("exact", "bleu_1", "meteor", "rouge_l", "cider")  # most answers have one or two words
 STAGES = {"pretrain": "Pretraining", "finetune": "Finetuning"}
@@ -79,7 +87,11 @@ def _summary(metrics: Mapping) -> str:
     model = metrics["model"]
     accuracy = SCORES["accuracy_0.5"]
     groups = [
-        [_panel(metrics, ("changes", name), SCORES[name]) for name in ("f1", "recall", "false_change_rate")]
+        [
+            _panel(metrics, ("changes", name), SCORES[name])
+            for name in change_scores(model["changes"])
+            if name != "precision"
+        ]
         if model["changes"]
         else [],
         [_panel(metrics, ("grounding", task, "accuracy_0.5"), f"{task}: {accuracy}") for task in model["grounding"]],
@@ -143,11 +155,12 @@ def _differences(metrics: Mapping) -> str:
             f"What the answers say has changed. {counts['n']} pairs: {counts['pairs_changed']} changed, "
             f"{counts['pairs_unchanged']} not."
         )
+        shown = change_scores(counts)
         rows = [
             (
                 name,
                 [
-                    *((SCORES[key], system["changes"][key]) for key in CHANGE_SCORES),
+                    *((SCORES[key], system["changes"].get(key)) for key in shown),
                     ("Unreadable answers", system["changes"]["unreadable"]),
                     ("n", system["changes"]["n"]),
                 ],
@@ -155,7 +168,7 @@ def _differences(metrics: Mapping) -> str:
             for name, system in systems_of(metrics).items()
             if system["changes"]
         ]
-        tables.append(score_table(caption, [("", rows)]) + meanings_of(CHANGE_SCORES))
+        tables.append(score_table(caption, [("", rows)]) + meanings_of(shown))
     group = next((group for group in ("difference", "all") if group in model["answers"]), None)
     if group == "difference" or (group and model["changes"]):
         caption = f"How the answers are worded. {_tokenizer(metrics)}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from diffvqa.evaluation.axes import Axes
-from diffvqa.evaluation.breakdown import REPEAT, factor_and_strength
+from diffvqa.evaluation.groups import REPEAT, factor_and_strength
 
 Response = tuple[float, Mapping[str, float]]
 """A strength, and the false-change rate at it with its interval."""

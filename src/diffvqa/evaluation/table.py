@@ -10,7 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from diffvqa.evaluation.comparison import COMPARED
-from diffvqa.evaluation.names import BOX_SCORES, SCORES, system_name, systems_of
+from diffvqa.evaluation.names import BOX_SCORES, SCORES, change_scores, system_name, systems_of
 from diffvqa.evaluation.published import PUBLISHED, SCORES_OF_ROW, remarks
 
 _Column = tuple[str, str]
@@ -63,7 +63,7 @@ def print_table(metrics: Mapping) -> Group:
             f"Changes (n = {changes['n']}: {changes['pairs_changed']} changed, "
             f"{changes['pairs_unchanged']} not; {changes['unreadable']} answers unreadable)"
         )
-        names = ("f1", "precision", "recall", "false_change_rate")
+        names = change_scores(changes)
         parts.append(_table(title, systems, [(f"changes/{name}", SCORES[name]) for name in names]))
     if texts in first["answers"]:
         title = f"Texts, {texts} questions (n = {first['answers'][texts]['n']})"
@@ -92,22 +92,33 @@ def print_table(metrics: Mapping) -> Group:
 
 def print_comparison(result: Mapping) -> Group:
     """What a rich console prints for the result of comparison.compare: scores of systems, then their differences."""
-    scores = _empty_table("Systems, mean over their seeds", ["Seeds", *(SCORES[name] for name in COMPARED)])
-    for name, system in result["systems"].items():
-        scores.add_row(escape(name), str(system["seeds"]), *(_cell(system[score]) for score in COMPARED))
-    differences = _empty_table("First minus second", [SCORES[name] for name in COMPARED])
-    pairs = {(row["first"], row["second"]): None for rows in result["comparisons"].values() for row in rows}
-    for first, second in pairs:
-        found = [
-            next((row for row in result["comparisons"][name] if (row["first"], row["second"]) == (first, second)), None)
-            for name in COMPARED
-        ]
-        differences.add_row(f"{escape(first)}\n− {escape(second)}", *map(_difference, found))
+    known = [name for name in COMPARED if any(system[name] for system in result["systems"].values())]
+    tables = [
+        table
+        for start in range(0, len(known), _ABREAST)
+        for table in _compared(result, known[start : start + _ABREAST])
+    ]
     below = (
         f"Paired over {result['replicates']} resamples of {result['patients']} patients, seed {result['seed']}; "
         "Holm's correction over all comparisons of one score. Seeds are averaged, not resampled."
     )
-    return Group(scores, differences, below)
+    return Group(*tables, below)
+
+
+_ABREAST = 4  # scores that 80 columns have room for
+
+
+def _compared(result: Mapping, names: Sequence[str]) -> tuple[Table, Table]:
+    """These scores of the systems, and their differences."""
+    scores = _empty_table("Systems, mean over their seeds", ["Seeds", *(SCORES[name] for name in names)])
+    for system, found in result["systems"].items():
+        scores.add_row(escape(system), str(found["seeds"]), *(_cell(found[name]) for name in names))
+    differences = _empty_table("First minus second", [SCORES[name] for name in names])
+    compared = {name: {(row["first"], row["second"]): row for row in result["comparisons"][name]} for name in names}
+    for first, second in dict.fromkeys(pair for rows in compared.values() for pair in rows):
+        found = [rows.get((first, second)) for rows in compared.values()]
+        differences.add_row(f"{escape(first)}\n− {escape(second)}", *map(_difference, found))
+    return scores, differences
 
 
 def _difference(row: Mapping | None) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from diffvqa.errors import InputError
-from diffvqa.evaluation.breakdown import REPEAT, factor_and_strength
+from diffvqa.evaluation.groups import REPEAT, factor_and_strength
 from diffvqa.study.config import MAIN, OBJECTIVE
 from diffvqa.study.systems import FALSE_CHANGES, RECALL, Mean, System
 

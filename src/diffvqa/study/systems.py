@@ -16,6 +16,7 @@ COLUMNS = {
     "changes/f1": SCORES["f1"],
     RECALL: SCORES["recall"],
     FALSE_CHANGES: SCORES["false_change_rate"],
+    "changes/induced_change_rate": SCORES["induced_change_rate"],
     "grounding/AREF/accuracy_0.5": "AREF accuracy",
     "grounding/CAREF/accuracy_0.5": "CAREF accuracy",
     "findings/mean/mean": "Findings, mean pooling (AUC)",
