@@ -1,13 +1,14 @@
 """Predictions and controls: the rows that scoring reads."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
 from diffvqa.answering.grounding import write_boxes
-from diffvqa.answering.inference import encoder_of
+from diffvqa.answering.inference import Written, encoder_of
 from diffvqa.answering.split import predictions
 from diffvqa.answering.split.evaluate import evaluate
 from diffvqa.boxes import Box, mean_box
@@ -43,6 +44,22 @@ def test_retrieval_answers_like_the_nearest_training_pair():
     ]
     (row,) = predictions.retrieval([ask(3, "?", pair=Pair("copy", "d"))], features, training, features, 0)
     assert row["answer"] == "cd"
+
+
+def test_every_prior_is_another_patient_s(monkeypatch):
+    def answer_questions(folder, asked, features):
+        return [Written(f"{pair.current} after {pair.prior}", 1.0) for pair, _ in asked]
+
+    monkeypatch.setattr(predictions, "answer_questions", answer_questions)
+    pairs = [Pair(f"{patient}{number + 1}", f"{patient}{number}") for patient in "abc" for number in range(4)]
+    asked = [replace(ask(pair.current, "x", pair=pair), subject_id=pair.current[0]) for pair in pairs]
+    rows = predictions.other_prior(None, [*asked, ask(9, "yes", kind="presence", pair=Pair("z"))], {}, 0)
+    assert [row["id"] for row in rows] == [one.question_id for one in asked]
+    shown = [row["answer"].split(" after ") for row in rows]
+    assert [current for current, _ in shown] == [pair.current for pair in pairs]
+    assert all(current[0] != prior[0] for current, prior in shown)
+    assert {prior for _, prior in shown} == {pair.prior for pair in pairs}
+    assert predictions.other_prior(None, asked[:4], {}, 0) == []
 
 
 def test_the_mean_box_is_the_mean_of_the_training_boxes(store_folder):
@@ -81,7 +98,7 @@ def test_an_evaluation_predicts_every_question_and_phrase_with_every_control(eva
     assert {row["task"] for row in rows} == {"question", "AREF", "CAREF"}
     assert len({row["id"] for row in rows}) == len(rows)
     controls = {path.stem for path in (evaluation / "controls").iterdir()}
-    assert controls == {"most_frequent", "retrieval", "blank_images", "mean_box"}
+    assert controls == {"most_frequent", "retrieval", "other_prior", "blank_images", "mean_box"}
     grounded = [row["id"] for row in rows if row["task"] != "question"]
     mean = [json.loads(line)["id"] for line in (evaluation / "controls" / "mean_box.jsonl").read_text().splitlines()]
     assert mean == grounded

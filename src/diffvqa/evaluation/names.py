@@ -8,6 +8,7 @@ SYSTEMS = {
     "model": "This model",
     "most_frequent": "Most frequent answer",
     "retrieval": "Nearest neighbour",
+    "other_prior": "Another's prior",
     "blank_images": "Blank images",
     "mean_box": "Mean training box",
 }

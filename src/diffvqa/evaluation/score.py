@@ -19,7 +19,7 @@ from diffvqa.evaluation.predictions import GROUNDING_TASKS, QUESTION_TASK, Predi
 from diffvqa.evaluation.published import own_row
 from diffvqa.records import QUESTION_TYPES
 
-CONTROLS = ("most_frequent", "retrieval", "blank_images", "mean_box")
+CONTROLS = ("most_frequent", "retrieval", "other_prior", "blank_images", "mean_box")
 """The controls in the order in which they are shown; others come after them."""
 
 ALL = "all"

@@ -13,7 +13,7 @@ from diffvqa.evaluation.names import system_name
 from diffvqa.study.systems import Column, System, columns_of
 from diffvqa.study.tables import ABOUT, in_writing, significant
 
-CONTROLS = ("most_frequent", "retrieval", "blank_images", "mean_box")
+CONTROLS = ("most_frequent", "retrieval", "other_prior", "blank_images", "mean_box")
 
 
 def render_page(

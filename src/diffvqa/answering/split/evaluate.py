@@ -113,6 +113,7 @@ def evaluate(
     controls = {
         "most_frequent": predictions.most_frequent(questions, training),
         "retrieval": predictions.retrieval(questions, features, training, known_features, SEED),
+        "other_prior": predictions.other_prior(model, questions, features, SEED),
         "blank_images": predictions.blank_images(model, questions, blank),
     }
     controls = {name: join_truth(control, questions, truth) for name, control in controls.items()}

@@ -110,6 +110,32 @@ def blank_images(folder: ModelFolder[DifferenceModel], questions: Sequence[Quest
     return [_question_row(question, answers[asked(question)].text) for question in questions]
 
 
+def other_prior(
+    folder: ModelFolder[DifferenceModel], questions: Sequence[Question], features: Mapping[str, np.ndarray], seed: int
+) -> list[Row]:
+    """Control: the same model shown another patient's prior image, in the questions that have one.
+
+    Who compares gets much worse by it; who goes by the current image alone does not. No rows for a single patient.
+    """
+    asked = [question for question in questions if question.pair.prior]
+    priors: dict[str, list[str]] = defaultdict(list)
+    for question in asked:
+        priors[question.subject_id].append(question.pair.prior)
+    if len(priors) < 2:
+        return []
+    patients = sorted(priors)
+    order = [patients[place] for place in np.random.default_rng(seed).permutation(len(patients))]
+    other = dict(zip(order, order[1:] + order[:1], strict=True))
+    turns: Counter[str] = Counter()
+    shown = []
+    for question in asked:
+        theirs = priors[other[question.subject_id]]
+        shown.append((Pair(question.pair.current, theirs[turns[question.subject_id] % len(theirs)]), question.text))
+        turns[question.subject_id] += 1
+    answers = answer_questions(folder, shown, features)
+    return [_question_row(question, answer.text) for question, answer in zip(asked, answers, strict=True)]
+
+
 def retrieval(
     questions: Sequence[Question],
     features: Mapping[str, np.ndarray],

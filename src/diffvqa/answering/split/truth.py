@@ -70,11 +70,12 @@ def count_known(questions: Sequence[Question], truth: Truth) -> dict[str, int]:
 
 
 def join_truth(rows: Sequence[dict[str, Any]], questions: Sequence[Question], truth: Truth) -> list[dict[str, Any]]:
-    """The rows of the questions, those of known pairs with `reference_changes` and `group`.
+    """Rows of some of the questions, those of known pairs with `reference_changes` and `group`.
 
     A question about an area is answered by some of the pair's changes: those that its own answer names.
     """
-    return [_joined(row, question, truth) for row, question in zip(rows, questions, strict=True)]
+    asked = {question.question_id: question for question in questions}
+    return [_joined(row, asked[row["id"]], truth) for row in rows]
 
 
 def _joined(row: dict[str, Any], question: Question, truth: Truth) -> dict[str, Any]:
