@@ -48,10 +48,11 @@ def test_retrieval_answers_like_the_nearest_training_pair():
 
 def test_every_prior_is_another_patient_s(monkeypatch):
     def answer_questions(folder, asked, features):
+        assert all(pair.earlier == (f"{pair.prior[0]}-",) for pair, _ in asked)
         return [Written(f"{pair.current} after {pair.prior}", 1.0) for pair, _ in asked]
 
     monkeypatch.setattr(predictions, "answer_questions", answer_questions)
-    pairs = [Pair(f"{patient}{number + 1}", f"{patient}{number}") for patient in "abc" for number in range(4)]
+    pairs = [Pair(f"{one}{number + 1}", f"{one}{number}", (f"{one}-",)) for one in "abc" for number in range(4)]
     asked = [replace(ask(pair.current, "x", pair=pair), subject_id=pair.current[0]) for pair in pairs]
     rows = predictions.other_prior(None, [*asked, ask(9, "yes", kind="presence", pair=Pair("z"))], {}, 0)
     assert [row["id"] for row in rows] == [one.question_id for one in asked]

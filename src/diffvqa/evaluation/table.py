@@ -13,6 +13,8 @@ from diffvqa.evaluation.comparison import COMPARED
 from diffvqa.evaluation.names import BOX_SCORES, SCORES, change_scores, system_name, systems_of
 from diffvqa.evaluation.published import PUBLISHED, SCORES_OF_ROW, remarks
 
+_ABREAST = 4  # scores that 80 columns have room for, with the systems that they compare
+
 _Column = tuple[str, str]
 """Path of a score within a system's metrics, joined by slashes, and the label of its column."""
 
@@ -103,9 +105,6 @@ def print_comparison(result: Mapping) -> Group:
         "Holm's correction over all comparisons of one score. Seeds are averaged, not resampled."
     )
     return Group(*tables, below)
-
-
-_ABREAST = 4  # scores that 80 columns have room for
 
 
 def _compared(result: Mapping, names: Sequence[str]) -> tuple[Table, Table]:

@@ -80,7 +80,7 @@ class Decoder:
     def _received(self) -> bytes:
         if not self._connection.poll(SECONDS):
             raise EOFError
-        return self._connection.recv_bytes()
+        return self._connection.recv_bytes(self._memory)  # more it cannot have
 
     def _start(self) -> None:
         if self._process and self._process.is_alive():

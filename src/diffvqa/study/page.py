@@ -10,10 +10,9 @@ from typing import Any
 
 from diffvqa import __version__
 from diffvqa.evaluation.names import system_name
+from diffvqa.evaluation.score import CONTROLS
 from diffvqa.study.systems import Column, System, columns_of
 from diffvqa.study.tables import ABOUT, in_writing, significant
-
-CONTROLS = ("most_frequent", "retrieval", "other_prior", "blank_images", "mean_box")
 
 
 def render_page(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -113,24 +114,25 @@ def blank_images(folder: ModelFolder[DifferenceModel], questions: Sequence[Quest
 def other_prior(
     folder: ModelFolder[DifferenceModel], questions: Sequence[Question], features: Mapping[str, np.ndarray], seed: int
 ) -> list[Row]:
-    """Control: the same model shown another patient's prior image, in the questions that have one.
+    """Control: the same model shown another patient's prior images, in the questions that have one.
 
     Who compares gets much worse by it; who goes by the current image alone does not. No rows for a single patient.
     """
     asked = [question for question in questions if question.pair.prior]
-    priors: dict[str, list[str]] = defaultdict(list)
+    pairs: dict[str, list[Pair]] = defaultdict(list)
     for question in asked:
-        priors[question.subject_id].append(question.pair.prior)
-    if len(priors) < 2:
+        pairs[question.subject_id].append(question.pair)
+    if len(pairs) < 2:
         return []
-    patients = sorted(priors)
+    patients = sorted(pairs)
     order = [patients[place] for place in np.random.default_rng(seed).permutation(len(patients))]
     other = dict(zip(order, order[1:] + order[:1], strict=True))
     turns: Counter[str] = Counter()
     shown = []
     for question in asked:
-        theirs = priors[other[question.subject_id]]
-        shown.append((Pair(question.pair.current, theirs[turns[question.subject_id] % len(theirs)]), question.text))
+        theirs = pairs[other[question.subject_id]]
+        past = theirs[turns[question.subject_id] % len(theirs)]
+        shown.append((replace(past, current=question.pair.current), question.text))
         turns[question.subject_id] += 1
     answers = answer_questions(folder, shown, features)
     return [_question_row(question, answer.text) for question, answer in zip(asked, answers, strict=True)]
