@@ -8,7 +8,7 @@ import pytest
 from diffvqa.boxes import Box
 from diffvqa.data import read_sources
 from diffvqa.data.mimic.jpg import seconds_of
-from diffvqa.data.mimic.reports import findings_and_impression
+from diffvqa.data.mimic.reports import Reports, findings_and_impression
 from diffvqa.errors import InputError
 
 
@@ -136,6 +136,24 @@ def test_reports_from_the_archive_and_scene_graphs_from_the_folder(mimic, cohort
     for reports in (tmp_path, tmp_path / "mimic-cxr-reports.zip"):
         source = f"mimic:jpg={parts['jpg']},reports={reports},imagenome={tmp_path},diffvqa={parts['diffvqa']}"
         assert _content(read_sources([source])) == _content(cohort)
+
+
+def test_a_report_that_is_damaged_is_not_called_missing(tmp_path):
+    whole = "FINDINGS: No pneumothorax."
+    archive = tmp_path / "mimic-cxr-reports.zip"
+    with zipfile.ZipFile(archive, "w") as members:
+        for study in ("1", "2"):
+            members.writestr(f"files/p10/p100/s{study}.txt", whole if study == "1" else "damaged below")
+    archive.write_bytes(archive.read_bytes().replace(b"damaged below", b"damaged above"))
+    unpacked = tmp_path / "unpacked"
+    (unpacked / "files/p10/p100/s2.txt").mkdir(parents=True)
+    (unpacked / "files/p10/p100/s1.txt").write_text(whole)
+    for place in (archive, unpacked):
+        problems = []
+        reports = Reports(place, problems)
+        assert [reports.read("100", study) for study in "123"] == ["No pneumothorax.", "", ""]
+        found = [(problem.kind, problem.source.file) for problem in problems]
+        assert found == [("report_unreadable", "s2.txt"), ("report_missing", "s3.txt")]
 
 
 def test_images_alone_are_enough_and_what_is_missing_is_said(mimic):

@@ -28,6 +28,7 @@ FAULTS = {
     "path_outside": "a path or an identifier that leads out of the dataset's folder is skipped",
     "question_without_image": "a question on an image that is not among those read is skipped",
     "report_missing": "a study has no report",
+    "report_unreadable": "a study's report is damaged or cannot be opened, and left out",
     "row_duplicated": "a row that stands in the table already is skipped",
     "row_incomplete": "a row without what it must have is skipped",
     "scene_graph_missing": "an image has no scene graph, and so no regions",

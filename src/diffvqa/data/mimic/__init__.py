@@ -71,8 +71,6 @@ def _assemble(folders: dict[str, Path | None]) -> Cohort:
     for study_id, rows in by_study.items():
         first = rows[0]
         report = reports.read(first.subject_id, study_id) if reports else ""
-        if report is None:
-            problems.append(Problem("report_missing", Source(f"s{study_id}.txt"), "the study has no report"))
         studies.append(
             Study(
                 study_id=study_id,
@@ -83,7 +81,7 @@ def _assemble(folders: dict[str, Path | None]) -> Cohort:
                     Image(row.image_id, row.path, row.width, row.height, row.view, regions.get(row.image_id, ()))
                     for row in rows
                 ),
-                report=report or "",
+                report=report,
                 findings=findings.get(study_id, ()),
             )
         )

@@ -35,26 +35,32 @@ class Reports:
             for name in members_inside(self._archive, archive.name, ".txt", problems):
                 self._members[name.rsplit("/", 1)[-1]] = name
 
-    def read(self, subject_id: str, study_id: str) -> str | None:
-        """Findings and impression of a study's report in one line, or None if there is no such file, or none in it."""
-        if self._archive is not None:
-            member = self._members.get(f"s{study_id}.txt")
-            if member is None:
-                return None
-            try:
-                raw = self._archive.read(member)
-            except UNREADABLE_MEMBER:
-                return None
-        else:
-            path = self._folder / "files" / f"p{subject_id[:2]}" / f"p{subject_id}" / f"s{study_id}.txt"
-            try:
-                raw = path.read_bytes()
-            except OSError:
-                return None
+    def read(self, subject_id: str, study_id: str) -> str:
+        """Findings and impression of a study's report in one line; empty, and a problem, if they cannot be had."""
+        where = Source(f"s{study_id}.txt")
+        try:
+            raw = self._content(subject_id, where.file)
+        except FileNotFoundError:
+            self._problems.append(Problem("report_missing", where, "the study has no report"))
+            return ""
+        except UNREADABLE_MEMBER:
+            self._problems.append(Problem("report_unreadable", where, "the file is damaged or cannot be opened"))
+            return ""
         text = raw.decode("utf-8", errors="replace")
         if "\ufffd" in text:
-            self._problems.append(Problem("text_undecodable", Source(f"s{study_id}.txt"), "not all of it is UTF-8"))
-        return findings_and_impression(text) or None
+            self._problems.append(Problem("text_undecodable", where, "not all of it is UTF-8"))
+        found = findings_and_impression(text)
+        if not found:
+            self._problems.append(Problem("report_missing", where, "the study's report is empty"))
+        return found
+
+    def _content(self, subject_id: str, name: str) -> bytes:
+        """Raises FileNotFoundError where there is no such file, and what UNREADABLE_MEMBER names."""
+        if self._archive is None:
+            return (self._folder / "files" / f"p{subject_id[:2]}" / f"p{subject_id}" / name).read_bytes()
+        if name not in self._members:
+            raise FileNotFoundError
+        return self._archive.read(self._members[name])
 
 
 def findings_and_impression(report: str) -> str:
