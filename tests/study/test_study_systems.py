@@ -1,8 +1,10 @@
 """Means over seeds."""
 
+import itertools
+
 import pytest
 
-from diffvqa.study.systems import System
+from diffvqa.study.systems import System, learning_curves, systems_of
 
 SCORE = "changes/f1"
 
@@ -27,3 +29,28 @@ def test_a_mean_lies_between_its_lowest_and_highest_seed():
 
 def test_a_score_that_no_seed_has_has_no_mean():
     assert system(0.3).mean("test", "grounding/AREF/accuracy_0.5") is None
+
+
+LENGTH = "pretrain.optimisation.steps"
+
+
+def curves(axes):
+    """The learning curves of a study: curve -> the length of each of its systems, and how many seeds."""
+    cells = [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+    systems = systems_of([{"cell": str(number), "settings": cell} for number, cell in enumerate(cells)])
+    return {
+        name: [(system.settings[LENGTH], len(system.cells)) for system in curve]
+        for name, curve in learning_curves(systems).items()
+    }
+
+
+def test_a_curve_is_what_differs_by_its_length_alone():
+    axes = {"objective": ["cap", "clip"], "store": ["usual", "half"], LENGTH: [300, 1200], "seed": [0, 1]}
+    assert curves(axes) == {
+        f"{objective}, {store}": [(300, 2), (1200, 2)] for objective in ("cap", "clip") for store in ("usual", "half")
+    }
+
+
+def test_systems_of_one_length_are_curves_of_one_point():
+    variants = {"objective": ["cap"], "pretrain.texts": [{"Cap": 1}, {"Cap": 4}], LENGTH: [1200], "seed": [0]}
+    assert curves(variants) == {"texts 1 Cap": [(1200, 1)], "texts 4 Cap": [(1200, 1)]}

@@ -24,6 +24,9 @@ PROBE = "probe"
 SEED, OBJECTIVE, STORE = "seed", "objective", "store"
 """Axes that are not keys of a stage's settings: the seed of both stages, the objective of stage 1, the store."""
 
+LENGTH = "pretrain.optimisation.steps"
+"""The axis that a learning curve is drawn along."""
+
 
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from diffvqa.errors import InputError
 from diffvqa.evaluation.groups import REPEAT, factor_and_strength
-from diffvqa.study.config import MAIN, OBJECTIVE
-from diffvqa.study.systems import FALSE_CHANGES, RECALL, Mean, System
+from diffvqa.study.config import MAIN
+from diffvqa.study.systems import FALSE_CHANGES, RECALL, Mean, System, learning_curves
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F", "#882255", "#117733")
 """Told apart by the colour-blind too (Okabe and Ito, and two of Tol's); markers differ as well."""
@@ -110,17 +111,15 @@ def _recall_by_step(systems: Sequence[System], evaluation: str) -> str | None:
 def _learning_curves(
     systems: Sequence[System], evaluation: str, place: Callable[[System], float | None], title: str
 ) -> str | None:
-    """Change F1 against how long an objective was trained; none where all were trained equally long."""
-    objectives = list(dict.fromkeys(str(system.settings.get(OBJECTIVE, "")) for system in systems))
-    if len({(str(one.settings.get(OBJECTIVE, "")), one.images_seen) for one in systems}) <= len(objectives):
+    """Change F1 against how long stage 1 was; none where no two systems differ by that alone."""
+    curves = learning_curves(systems)
+    if all(len(curve) == 1 for curve in curves.values()):
         return None
 
     def paint(axes: Any) -> None:
-        for number, objective in enumerate(objectives):
-            of_objective = [one for one in systems if str(one.settings.get(OBJECTIVE, "")) == objective]
-            points = [(place(one), one.mean(evaluation, "changes/f1")) for one in of_objective]
-            _line(axes, sorted((one for one in points if one[0] is not None), key=lambda one: one[0]), objective,
-                  _style(number))  # fmt: skip
+        for (name, curve), style in zip(curves.items(), _styles(), strict=False):
+            points = [(where, one.mean(evaluation, "changes/f1")) for one in curve if (where := place(one)) is not None]
+            _line(axes, sorted(points, key=lambda point: point[0]), name, style)
         axes.set(xlabel=title, ylabel="change F1", ylim=(0, None))
         _legend(axes)
 
@@ -152,12 +151,13 @@ def _line(axes: Any, points: Sequence[tuple[float, Mean | None]], name: str, sty
 
 
 def _styled(systems: Sequence[System]) -> Iterator[tuple[System, Style]]:
-    for number, system in enumerate(systems):
-        yield system, _style(number)
+    return zip(systems, _styles(), strict=False)
 
 
-def _style(number: int) -> Style:
-    return {"color": COLOURS[number % len(COLOURS)], "marker": MARKERS[number % len(MARKERS)]}
+def _styles() -> Iterator[Style]:
+    """Colour and marker of one line after the other, without end."""
+    for colour, marker in itertools.cycle(zip(COLOURS, MARKERS, strict=True)):
+        yield {"color": colour, "marker": marker}
 
 
 def _legend(axes: Any) -> None:

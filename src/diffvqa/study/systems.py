@@ -8,7 +8,7 @@ from statistics import mean
 from typing import Any
 
 from diffvqa.evaluation.names import SCORES
-from diffvqa.study.config import MAIN, SEED
+from diffvqa.study.config import LENGTH, MAIN, SEED
 
 RECALL, FALSE_CHANGES = "changes/recall", "changes/false_change_rate"
 
@@ -79,19 +79,36 @@ def systems_of(results: Sequence[Mapping[str, Any]]) -> list[System]:
     """The finished cells, those of one system together, in the study's order."""
     finished = [result for result in results if "error" not in result]
     axes = [axis for axis in (results[0]["settings"] if results else {}) if axis != SEED]
-    several = [axis for axis in axes if len({str(result["settings"][axis]) for result in results}) > 1]
+    several = _with_several_values(axes, [result["settings"] for result in results])
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for result in finished:
         groups.setdefault(str({axis: result["settings"][axis] for axis in axes}), []).append(result)
     return [
         System(
-            ", ".join(_value_in_words(axis, cells[0]["settings"][axis]) for axis in several)
-            or "the study's one system",
+            _in_words(cells[0]["settings"], several) or "the study's one system",
             {axis: cells[0]["settings"][axis] for axis in axes},
             cells,
         )
         for cells in groups.values()
     ]
+
+
+def learning_curves(systems: Sequence[System]) -> dict[str, list[System]]:
+    """Systems that differ by the length of pretraining alone, by what sets them apart from the others."""
+    axes = [axis for axis in (systems[0].settings if systems else {}) if axis != LENGTH]
+    several = _with_several_values(axes, [system.settings for system in systems])
+    curves: dict[str, list[System]] = {}
+    for system in systems:
+        curves.setdefault(_in_words(system.settings, several), []).append(system)
+    return curves
+
+
+def _with_several_values(axes: Sequence[str], settings: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [axis for axis in axes if len({str(one[axis]) for one in settings}) > 1]
+
+
+def _in_words(settings: Mapping[str, Any], axes: Sequence[str]) -> str:
+    return ", ".join(_value_in_words(axis, settings[axis]) for axis in axes)
 
 
 def _value_in_words(axis: str, value: Any) -> str:
