@@ -8,6 +8,9 @@ import yaml
 
 # Names that are no folders are not looked for in the network. Before the libraries are imported, that read it then.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# What the command line says to them before they are imported; here they are imported before it.
+os.environ["TRANSFORMERS_VERBOSITY"] = "error"
+os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 pytest_plugins = ["dicom_fixtures"]
 

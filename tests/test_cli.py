@@ -1,6 +1,7 @@
 """The command line as a user meets it: what it prints, its exit status, and what it keeps to itself."""
 
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -53,6 +54,25 @@ def test_help_needs_no_heavy_library():
         "assert not {'torch', 'transformers', 'numpy'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_libraries_say_nothing_of_their_own(model_folder, pictures):
+    told = {"TRANSFORMERS_VERBOSITY", "HF_HUB_DISABLE_PROGRESS_BARS"}  # by the tests
+    environment = {name: value for name, value in os.environ.items() if name not in told}
+    command = [
+        sys.executable,
+        "-m",
+        "diffvqa",
+        "answer",
+        model_folder,
+        "--prior",
+        pictures[0],
+        "--current",
+        pictures[0],
+    ]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "error: --current and --prior are the same file; give different radiographs\n"
 
 
 def test_every_command_of_the_design_is_there():

@@ -63,6 +63,9 @@ def start(
     ] = False,
 ) -> None:
     """Nothing comes before a command but the version."""
+    # Loading a small model needs no progress bar and no advice to programmers. Worker processes read it here too.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
 @app.command()
@@ -70,7 +73,6 @@ def demo(out: Annotated[Path, typer.Option(help="where everything is written")] 
     """The whole way on a synthetic cohort, ending with report.html."""
     from diffvqa.demo import run_demo
 
-    _quiet_transformers()
     scores, report = run_demo(out)
     _print_scores(scores)
     print(f"report: {report}")
@@ -189,7 +191,6 @@ def pretrain(config: Config, overrides: Overrides = None) -> None:
     from diffvqa.training.pretrain import pretrain as run
     from diffvqa.training.processes import part_processes
 
-    _quiet_transformers()
     out = run(load_config(PretrainConfig, config, overrides or []))
     part_processes()
     _say(f"encoder written; next: diffvqa finetune CONFIG.yaml encoder={out}")
@@ -203,7 +204,6 @@ def finetune(config: Config, overrides: Overrides = None) -> None:
     from diffvqa.training.finetune import finetune as run
     from diffvqa.training.processes import is_first, part_processes
 
-    _quiet_transformers()
     settings = load_config(FinetuneConfig, config, overrides or [])
     out = run(settings)
     if is_first():
@@ -223,7 +223,6 @@ def study(
     from diffvqa.study.config import read_study
     from diffvqa.study.run import run_study
 
-    _quiet_transformers()
     page = run_study(read_study(config, overrides or []), workers, cluster)
     print((page.parent / "study.md").read_text(encoding="utf-8"))
     print(f"page: {page}")
@@ -254,7 +253,6 @@ def evaluate(
 
     if split not in SPLITS:
         raise InputError(f"--split: expected one of {', '.join(SPLITS)}, found {split!r}")
-    _quiet_transformers()
     run(model, store, split, out, beams, cluster, training, grounding=grounding, truth_folder=truth)
     _print_scores(score_folder(out))
     print(f"report: {write_report(out)}")
@@ -277,7 +275,6 @@ def score(
     else:
         from diffvqa.answering.split.bertscore import BertScore
 
-        _quiet_transformers()
         similarity = BertScore(bertscore, bertscore_layer)
         scores = score_file(predictions, similarity=similarity)
         scores["notes"].append(similarity.description)
@@ -325,7 +322,6 @@ def probe(
     from diffvqa.evaluation.table import print_probe
     from diffvqa.training.probe import probe as run
 
-    _quiet_transformers()
     run(encoder, store, out, seed, test_store)
     Console().print(print_probe(score_probe(out)))
 
@@ -360,7 +356,6 @@ def answer(
 
     _new_picture("--overlay", overlay, current, *(prior or []))
     sources = _dicom_sources(model, current, prior or [], question) if dicom_sr else None
-    _quiet_transformers()
     result = Answerer.from_pretrained(model)(
         current=current,
         prior=prior,
@@ -393,7 +388,6 @@ def predict(
     """Answer a table of pairs, an answer a line; each image is read and encoded once."""
     from diffvqa.answering.batch.predict import Asking, predict_pairs
 
-    _quiet_transformers()
     outcome = predict_pairs(model, pairs, out, Asking(beams, trust_order, trust_identity), cluster)
     done = "was finished before, and is left as it is" if outcome.done_before else "is written"
     print(f"the file of {outcome.rows} rows {done}; it may hold patients' data. {NOTICE}")
@@ -433,7 +427,6 @@ def serve(
     """Answer questions on a page in the browser, and over HTTP."""
     from diffvqa.serving.serve import serve as run
 
-    _quiet_transformers()
     run(model, host, port)
 
 
@@ -467,7 +460,6 @@ def ground(
     if by not in ("samples", "beams"):
         raise InputError(f"--by: expected samples or beams, found {by!r}")
     _new_picture("--overlay", overlay, image)
-    _quiet_transformers()
     model = model_folder(model)
     captioner = load_folder(Captioner, model / "captioner" if (model / "captioner").is_dir() else model, "MODEL")
     radiograph = read_radiograph(image, "IMAGE")
@@ -625,14 +617,6 @@ def _print_scores(scores: dict) -> None:
     from diffvqa.evaluation.table import print_table
 
     Console().print(print_table(scores))
-
-
-def _quiet_transformers() -> None:
-    """Loading a small model needs no progress bar and no advice to programmers."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-    logging.set_verbosity_error()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,8 @@ import shutil
 import stat
 import subprocess
 import sys
+import warnings
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -294,6 +296,15 @@ def test_whatever_the_patient_is_called_nothing_of_it_is_printed(write, tmp_path
         assert str(dcmread(save(result, tmp_path, "result")).PatientName) == expected
     assert "".join(capfd.readouterr()) == ""
     assert not recwarn
+
+
+@pytest.mark.parametrize("room", ["sources", "structured_report", "key_image"])
+def test_what_a_library_warns_of_in_our_name_is_not_printed(write, room, recwarn):
+    write()
+    recwarn.clear()
+    warnings.warn_explicit(f"odd value {NAME}", UserWarning, f"{room}.py", 1, f"diffvqa.answering.dicom.{room}")
+    assert not recwarn
+    assert find_spec(f"diffvqa.answering.dicom.{room}")
 
 
 WRONG = {

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 import struct
 import subprocess
 import sys
@@ -160,7 +161,7 @@ def _silence_pydicom() -> None:
 
     For good, and not only while a file is read: warnings belong to the process, and several threads read.
     """
-    warnings.filterwarnings("ignore", module=r"pydicom|diffvqa\.images\.dicom")
+    warnings.filterwarnings("ignore", module=rf"pydicom|{re.escape(__name__)}")
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +128,8 @@ def train(
         enable = getattr(model, "activation_checkpointing_enable", None) or model.gradient_checkpointing_enable
         enable({"use_reentrant": False})
     share = share_of_batch(optimisation)
+    # More than there are cores would only wait for one another.
+    loaders = min(optimisation.loader_workers, os.cpu_count() or 1)
     arguments = TrainingArguments(
         output_dir=str(out / CHECKPOINTS),
         max_steps=len(draws) // optimisation.batch_size,
@@ -147,8 +150,8 @@ def train(
         # An image without a text, or a question on one image, leaves parameters without a gradient.
         ddp_find_unused_parameters=True,
         train_sampling_strategy="sequential",
-        dataloader_num_workers=optimisation.loader_workers,
-        dataloader_persistent_workers=optimisation.loader_workers > 0,
+        dataloader_num_workers=loaders,
+        dataloader_persistent_workers=loaders > 0,
         dataloader_pin_memory=torch.cuda.is_available(),
         remove_unused_columns=False,
         label_names=["labels"],

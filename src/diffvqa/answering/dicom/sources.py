@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -150,7 +151,8 @@ def _require_highdicom() -> None:
 
 def _silence() -> None:
     """No warnings or log of the DICOM libraries: on unusual headers they quote values, names too."""
-    warnings.filterwarnings("ignore", module=r"pydicom|highdicom|diffvqa\.answering\.dicom_sources")
+    this_package = re.escape(__name__.rpartition(".")[0])
+    warnings.filterwarnings("ignore", module=rf"pydicom|highdicom|{this_package}")
     for name in ("pydicom", "highdicom"):
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
