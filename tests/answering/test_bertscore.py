@@ -11,6 +11,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from diffvqa.answering.split.bertscore import BertScore
 from diffvqa.errors import InputError
 from diffvqa.evaluation import text
+from diffvqa.evaluation.predictions import Prediction
 from diffvqa.evaluation.score import score_file
 
 WORDS = [
@@ -104,6 +105,20 @@ def test_it_stands_among_the_scores_of_texts(encoder, tmp_path, monkeypatch):
     best = [max(similarity([(row["answer"], reference) for reference in row["references"]])) for row in rows]
     assert found["value"] == pytest.approx(np.mean(best))
     assert "bertscore" not in score_file(path, replicates=20)["answers"]["all"]
+
+
+def test_it_does_not_change_the_other_scores_of_texts():
+    answers = [Prediction(str(number), answer, (reference,)) for number, (answer, reference) in enumerate(PAIRS)]
+    tokens = text.Tokens(text.PLAIN, {words: words for pair in PAIRS for words in pair})
+    random = np.random.default_rng(0)
+    meteor = {tokens.pair(answer): random.integers(1, 9, 23).astype(float) for answer in answers}
+    with_similarity, without = (
+        text.tally_text(answers, tokens, meteor, similar)[0] for similar in (dict.fromkeys(PAIRS, 0.5), None)
+    )
+    scores = {name: formula(with_similarity.columns.sum(axis=0)) for name, formula in with_similarity.formulas.items()}
+    assert scores.pop("bertscore") == 0.5
+    assert scores == {name: formula(without.columns.sum(axis=0)) for name, formula in without.formulas.items()}
+    assert "meteor" in scores
 
 
 def test_a_folder_or_a_layer_that_is_not_there_is_refused(encoder, tmp_path):

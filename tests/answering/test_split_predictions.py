@@ -91,11 +91,17 @@ def evaluation(model_folder, store_folder, tmp_path_factory):
     return out
 
 
-def test_an_evaluation_predicts_every_question_and_phrase_with_every_control(evaluation, store_folder):
+def test_an_evaluation_predicts_every_question_and_phrase_with_every_control(
+    evaluation, store_folder, finetune_settings
+):
     rows = [json.loads(line) for line in (evaluation / "predictions.jsonl").read_text().splitlines()]
-    asked = {one.question_id for one in Store.open(store_folder).questions if one.split == "test"}
+    asked = {
+        one.question_id
+        for one in Store.open(store_folder).questions
+        if one.split == "test" and one.type in finetune_settings["questions"]
+    }
     answered = {row["id"] for row in rows if row["task"] == "question"}
-    assert answered <= asked
+    assert answered == asked
     assert {row["task"] for row in rows} == {"question", "AREF", "CAREF"}
     assert len({row["id"] for row in rows}) == len(rows)
     controls = {path.stem for path in (evaluation / "controls").iterdir()}
@@ -103,6 +109,20 @@ def test_an_evaluation_predicts_every_question_and_phrase_with_every_control(eva
     grounded = [row["id"] for row in rows if row["task"] != "question"]
     mean = [json.loads(line)["id"] for line in (evaluation / "controls" / "mean_box.jsonl").read_text().splitlines()]
     assert mean == grounded
+
+
+def test_phrases_have_the_same_names_whatever_else_a_captioner_has_learnt(store_folder):
+    images = Store.open(store_folder).images
+    both, alone = (predictions.mean_boxes(images, images, tasks, 0) for tasks in (("AREF", "CAREF"), ("AREF",)))
+    assert alone == [row for row in both if row["task"] == "AREF"]
+    assert 0 < len(alone) < len(both)
+
+
+def test_an_evaluation_can_be_done_again_without_phrases(model_folder, store_folder, tmp_path):
+    for grounding in (True, False):
+        evaluate(model_folder, store_folder, "test", tmp_path / "out", grounding=grounding)
+        scores = score_folder(tmp_path / "out", replicates=20)
+        assert ("mean_box" in scores["controls"]) == bool(scores["model"]["grounding"]) == grounding
 
 
 def test_an_evaluation_can_be_scored_and_reported(evaluation):

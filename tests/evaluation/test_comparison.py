@@ -111,10 +111,53 @@ def test_holm_by_hand():
 
 
 def test_p_by_hand():
-    assert two_sided_p(np.array([1.0] * 97 + [-1.0] * 2)) == pytest.approx(2 * 3 / 100)
-    assert two_sided_p(np.zeros(99)) == 1
-    assert two_sided_p(np.array([1.0] * 99)) == two_sided_p(np.array([-1.0] * 99)) == pytest.approx(0.02)
-    assert two_sided_p(np.array([np.nan, 1.0])) == 1
+    assert two_sided_p(np.array([1.0] * 97 + [-1.0] * 2), 50) == pytest.approx(2 * 3 / 100)
+    assert two_sided_p(np.zeros(99), 50) == 1
+    assert two_sided_p(np.array([1.0] * 99), 50) == two_sided_p(np.array([-1.0] * 99), 50) == pytest.approx(0.02)
+    assert two_sided_p(np.array([np.nan, 1.0]), 50) == 1
+    assert [two_sided_p(np.ones(999), patients) for patients in (0, 1, 2, 5)] == [1, 1, 0.5, 0.0625]
+
+
+def test_a_difference_that_rests_on_few_patients_is_not_told_apart(tmp_path):
+    def changed_in(patients, right):
+        """A hundred patients with an unchanged pair each, all answered alike, and some with a change, found or not."""
+        rows = [
+            {"id": f"u{n}", "subject_id": f"p{n}", "answer": NOTHING_CHANGED, "references": [NOTHING_CHANGED]}
+            for n in range(100)
+        ]
+        found = EDEMA if right else NOTHING_CHANGED
+        rows += [
+            {"id": f"c{n}", "subject_id": f"p{n}", "answer": found, "references": [EDEMA]} for n in range(patients)
+        ]
+        path = tmp_path / f"{patients} {right}.jsonl"
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        return [path]
+
+    for patients, p in ((1, 1), (3, 0.25), (20, pytest.approx(2 / 501))):
+        systems = {"finds": changed_in(patients, True), "misses": changed_in(patients, False)}
+        (row,) = compare(systems, replicates=500)["comparisons"]["recall"]
+        assert (row["value"], row["p"]) == (1, p)
+
+
+def test_each_score_says_of_how_many_pairs_it_is(tmp_path):
+    result = compare({name: [write(tmp_path / name, 0.8, count=40)] for name in ("a", "b")}, replicates=20)
+    found = {score: result["systems"]["a"][score]["n"] for score in COMPARED}
+    assert found == {"f1": 60, "recall": 20, "false_change_rate": 40, "induced_change_rate": 20, "aref_accuracy": 40}
+
+
+def test_patients_are_known_from_whichever_file_names_them(tmp_path):
+    named = write(tmp_path / "named", 0.8)
+    rows = [json.loads(line) for line in (named / "predictions.jsonl").read_text().splitlines()]
+
+    def other(name, **changed):
+        (tmp_path / name).write_text("".join(json.dumps({**row, **changed}) + "\n" for row in rows))
+        return tmp_path / name
+
+    nameless = other("nameless.jsonl", subject_id=None)
+    for systems in ({"a": [nameless], "b": [named]}, {"a": [named], "b": [nameless]}):
+        assert compare(systems, replicates=20)["patients"] == 60
+    with pytest.raises(InputError, match="c: some lines have another `subject_id`"):
+        compare({"a": [nameless], "b": [named], "c": [other("others.jsonl", subject_id="p1")]}, replicates=20)
 
 
 def test_a_system_without_boxes_is_compared_in_the_rest(tmp_path):

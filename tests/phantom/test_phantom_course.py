@@ -108,7 +108,7 @@ def reports_of(patients):
             yield visit, write_report(patient, visit, prior, generator_for(2, patient.index, 77, order))
 
 
-def test_reports_never_contradict_the_truth_and_leave_some_of_it_out(patients):
+def test_what_reports_say_of_a_finding_is_true_and_some_are_left_out(patients):
     there = said = 0
     for visit, report in reports_of(patients):
         for sentence in report.findings:

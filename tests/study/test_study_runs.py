@@ -12,9 +12,11 @@ import pytest
 import yaml
 
 from diffvqa.errors import InputError, RunFailed
-from diffvqa.study.cells import RESULT
+from diffvqa.study import cells
+from diffvqa.study.cells import RESULT, run_cell
 from diffvqa.study.config import cells_of, read_study
 from diffvqa.study.run import run_study
+from diffvqa.study.stores import StudyStore
 
 pytestmark = pytest.mark.slow
 
@@ -71,7 +73,11 @@ def test_every_cell_has_its_scores_in_the_tables(study):
 
 def test_the_page_shows_the_figures_and_loads_nothing(study):
     page = (study[1] / "study.html").read_text()
-    assert page.count("<svg") == len(list((study[1] / "figures").glob("*.svg"))) > 4
+    figures = {path.stem for path in (study[1] / "figures").glob("*.svg")}
+    of_test, of_acquisition = ("recall", "steps", "images", "time"), ("recall", "factors")
+    assert figures <= {f"test-{one}" for one in of_test} | {f"acquisition-{one}" for one in of_acquisition}
+    assert figures >= {"test-recall", "test-images", "test-time", "acquisition-factors"}
+    assert page.count("<svg") == len(figures)
     assert "<script" not in page
     assert "Not for clinical use" in page
 
@@ -86,6 +92,19 @@ def test_a_finished_study_is_only_summed_up_again(study, capsys):
 def test_another_study_is_refused_in_its_folder(study, study_file):
     with pytest.raises(InputError, match="`out` holds a study with other settings"):
         run_study(read_study(study_file, ["axes.seed=[1]"]))
+
+
+def test_a_cell_that_breaks_is_told_without_the_text_of_the_error(study, tmp_path, monkeypatch):
+    def broken(*_):
+        raise MemoryError("patient 17")
+
+    monkeypatch.setattr(cells, "pretrain", broken)
+    config, out = study
+    stores = {"usual": StudyStore(out / "stores" / "usual" / "store")}
+    result = run_cell(config.model_copy(update={"out": str(tmp_path)}), cells_of(config)[0], stores, 1)
+    name = cells_of(config)[0].name
+    assert result["error"] == f"MemoryError, see cells/{name}/log.txt"
+    assert "patient 17" in (tmp_path / "cells" / name / "log.txt").read_text()
 
 
 def test_a_cell_that_fails_is_told_and_the_others_are_run(study_file, tmp_path, study):

@@ -33,7 +33,8 @@ def made(count, seed, informative):
 @pytest.mark.parametrize(("informative", "low", "high"), [(True, 0.95, 1.0), (False, 0.35, 0.65)])
 def test_a_probe_finds_what_is_there_and_nothing_else(informative, low, high):
     parts = [made(400, seed, informative) for seed in range(3)]
-    probed = Probed(SimpleNamespace(), {name: token for features, _ in parts for name, token in features.items()})
+    features = {name: token for features, _ in parts for name, token in features.items()}
+    probed = Probed(SimpleNamespace(), 0, features=features)
     torch.manual_seed(0)
     model = LabelProbe(8, 1, 2, attends=True)
 
@@ -41,7 +42,7 @@ def test_a_probe_finds_what_is_there_and_nothing_else(informative, low, high):
         return torch.nn.functional.cross_entropy(said.flatten(0, 1), right.flatten())
 
     train, validate, test = (items for _, items in parts)
-    said = probing._fit_and_ask(model, loss, probed, train, validate, probed, test, 0, "x").softmax(-1)[:, 0, 1].numpy()
+    said = probing._fit_and_ask(model, loss, probed, train, validate, probed, test, "x").softmax(-1)[:, 0, 1].numpy()
     order = said[test.targets[:, 0] == 1][:, None] > said[test.targets[:, 0] == 0]
     assert low <= order.mean() <= high
 
@@ -91,6 +92,20 @@ def test_another_store_is_asked_about_as_a_whole(captioner_folder, larger_store,
     rows = [json.loads(line) for line in (tmp_path / "out" / "probe_predictions.jsonl").read_text().splitlines()]
     asked = {row["id"] for row in rows if row["probe"] == "findings"}
     assert asked == {image.image_id for image in probing.Store.open(store_folder).images}
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["left_out"] == 0
+
+
+def test_of_another_store_no_patient_is_asked_about_from_whom_a_probe_has_learnt(
+    captioner_folder, larger_store, few_steps, tmp_path
+):
+    probe(str(captioner_folder), larger_store, tmp_path / "out", test_folder=larger_store)
+    rows = [json.loads(line) for line in (tmp_path / "out" / "probe_predictions.jsonl").read_text().splitlines()]
+    patients = {split: set() for split in ("train", "validate", "test")}
+    for image in probing.Store.open(larger_store).images:
+        patients[image.split].add(image.subject_id)
+    assert {row["subject_id"] for row in rows} == patients["test"]
+    left_out = json.loads((tmp_path / "out" / "run.json").read_text())["left_out"]
+    assert left_out == len(patients["train"] | patients["validate"]) > 0
 
 
 def test_what_a_store_has_nothing_for_is_said(captioner_folder, store_folder, monkeypatch, few_steps, tmp_path):

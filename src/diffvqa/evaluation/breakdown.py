@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -54,13 +55,22 @@ def tally_steps(judged: Sequence[Judged]) -> dict[str, Tally]:
 
 
 def tally_groups(predictions: Sequence[Prediction]) -> dict[str, Tally]:
-    """Group -> the change scores of its difference questions, by factor and strength where the name has them."""
+    """Group -> the change scores of its difference questions, by factor and strength where the name has them.
+
+    Without the induced-change rate, which is of several groups together.
+    """
     groups: dict[str, list[Prediction]] = defaultdict(list)
     for prediction in predictions:
         if prediction.group is not None:
             groups[prediction.group].append(prediction)
     tallies = {group: tally_changes(groups[group]) for group in sorted(groups, key=_place_of_group)}
-    return {group: tally for group, tally in tallies.items() if tally is not None}
+    return {group: _without_induced(tally) for group, tally in tallies.items() if tally is not None}
+
+
+def _without_induced(tally: Tally) -> Tally:
+    formulas = {name: formula for name, formula in tally.formulas.items() if name != "induced_change_rate"}
+    counts = {name: count for name, count in tally.counts.items() if name != "pairs_taken_otherwise"}
+    return replace(tally, formulas=formulas, counts=counts)
 
 
 _ALL_SCORES: Mapping[str, Formula] = {"precision": precision, "recall": recall, "f1": f1}

@@ -98,7 +98,8 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
     The false-change rate is the share of unchanged pairs with any predicted change. The induced-change rate is the
     same among pairs that differ in one factor of acquisition and whose patient's repeat has rightly no change: what
     acquisition adds to the changes that a system invents anyhow. It is defined where groups are called so.
-    Counts: n, pairs_changed, pairs_unchanged, unreadable (answers), reference_unreadable (pairs left out).
+    Counts: n, pairs_changed, pairs_unchanged, pairs_taken_otherwise (those of the induced-change rate), unreadable
+    (answers), reference_unreadable (pairs left out).
     """
     judged = judge(predictions)
     if not judged:
@@ -110,6 +111,7 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
         "n": len(judged),
         "pairs_changed": len(judged) - unchanged,
         "pairs_unchanged": unchanged,
+        "pairs_taken_otherwise": int(columns[:, 5].sum()),
         "unreadable": sum(one.said is None for one in judged),
         "reference_unreadable": sum(map(is_difference, predictions)) - len(judged),
     }

@@ -12,11 +12,19 @@ import numpy as np
 from diffvqa.errors import InputError
 from diffvqa.evaluation.changes import is_difference, reference_readings, tally_changes
 from diffvqa.evaluation.grounding import THRESHOLD, tally_grounding
-from diffvqa.evaluation.intervals import Resamples, Tally, interval_of, resample_patients
+from diffvqa.evaluation.intervals import Formula, Resamples, Tally, interval_of, resample_patients
 from diffvqa.evaluation.predictions import Prediction, read_predictions
 
 COMPARED = ("f1", "false_change_rate", "induced_change_rate", "recall", "aref_accuracy")
 """The scores that are compared: those of changes, and the share of AREF boxes with an IoU of at least 0.5."""
+
+_COUNTS = {
+    "f1": "n",
+    "false_change_rate": "pairs_unchanged",
+    "induced_change_rate": "pairs_taken_otherwise",
+    "recall": "pairs_changed",
+}
+"""The scores of changes, and how many pairs each is of."""
 
 REPLICATES = 5000
 """More than an interval needs: the smallest p-value is 2 / (replicates + 1), and Holm multiplies it."""
@@ -31,18 +39,19 @@ def compare(systems: Mapping[str, Sequence[str | Path]], replicates: int = REPLI
     {"patients", "replicates", "seed",
      "systems": {name: {"seeds", and each score as {"value", "low", "high", "n"} or None}},
      "comparisons": {score: [{"first", "second", "value", "low", "high", "p", "p_holm"}]}}
-    value: first minus second. p: two-sided, twice the smaller share of the resamples on one side of 0 (no difference),
-    counting one resample more on each side. p_holm: corrected over all comparisons of this score (Holm 1979). A system
-    without rows for a score, or with a score that is not defined, is left out of its comparisons.
-    Raises InputError for fewer than two systems, and for predictions on different questions.
+    n: the rows of one seed that a score is of, the fewest of them; the induced-change rate has pairs of its own in each
+    system. value: first minus second. p: two-sided, twice the smaller share of the resamples on one side of 0 (no
+    difference), counting one resample more on each side; but no smaller than that of a sign test in which all patients
+    in whom the two systems differ agree, for resamples of few patients are few. p_holm: corrected over all comparisons
+    of this score (Holm 1979). A system without rows for a score, or with a score that is not defined, is left out of
+    its comparisons.
+    Raises InputError for fewer than two systems, and for predictions on different questions or patients.
     """
     if len(systems) < 2:
         raise InputError(f"expected at least two systems, NAME=FOLDER each under its own name; found {len(systems)}")
     read = {name: [read_predictions(_file(Path(path))) for path in paths] for name, paths in systems.items()}
     _require_same_questions(read)
-    patients: dict[str, tuple[str, str]] = {}
-    for row in itertools.chain.from_iterable(rows for runs in read.values() for rows in runs):
-        patients.setdefault(row.id, row.patient)
+    patients = _patients_of(read)
     resamples = resample_patients(patients, replicates, seed)
     scores = {name: _scores_of(runs, resamples) for name, runs in read.items()}
     return {
@@ -67,19 +76,28 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return corrected
 
 
-def two_sided_p(drawn: np.ndarray) -> float:
-    """How easily a difference of 0 comes out of the resampled differences; those that are not defined do not count."""
+def two_sided_p(drawn: np.ndarray, patients: int) -> float:
+    """How easily a difference of 0 comes out of the resampled differences; those that are not defined do not count.
+
+    patients: in how many the systems differ. If all of them agreed, chance would do so too in 2 of 2 ** patients.
+    """
     drawn = np.round(drawn[np.isfinite(drawn)], 10)
     one_side = min((drawn <= 0).sum(), (drawn >= 0).sum())
-    return min(1.0, 2 * (int(one_side) + 1) / (drawn.size + 1))
+    return min(1.0, max(2 * (int(one_side) + 1) / (drawn.size + 1), 2.0 ** (1 - patients)))
 
 
 @dataclass(frozen=True)
 class _Score:
-    """A score, averaged over seeds: its value, that of each resample, and the number of rows of a seed."""
+    """A score, averaged over seeds: its value and that of each resample.
+
+    formula, of_patients: how it comes out of sums, and what each patient adds to them, (patients, columns), a seed's
+    mean. n: of how many rows it is.
+    """
 
     value: float
     drawn: np.ndarray
+    formula: Formula
+    of_patients: np.ndarray
     n: int
 
 
@@ -105,6 +123,19 @@ def _require_same_questions(read: Mapping[str, Sequence[Sequence[Prediction]]]) 
                     )
 
 
+def _patients_of(read: Mapping[str, Sequence[Sequence[Prediction]]]) -> dict[str, tuple[str, str]]:
+    """Row id -> its patient, whichever file names it. Raises InputError if two name different ones."""
+    patients: dict[str, tuple[str, str]] = {}
+    for name, runs in read.items():
+        for row in itertools.chain.from_iterable(runs):
+            known = patients.get(row.id)
+            if row.subject_id is not None and known not in (None, row.patient, ("id", row.id)):
+                raise InputError(f"{name}: some lines have another `subject_id` than in the file of another system")
+            if known is None or row.subject_id is not None:
+                patients[row.id] = row.patient
+    return patients
+
+
 def _asked(row: Prediction) -> tuple:
     """What makes two rows one question. Their texts are left out: not every file has them."""
     readings = frozenset(reference_readings(row)) if is_difference(row) else None
@@ -114,18 +145,21 @@ def _asked(row: Prediction) -> tuple:
 def _scores_of(runs: Sequence[Sequence[Prediction]], resamples: Resamples) -> dict[str, _Score | None]:
     changes = [tally_changes(rows) for rows in runs]
     boxes = [tally_grounding(rows).get("AREF") for rows in runs]
-    found = {name: _mean(changes, name, resamples) for name in COMPARED if name != "aref_accuracy"}
-    return {**found, "aref_accuracy": _mean(boxes, f"accuracy_{THRESHOLD}", resamples)}
+    found = {name: _mean(changes, name, count, resamples) for name, count in _COUNTS.items()}
+    return {**found, "aref_accuracy": _mean(boxes, f"accuracy_{THRESHOLD}", "n", resamples)}
 
 
-def _mean(tallies: Sequence[Tally | None], name: str, resamples: Resamples) -> _Score | None:
-    """The mean of a score over the seeds; None where one of them lacks it."""
+def _mean(tallies: Sequence[Tally | None], name: str, count: str, resamples: Resamples) -> _Score | None:
+    """The mean of a score over the seeds; None where one of them lacks it. count: that of the rows it is of."""
     if any(tally is None for tally in tallies):
         return None
     values = [tally.formulas[name](tally.columns.sum(axis=0)) for tally in tallies]
     drawn = [tally.formulas[name](resamples.sums(tally)) for tally in tallies]
-    value = float(np.mean(values))
-    return _Score(value, np.mean(drawn, axis=0), len(tallies[0].ids)) if np.isfinite(value) else None
+    value, n = float(np.mean(values)), min(tally.counts[count] for tally in tallies)
+    if not np.isfinite(value):
+        return None
+    of_patients = np.mean([resamples.of_patients(tally) for tally in tallies], axis=0)
+    return _Score(value, np.mean(drawn, axis=0), tallies[0].formulas[name], of_patients, n)
 
 
 def _described(score: _Score | None) -> dict | None:
@@ -136,8 +170,15 @@ def _compared(name: str, scores: Mapping[str, Mapping[str, _Score | None]]) -> l
     rows = []
     known = {system: found[name] for system, found in scores.items() if found[name] is not None}
     for (first, one), (second, other) in itertools.combinations(known.items(), 2):
-        drawn = one.drawn - other.drawn
-        interval = interval_of(one.value - other.value, drawn)
-        rows.append({"first": first, "second": second, **interval, "p": two_sided_p(drawn)})
+        value, drawn = one.value - other.value, one.drawn - other.drawn
+        p = two_sided_p(drawn, int((_matters(one, other) | _matters(other, one)).sum()))
+        rows.append({"first": first, "second": second, **interval_of(value, drawn), "p": p})
     corrected = holm([row["p"] for row in rows])
     return [{**row, "p_holm": value} for row, value in zip(rows, corrected, strict=True)]
+
+
+def _matters(one: _Score, other: _Score) -> np.ndarray:
+    """Whether a score would be another if a patient's answers were those of the other system, (patients,)."""
+    total = one.of_patients.sum(axis=0)
+    exchanged = one.formula(total - one.of_patients + other.of_patients)
+    return ~np.isclose(exchanged, one.formula(total), rtol=0, atol=1e-12)

@@ -46,10 +46,14 @@ class Resamples:
 
     def sums(self, tally: Tally) -> np.ndarray:
         """The columns of a tally summed over each resample, shape (replicates, columns)."""
+        return self.draws @ self.of_patients(tally)
+
+    def of_patients(self, tally: Tally) -> np.ndarray:
+        """The columns of a tally summed over the rows of each patient, shape (patients, columns)."""
         patients = np.array([self.patient_of[identifier] for identifier in tally.ids], dtype=np.intp)
-        per_patient = np.zeros((self.draws.shape[1], tally.columns.shape[1]))
-        np.add.at(per_patient, patients, tally.columns)
-        return self.draws @ per_patient
+        found = np.zeros((self.draws.shape[1], tally.columns.shape[1]))
+        np.add.at(found, patients, tally.columns)
+        return found
 
 
 def resample_patients(patients: Mapping[str, Hashable], replicates: int, seed: int) -> Resamples:
@@ -104,11 +108,9 @@ def interval_of(value: np.ndarray, drawn: np.ndarray) -> dict[str, float] | None
     """A score with the limits of its interval, from the score itself and that of each resample; None if undefined."""
     if not np.isfinite(value):
         return None
-    # Sums over resamples differ in their last bits from sums over rows; without rounding, an interval of no width
-    # could miss its value.
-    drawn = np.round(drawn[np.isfinite(drawn)], 10)
-    value = round(float(value), 10)
+    drawn, value = drawn[np.isfinite(drawn)], round(float(value), 10)
     if drawn.size == 0:
         return {"value": value, "low": value, "high": value}
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    return {"value": value, "low": round(float(low), 10), "high": round(float(high), 10)}
+    low, high = (round(float(limit), 10) for limit in np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))
+    # An interval holds its value. The calibration error is a sum of absolute values: it is larger in resamples.
+    return {"value": value, "low": min(low, value), "high": max(high, value)}

@@ -184,8 +184,8 @@ def tally_text(
             formulas[f"bleu_{order}"] = _bleu_formula(order)
         if meteor:
             columns += [*np.stack([meteor[pair] for pair in pairs]).T]
-            start = len(_COLUMNS) + _BLEU_COLUMNS
-            formulas["meteor"] = lambda sums: np.where(sums[..., 0] > 0, meteor_score(sums[..., start:]), np.nan)
+            counts = slice(len(_COLUMNS) + _BLEU_COLUMNS, len(_COLUMNS) + _BLEU_COLUMNS + _METEOR_COLUMNS)
+            formulas["meteor"] = lambda sums: np.where(sums[..., 0] > 0, meteor_score(sums[..., counts]), np.nan)
         formulas["rouge_l"] = mean_of(_COLUMNS, "rouge_l")
         formulas["cider"] = mean_of(_COLUMNS, "cider")
         if len(pairs) == 1:

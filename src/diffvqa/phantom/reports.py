@@ -24,10 +24,11 @@ SUPPORT_DEVICES = "support devices"
 class Reporting:
     """How complete and how clear reports are: chances, 0 to 1.
 
-    omitted: nothing is said of a finding or a device that is there. denied: an absent finding is said to be absent.
-    compared: a finding is said to have changed or not since the study before. shuffled: the findings come in an order
-    of the report's own. hedged: a finding of the lowest level is only called possible. placed: a finding on one side is
-    said to be on that side. Raises InputError for a number that is no chance.
+    omitted: nothing is said of a finding or a device that is there; where nothing abnormal is left to say, the report
+    may call the image normal, as one does in which the finding was overlooked. denied: an absent finding is said to be
+    absent. compared: a finding is said to have changed or not since the study before. shuffled: the findings come in an
+    order of the report's own. hedged: a finding of the lowest level is only called possible. placed: a finding on one
+    side is said to be on that side. Raises InputError for a number that is no chance.
     """
 
     omitted: float = 0.15

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import time
+import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -45,6 +46,11 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
             result = _run(config, cell, stores, folder)
         except (InputError, RunFailed) as error:
             result = {"error": str(error)}
+        except (
+            Exception
+        ) as error:  # Whatever it is, the other cells can be run. Its text may name files: for the log only.
+            traceback.print_exc()
+            result = {"error": f"{type(error).__name__}, see cells/{cell.name}/{LOG}"}
     result = {"cell": cell.name, "settings": dict(cell.values), "store": cell.store, "threads": threads, **result}
     write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
     return result

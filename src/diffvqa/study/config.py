@@ -48,6 +48,8 @@ class StoreSource(_Settings):
     def _either(self) -> StoreSource:
         if (self.folder is None) == (self.patients is None):
             raise ValueError("a store has either `folder` or `patients`")
+        if self.folder and self.model_fields_set != {"folder"}:
+            raise ValueError("a store with `folder` is there already: leave out `seed`, `set` and `omitted`")
         return self
 
 
@@ -141,7 +143,13 @@ def read_study(path: Path, overrides: list[str]) -> StudyConfig:
     config = load_config(StudyConfig, path, overrides)
     here = Path(path).parent
     config = config.model_copy(update={stage: str(here / getattr(config, stage)) for stage in ("pretrain", "finetune")})
-    for cell in cells_of(config):
+    cells = cells_of(config)
+    names = [cell.name for cell in cells]
+    if shared := {name for name in names if names.count(name) > 1}:
+        raise InputError(
+            f"`axes`: several cells would have the folder {min(shared)}; give values that differ in letters or digits"
+        )
+    for cell in cells:
         try:
             stage_config(config, cell, "pretrain", "none", "none")
             stage_config(config, cell, "finetune", "none", "none")

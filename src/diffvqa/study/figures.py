@@ -11,7 +11,7 @@ from typing import Any
 from diffvqa.errors import InputError
 from diffvqa.evaluation.groups import REPEAT, factor_and_strength
 from diffvqa.study.config import MAIN
-from diffvqa.study.systems import FALSE_CHANGES, RECALL, Mean, System, learning_curves
+from diffvqa.study.systems import F1, FALSE_CHANGES, RECALL, Mean, System, learning_curves
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F", "#882255", "#117733")
 """Told apart by the colour-blind too (Okabe and Ito, and two of Tol's); markers differ as well."""
@@ -111,14 +111,14 @@ def _recall_by_step(systems: Sequence[System], evaluation: str) -> str | None:
 def _learning_curves(
     systems: Sequence[System], evaluation: str, place: Callable[[System], float | None], title: str
 ) -> str | None:
-    """Change F1 against how long stage 1 was; none where no two systems differ by that alone."""
-    curves = learning_curves(systems)
+    """Change F1 against how long stage 1 was; none where no two systems that have it differ by that alone."""
+    curves = learning_curves([one for one in systems if one.mean(evaluation, F1)])
     if all(len(curve) == 1 for curve in curves.values()):
         return None
 
     def paint(axes: Any) -> None:
         for (name, curve), style in zip(curves.items(), _styles(), strict=False):
-            points = [(where, one.mean(evaluation, "changes/f1")) for one in curve if (where := place(one)) is not None]
+            points = [(where, one.mean(evaluation, F1)) for one in curve if (where := place(one)) is not None]
             _line(axes, sorted(points, key=lambda point: point[0]), name, style)
         axes.set(xlabel=title, ylabel="change F1", ylim=(0, None))
         _legend(axes)

@@ -10,14 +10,14 @@ from typing import Any
 from diffvqa.evaluation.names import SCORES
 from diffvqa.study.config import LENGTH, MAIN, SEED
 
-RECALL, FALSE_CHANGES = "changes/recall", "changes/false_change_rate"
+F1, RECALL, FALSE_CHANGES = "changes/f1", "changes/recall", "changes/false_change_rate"
 
 COLUMNS = {
-    "changes/f1": SCORES["f1"],
+    F1: SCORES["f1"],
     RECALL: SCORES["recall"],
     FALSE_CHANGES: SCORES["false_change_rate"],
     "changes/induced_change_rate": SCORES["induced_change_rate"],
-    "grounding/AREF/accuracy_0.5": "AREF accuracy",
+    "grounding/AREF/accuracy_0.5": SCORES["aref_accuracy"],
     "grounding/CAREF/accuracy_0.5": "CAREF accuracy",
     "findings/mean/mean": "Findings, mean pooling (AUC)",
     "findings/attention/mean": "Findings, attention (AUC)",

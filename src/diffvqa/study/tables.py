@@ -70,7 +70,7 @@ def significant(compared: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, st
             for pair in pairs:
                 if pair["p_holm"] < SIGNIFICANT:
                     difference = f"{pair['value']:+.3f} ({pair['low']:+.3f} to {pair['high']:+.3f})"
-                    title = SCORES.get(score, "AREF accuracy")
+                    title = SCORES[score]
                     yield pair["first"], pair["second"], title, difference, p_in_writing(pair["p_holm"])
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import json
 import shutil
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from diffvqa.models.encoder import patch_tokens
 from diffvqa.models.folder import device
 from diffvqa.models.probe import BoxProbe, LabelProbe
 from diffvqa.progress import progress_bar
-from diffvqa.records import SPLITS
+from diffvqa.records import SPLITS, Question
 from diffvqa.tasks.collate import encode_squares
 from diffvqa.training.pretrained import Pretrained, read_pretrained
 
@@ -64,10 +64,35 @@ class Items:
 
 @dataclass(frozen=True)
 class Probed:
-    """A store's images as an encoder sees them."""
+    """What is used of a store, and how an encoder sees it: image identifier -> tokens, once it has been encoded.
+
+    seed: of the drawing where there are more than MOST. left_out: patients of whom nothing is used.
+    """
 
     store: Store
-    features: Mapping[str, np.ndarray]
+    seed: int
+    left_out: Set[str] = frozenset()
+    features: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    def images(self, split: str) -> list[StoredImage]:
+        """Images of a split."""
+        found = [image for image in self.store.images if image.split == split and image.subject_id not in self.left_out]
+        return self._some(found, split)
+
+    def pairs(self, split: str) -> list[Question]:
+        """Difference questions of a split whose answers can be read in one way only."""
+        found = [
+            one
+            for one in self.store.questions
+            if one.split == split and one.text == DIFFERENCE_QUESTION and one.subject_id not in self.left_out
+        ]
+        return self._some([one for one in found if len(read_changes(one.answer)) == 1], split)
+
+    def _some(self, found: list[Any], split: str) -> list[Any]:
+        if len(found) <= MOST[split]:
+            return found
+        random = np.random.default_rng((self.seed, SPLITS.index(split)))
+        return [found[place] for place in sorted(random.choice(len(found), MOST[split], replace=False))]
 
     def tokens(self, items: Items, places: np.ndarray) -> torch.Tensor:
         """(items, images, patches, width)."""
@@ -78,8 +103,9 @@ class Probed:
 def probe(encoder: str, store_folder: Path, out: Path, seed: int = 0, test_folder: Path | None = None) -> None:
     """Probe the encoder in a folder of stage 1, or any vision model, into `out` (made with mode 0700).
 
-    test_folder: another store to ask about, all of it, in place of the test split of the first. A probe for which a
-    store has nothing is a line with the reason. Raises InputError.
+    test_folder: another store to ask about in place of the test split of the first: all of its splits, but not the
+    patients whom the first has in train or validate. A probe for which a store has nothing is a line with the reason.
+    Raises InputError.
     """
     stores = [Store.open(store_folder), *([Store.open(test_folder)] if test_folder else [])]
     if len({store.size for store in stores}) > 1:
@@ -93,57 +119,44 @@ def probe(encoder: str, store_folder: Path, out: Path, seed: int = 0, test_folde
     except OSError as error:
         raise InputError(f"--out: cannot be made or written to ({error.strerror}); give another folder") from error
     torch.manual_seed(seed)
-    probed = [
-        Probed(store, _encode(pretrained, store, out / "features" / str(number), seed))
-        for number, store in enumerate(stores)
-    ]
-    rows = [
-        row for kind in (_probe_findings, _probe_changes, _probe_boxes) for row in kind(probed[0], probed[-1], seed)
-    ]
+    used = [Probed(stores[0], seed), *(Probed(store, seed, _learnt_from(stores[0])) for store in stores[1:])]
+    probed = [_encoded(pretrained, one, out / "features" / str(number)) for number, one in enumerate(used)]
+    rows = [row for kind in (_probe_findings, _probe_changes, _probe_boxes) for row in kind(probed[0], probed[-1])]
+    left_out = len({image.subject_id for image in stores[-1].images} & set(used[-1].left_out))
     (out / PREDICTIONS).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     facts = {"encoder": pretrained.digest(), "trained_on": list(stores[0].datasets), "store": stores[0].fingerprint}
-    asked = {"asked_about": list(stores[-1].datasets), "test_store": stores[-1].fingerprint}
+    asked = {"asked_about": list(stores[-1].datasets), "test_store": stores[-1].fingerprint, "left_out": left_out}
     (out / RECORD).write_text(json.dumps({**facts, **asked, "seed": seed}, indent=2), encoding="utf-8")
     shutil.rmtree(out / "features")
 
 
-def _encode(pretrained: Pretrained, store: Store, folder: Path, seed: int) -> Mapping[str, np.ndarray]:
+def _learnt_from(store: Store) -> set[str]:
+    """The patients from whom probes learn, or with whom they are stopped."""
+    return {one.subject_id for one in (*store.images, *store.questions) if one.split != "test"}
+
+
+def _encoded(pretrained: Pretrained, probed: Probed, folder: Path) -> Probed:
     encoder = pretrained.encoder.eval().to(device())
 
     def encode(pixels: Sequence[np.ndarray]) -> np.ndarray:
         tokens = lambda values: patch_tokens(encoder, values.to(device()))  # noqa: E731
         return encode_squares(tokens, pretrained.processor, pixels)
 
-    wanted = {image.image_id for split in SPLITS for image in _images(store, split, seed)}
-    wanted |= {
-        image for split in SPLITS for question in _pairs(store, split, seed) for image in question.pair.images[:2]
-    }
+    wanted = {image.image_id for split in SPLITS for image in probed.images(split)}
+    wanted |= {image for split in SPLITS for question in probed.pairs(split) for image in question.pair.images[:2]}
     with progress_bar("encode images") as progress:
         intensity = intensity_of(pretrained.processor)
-        return encode_images(encode, store, wanted, folder, pretrained.digest(), progress, intensity=intensity)
+        features = encode_images(
+            encode, probed.store, wanted, folder, pretrained.digest(), progress, intensity=intensity
+        )
+    return replace(probed, features=features)
 
 
-def _images(store: Store, split: str, seed: int) -> list[StoredImage]:
-    return _some([image for image in store.images if image.split == split], split, seed)
-
-
-def _pairs(store: Store, split: str, seed: int) -> list[Any]:
-    asked = [one for one in store.questions if one.split == split and one.text == DIFFERENCE_QUESTION]
-    return _some([one for one in asked if len(read_changes(one.answer)) == 1], split, seed)
-
-
-def _some(found: list[Any], split: str, seed: int) -> list[Any]:
-    if len(found) <= MOST[split]:
-        return found
-    chosen = np.random.default_rng((seed, SPLITS.index(split))).choice(len(found), MOST[split], replace=False)
-    return [found[place] for place in sorted(chosen)]
-
-
-def _probe_findings(trained: Probed, asked: Probed, seed: int) -> Iterator[Row]:
+def _probe_findings(trained: Probed, asked: Probed) -> Iterator[Row]:
     """Whether an image's study has a finding: by the mean of the tokens, and by what a query per finding looks at."""
 
     def items(probed: Probed, splits: Sequence[str], names: Sequence[str]) -> Items:
-        images = [image for split in splits for image in _images(probed.store, split, seed)]
+        images = [image for split in splits for image in probed.images(split)]
         return Items(
             [image.image_id for image in images],
             [image.subject_id for image in images],
@@ -152,14 +165,14 @@ def _probe_findings(trained: Probed, asked: Probed, seed: int) -> Iterator[Row]:
         )
 
     every = {name for image in trained.store.images for name in image.findings}
-    yield from _probe_labels("findings", trained, asked, sorted(every), items, 2, seed)
+    yield from _probe_labels("findings", trained, asked, sorted(every), items, 2)
 
 
-def _probe_changes(trained: Probed, asked: Probed, seed: int) -> Iterator[Row]:
+def _probe_changes(trained: Probed, asked: Probed) -> Iterator[Row]:
     """Whether a finding appeared or vanished between two images, as the difference questions say."""
 
     def items(probed: Probed, splits: Sequence[str], names: Sequence[str]) -> Items:
-        pairs = [question for split in splits for question in _pairs(probed.store, split, seed)]
+        pairs = [question for split in splits for question in probed.pairs(split)]
         targets = np.zeros((len(pairs), len(names)), dtype=np.int64)
         for row, question in enumerate(pairs):
             kinds = {change.finding: change.kind for change in read_changes(question.answer)[0]}
@@ -172,9 +185,9 @@ def _probe_changes(trained: Probed, asked: Probed, seed: int) -> Iterator[Row]:
             targets,
         )
 
-    pairs = _pairs(trained.store, "train", seed)
+    pairs = trained.pairs("train")
     every = {change.finding for question in pairs for change in read_changes(question.answer)[0]}
-    yield from _probe_labels("changes", trained, asked, sorted(every), items, 3, seed)
+    yield from _probe_labels("changes", trained, asked, sorted(every), items, 3)
 
 
 def _probe_labels(
@@ -184,7 +197,6 @@ def _probe_labels(
     names: Sequence[str],
     items: Callable[[Probed, Sequence[str], Sequence[str]], Items],
     classes: int,
-    seed: int,
 ) -> Iterator[Row]:
     """Rows with, for every test item and name, the probability of each class but the first, by either pooling."""
     train, validate = (items(trained, [split], names) for split in ("train", "validate"))
@@ -205,9 +217,7 @@ def _probe_labels(
         def loss(said: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
             return functional.cross_entropy(said.flatten(0, 1), right.flatten())
 
-        said = _fit_and_ask(model, loss, trained, train, validate, asked, test, seed, f"{kind} by {pooling}").softmax(
-            -1
-        )
+        said = _fit_and_ask(model, loss, trained, train, validate, asked, test, f"{kind} by {pooling}").softmax(-1)
         for row, identifier in enumerate(test.identifiers):
             yield {
                 "probe": kind,
@@ -231,17 +241,17 @@ def _asked_splits(trained: Probed, asked: Probed) -> Sequence[str]:
     return ["test"] if asked is trained else SPLITS
 
 
-def _probe_boxes(trained: Probed, asked: Probed, seed: int) -> Iterator[Row]:
+def _probe_boxes(trained: Probed, asked: Probed) -> Iterator[Row]:
     """Where a named region lies (or a phrase without a region), beside the mean box of that name."""
-    counts = Counter(name for image in _images(trained.store, "train", seed) for name in _boxes(image))
-    in_validation = {name for image in _images(trained.store, "validate", seed) for name in _boxes(image)}
+    counts = Counter(name for image in trained.images("train") for name in _boxes(image))
+    in_validation = {name for image in trained.images("validate") for name in _boxes(image)}
     names = sorted(name for name, count in counts.items() if count >= FEWEST and name in in_validation)
     if not names:
         yield {"probe": "boxes", "reason": "the store has too few boxes in its train and validation splits"}
         return
 
     def items(probed: Probed, splits: Sequence[str]) -> Items:
-        found = [(image, _boxes(image)) for split in splits for image in _images(probed.store, split, seed)]
+        found = [(image, _boxes(image)) for split in splits for image in probed.images(split)]
         found = [(image, boxes) for image, boxes in found if boxes.keys() & set(names)]
         targets = np.full((len(found), len(names), 4), np.nan)
         for row, (_, boxes) in enumerate(found):
@@ -263,12 +273,10 @@ def _probe_boxes(trained: Probed, asked: Probed, seed: int) -> Iterator[Row]:
     tokens = trained.tokens(train, np.arange(1))
     means = torch.from_numpy(np.nanmean(train.targets, axis=0)).float()
     model = BoxProbe(tokens.shape[-1], tokens.shape[-2], means)
-    said = _fit_and_ask(model, _box_loss, trained, train, validate, asked, test, seed, "boxes") * asked.store.size
+    said = _fit_and_ask(model, _box_loss, trained, train, validate, asked, test, "boxes") * asked.store.size
     controls = (means * asked.store.size).tolist()
     of_image = {
-        image.image_id: _boxes(image)
-        for split in _asked_splits(trained, asked)
-        for image in _images(asked.store, split, seed)
+        image.image_id: _boxes(image) for split in _asked_splits(trained, asked) for image in asked.images(split)
     }
     for row, identifier in enumerate(test.identifiers):
         for column, name in enumerate(names):
@@ -315,11 +323,10 @@ def _fit_and_ask(
     validate: Items,
     asked: Probed,
     test: Items,
-    seed: int,
     title: str,
 ) -> torch.Tensor:
     """What a probe says of the test items, with the weights that were best on the validation items."""
-    random = np.random.default_rng((seed, 3))
+    random = np.random.default_rng((trained.seed, 3))
     sample = trained.tokens(train, random.permutation(len(train.images))[:256])
     mean, deviation = sample.mean((0, 1, 2)), sample.std((0, 1, 2)) + 1e-6
 

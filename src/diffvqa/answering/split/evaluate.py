@@ -22,6 +22,7 @@ from diffvqa.answering.trust import load_trust
 from diffvqa.data.features import encode_images
 from diffvqa.data.history import with_earlier
 from diffvqa.data.index import StoredImage
+from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.images.intensities import intensity_of
@@ -77,6 +78,7 @@ def evaluate(
             "split": split,
             **joined,
             "store": store.fingerprint,
+            "training store": known.fingerprint,
             "dataset": ", ".join(store.datasets) or "not recorded",
             "image size": store.size,
             "patients": len({image.subject_id for image in shown}),
@@ -109,7 +111,7 @@ def evaluate(
             grounded = predictions.predict_grounding(captioner, shown, of_captioner, SEED, progress, cluster)
     predictions.write_rows([*rows, *grounded], out / "predictions.jsonl")
     blank = encoder_of(model)([np.zeros((store.size, store.size), dtype=np.uint8)])[0]
-    known_images = [image for image in known.images if image.split == "train"]
+    known_images = [known.images[position] for position in pretraining_images(known)[0]]
     controls = {
         "most_frequent": predictions.most_frequent(questions, training),
         "retrieval": predictions.retrieval(questions, features, training, known_features, SEED),
@@ -121,8 +123,12 @@ def evaluate(
         predictions.mean_boxes(shown, known_images, captioner.model.config.tasks, SEED) if captioner else []
     )
     for name, control in controls.items():
+        file = out / "controls" / f"{name}.jsonl"
         if control:
-            predictions.write_rows(control, out / "controls" / f"{name}.jsonl")
+            predictions.write_rows(control, file)
+        else:
+            # One of an earlier evaluation in this folder, with phrases.
+            file.unlink(missing_ok=True)
     predictions.write_rows(_curves(folder), out / "curves.jsonl")
     pairs = example_pairs(rows, questions, captioner, store, of_captioner, out)
     predictions.write_rows(pairs, out / "examples.jsonl")

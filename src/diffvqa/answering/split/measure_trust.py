@@ -15,6 +15,7 @@ from diffvqa.answering.input_check import InputCheck, fit_input_check, save_inpu
 from diffvqa.answering.trust import FOLDER, RECORD, read_record
 from diffvqa.data.history import with_earlier
 from diffvqa.data.index import StoredImage
+from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.findings import read_changes
 from diffvqa.models.difference import DifferenceModel
@@ -34,8 +35,8 @@ BATCH = 64
 def measure_trust(folder: Path, store_folder: Path, seed: int = 0) -> None:
     """Measure a finetuned model on the store that it was trained on, into its folder, unless that has been done.
 
-    The confidence scale comes from difference questions of the validation split, the input check from images of the
-    training split, with its limit from validation images. Raises InputError.
+    The confidence scale comes from difference questions of the validation split, the input check from images that can
+    be pretrained on, with its limit from validation images. Raises InputError.
     """
     digest = weights_digest(folder)
     if read_record(folder).get("weights") == digest:
@@ -65,9 +66,11 @@ def _check_inputs(
     model: ModelFolder[DifferenceModel], store: Store, random: np.random.Generator, progress: Progress
 ) -> tuple[InputCheck | None, dict[str, int]]:
     """The check, or None where there are too few images, and how many it was made from."""
+    train = [store.images[position] for position in pretraining_images(store)[0]]
+    validate = [image for image in store.images if image.split == "validate"]
     drawn = {
-        split: _draw([image for image in store.images if image.split == split], count, random)
-        for split, count in (("train", TRAINING_IMAGES), ("validate", VALIDATION_IMAGES))
+        "train": _draw(train, TRAINING_IMAGES, random),
+        "validate": _draw(validate, VALIDATION_IMAGES, random),
     }
     counts = {f"{split}_images": len(images) for split, images in drawn.items()}
     if min(counts.values()) < FEWEST_IMAGES:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -204,13 +204,10 @@ def predict_grounding(
 
     cluster: the address of a Ray cluster that writes them.
     """
-    asked = [prompt for image in images for prompt in _grounding_prompts(image, folder.model.config.tasks, seed)]
-    prompts = [(image.image_id, prompt) for image, _, _, prompt, _ in asked]
+    asked = [one for image in images for one in _asked_of(image, folder.model.config.tasks, seed)]
+    prompts = [(one.image.image_id, one.prompt) for one in asked]
     boxes = write_boxes(folder, prompts, features, progress, cluster)
-    rows = []
-    for number, ((image, task, words, _, references), (text, box)) in enumerate(zip(asked, boxes, strict=True)):
-        rows.append(_grounding_row(number, image, task, words, references, text, source_box(image, box)))
-    return rows
+    return [one.row(text, box) for one, (text, box) in zip(asked, boxes, strict=True)]
 
 
 def mean_boxes(
@@ -233,12 +230,10 @@ def mean_boxes(
     fallback = mean_box(every) if every else None
     phrase_means = {phrase: mean_box(max(found.values(), key=len)) for phrase, found in by_phrase.items()}
     region_means = {name: mean_box(found) for name, found in by_region.items()}
-    rows = []
-    asked = [(image, *prompt[1:]) for image in images for prompt in _grounding_prompts(image, tasks, seed)]
-    for number, (image, task, words, _, references) in enumerate(asked):
-        mean = (phrase_means if task == "AREF" else region_means).get(words, fallback)
-        rows.append(_grounding_row(number, image, task, words, references, "", source_box(image, mean)))
-    return rows
+    asked = [one for image in images for one in _asked_of(image, tasks, seed)]
+    return [
+        one.row("", (phrase_means if one.task == "AREF" else region_means).get(one.words, fallback)) for one in asked
+    ]
 
 
 def source_box(image: StoredImage, box: Box | None) -> Box | None:
@@ -246,10 +241,37 @@ def source_box(image: StoredImage, box: Box | None) -> Box | None:
     return None if box is None else clip(image.frame.out_of(box), image.width, image.height)
 
 
-def _grounding_prompts(
-    image: StoredImage, tasks: Collection[str], seed: int
-) -> list[tuple[StoredImage, str, str, tuple[str, ...], list[Box]]]:
-    """(image, task, phrase or region, prompt, reference boxes) for the phrases and regions of an image."""
+@dataclass(frozen=True)
+class _AskedWhere:
+    """A phrase (AREF) or a region (CAREF) of an image that the captioner is asked for, and its boxes.
+
+    number: among those of this image and task, so that it has one name whatever else a captioner has learnt.
+    """
+
+    image: StoredImage
+    task: str
+    number: int
+    words: str
+    prompt: tuple[str, ...]
+    references: list[Box]
+
+    def row(self, text: str, box: Box | None) -> Row:
+        """The answer, its box being in the store's square, as a line of predictions."""
+        found = source_box(self.image, box)
+        return {
+            "id": f"{self.image.image_id}/{self.task}/{self.number}",
+            "task": self.task,
+            "question": self.words,
+            "answer": text,
+            "references": [],
+            "boxes": [] if found is None else [_rounded(found)],
+            "reference_boxes": [_rounded(reference) for reference in self.references],
+            "subject_id": self.image.subject_id,
+        }
+
+
+def _asked_of(image: StoredImage, tasks: Collection[str], seed: int) -> list[_AskedWhere]:
+    """What the captioner is asked about an image: its phrases and regions, for the tasks that it has learnt."""
     phrases: dict[str, list[Box]] = defaultdict(list)
     regions: dict[str, list[Box]] = defaultdict(list)
     for region in image.regions:
@@ -257,29 +279,18 @@ def _grounding_prompts(
             phrases[phrase].append(region.box)
         if region.name and region.phrases:
             regions[region.name].append(region.box)
+    # Drawn for both tasks, learnt or not: every captioner is asked for the same.
     random = np.random.default_rng((seed, *image.image_id.encode()))
     found = []
     for task, words, prompt in (("AREF", phrases, referring_prompt), ("CAREF", regions, region_prompt)):
-        names = sorted(words) if task in tasks else []
+        names = sorted(words)
         if len(names) > PROMPTS_AN_IMAGE:
             names = [names[index] for index in sorted(random.choice(len(names), PROMPTS_AN_IMAGE, replace=False))]
-        found += [(image, task, name, prompt(name), words[name]) for name in names]
+        if task in tasks:
+            found += [
+                _AskedWhere(image, task, number, name, prompt(name), words[name]) for number, name in enumerate(names)
+            ]
     return found
-
-
-def _grounding_row(
-    number: int, image: StoredImage, task: str, words: str, references: list[Box], text: str, box: Box | None
-) -> Row:
-    return {
-        "id": f"{image.image_id}/{task}/{number}",
-        "task": task,
-        "question": words,
-        "answer": text,
-        "references": [],
-        "boxes": [] if box is None else [_rounded(box)],
-        "reference_boxes": [_rounded(reference) for reference in references],
-        "subject_id": image.subject_id,
-    }
 
 
 def _rounded(box: Box) -> list[float]:
