@@ -1,5 +1,7 @@
 """Changes taken apart, on cases counted by hand."""
 
+from dataclasses import replace
+
 import pytest
 
 from diffvqa.evaluation.breakdown import (
@@ -116,16 +118,32 @@ def rate(value):
     return {"value": value, "low": max(value - 0.1, 0), "high": value + 0.1}
 
 
-def test_repeat_is_strength_0_of_every_factor():
+def test_repeats_are_strength_0_of_the_factors_of_their_patients():
+    def taken(number, patient, group, false):
+        return replace(row(number, [EDEMA] if false else [], [], group=group), subject_id=patient)
+
+    rows = [
+        *(taken(number, "a", group, False) for number, group in enumerate(["repeat", "rotation 1"])),
+        *(taken(number, "b", group, True) for number, group in enumerate(["repeat", "dose 1", "zoom 1"], 2)),
+        taken(5, "c", "repeat", True),
+    ]
+    rates = values(tally_groups(rows), "false_change_rate")
+    ones = dict.fromkeys(["dose 0", "dose 1", "zoom 0", "zoom 1"], 1)
+    assert rates == {"repeat": pytest.approx(2 / 3), "rotation 0": 0, "rotation 1": 0, **ones}
+
+
+def test_a_curve_is_a_factor_s_rates_by_strength():
     groups = {
-        "repeat": {"false_change_rate": rate(0.1)},
+        "repeat": {"false_change_rate": rate(0.5)},
+        "noise 0": {"false_change_rate": rate(0.1)},
+        "tilt 0": {"false_change_rate": rate(0.1)},
         "noise 1": {"false_change_rate": rate(0.4)},
         "noise 0.5": {"false_change_rate": rate(0.2)},
         "tilt 2": {"false_change_rate": None},
         "zoom 1": {"false_change_rate": rate(0.3)},
     }
     found = {factor: [(s, one["value"]) for s, one in rates] for factor, rates in responses(groups).items()}
-    assert found == {"noise": [(0, 0.1), (0.5, 0.2), (1, 0.4)], "zoom": [(0, 0.1), (1, 0.3)]}
+    assert found == {"noise": [(0, 0.1), (0.5, 0.2), (1, 0.4)], "zoom": [(1, 0.3)]}
 
 
 def test_the_plots_say_in_words_what_they_show():

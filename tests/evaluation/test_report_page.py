@@ -62,6 +62,7 @@ def folder(tmp_path, monkeypatch):
                 "references": ["nothing has changed."],
                 "question_type": "difference",
                 "group": group,
+                "subject_id": "c",
             }
             for group, answer in (("repeat", "nothing has changed."), (f"{EVIL} 0.5", EDEMA))
         ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -57,12 +57,19 @@ def tally_steps(judged: Sequence[Judged]) -> dict[str, Tally]:
 def tally_groups(predictions: Sequence[Prediction]) -> dict[str, Tally]:
     """Group -> the change scores of its difference questions, by factor and strength where the name has them.
 
-    Without the induced-change rate, which is of several groups together.
+    The repeats of the patients of a factor are that factor's strength 0 too: patients differ in how often a change is
+    stated, so that those of another factor are no measure. Without the induced-change rate, which is of several groups.
     """
     groups: dict[str, list[Prediction]] = defaultdict(list)
+    factors: dict[Hashable, set[str]] = defaultdict(set)
     for prediction in predictions:
         if prediction.group is not None:
             groups[prediction.group].append(prediction)
+            if parts := factor_and_strength(prediction.group):
+                factors[prediction.patient].add(parts[0])
+    for prediction in groups.get(REPEAT, ()):
+        for factor in factors[prediction.patient]:
+            groups[f"{factor} 0"].append(prediction)
     tallies = {group: tally_changes(groups[group]) for group in sorted(groups, key=_place_of_group)}
     return {group: _without_induced(tally) for group, tally in tallies.items() if tally is not None}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 REPEAT = "repeat"
-"""The group of pairs of one study taken twice in the same way: strength 0 of every factor."""
+"""The group of pairs of one study taken twice in the same way: strength 0 of whatever else its patient's pairs vary."""
 
 
 def factor_and_strength(group: str) -> tuple[str, float] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from diffvqa.evaluation.axes import Axes
-from diffvqa.evaluation.groups import REPEAT, factor_and_strength
+from diffvqa.evaluation.groups import factor_and_strength
 
 Response = tuple[float, Mapping[str, float]]
 """A strength, and the false-change rate at it with its interval."""
@@ -14,16 +14,14 @@ Response = tuple[float, Mapping[str, float]]
 def responses(groups: Mapping[str, Mapping]) -> dict[str, list[Response]]:
     """Factor -> false-change rates by strength, from the scores of groups called "FACTOR STRENGTH".
 
-    The group "repeat" is strength 0 of every factor. A group in which every pair has changed has no such rate.
+    A group in which every pair has changed has no such rate; a factor whose only strength is 0 has no curve.
     """
     found: dict[str, dict[float, Mapping[str, float]]] = {}
     for group, scores in groups.items():
         parts, rate = factor_and_strength(group), scores["false_change_rate"]
         if parts is not None and rate is not None:
             found.setdefault(parts[0], {})[parts[1]] = rate
-    repeat = groups.get(REPEAT, {}).get("false_change_rate")
-    start = {} if repeat is None else {0.0: repeat}
-    return {factor: sorted({**start, **rates}.items()) for factor, rates in found.items()}
+    return {factor: sorted(rates.items()) for factor, rates in found.items() if rates.keys() != {0.0}}
 
 
 def draw_response(factor: str, rates: Sequence[Response], top: float) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from diffvqa.errors import InputError
-from diffvqa.evaluation.groups import REPEAT, factor_and_strength
+from diffvqa.evaluation.groups import factor_and_strength
 from diffvqa.study.config import MAIN
 from diffvqa.study.systems import F1, FALSE_CHANGES, RECALL, Mean, System, learning_curves
 
@@ -79,12 +79,12 @@ def _false_changes_by_factor(systems: Sequence[System], evaluation: str) -> str 
     def panel(factor: str) -> Callable[[Any], None]:
         def paint(axes: Any) -> None:
             for system, style in _styled(systems):
-                points = [(0.0, system.mean(evaluation, f"groups/{REPEAT}/false_change_rate"))]
-                for strength in sorted(strengths[factor]):
-                    path = f"groups/{factor} {strength:g}/false_change_rate"
-                    points.append((strength, system.mean(evaluation, path)))
+                points = [
+                    (strength, system.mean(evaluation, f"groups/{factor} {strength:g}/false_change_rate"))
+                    for strength in sorted(strengths[factor])
+                ]
                 _line(axes, points, _with_recall(system), style)
-            axes.set(ylim=(0, 1), xticks=[0, *sorted(strengths[factor])])
+            axes.set(ylim=(0, 1), xticks=sorted(strengths[factor]))
 
         return paint
 
