@@ -78,8 +78,8 @@ def groups_section(model: Mapping) -> str:
             for factor, rates in factors.items()
         )
         plots = (
-            "<p>False-change rate against the strength of each factor, with 95 % intervals. Strength 0 are the repeats of "
-            "the same patients. Whoever never states a change is at 0 throughout: recall is in the "
+            "<p>False-change rate against the strength of each factor, with 95 % intervals. Strength 0 are the repeats "
+            "of the same patients. Whoever never states a change is at 0 throughout: recall is in the "
             f'tables.</p><div class="panels">{drawn}</div>'
         )
     return f"<h2>Groups of pairs</h2>{plots}{table}"
