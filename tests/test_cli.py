@@ -211,6 +211,8 @@ WRONG = [
     (["synth", "{empty}/out"], "--patients"),
     (["synth", "{empty}/out", "--patients", "10", "--set", "other"], "acquisition"),
     (["synth", "{empty}/out", "--patients", "10", "--omitted", "2"], "--omitted"),
+    (["synth", "{empty}/out", "--patients", "10", "--still", "2"], "--still"),
+    (["synth", "{empty}/out", "--patients", "10", "--set", "change", "--still", "0.5"], "--still"),
     (["synthesise"], "synthesise"),
     (["evaluate", "{model}", "{store}", "--out", "{empty}/out", "--split", "exam"], "--split"),
 ]

@@ -92,18 +92,34 @@ def synth(
     omitted: Annotated[
         float, typer.Option(min=0, max=1, help="the chance that a report leaves out a finding that is there")
     ] = 0.15,
+    still: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="the chance that nothing changes from one study to the next; 0.1 if not given"),
+    ] = None,
 ) -> None:
     """Write synthetic patients in the layouts of MIMIC-CXR-JPG, its reports, Chest ImaGenome and Medical-Diff-VQA."""
+    from diffvqa.phantom.course import STILL
     from diffvqa.phantom.reports import Reporting
     from diffvqa.phantom.sets import check_set
     from diffvqa.phantom.writing import write_cohort
     from diffvqa.progress import progress_bar
 
     check_set(test_set)
+    if test_set and still is not None:
+        raise InputError("--still: the pairs of a test set are what it is for; give --set or --still")
     reporting = Reporting(omitted=omitted)
+    still = STILL if still is None else still
     with progress_bar("synthesise patients") as progress:
         write_cohort(
-            out, patients, seed, size=size, workers=workers, progress=progress, test_set=test_set, reporting=reporting
+            out,
+            patients,
+            seed,
+            size=size,
+            workers=workers,
+            progress=progress,
+            test_set=test_set,
+            reporting=reporting,
+            still=still,
         )
     print(f"{patients} synthetic patients written; next: diffvqa inspect mimic:{out}")
 

@@ -94,6 +94,23 @@ def test_how_a_picture_was_taken_does_not_depend_on_the_size_or_the_disease(pati
             assert (first.rotation, first.zoom, first.seed) == (second.rotation, second.zoom, second.seed)
 
 
+def share_unchanged(still):
+    """Of pairs of studies that follow one another, by whether the first has several findings."""
+    unchanged = {True: [], False: []}
+    for index in range(800):
+        states = draw_course(np.random.default_rng([3, index]), still=still)
+        for before, after in pairwise(states):
+            unchanged[len(before) > 1].append(before == after)
+    return {ill: np.mean(found) for ill, found in unchanged.items()}
+
+
+def test_a_still_course_is_still_however_ill_the_patient_is():
+    restless, still = share_unchanged(0.0), share_unchanged(0.6)
+    for ill, share in restless.items():
+        assert still[ill] == pytest.approx(0.6 + 0.4 * share, abs=0.05)
+    assert set(share_unchanged(1.0).values()) == {1}
+
+
 def test_every_ten_patients_are_split_seven_one_two():
     splits = [draw_patient(9, index, 64).split for index in range(30)]
     for start in (0, 10, 20):

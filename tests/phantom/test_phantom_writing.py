@@ -261,6 +261,16 @@ def test_the_readme_records_the_reports_rates(tmp_path):
     assert "omitted 0.5, denied 0.45" in (tmp_path / "out/README.txt").read_text()
 
 
+def test_a_still_cohort_says_so_and_no_pair_of_it_has_changed(tmp_path):
+    write_cohort(tmp_path / "out", 6, 0, SIZE, workers=1, still=1.0)
+    assert "nothing changes from one study to the next: 1" in (tmp_path / "out/README.txt").read_text()
+    pairs = [json.loads(line) for line in (tmp_path / "out/truth/pairs.jsonl").read_text().splitlines()]
+    assert pairs
+    assert not any(pair["changes"] for pair in pairs)
+    with pytest.raises(InputError, match="--still: expected a chance"):
+        write_cohort(tmp_path / "other", 6, 0, SIZE, workers=1, still=1.5)
+
+
 def test_the_readers_never_open_the_truth(cohort, tmp_path):
     blind = tmp_path / "cohort"
     shutil.copytree(cohort, blind, ignore=shutil.ignore_patterns("truth"))

@@ -77,7 +77,8 @@ def test_a_cell_s_stages_have_its_settings(study):
             "there is no configuration key `tests.change.patient`; the keys here are folder, patients",
         ),
         ({"tests": {"change": {"seed": 3}}}, "a store has either `folder` or `patients`"),
-        ({"tests": {"change": {"folder": "x", "omitted": 0.5}}}, "leave out `seed`, `set` and `omitted`"),
+        ({"tests": {"change": {"folder": "x", "omitted": 0.5}}}, "leave out `seed`, `set`, `omitted`, `still`"),
+        ({"tests": {"change": {"patients": 3, "set": "change", "still": 0.5}}}, "give `set` or `still`"),
         (
             {"axes": {"store": ["usual"], "finetune.language_model": ["lm/a", "lm-a"]}},
             "several cells would have the folder language_model-lm-a",

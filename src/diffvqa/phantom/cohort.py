@@ -11,7 +11,7 @@ import numpy as np
 from diffvqa.findings import Change, changes_between
 from diffvqa.phantom.acquisition import USUAL, Acquisition, Spread, draw_acquisition
 from diffvqa.phantom.anatomy import Body, draw_body
-from diffvqa.phantom.course import State, draw_course
+from diffvqa.phantom.course import STILL, State, draw_course
 from diffvqa.phantom.devices import Device, draw_devices, draw_own_devices
 from diffvqa.phantom.pathology import Lesion
 
@@ -101,9 +101,12 @@ def generator_for(seed: int, index: int, *purpose: int) -> np.random.Generator:
     return np.random.default_rng([seed, index, *purpose])
 
 
-def draw_patient(seed: int, index: int, size: int) -> Patient:
-    """The patient of that index in the cohort of that seed; images' longer side is `size` pixels."""
-    states = draw_course(course_generator(seed, index), is_critical(seed, index))
+def draw_patient(seed: int, index: int, size: int, still: float = STILL) -> Patient:
+    """The patient of that index in the cohort of that seed; images' longer side is `size` pixels.
+
+    still: the chance that nothing changes from one study to the next.
+    """
+    states = draw_course(course_generator(seed, index), is_critical(seed, index), still)
     return assemble(seed, index, draw_encounters(seed, index, states, size), _split(seed, index))
 
 

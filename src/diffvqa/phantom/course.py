@@ -16,7 +16,7 @@ HEALTHY = 0.23
 """The share of patients whose first study is normal."""
 
 STILL = 0.1
-"""The chance that nothing at all changes from one study to the next."""
+"""The chance that nothing at all changes from one study to the next, as usual."""
 
 TRENDS = {-1: 0.46, 0: 0.18, 1: 0.36}
 """Where something may change: how often an illness gets better, stays, or gets worse between two studies."""
@@ -48,9 +48,10 @@ class Illness:
     findings: Mapping[str, float]
 
 
-def draw_course(generator: np.random.Generator, critical: bool = False) -> list[State]:
+def draw_course(generator: np.random.Generator, critical: bool = False, still: float = STILL) -> list[State]:
     """The findings of each of a patient's studies, in order. critical: the patient is in intensive care.
 
+    still: the chance that nothing at all changes from one study to the next, however ill the patient is.
     A patient has one site of each kind of finding: what comes back, comes back there, and what returns to a level
     returns to the same severity. Two studies with the same findings at the same levels are therefore exactly the same
     disease.
@@ -59,7 +60,7 @@ def draw_course(generator: np.random.Generator, critical: bool = False) -> list[
     number = int(generator.choice(list(STUDIES), p=list(STUDIES.values())))
     states = [patient.first(generator)]
     while len(states) < number:
-        states.append(patient.next(states[-1], generator))
+        states.append(patient.next(states[-1], generator, still))
     return states
 
 
@@ -82,9 +83,9 @@ class Susceptibility:
             if state:
                 return _ordered(state)
 
-    def next(self, state: State, generator: np.random.Generator) -> dict[str, Lesion]:
+    def next(self, state: State, generator: np.random.Generator, still: float = STILL) -> dict[str, Lesion]:
         """The findings of the study that follows one with these."""
-        if generator.random() < STILL:
+        if generator.random() < still:
             return dict(state)
         following: dict[str, Lesion] = {}
         for illness in self.illnesses:

@@ -32,10 +32,10 @@ _QUESTION_SPLITS = {"train": "train", "validate": "val", "test": "test"}
 
 
 def write_patient(
-    work: Path, seed: int, index: int, size: int, test_set: str | None, reporting: Reporting
+    work: Path, seed: int, index: int, size: int, test_set: str | None, reporting: Reporting, still: float
 ) -> PatientRows:
     """Draws the patient of that index, writes images and reports under `work`, and gives the rows for the tables."""
-    patient = draw_from(test_set, seed, index, size)
+    patient = draw_from(test_set, seed, index, size, still)
     subject = patient.subject_id
     rows = PatientRows(patient.split)
     prior: Visit | None = None

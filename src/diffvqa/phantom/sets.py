@@ -20,7 +20,7 @@ from diffvqa.phantom.cohort import (
     generator_for,
     is_critical,
 )
-from diffvqa.phantom.course import State, draw_course, draw_susceptibility
+from diffvqa.phantom.course import STILL, State, draw_course, draw_susceptibility
 from diffvqa.phantom.factors import DEVICES, FACTORS, NONE, vary
 from diffvqa.phantom.pathology import KINDS, SEVERITY, at_level
 
@@ -31,10 +31,13 @@ _TYPICAL = 20
 """What a generator is for, beside the purposes that cohort has."""
 
 
-def draw_from(name: str | None, seed: int, index: int, size: int) -> Patient:
-    """The patient of that index in the named set, or in the usual cohort; images' longer side is `size` pixels."""
+def draw_from(name: str | None, seed: int, index: int, size: int, still: float = STILL) -> Patient:
+    """The patient of that index in the named set, or in a cohort; images' longer side is `size` pixels.
+
+    still: in a cohort the chance that nothing changes from one study to the next.
+    """
     if name is None:
-        return draw_patient(seed, index, size)
+        return draw_patient(seed, index, size, still)
     return SETS[name](seed, index, size)
 
 

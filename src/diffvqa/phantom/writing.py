@@ -14,6 +14,7 @@ from itertools import repeat
 from pathlib import Path
 
 from diffvqa.errors import InputError
+from diffvqa.phantom.course import STILL
 from diffvqa.phantom.patient_files import write_patient
 from diffvqa.phantom.reports import AS_USUAL, Reporting
 from diffvqa.phantom.sets import MANY, check_set
@@ -34,16 +35,18 @@ def write_cohort(
     progress: Callable[[int, int], None] | None = None,
     test_set: str | None = None,
     reporting: Reporting = AS_USUAL,
+    still: float = STILL,
 ) -> None:
     """Writes a cohort into the folder `out`: images, reports, scene graphs, questions, and the truth beside them.
 
     size: longer side of the images, pixels. workers: processes, as many as there are cores if None; the bytes do not
     depend on it. progress: called with (patients done, patients in all). test_set: one of sets.SETS, or None for
-    the usual cohort. reporting: how complete the reports are. Raises InputError if `out` exists and is not
-    an empty folder, for a number that makes no cohort, and for an unknown set. Nothing is left behind if it fails.
+    a cohort. reporting: how complete the reports are. still: in a cohort the chance that nothing changes from one study
+    to the next. Raises InputError if `out` exists and is not an empty folder, for a number that makes no cohort, and
+    for an unknown set. Nothing is left behind if it fails.
     """
     out = Path(out)
-    _check(out, patients, seed, size, workers)
+    _check(out, patients, seed, size, workers, still)
     check_set(test_set)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -52,7 +55,7 @@ def write_cohort(
         raise InputError(f"OUT: cannot be made there ({error.strerror}); give another path") from error
     try:
         work.chmod(0o755)
-        drawn = _drawn(work, patients, workers, seed, size, test_set, reporting)
+        drawn = _drawn(work, patients, workers, seed, size, test_set, reporting, still)
         with Tables(work) as tables, closing(drawn):
             for done, rows in enumerate(drawn, start=1):
                 tables.add(rows)
@@ -60,7 +63,7 @@ def write_cohort(
                     progress(done, patients)
         for dataset in (JPG, REPORTS, IMAGENOME.parent, QUESTIONS):
             (work / dataset / SYNTHETIC).write_text(_NOBODY, encoding="utf-8")
-        (work / "README.txt").write_text(_readme(patients, seed, size, test_set, reporting), encoding="utf-8")
+        (work / "README.txt").write_text(_readme(patients, seed, size, test_set, reporting, still), encoding="utf-8")
         if out.exists():
             out.rmdir()
         work.rename(out)
@@ -69,13 +72,15 @@ def write_cohort(
         raise
 
 
-def _check(out: Path, patients: int, seed: int, size: int, workers: int | None) -> None:
+def _check(out: Path, patients: int, seed: int, size: int, workers: int | None, still: float) -> None:
     if not 1 <= patients <= MANY:
         raise InputError(f"--patients: expected 1 to {MANY}, found {patients}")
     if seed < 0:
         raise InputError(f"--seed: expected 0 or more, found {seed}")
     if not 64 <= size <= 4096:
         raise InputError(f"--size: expected 64 to 4096 pixels, found {size}")
+    if not 0 <= still <= 1:
+        raise InputError(f"--still: expected a chance from 0 to 1, found {still:g}")
     if workers is not None and workers < 1:
         raise InputError(f"--workers: expected at least 1, found {workers}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -90,9 +95,11 @@ def _drawn(
     size: int,
     test_set: str | None,
     reporting: Reporting,
+    still: float,
 ) -> Iterator[PatientRows]:
     """The rows of every patient in order; their images and reports are written on the way."""
-    arguments = (repeat(work), repeat(seed), range(patients), repeat(size), repeat(test_set), repeat(reporting))
+    same = map(repeat, (size, test_set, reporting, still))
+    arguments = (repeat(work), repeat(seed), range(patients), *same)
     if workers is None:
         workers = 1 if patients < _FEW else _cores()
     if workers == 1:
@@ -113,14 +120,16 @@ def _cores() -> int:
     return os.cpu_count() or 1
 
 
-def _readme(patients: int, seed: int, size: int, test_set: str | None, reporting: Reporting) -> str:
+def _readme(patients: int, seed: int, size: int, test_set: str | None, reporting: Reporting, still: float) -> str:
     rates = ", ".join(f"{name} {rate:g}" for name, rate in asdict(reporting).items())
+    stillness = "" if test_set else f"chance that nothing changes from one study to the next: {still:g}\n"
     return (
         f"{_NOBODY}"
         "Made by diffvqa for developing and testing. Research software, not for clinical use.\n\n"
         f"{f'test set {test_set}, ' if test_set else ''}patients {patients}, seed {seed}, "
         f"longer side of the images {size} pixels\n"
-        f"rates of the reports: {rates}\n\n"
+        f"rates of the reports: {rates}\n"
+        f"{stillness}\n"
         "mimic-cxr-jpg     images and tables in the layout of MIMIC-CXR-JPG 2.1.0\n"
         "mimic-cxr         reports in the layout of MIMIC-CXR 2.1.0\n"
         "chest-imagenome   scene graphs and splits in the layout of Chest ImaGenome 1.0.0\n"

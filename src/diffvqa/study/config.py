@@ -35,7 +35,7 @@ class _Settings(BaseModel):
 class StoreSource(_Settings):
     """A store: the folder of one that there is, or how many synthetic patients are to be made for it.
 
-    seed, set, omitted: of the synthetic patients, as `diffvqa synth` has them.
+    seed, set, omitted, still: of the synthetic patients, as `diffvqa synth` has them.
     """
 
     folder: str | None = None
@@ -43,13 +43,16 @@ class StoreSource(_Settings):
     seed: NonNegativeInt = 0
     set: str | None = None
     omitted: float | None = Field(None, ge=0, le=1)
+    still: float | None = Field(None, ge=0, le=1)
 
     @model_validator(mode="after")
     def _either(self) -> StoreSource:
         if (self.folder is None) == (self.patients is None):
             raise ValueError("a store has either `folder` or `patients`")
         if self.folder and self.model_fields_set != {"folder"}:
-            raise ValueError("a store with `folder` is there already: leave out `seed`, `set` and `omitted`")
+            raise ValueError("a store with `folder` is there already: leave out `seed`, `set`, `omitted`, `still`")
+        if self.set and self.still is not None:
+            raise ValueError("the pairs of a set are what it is for: give `set` or `still`")
         return self
 
 

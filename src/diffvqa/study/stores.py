@@ -10,6 +10,7 @@ from diffvqa.data import read_sources
 from diffvqa.data.prepare import prepare
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.phantom.course import STILL
 from diffvqa.phantom.reports import AS_USUAL, Reporting
 from diffvqa.phantom.sets import check_set
 from diffvqa.phantom.writing import write_cohort
@@ -39,8 +40,9 @@ def study_store(source: StoreSource, size: int, folder: Path) -> StudyStore:
     cohort, workers = folder / "cohort", os.cpu_count() or 1
     if not cohort.exists():
         reporting = AS_USUAL if source.omitted is None else Reporting(omitted=source.omitted)
+        still = STILL if source.still is None else source.still
         with progress_bar(f"synthesise {folder.name}") as progress:
-            write_cohort(cohort, source.patients, source.seed, size, workers, progress, source.set, reporting)
+            write_cohort(cohort, source.patients, source.seed, size, workers, progress, source.set, reporting, still)
     records = read_sources([f"mimic:{cohort}"])
     with progress_bar(f"prepare {folder.name}") as progress:
         prepare(records, folder / "store", size, workers=workers, progress=progress)
