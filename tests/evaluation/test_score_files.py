@@ -189,7 +189,7 @@ def test_parts_groups_and_calibration_are_there_for_the_model_and_its_controls(f
     )
     assert control["findings"]["edema"]["recall"]["value"] == 0
     assert control["kinds"]["added"]["precision"] is None
-    assert list(model["groups"]) == list(control["groups"]) == ["repeat", "noise 0.5"]
+    assert list(model["groups"]) == list(control["groups"]) == ["repeat", "noise 0", "noise 0.5"]
     assert model["groups"]["noise 0.5"]["false_change_rate"]["value"] == 0
     assert model["calibration"]["n"] == sum(one["n"] for one in model["calibration"]["bins"]) == 8
     assert model["calibration"]["selective_100"]["value"] == model["calibration"]["right"] / 8 == 0.5
