@@ -75,6 +75,36 @@ def test_libraries_say_nothing_of_their_own(model_folder, pictures):
     assert done.stderr == "error: --current and --prior are the same file; give different radiographs\n"
 
 
+@pytest.mark.parametrize("name", ["x" * 300 + ".png", "locked/DOE_JANE.png"])
+def test_a_path_that_may_not_be_looked_at_is_one_line_without_it(
+    name, model_folder, pictures, tmp_path, capsys, monkeypatch
+):
+    def locked(path, *_, real=os.stat, **how):
+        if "locked" in os.fspath(path):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return real(path, *_, **how)
+
+    # As for a user who may not enter the folder: the tests may be run by one who may enter all.
+    monkeypatch.setattr(os, "stat", locked)
+    given = ("--prior", pictures[0], "--current", tmp_path / name)
+    status, out, err = run("answer", model_folder, *given, capsys=capsys)
+    assert (status, out) == (2, "")
+    assert "--current" in err
+    assert err.count("\n") == 1
+    assert name not in err
+
+
+def test_an_error_of_a_file_that_nobody_has_foreseen_is_one_line_without_its_name(capsys, monkeypatch):
+    def broken(*_, **__):
+        raise OSError(5, "Input/output error", "/patients/DOE_JANE.png")
+
+    monkeypatch.setattr(cli, "app", broken)
+    status, out, err = run("inspect", "mimic:x", capsys=capsys)
+    assert (status, out) == (1, "")
+    assert err.startswith("error: a file cannot be used: Input/output error (test_cli.py:")
+    assert "DOE" not in err
+
+
 def test_every_command_of_the_design_is_there():
     shown = CliRunner().invoke(cli.app, ["--help"]).output
     for name in (
@@ -127,6 +157,7 @@ def test_answer_and_ground_as_json_and_as_a_picture(model_folder, pictures, tmp_
     assert status == 0
     assert {"text", "changes", "boxes", "confidence", "notice"} <= set(json.loads(out))
     assert Image.open(overlay).width == 1024
+    assert overlay.stat().st_mode & 0o777 == 0o600
     for folder in (model_folder, model_folder / "captioner"):
         status, out, _ = run("ground", folder, current, "--phrase", "effusion", "--json", capsys=capsys)
         assert status == 0

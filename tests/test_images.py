@@ -1,5 +1,7 @@
 """Image files of every kind that the datasets hold, and damaged ones."""
 
+import os
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -210,3 +212,10 @@ def test_equalising_undoes_brightness_and_contrast():
     darker = (pixels // 2 + 20).astype(np.uint8)
     assert np.abs(equalise(darker).astype(int) - equalise(pixels)).mean() < 3
     assert not equalise(np.full((20, 20), 7, np.uint8)).any()
+
+
+@pytest.mark.skipif(not os.path.isfile("/proc/self/mem"), reason="a file that cannot be read is a Linux one here")
+def test_a_file_that_cannot_be_read_is_no_image():
+    for read in (read_image, lambda file: read_squares(file, [64])):
+        with pytest.raises(UnreadableImage, match="cannot be read"):
+            read("/proc/self/mem")

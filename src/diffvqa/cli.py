@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -439,11 +440,18 @@ def serve(
         str, typer.Option(help="an address of this machine; others than the default are seen by others")
     ] = ("127.0.0.1"),
     port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 8000,
+    origin: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="the address of the page where it is reached through another server: https://rad.hospital.org",
+        ),
+    ] = None,
 ) -> None:
     """Answer questions on a page in the browser, and over HTTP."""
     from diffvqa.serving.serve import serve as run
 
-    run(model, host, port)
+    run(model, host, port, origin)
 
 
 @app.command()
@@ -514,6 +522,12 @@ def main() -> None:
         status = _fail(f"{' '.join(error.format_message().split())} See `diffvqa --help`.")
     except KeyboardInterrupt:
         status = _INTERRUPTED
+    except OSError as error:
+        # Nobody has foreseen it, and its text names the file, which may be a patient's: where it arose must do.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        reason = error.strerror or type(error).__name__
+        print(f"error: a file cannot be used: {reason} ({Path(place.filename).name}:{place.lineno})", file=sys.stderr)
+        status = 1
     if status == _INTERRUPTED:
         print("interrupted; prepare, pretrain, finetune, predict and demo go on where they stopped", file=sys.stderr)
     sys.exit(status or 0)
@@ -551,13 +565,19 @@ def _new_picture(option: str, path: Path | None, *inputs: Path | None) -> None:
         return
     if path.suffix.lower() != ".png":
         raise InputError(f"{option}: expected a file name that ends in .png, found {path.suffix or 'no ending'!r}")
-    if path.exists() and any(one and one.exists() and path.samefile(one) for one in inputs):
+    # Not Path.exists, which raises where a folder may not be entered, and names it.
+    if os.path.exists(path) and any(one and os.path.exists(one) and path.samefile(one) for one in inputs):
         raise InputError(f"{option} is one of the radiographs, which it would overwrite; give another file name")
 
 
 def _save_picture(picture, option: str, path: Path) -> None:
+    from diffvqa.data.files import replacing
+
     try:
-        picture.save(path, format="PNG")
+        with replacing(path) as temporary:
+            # Patients' pixels are for their owner alone.
+            temporary.touch(mode=0o600)
+            picture.save(temporary, format="PNG")
     except OSError as error:
         raise InputError(
             f"{option}: the picture cannot be written there ({error.strerror}); give another path"

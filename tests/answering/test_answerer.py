@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diffvqa.answering import answerer as answerer_module
 from diffvqa.answering.answer import NOTICE, FoundBox
 from diffvqa.answering.answer_text import answer_lines
 from diffvqa.answering.answerer import Answerer, ground_phrase
@@ -16,7 +17,7 @@ from diffvqa.answering.radiograph import read_radiograph
 from diffvqa.boxes import Box, intersection_over_union
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
-from diffvqa.findings import Change
+from diffvqa.findings import Change, write_changes
 from diffvqa.images.intensities import AS_STORED, EQUALISED
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import load_folder
@@ -235,3 +236,9 @@ def test_labels_of_an_overlay_end_in_their_panel_and_leave_one_another_readable(
     first, second = (np.abs(two - colour).sum(2) == 0 for colour in COLOURS[:2])
     rows = [np.flatnonzero(colour[:, 425:SIZE].any(1)) for colour in (first, second)]
     assert rows[0].max() < rows[1].min()
+
+
+def test_changes_have_one_order_also_where_a_finding_is_named_twice():
+    changes = [Change(finding, kind) for finding in ("atelectasis", "edema") for kind in ("added", "missing")]
+    text = " ".join(write_changes([change]) for change in changes)
+    assert answerer_module._changes(text) == tuple(changes)

@@ -16,7 +16,7 @@ from diffvqa import cli
 from diffvqa.answering import answer as answers
 from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.batch import predict as batch
-from diffvqa.answering.batch.line_file import RECORD
+from diffvqa.answering.batch.line_file import RECORD, find_written, open_after, write_lines
 from diffvqa.answering.batch.pairs import read_pairs
 from diffvqa.answering.batch.predict import Asking, predict_pairs
 from diffvqa.errors import InputError
@@ -165,6 +165,27 @@ def test_a_file_of_other_settings_or_of_somebody_else_is_refused(model_folder, p
         predict_pairs(model_folder, pairs, pairs)
     with pytest.raises(InputError, match="no folder"):
         predict_pairs(model_folder, pairs, tmp_path / "none" / "out.jsonl")
+
+
+@pytest.mark.parametrize("other", [{"model": "b"}, {"model": "a"}])
+def test_what_another_process_has_written_since_is_kept(tmp_path, other):
+    path, ids = tmp_path / "lines.jsonl", ["1", "2"]
+    seen = find_written(path, {"model": "a"}, ids)
+    with open_after(path, other, ids, find_written(path, other, ids)) as file:
+        write_lines(file, [{"id": "1"}])
+    before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
+    with pytest.raises(InputError, match="--out"), open_after(path, {"model": "a"}, ids, seen):
+        pass
+    assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
+
+
+def test_a_file_that_was_begun_without_a_line_is_gone_on_with(tmp_path):
+    path = tmp_path / "lines.jsonl"
+    path.touch(mode=0o644)
+    with open_after(path, {"model": "a"}, ["1"], find_written(path, {"model": "a"}, ["1"])) as file:
+        write_lines(file, [{"id": "1"}])
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert find_written(path, {"model": "a"}, ["1"]).lines == 1
 
 
 def test_lines_that_are_not_those_of_the_rows_are_refused(model_folder, pairs, tmp_path):

@@ -14,6 +14,7 @@ from diffvqa import cli
 from diffvqa.answering import answer as answers
 from diffvqa.answering import answerer as module
 from diffvqa.answering.answerer import Answerer, ground_phrase
+from diffvqa.answering.case import NOT_CHECKED
 from diffvqa.answering.radiograph import read_radiograph
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
@@ -128,7 +129,7 @@ def test_the_same_pixels_as_dicom_and_as_png_give_the_same_answer(answerer, show
     assert found.changes == expected.changes
     assert found.confidence == pytest.approx(expected.confidence, rel=0.01)
     assert len(found.boxes) == len(expected.boxes)
-    assert found.remarks == ()
+    assert found.remarks == (NOT_CHECKED,)
     valid(found)
     assert answerer(**{name: path.read_bytes() for name, path in files.items()}) == found
 

@@ -71,7 +71,16 @@ def test_too_few_images_and_answers_give_nothing(model_folder, store_folder, tmp
     assert load_trust(tmp_path / "model", weights_digest(model_folder)) == Trust()
 
 
-@pytest.mark.parametrize("text", ['{"weights": WEIGHTS}', '{"weights": WEIGHTS, "confidence": 3, "input_check": 1}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"weights": WEIGHTS}',
+        '{"weights": WEIGHTS, "confidence": 3, "input_check": 1}',
+        '{"weights": WEIGHTS, "conf',
+        "[]",
+        "",
+    ],
+)
 def test_a_damaged_record_is_one_line(measured, tmp_path, text):
     shutil.copytree(measured, tmp_path / "model")
     digest = weights_digest(measured)

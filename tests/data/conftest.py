@@ -274,9 +274,9 @@ def write_nih(folder: Path) -> None:
     (folder / "Data_Entry_2017.csv").write_text(text, encoding="utf-8")
     boxes = [
         "00000001_002.png,Infiltrate,10.5,20,30,40,,,",
-        "00000001_002.png,Effusion,70,90,30,40",  # reaches beyond
+        "00000001_002.png,Effusion,1000,900,100,100",  # reaches beyond
         "00000001_002.png,Effusion,10,10,0,40,,,",  # no area
-        "00000001_002.png,Effusion,200,10,10,40,,,",  # outside
+        "00000001_002.png,Effusion,2000,10,10,40,,,",  # outside
         "00000001_002.png,Effusion,10",  # ends early
         "00000099_000.png,Effusion,10,10,10,40,,,",  # of another image
     ]
@@ -285,7 +285,9 @@ def write_nih(folder: Path) -> None:
     )
     for number, (name, *_) in enumerate(rows):
         if name not in ("00000003_000.png", "00000003_001.png"):
-            write_image(folder / ("images_002/images" if number > 4 else "images") / name, number)
+            # The release's images are of this size, which its boxes refer to; those without boxes are made smaller.
+            size = (1024, 1024) if name == "00000001_002.png" else (WIDTH, HEIGHT)
+            write_image(folder / ("images_002/images" if number > 4 else "images") / name, number, *size)
     (folder / "images" / "00000003_001.png").write_bytes(b"not an image")
 
 

@@ -233,6 +233,14 @@ def test_moments_in_order():
             "FINAL REPORT\n\nINDICATION: pain\n\nThe lungs are clear.\n\nNo effusion.",
             "The lungs are clear. No effusion.",
         ),
+        (
+            " FINAL REPORT\n INDICATION:  ___F with known left pneumothorax.\n \n AP chest: The lungs are clear.\n",
+            "AP chest: The lungs are clear.",
+        ),
+        (
+            "WET READ: a pneumothorax\n  FINAL REPORT  \r\n INDICATION: pain\n\nThe lungs are clear.",
+            "The lungs are clear.",
+        ),
         ("FINDINGS:\n\nIMPRESSION:\n", "FINDINGS: IMPRESSION:"),
         ("INDICATION: pain", "INDICATION: pain"),
         ("", ""),

@@ -42,7 +42,7 @@ def test_studies(cohort):
     }
     for study in cohort.studies:
         (image,) = study.images
-        assert (image.width, image.height) == (80, 100)
+        assert (image.width, image.height) == ((1024, 1024) if study.study_id == "00000001_002" else (80, 100))
         assert image.path.name == image.image_id
         assert study.split == splits.split_of(study.subject_id)
 
@@ -51,9 +51,23 @@ def test_boxes_are_corners_with_the_finding_as_phrase(cohort):
     regions = {study.study_id: study.images[0].regions for study in cohort.studies}
     assert [(region.box, region.name, region.phrases) for region in regions["00000001_002"]] == [
         (Box(10.5, 20, 40.5, 60), None, ("infiltration",)),
-        (Box(70, 90, 80, 100), None, ("pleural effusion",)),
+        (Box(1000, 900, 1024, 1000), None, ("pleural effusion",)),
     ]
     assert sum(map(len, regions.values())) == 2
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "expected"),
+    [(512, 512, [Box(5.25, 10, 20.25, 30), Box(500, 450, 512, 500)]), (80, 100, [])],
+)
+def test_boxes_follow_a_copy_of_another_size_and_not_of_another_shape(own, makers, width, height, expected):
+    makers["image"](own / "images" / "00000001_002.png", 0, width, height)
+    cohort = read_sources([f"nih14:{own}"])
+    (image,) = (study.images[0] for study in cohort.studies if study.study_id == "00000001_002")
+    assert (image.width, image.height) == (width, height)
+    assert [region.box for region in image.regions] == expected
+    differing = [problem.source.file for problem in cohort.problems if problem.kind == "size_differs"]
+    assert differing == ["00000001_002.png"]
 
 
 def test_consecutive_images_become_difference_questions(cohort):

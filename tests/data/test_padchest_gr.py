@@ -262,11 +262,33 @@ def test_difference_questions_say_what_the_release_says(cohort):
 
 
 def test_worse_rules_a_question_out_even_where_both_have_a_report(own):
-    for progression, count in ((None, 1), ("Worse", 0), ("improved", 0), ("stable", 1)):
+    for progression, count in ((None, 1), ("Worse", 0), ("improved", 0), ("new", 1)):
         replace_entries(own, [ENTRIES[0], entry("a2", finding("E.", "edema", progression=progression), previous="a1")])
         cohort = read_sources([f"padchest-gr:{own}"])
         assert len(cohort.questions) == count
         assert Counter(problem.kind for problem in cohort.problems) == Counter(change_unstated=1 - count)
+
+
+@pytest.mark.parametrize(
+    ("labels", "progression", "answer"),
+    [
+        (("pleural effusion",), "stable", frozenset()),
+        (("edema",), "stable", None),
+        (("pleural effusion", "edema"), "unchanged", None),
+        (("pleural effusion",), "new", None),
+        (("pleural effusion", "edema"), "new", frozenset({Change("edema", "added")})),
+    ],
+)
+def test_what_is_said_of_a_finding_must_agree_with_the_prior_report(own, labels, progression, answer):
+    replace_entries(own, [ENTRIES[0], entry("a2", finding("F.", *labels, progression=progression), previous="a1")])
+    cohort = read_sources([f"padchest-gr:{own}"])
+    assert [read_changes(question.answer) for question in cohort.questions] == ([] if answer is None else [(answer,)])
+    reasons = [problem.reason for problem in cohort.problems if problem.kind == "change_unstated"]
+    assert reasons == (
+        ["a finding is said to be new or stable, and the report of the prior image says otherwise"]
+        if answer is None
+        else []
+    )
 
 
 def test_another_image_of_a_study_shares_its_report(own):

@@ -67,6 +67,32 @@ def test_an_image_in_two_sources_is_refused(nih, tmp_path):
         read_sources([])
 
 
+def _write_hospital(folder, makers, patient):
+    makers["image"](folder / f"{folder.name}.png")
+    (folder / "images.csv").write_text(f"patient,order,image\n{patient},1,{folder.name}.png\n")
+    return f"table:{folder}"
+
+
+def test_a_patient_in_two_sources_is_refused(nih, makers, tmp_path):
+    same, other = _write_hospital(tmp_path / "a", makers, "1"), _write_hospital(tmp_path / "b", makers, "B-1")
+    with pytest.raises(InputError, match=r"sources 1 \(nih14\) and 3 \(table\) hold a patient .* separately"):
+        read_sources([f"nih14:{nih}", other, same])
+    assert {study.subject_id for study in read_sources([f"nih14:{nih}", other]).studies} == {"1", "2", "B-1"}
+
+
+def test_parts_of_mimic_share_their_patients(makers, tmp_path):
+    for name, kept in (("first", "a1-pa"), ("second", "a2")):
+        makers["mimic"](tmp_path / name)
+        for path in (tmp_path / name).rglob("*.jpg"):
+            if path.stem != kept:
+                path.unlink()
+    both = read_sources([f"mimic:{tmp_path}/first", f"mimic:{tmp_path}/second"])
+    assert [(study.subject_id, study.images[0].image_id) for study in both.studies] == [
+        ("10000001", "a1-pa"),
+        ("10000001", "a2"),
+    ]
+
+
 def test_a_store_knows_what_it_was_made_from(mimic, nih, tmp_path):
     released = ("mimic-cxr-jpg 2.1.0", "mimic-cxr 2.1.0", "chest-imagenome 1.0.0", "medical-diff-vqa 1.0.1")
     parts = {f"mimic:{mimic[0]}": released, f"nih14:{nih}": ("nih14",)}

@@ -119,7 +119,7 @@ def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path, monkeypatch, stop)
     monkeypatch.setattr(shards, "read_squares", lambda path, sizes: decoded.append(path) or read_squares(path, sizes))
     calls = []
     prepare(cohort, tmp_path / "stopped", SIZE, progress=lambda done, total: calls.append(done))
-    assert len(decoded) == 10 - stop
+    assert len(decoded) == 10 - stop + 1  # and the one that could not be read
     assert calls == [3, 6, 9, 10]
     assert _files(tmp_path / "stopped") == _files(tmp_path / "whole")
 
@@ -148,7 +148,30 @@ def test_what_is_damaged_in_a_finished_store_is_made_anew(folder, tmp_path, monk
     monkeypatch.setattr(shards, "read_squares", lambda path, sizes: decoded.append(path) or read_squares(path, sizes))
     assert prepare(cohort, tmp_path / "store", SIZE).checksum == store.checksum
     assert _files(tmp_path / "store") == before
-    assert len(decoded) == {"shards/00001-32.npy": 3, "shards/00002-37.npy": 3}.get(name, 0)
+    # Those of the shard, and the one that could not be read.
+    assert len(decoded) == {"shards/00001-32.npy": 3, "shards/00002-37.npy": 3}.get(name, 0) + 1
+
+
+def test_a_file_that_was_mended_is_taken_in_by_the_next_run(folder, tmp_path, monkeypatch):
+    images = tmp_path / "images"
+    shutil.copytree(folder, images)
+    for name in ("4.png", "9.png"):
+        whole = (images / name).read_bytes()
+        (images / name).write_bytes(whole[: len(whole) // 2])
+    prepare(_cohort(folder), tmp_path / "whole", SIZE)
+    cut = prepare(_cohort(images), tmp_path / "store", SIZE)
+    assert "4" not in cut.index
+    shutil.copy(folder / "4.png", images / "4.png")
+    decoded = []
+    monkeypatch.setattr(shards, "read_squares", lambda path, sizes: decoded.append(path) or read_squares(path, sizes))
+    half = prepare(_cohort(images), tmp_path / "store", SIZE)
+    assert half.index.keys() - cut.index.keys() == {"4"}
+    assert sorted(path.stem for path in decoded) == ["3", "4", "4", "5", "9"]  # the shard, and what was not readable
+    shutil.copy(folder / "9.png", images / "9.png")
+    pixels = tmp_path / "store" / "shards" / "00000-32.npy"
+    pixels.write_bytes(pixels.read_bytes()[:-1] + b"?")  # what is damaged is found in the same run
+    prepare(_cohort(images), tmp_path / "store", SIZE)
+    assert _files(tmp_path / "store") == _files(tmp_path / "whole")
 
 
 def test_the_checksum_tells_stores_apart(folder, tmp_path):
@@ -205,6 +228,28 @@ def test_unreadable_images_are_left_out_with_their_questions(folder, tmp_path):
         kinds = [row["kind"] for row in csv.DictReader(file)]
     assert kinds == ["image_unreadable"] * 3 + ["question_without_image"] * 2
     assert made.problems == {"image_unreadable": 3, "question_without_image": 2}
+
+
+@pytest.mark.parametrize("directions", [["R", "F"], ["L", "H"], ["F", "L"]])
+def test_dicom_pictures_that_are_stored_turned_or_mirrored_are_left_out(write_dicom, tmp_path, directions):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 40), np.uint8)
+    write_dicom(tmp_path / "upright.dcm", pixels)
+    write_dicom(tmp_path / "unsaid.dcm", pixels, PatientOrientation=None)
+    write_dicom(tmp_path / "turned.dcm", pixels, PatientOrientation=directions)
+    (tmp_path / "images.csv").write_text(
+        "patient,order,image\n" + "".join(f"{name},1,{name}.dcm\n" for name in ("upright", "unsaid", "turned"))
+    )
+    cohort = read_sources([f"table:{tmp_path}"])
+    made = prepare(cohort, tmp_path / "store", SIZE)
+    assert made.index.keys() == {"upright.dcm", "unsaid.dcm"}
+    with open(tmp_path / "store" / "problems.csv", newline="") as file:
+        rows = [(row["kind"], row["file"], row["reason"]) for row in csv.DictReader(file)]
+    reason = "stored turned or mirrored (PatientOrientation): save it upright"
+    assert rows == [("image_unreadable", "turned.dcm", reason)]
+    for deep in (False, True):
+        assert [one.reason for one in check_files(cohort, deep).problems] == [reason]
+    write_dicom(tmp_path / "turned.dcm", pixels)
+    assert "turned.dcm" in prepare(cohort, tmp_path / "store", SIZE).index
 
 
 def test_the_reader_s_problems_are_listed_too(mimic, tmp_path, makers):
@@ -314,9 +359,10 @@ def test_files_of_one_name_are_told_apart(tmp_path, makers):
     ("datasets", "intensity"),
     [
         (("mimic-cxr-jpg 2.1.0", "medical-diff-vqa"), "equalised"),
-        (("nih14", "mimic-cxr-jpg"), "equalised"),
+        (("mimic-cxr-jpg 2.1.0 (synthetic)", "mimic-cxr 2.1.0", "chest-imagenome 1.0.0", "ms-cxr"), "equalised"),
         (("ms-cxr",), "equalised"),
         (("nih14",), "as stored"),
+        (("nih14", "vindr", "table"), "as stored"),
         (("mimic-cxr-jpg-like",), "as stored"),
         ((), "as stored"),
     ],
@@ -324,6 +370,13 @@ def test_files_of_one_name_are_told_apart(tmp_path, makers):
 def test_grey_values_are_read_as_the_datasets_hold_them(folder, tmp_path, datasets, intensity):
     prepare(replace(_cohort(folder), datasets=datasets), tmp_path / "store", SIZE)
     assert Store.open(tmp_path / "store").intensity == intensity
+
+
+@pytest.mark.parametrize("datasets", [("nih14", "mimic-cxr-jpg 2.1.0", "mimic-cxr 2.1.0"), ("ms-cxr", "nih14")])
+def test_grey_values_of_two_kinds_are_not_mixed(folder, tmp_path, datasets):
+    with pytest.raises(InputError, match=r"are equalised, those of nih14 are not, .* prepare them separately"):
+        prepare(replace(_cohort(folder), datasets=datasets), tmp_path / "store", SIZE)
+    assert not (tmp_path / "store").exists()
 
 
 def test_a_model_of_equalised_images_is_shown_others_equalised(folder, tmp_path):

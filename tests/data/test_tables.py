@@ -4,6 +4,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from diffvqa.data import tables
 from diffvqa.data.tables import find_table, read_rows
 from diffvqa.errors import InputError
 
@@ -120,3 +121,44 @@ def test_bytes_that_are_no_text_are_said(tmp_path):
     problems = []
     assert [row.cells["b"] for row in read_rows(path, ("a", "b"), problems)] == ["\ufffd", "x"]
     assert [(one.kind, one.source.row) for one in problems] == [("text_undecodable", 2)]
+
+
+def test_prose_of_several_lines_is_no_row(tmp_path):
+    report = "FINDINGS:\nheart, lungs, hila, and bones are normal,\nno effusion"
+    path = tmp_path / "t.csv"
+    path.write_text(f'a,b,c,d\n1,"{report}",y,z\n')
+    problems = []
+    assert [row.cells["b"] for row in read_rows(path, ("a", "b"), problems)] == [report]
+    assert problems == []
+
+
+def test_a_cell_of_parquet_may_hold_what_looks_like_rows(tmp_path):
+    path = tmp_path / "t.parquet"
+    pa.parquet.write_table(pa.table({name: ["x\n1,2,3,4"] for name in "abcd"}), path)
+    problems = []
+    assert [row.cells["a"] for row in read_rows(path, ("a",), problems)] == ["x\n1,2,3,4"]
+    assert problems == []
+
+
+def test_lines_that_end_with_a_carriage_return_alone_are_refused_with_a_hint(tmp_path):
+    (tmp_path / "t.csv").write_bytes(b"a,b\r1,2\r")
+    with pytest.raises(InputError, match=r"t\.csv: .*CR alone, save it with line ends of LF or CRLF"):
+        list(read_rows(tmp_path / "t.csv", ["a"], []))
+
+
+def test_a_row_of_too_many_cells_that_are_no_text_costs_that_row_only(tmp_path, capfd):
+    (tmp_path / "t.csv").write_bytes(b"a,b\n1,x\n2,caf\xe9,y\n3,z\n4,caf\xe9")
+    problems = []
+    rows = list(read_rows(tmp_path / "t.csv", ["a", "b"], problems))
+    assert [(row.number, row.cells["b"]) for row in rows] == [(2, "x"), (4, "z"), (5, "caf\ufffd")]
+    assert [(one.kind, one.source.row) for one in problems] == [("row_incomplete", 3), ("text_undecodable", 5)]
+    assert capfd.readouterr().err == ""
+
+
+def test_characters_are_whole_wherever_the_file_is_cut_to_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(tables, "_CHUNK", 3)
+    text = "".join(f"{number},é€\U0001fac1\n" for number in range(50))
+    (tmp_path / "t.csv").write_text(f"a,b\n{text}", encoding="utf-8")
+    problems = []
+    assert {row.cells["b"] for row in read_rows(tmp_path / "t.csv", ["a", "b"], problems)} == {"é€\U0001fac1"}
+    assert problems == []

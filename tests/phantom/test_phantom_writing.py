@@ -256,6 +256,33 @@ def test_an_empty_folder_is_filled_and_progress_is_told(tmp_path):
     assert "synthetic" in (tmp_path / "out/README.txt").read_text()
 
 
+def test_the_current_folder_is_filled_and_stays_the_current_one(tmp_path, monkeypatch):
+    write_cohort(tmp_path / "by name", 2, 0, SIZE, workers=1)
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    write_cohort(Path("."), 2, 0, SIZE, workers=1)
+    assert Path("README.txt").is_file()
+    assert bytes_of(tmp_path / "here") == bytes_of(tmp_path / "by name")
+
+
+def test_a_link_to_an_empty_folder_stays_a_link_and_the_folder_is_filled(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    write_cohort(tmp_path / "link", 2, 0, SIZE, workers=1)
+    assert (tmp_path / "link").is_symlink()
+    assert "synthetic" in (tmp_path / "real/README.txt").read_text()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "real"]
+
+
+def test_an_empty_folder_is_left_empty_by_a_run_that_stops(tmp_path):
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_cohort(tmp_path, 3, 0, SIZE, workers=1, progress=stop)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_readme_records_the_reports_rates(tmp_path):
     write_cohort(tmp_path / "out", 1, 0, SIZE, workers=1, reporting=Reporting(omitted=0.5))
     assert "omitted 0.5, denied 0.45" in (tmp_path / "out/README.txt").read_text()

@@ -242,7 +242,7 @@ def _pair(case: Case, keys: Mapping[Encoded, str]) -> Pair:
 
 def _changes(text: str) -> tuple[Change, ...] | None:
     readings = read_changes(text)
-    return tuple(sorted(readings[0], key=lambda change: change.finding)) if readings else None
+    return tuple(sorted(readings[0])) if readings else None
 
 
 def _shown(
@@ -337,4 +337,5 @@ def _encode(folder: ModelFolder, radiographs: Sequence[Radiograph]) -> list[np.n
 def _same_file(a: Given, b: Given) -> bool:
     if not (isinstance(a, str | os.PathLike) and isinstance(b, str | os.PathLike)):
         return False  # their pixels are compared later
-    return Path(a).exists() and Path(b).exists() and os.path.samefile(a, b)
+    # Not Path.exists, which raises where a folder may not be entered, and names it.
+    return os.path.exists(a) and os.path.exists(b) and os.path.samefile(a, b)

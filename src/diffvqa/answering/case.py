@@ -21,6 +21,10 @@ CHANGE = "what has changed"
 """Questions that begin so take two images."""
 
 
+NOT_CHECKED = "whether the images are like the training data is not checked: it was not measured of this model"
+"""The remark where a model has no input check."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Encoded:
     """An image as a difference model has seen it; each is one of its own, however alike.
@@ -73,6 +77,8 @@ def make_case(
         remarks += ("a question in free words: the model answers any, also those that it has not learnt",)
     unlikeness = {name: image.unlikeness for name, image in images.items() if image.unlikeness is not None}
     unlike = [f"{name}: looks unlike the images that the model was trained on" for name in unlikeness]
+    if any(image.unlikeness is None for image in images.values()):
+        remarks += (NOT_CHECKED,)
     remarks += tuple(
         text for text, value in zip(unlike, unlikeness.values(), strict=True) if UNLIKE < value <= TOO_UNLIKE
     )

@@ -24,7 +24,7 @@ def model_folder(source: str | os.PathLike[str], argument: str = "MODEL") -> Pat
     From the hub it is fetched once, into the library's cache. Raises InputError if there is neither.
     """
     name = os.fspath(source)
-    if Path(name).exists():
+    if os.path.exists(name):
         return Path(name)
     if not _HUB_NAME.fullmatch(name):
         raise InputError(

@@ -13,6 +13,11 @@ from diffvqa.errors import InputError
 
 FOLDER, RECORD = "trust", "trust.json"
 
+_DAMAGED = (
+    f"MODEL: {FOLDER}/{RECORD} is damaged, so that nothing says how far to trust its answers; copy the model again, or "
+    f"delete {FOLDER}/ and run `diffvqa finetune` on the folder again"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Trust:
@@ -34,13 +39,17 @@ def load_trust(folder: Path, digest: str) -> Trust:
             load_input_check(folder / FOLDER) if record["input_check"]["measured"] else None,
         )
     except (LookupError, TypeError, ValueError) as error:
-        raise InputError(f"MODEL: {FOLDER}/{RECORD} is damaged; run `diffvqa finetune` on the folder again") from error
+        raise InputError(_DAMAGED) from error
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What was noted of the measuring of a model folder; nothing where there is none."""
+    """What was noted of the measuring of a model folder; nothing where there is none. Raises InputError."""
     try:
         record = json.loads((folder / FOLDER / RECORD).read_text(encoding="utf-8"))
-        return record if isinstance(record, dict) else {}
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return {}
+    except (OSError, ValueError) as error:
+        raise InputError(_DAMAGED) from error
+    if not isinstance(record, dict):
+        raise InputError(_DAMAGED)
+    return record

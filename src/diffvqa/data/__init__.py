@@ -62,6 +62,10 @@ READERS: dict[str, Reader] = {
 }
 
 
+_OF_MIMIC = {"mimic", "ms-cxr", "imagenome-gold"}
+"""Kinds that share the patients of MIMIC-CXR, and their identifiers."""
+
+
 def _read_source(source: str) -> Cohort:
     """The cohort named by `KIND:PATH`, or by `KIND:name=PATH,name=PATH` for a kind that lies in several folders.
 
@@ -111,7 +115,9 @@ def read_sources(
     """Several sources as one cohort, every pair of images in the order of time.
 
     reversed_pairs: what becomes of questions whose prior image is the later one. split_seed: split by patient with this
-    seed, in place of the datasets' own splits. Raises InputError if two sources hold an image of the same identifier.
+    seed, in place of the datasets' own splits; images that a dataset gives for test alone (those of Chest ImaGenome's
+    gold patients) are then split like all others. Raises InputError if two sources hold an image of the same
+    identifier, or a patient, unless both are parts of MIMIC-CXR.
     """
     cohort = settle_pairs(_joined(sources), reversed_pairs)
     return cohort if split_seed is None else split_by_patient(cohort, split_seed)
@@ -123,6 +129,17 @@ def _joined(sources: Sequence[str]) -> Cohort:
     cohorts = [_read_source(source) for source in sources]
     if len(cohorts) == 1:
         return cohorts[0]
+    _refuse_shared_images(cohorts)
+    _refuse_shared_patients([source.partition(":")[0] for source in sources], cohorts)
+    return Cohort(
+        studies=tuple(study for cohort in cohorts for study in cohort.studies),
+        questions=tuple(question for cohort in cohorts for question in cohort.questions),
+        problems=tuple(problem for cohort in cohorts for problem in cohort.problems),
+        datasets=tuple(dataset for cohort in cohorts for dataset in cohort.datasets),
+    )
+
+
+def _refuse_shared_images(cohorts: Sequence[Cohort]) -> None:
     seen: dict[str, int] = {}
     for number, cohort in enumerate(cohorts, start=1):
         for study in cohort.studies:
@@ -133,9 +150,17 @@ def _joined(sources: Sequence[str]) -> Cohort:
                         f"sources {other} and {number} hold an image of the same identifier; "
                         "give each dataset once, and prepare cohorts that overlap separately"
                     )
-    return Cohort(
-        studies=tuple(study for cohort in cohorts for study in cohort.studies),
-        questions=tuple(question for cohort in cohorts for question in cohort.questions),
-        problems=tuple(problem for cohort in cohorts for problem in cohort.problems),
-        datasets=tuple(dataset for cohort in cohorts for dataset in cohort.datasets),
-    )
+
+
+def _refuse_shared_patients(kinds: Sequence[str], cohorts: Sequence[Cohort]) -> None:
+    """Two people of one number would be one person, with a history and a split that neither has."""
+    seen: dict[str, int] = {}
+    for number, cohort in enumerate(cohorts, start=1):
+        for study in cohort.studies:
+            other = seen.setdefault(study.subject_id, number)
+            if other != number and not {kinds[other - 1], kinds[number - 1]} <= _OF_MIMIC:
+                raise InputError(
+                    f"sources {other} ({kinds[other - 1]}) and {number} ({kinds[number - 1]}) hold a patient of the "
+                    "same identifier; if these are two people, give the patients of one source other identifiers, "
+                    "or prepare the sources separately"
+                )

@@ -8,6 +8,8 @@ from pathlib import Path
 from PIL import Image as PillowImage
 
 from diffvqa.images import UnreadableImage, dicom, not_a_radiograph
+from diffvqa.images.header import read_header
+from diffvqa.images.orientation import UPRIGHT
 
 _ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND\xaeB\x60\x82"}
 """How a JPEG and a PNG file begin, and how they end."""
@@ -45,6 +47,16 @@ def whole_size(path: Path) -> tuple[int, int]:
     if reason := not_a_radiograph(*size):
         raise UnreadableImage(reason)
     return size
+
+
+def require_upright(path: Path) -> None:
+    """Raises UnreadableImage for a DICOM file that says that its picture is stored turned or mirrored.
+
+    Boxes of a dataset may be in pixels of either picture, and left and right in reports are the patient's.
+    """
+    header = read_header(path)
+    if header is not None and header.orientation != UPRIGHT:
+        raise UnreadableImage("stored turned or mirrored (PatientOrientation): save it upright")
 
 
 def _why_cut(path: Path) -> str | None:

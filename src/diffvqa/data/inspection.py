@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from diffvqa.data.headers import whole_size
+from diffvqa.data.headers import require_upright, whole_size
 from diffvqa.data.mending import fit_to_file
 from diffvqa.data.problems import count_kinds
 from diffvqa.data.pruning import without_images
@@ -64,6 +64,7 @@ def check_files(cohort: Cohort, deep: bool = False) -> Cohort:
         if not image.path.is_file():
             return Problem("image_missing", where, "the image file is not there")
         try:
+            require_upright(image.path)
             return read_image(image.path).shape[::-1] if deep else whole_size(image.path)
         except UnreadableImage as error:
             return Problem("image_unreadable", where, str(error))

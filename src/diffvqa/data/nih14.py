@@ -5,11 +5,12 @@ from __future__ import annotations
 import itertools
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from diffvqa.data import splits
 from diffvqa.data.headers import NO_HEADER, image_size
-from diffvqa.data.mending import fit_box
+from diffvqa.data.mending import fit_box, fit_to_file
 from diffvqa.data.paths import is_plain_name
 from diffvqa.data.tables import find_table, read_cells, read_rows
 from diffvqa.errors import InputError
@@ -18,6 +19,12 @@ from diffvqa.records import Cohort, Image, Pair, Problem, Question, Region, Sour
 
 FRONTAL = ("AP", "PA")
 NO_FINDING = "No Finding"
+
+SIDE = 1024
+"""Width and height of all images of the release, pixels; its boxes are in these."""
+
+_Boxes = list[tuple[Source, str, list[str]]]
+"""Of each box of an image: where it stands, its finding, and [x, y, w, h] in pixels of the release."""
 
 
 def read(folder: Path) -> Cohort:
@@ -55,8 +62,9 @@ def read(folder: Path) -> Cohort:
             problems.append(Problem("image_unreadable", where, NO_HEADER))
         else:
             findings = tuple(dict.fromkeys(_findings(labels, where, problems)))
-            regions = tuple(_regions(boxes.pop(name, []), size, problems))
-            image = Image(name, files[name], *size, view, regions)
+            image = Image(name, files[name], *size, view)
+            if name in boxes:
+                image = _with_boxes(image, boxes.pop(name), problems)
             report = f"findings: {', '.join(findings)}." if findings else "no finding."
             split = _split(subject_id, test_subjects)
             study_id = name.removesuffix(".png")
@@ -102,8 +110,8 @@ def _findings(labels: str, where: Source, problems: list[Problem]) -> Iterator[s
             yield NIH_FINDINGS.get(label, label.lower().replace("_", " "))
 
 
-def _read_boxes(folder: Path, problems: list[Problem]) -> dict[str, list[tuple[Source, str, list[str]]]]:
-    """Image name -> (where, finding, [x, y, w, h]) of each of its boxes; empty without a list of boxes.
+def _read_boxes(folder: Path, problems: list[Problem]) -> dict[str, _Boxes]:
+    """Image name -> its boxes; empty without a list of boxes.
 
     The header of the release writes `Bbox [x,y,w,h]` without quotes, and so as four columns; the name of the
     first of them says where the numbers begin.
@@ -137,11 +145,16 @@ def _read_boxes(folder: Path, problems: list[Problem]) -> dict[str, list[tuple[S
     return boxes
 
 
-def _regions(
-    boxes: list[tuple[Source, str, list[str]]], size: tuple[int, int], problems: list[Problem]
-) -> Iterator[Region]:
+def _with_boxes(image: Image, boxes: _Boxes, problems: list[Problem]) -> Image:
+    """The image with its boxes, which follow where its file is a resized copy of that of the release."""
+    regions = tuple(_regions(boxes, problems))
+    released = replace(image, width=SIDE, height=SIDE, regions=regions)
+    return fit_to_file(released, (image.width, image.height), problems)
+
+
+def _regions(boxes: _Boxes, problems: list[Problem]) -> Iterator[Region]:
     for where, finding, numbers in boxes:
-        box = fit_box(_corners(numbers), *size, where, problems)
+        box = fit_box(_corners(numbers), SIDE, SIDE, where, problems)
         if box is not None:
             yield Region(box, phrases=(finding,))
 

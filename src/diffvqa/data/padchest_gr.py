@@ -11,7 +11,8 @@ A difference question is asked of a study and its prior one where the release sa
 
 - A finding said to be worse or better, or in a word not known, rules the question out: the answers word a change of
   level with two levels, and the release gives none.
-- Where both have a report, the labels of one are held against those of the other.
+- Where both have a report, the labels of one are held against those of the other. A finding said to be stable that
+  the prior report does not name, or one said to be new that it does, rules the question out: one of the two is wrong.
 - Where the prior image has none, every abnormal finding must have a label and be said to be new (added) or stable.
   What went away since is not recorded then, so these answers never name a finding as missing.
 """
@@ -344,6 +345,8 @@ def _answer(current: tuple[Finding, ...], prior: tuple[Finding, ...] | None) -> 
             return None, "a finding is worse or better, and the levels to word it with are not given"
     if prior is not None:
         before = _labels(finding for finding in prior if finding.abnormal)
+        if any(_contradicts(finding, before) for finding in abnormal):
+            return None, "a finding is said to be new or stable, and the report of the prior image says otherwise"
     else:
         new = _labels(finding for finding in abnormal if finding.progression == "new")
         before = _labels(finding for finding in abnormal if PROGRESSIONS.get(finding.progression) == "stable")
@@ -351,3 +354,10 @@ def _answer(current: tuple[Finding, ...], prior: tuple[Finding, ...] | None) -> 
         if not abnormal or new.keys() & before or not all(one.labels and one.progression for one in abnormal):
             return None, "the prior image has no report, and not every finding is said to be new or stable"
     return write_changes(changes_between(before, _labels(abnormal))), ""
+
+
+def _contradicts(finding: Finding, before: dict[str, None]) -> bool:
+    """Whether a finding is said to be stable or new against the labels of the prior report."""
+    known = [label in before for label in finding.labels]
+    progression = PROGRESSIONS.get(finding.progression)
+    return (progression == "stable" and not all(known)) or (progression == "new" and bool(known) and all(known))

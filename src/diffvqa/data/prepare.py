@@ -20,7 +20,17 @@ from diffvqa.data.mending import fit_to_file
 from diffvqa.data.problems import count_kinds, refuse_faults, write_problems
 from diffvqa.data.pruning import without_images
 from diffvqa.data.shards import Progress, Shard
-from diffvqa.data.store import ABOUT, IMAGES, PROBLEMS, QUESTIONS, SCHEMA, STARTED, Store, checksum_of
+from diffvqa.data.store import (
+    ABOUT,
+    IMAGES,
+    PROBLEMS,
+    QUESTIONS,
+    SCHEMA,
+    STARTED,
+    Store,
+    checksum_of,
+    refuse_two_intensities,
+)
 from diffvqa.errors import InputError
 from diffvqa.records import Cohort, Image, Problem, Regions, Source, Study
 
@@ -38,22 +48,27 @@ def prepare(
 
     A finished store is checked against its checksums, and what is damaged made anew. size: pixels a side of the
     squares. workers: processes that decode; cluster: the address of a Ray cluster that does so instead. Images that
-    cannot be read are left out with the questions on them, and listed in problems.csv. Raises InputError if the folder
-    holds something else, if not one image can be read, and with `strict` for any fault.
+    cannot be read are left out with the questions on them, and listed in problems.csv; the next call tries them again,
+    and takes in those that can be read by then. Raises InputError if the folder holds something else, if not one image
+    can be read, if some of the datasets hold equalised grey values and others do not, and with `strict` for any fault.
     """
     if size < 16:
         raise InputError(f"size: expected at least 16 pixels, found {size}")
     if workers < 1:
         raise InputError(f"workers: expected at least 1, found {workers}")
+    refuse_two_intensities(cohort.datasets)
     pairs = [(study, image) for study in cohort.studies for image in study.images]
     if not pairs:
         raise InputError("the sources hold no image that can be prepared; see `diffvqa inspect` for the reasons")
     folder = Path(folder)
     fingerprint = _fingerprint(cohort, size)
     with _claimed(folder, fingerprint):
-        if _is_finished(folder):
-            return Store.open(folder)
         images = [image for _, image in pairs]
+        finished = _is_finished(folder)
+        mended = shards.mended_shards(folder, images, size)
+        _have_made_anew(folder, mended)
+        if finished and not mended:
+            return Store.open(folder)
         written = shards.write_shards(folder, images, size, workers, cluster, progress)
         outcomes = [outcome for shard in written for outcome in shard.outcomes]
         if all(isinstance(outcome, str) for outcome in outcomes):
@@ -167,10 +182,15 @@ def _is_finished(folder: Path) -> bool:
     except (OSError, ValueError, TypeError, KeyError):
         return False
     damaged = [name for name, digest in checksums.items() if not _has_digest(folder / name, digest)]
-    if damaged:
-        (folder / ABOUT).unlink()
-        shards.discard(folder, damaged)
+    _have_made_anew(folder, damaged)
     return not damaged
+
+
+def _have_made_anew(folder: Path, names: Sequence[str]) -> None:
+    """Have the shards of these files written anew; with any of them, the store is no longer a finished one."""
+    if names:
+        (folder / ABOUT).unlink(missing_ok=True)
+        shards.discard(folder, names)
 
 
 def _has_digest(path: Path, digest: str) -> bool:

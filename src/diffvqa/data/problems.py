@@ -20,7 +20,7 @@ FAULTS = {
     "box_without_image": "a box of an image that is not among those read is skipped",
     "date_unreadable": "an image whose date or time cannot be read is skipped",
     "image_missing": "an image whose file is not there is skipped",
-    "image_unreadable": "a file that is damaged, cut short, or has not the shape of a radiograph is skipped",
+    "image_unreadable": "a file that is damaged, cut short, turned or mirrored, or of no radiograph's shape is skipped",
     "image_without_study": "an image that belongs to no study is skipped",
     "pair_of_one_study": "a question whose prior and current image are of one study is skipped",
     "pair_of_two_patients": "a question on images of two patients is skipped",

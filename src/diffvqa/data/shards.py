@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from diffvqa.data.files import digest_of, replacing, write_text
+from diffvqa.data.headers import require_upright
 from diffvqa.images import UnreadableImage, read_squares
 from diffvqa.records import Image
 from diffvqa.workers import done_in_order
@@ -87,7 +88,7 @@ def write_shard(folder: Path, number: int, paths: Sequence[Path], size: int) -> 
     squares: tuple[list[np.ndarray], ...] = ([], [])
     for path in paths:
         try:
-            outcome, pictures = read_squares(path, sizes)
+            outcome, pictures = _read_upright(path, sizes)
         except UnreadableImage as error:
             outcomes.append(str(error))
             continue
@@ -107,6 +108,11 @@ def write_shard(folder: Path, number: int, paths: Sequence[Path], size: int) -> 
     return shard
 
 
+def _read_upright(path: Path, sizes: Sequence[int]) -> tuple[tuple[int, int], list[np.ndarray]]:
+    require_upright(path)
+    return read_squares(path, sizes)
+
+
 def read_shard(folder: Path, number: int, size: int) -> Shard | None:
     """The shard of that number as an earlier run wrote it, or None if it was not written to its end."""
     paths = [folder / name_of(number, side) for side in (size, larger_size(size))]
@@ -118,6 +124,28 @@ def read_shard(folder: Path, number: int, size: int) -> Shard | None:
         return None
     outcomes = (outcome if isinstance(outcome, str) else (outcome[0], outcome[1]) for outcome in record["outcomes"])
     return Shard(tuple(outcomes), (record["digests"][0], record["digests"][1]))
+
+
+def mended_shards(folder: Path, images: Sequence[Image], size: int) -> list[str]:
+    """One file of every shard that lacks an image which can be read by now; only the images it lacks are tried."""
+    sizes = (size, larger_size(size))
+    names = []
+    for number, start in enumerate(range(0, len(images), IMAGES)):
+        shard = read_shard(folder, number, size)
+        if shard is None:
+            continue
+        of_shard = zip(images[start : start + IMAGES], shard.outcomes, strict=False)
+        if any(_is_readable(image.path, sizes) for image, outcome in of_shard if isinstance(outcome, str)):
+            names.append(name_of(number, size))
+    return names
+
+
+def _is_readable(path: Path, sizes: Sequence[int]) -> bool:
+    try:
+        _read_upright(path, sizes)
+    except UnreadableImage:
+        return False
+    return True
 
 
 def discard(folder: Path, names: Iterable[str]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
 import io
+import re
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +20,7 @@ from diffvqa.errors import InputError
 from diffvqa.records import Problem, Source
 
 _BATCH = 8192  # rows of a Parquet file that are held at a time
+_CHUNK = 1 << 20  # bytes of a table of text that are decoded at a time
 _ODD = "\ufffd"  # what stands for bytes that are no UTF-8
 
 
@@ -40,19 +43,20 @@ def read_rows(
 
     either: columns of which one at least must be there; a row has the cells of those that are.
     A row of more or fewer cells than the header is skipped and added to `problems` as `row_incomplete`, and so is one
-    with a cell that has swallowed the rows below; rows without any content are passed over. A byte-order mark is
-    tolerated. Raises InputError for a missing file, a missing column
-    and a damaged file; it names the file and the column.
+    of a table of text with a cell that has swallowed the rows below; rows without any content are passed over. A
+    byte-order mark is tolerated. Raises InputError for a missing file, a missing column and a damaged file; it names
+    the file and the column.
     """
     wanted = (*columns, *either, *optional)
-    read = _parquet_rows if path.suffix == ".parquet" else _text_rows
+    is_text = path.suffix != ".parquet"
+    read = _text_rows if is_text else _parquet_rows
     number = 1
     try:
         for number, header, cells in read(path, wanted, separator, problems):
             if number == 1:
                 present = [name for name in wanted if name in header]
                 _require_columns(path, header, present, columns, either, separator)
-            elif any(_holds_a_row(cell, header, separator) for cell in cells):
+            elif is_text and any(_holds_a_row(cell, header, separator) for cell in cells):
                 reason = "a cell holds what looks like further rows: a quotation mark is not closed, or is one too many"
                 problems.append(Problem("row_incomplete", Source(path.name, number), reason))
             elif any(cells):
@@ -63,6 +67,11 @@ def read_rows(
         raise InputError(f"{path.name}: no such file in its folder") from error
     except PermissionError as error:
         raise InputError(f"{path.name}: no permission to read the file") from error
+    except csv.Error as error:
+        raise InputError(
+            f"{path.name}: its first line cannot be read as a header; "
+            "if its lines end with CR alone, save it with line ends of LF or CRLF"
+        ) from error
     except pa.ArrowInvalid as error:
         raise InputError(f"{path.name}, after row {number}: not a table that can be read to its end") from error
     except (OSError, EOFError, zlib.error) as error:
@@ -70,10 +79,14 @@ def read_rows(
 
 
 def _holds_a_row(cell: str, header: Sequence[str], separator: str) -> bool:
-    """Whether lines of a cell, after its first, have as many separators as a row has."""
+    """Whether lines of a cell, after its first, have as many separators as a row has.
+
+    In prose a blank follows a comma: such commas separate no cells.
+    """
     if "\n" not in cell or len(header) < 4:
         return False
-    return any(line.count(separator) >= len(header) - 1 for line in cell.split("\n")[1:])
+    separators = re.compile(re.escape(separator) + "(?! )")
+    return any(len(separators.findall(line)) >= len(header) - 1 for line in cell.split("\n")[1:])
 
 
 def _require_columns(
@@ -126,12 +139,12 @@ def _text_rows(path: Path, wanted: Sequence[str], separator: str, problems: list
         names = [str(place) for place in range(len(header))]  # those of the header may occur twice, or be empty
         places = [names[header.index(name)] for name in wanted if name in header]
         batches = pa.csv.open_csv(
-            file,
+            io.BufferedReader(_Mended(file), _CHUNK),
             pa.csv.ReadOptions(use_threads=False, column_names=names),
             pa.csv.ParseOptions(
                 delimiter=separator, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
             ),
-            pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.binary()), include_columns=places),
+            pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), include_columns=places),
         )
         number, passed = 1, 0
         for batch in batches:
@@ -139,8 +152,30 @@ def _text_rows(path: Path, wanted: Sequence[str], separator: str, problems: list
                 number += 1
                 while passed < len(skipped) and skipped[passed] == number:
                     number, passed = number + 1, passed + 1
-                # Bytes that are no UTF-8 cost one odd character, not the whole table.
-                yield number, header, [cell.decode("utf-8", errors="replace") for cell in cells]
+                yield number, header, cells
+
+
+class _Mended(io.RawIOBase):
+    """The content of a file, with an odd character for bytes that are no UTF-8: they cost that, not the whole table."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._left = memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        ended = False
+        while not (self._left or ended):
+            raw = self._file.read(_CHUNK)
+            ended = not raw
+            self._left = memoryview(self._decoder.decode(raw, final=ended).encode("utf-8"))
+        count = min(len(buffer), len(self._left))
+        buffer[:count] = self._left[:count]
+        self._left = self._left[count:]
+        return count
 
 
 def _parquet_rows(path: Path, wanted: Sequence[str], _: str, __: list[Problem]) -> Iterator[_Line]:

@@ -55,7 +55,7 @@ def is_dicom(file: ImageFile) -> bool:
     try:
         with open_image(file) as opened:
             head = opened.read(132)
-    except UnreadableImage:
+    except (UnreadableImage, OSError):
         return named
     if head.startswith(_OTHER_KINDS):
         return False
@@ -208,8 +208,13 @@ def _stored(dataset: Dataset, file: BinaryIO) -> np.ndarray:
 _CRASHES = "gdcm"
 """The decoder that reads lossless JPEG and JPEG-LS, alone; many damaged files make it end the whole process."""
 
+_APART_SECONDS = 30
+"""Less than a server waits for a picture, so that it is this process that ends the decoder."""
+
 _APART = f"""
-import io, sys
+import io, resource, sys
+# Should this process's parent be killed, nobody else would end it.
+resource.setrlimit(resource.RLIMIT_CPU, ({_APART_SECONDS}, {_APART_SECONDS}))
 import numpy
 from pydicom.pixels import pixel_array
 found = io.BytesIO()
@@ -217,7 +222,6 @@ pixels = pixel_array(io.BytesIO(sys.stdin.buffer.read()), decoding_plugin={_CRAS
 numpy.save(found, pixels, allow_pickle=False)
 sys.stdout.buffer.write(found.getvalue())
 """
-_APART_SECONDS = 60
 
 
 def _decode_apart(file: BinaryIO) -> np.ndarray:

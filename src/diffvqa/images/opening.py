@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-from pathlib import Path
 from typing import BinaryIO
 
 from diffvqa.images.shape import UnreadableImage
@@ -15,17 +14,23 @@ ImageFile = str | os.PathLike[str] | bytes
 
 def open_image(file: ImageFile) -> BinaryIO:
     """The content of a file that is there and not empty. Raises UnreadableImage, with the reason but not the path."""
-    opened = io.BytesIO(file) if isinstance(file, bytes) else _open_path(Path(file))
-    if not opened.read(1):
+    opened = io.BytesIO(file) if isinstance(file, bytes) else _open_path(file)
+    try:
+        empty = not opened.read(1)
+        opened.seek(0)
+    except OSError as error:
+        opened.close()
+        raise UnreadableImage("the file cannot be read") from error
+    if empty:
         opened.close()
         raise UnreadableImage("an empty file")
-    opened.seek(0)
     return opened
 
 
-def _open_path(path: Path) -> BinaryIO:
-    if not path.is_file():
-        raise UnreadableImage("a folder" if path.is_dir() else "no such file")
+def _open_path(path: str | os.PathLike[str]) -> BinaryIO:
+    # Not Path.is_file, which raises where a folder may not be entered, and names it.
+    if not os.path.isfile(path):
+        raise UnreadableImage("a folder" if os.path.isdir(path) else "no such file")
     try:
         return open(path, "rb")
     except OSError as error:

@@ -45,12 +45,13 @@ def write_cohort(
     to the next. Raises InputError if `out` exists and is not an empty folder, for a number that makes no cohort, and
     for an unknown set. Nothing is left behind if it fails.
     """
-    out = Path(out)
+    # A name such as "." or a link is none to rename a folder to.
+    out = Path(out).resolve()
     _check(out, patients, seed, size, workers, still)
     check_set(test_set)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out.parent))
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out if out.exists() else out.parent))
     except OSError as error:
         raise InputError(f"OUT: cannot be made there ({error.strerror}); give another path") from error
     try:
@@ -64,12 +65,20 @@ def write_cohort(
         for dataset in (JPG, REPORTS, IMAGENOME.parent, QUESTIONS):
             (work / dataset / SYNTHETIC).write_text(_NOBODY, encoding="utf-8")
         (work / "README.txt").write_text(_readme(patients, seed, size, test_set, reporting, still), encoding="utf-8")
-        if out.exists():
-            out.rmdir()
-        work.rename(out)
+        _put_in_place(work, out)
     except BaseException:
         shutil.rmtree(work, ignore_errors=True)
         raise
+
+
+def _put_in_place(work: Path, out: Path) -> None:
+    """Makes the finished folder `work` the folder `out`; one that was there is filled, and stays the same folder."""
+    if work.parent != out:
+        work.rename(out)
+        return
+    for entry in list(work.iterdir()):
+        entry.rename(out / entry.name)
+    work.rmdir()
 
 
 def _check(out: Path, patients: int, seed: int, size: int, workers: int | None, still: float) -> None:

@@ -32,9 +32,11 @@ def find_written(path: Path, facts: Mapping[str, Any], ids: Sequence[str]) -> Wr
 
     Raises InputError if the file cannot be made there, or is something else.
     """
-    if not path.exists():
-        if not path.parent.is_dir():
+    if not os.path.exists(path):
+        if not os.path.isdir(path.parent):
             raise InputError("--out: there is no folder to write it into; make it, or give another path")
+        return Written()
+    if os.path.isfile(path) and not os.path.getsize(path):
         return Written()
     try:
         found = json.loads(_record(path).read_text(encoding="utf-8"))
@@ -67,13 +69,12 @@ def find_written(path: Path, facts: Mapping[str, Any], ids: Sequence[str]) -> Wr
 
 
 @contextmanager
-def open_after(path: Path, facts: Mapping[str, Any], written: Written) -> Iterator[BinaryIO]:
-    """The file, open to go on after what is written; a new one is readable to its owner only.
+def open_after(path: Path, facts: Mapping[str, Any], ids: Sequence[str], written: Written) -> Iterator[BinaryIO]:
+    """The file, open to go on after what `find_written` found, readable to its owner only.
 
-    Raises InputError if it cannot be written, or another process is writing it.
+    Raises InputError if it cannot be written, if another process is writing it, or has written it since.
     """
     try:
-        write_text(_record(path), json.dumps(facts, indent=2) + "\n")
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         raise InputError(f"--out: cannot be written there ({error.strerror}); give another path") from error
@@ -84,6 +85,14 @@ def open_after(path: Path, facts: Mapping[str, Any], written: Written) -> Iterat
             raise InputError("--out: another process is writing the file; wait for it, or end it") from error
         except OSError:
             pass  # a file system without locks
+        # Looked at again: a model takes seconds to load, and another process may have begun and ended meanwhile.
+        if find_written(path, facts, ids) != written:
+            raise InputError("--out: another process has written the file meanwhile; give the command again")
+        try:
+            os.fchmod(descriptor, 0o600)
+            write_text(_record(path), json.dumps(facts, indent=2) + "\n")
+        except OSError as error:
+            raise InputError(f"--out: cannot be written there ({error.strerror}); give another path") from error
         file.truncate(written.size)
         file.seek(written.size)
         yield file

@@ -61,14 +61,15 @@ def predict_pairs(
     asking = asking or Asking()
     rows = read_pairs(pairs)
     facts = {"model": _digest(model_folder(model)), "pairs": digest_of(pairs), **asdict(asking), "diffvqa": __version__}
-    written = find_written(out, facts, [row.id for row in rows])
+    ids = [row.id for row in rows]
+    written = find_written(out, facts, ids)
     if written.lines == len(rows):
         return Outcome(len(rows), written.problems, done_before=True)
     require_files(rows)
     answerer = Answerer.from_pretrained(model)
     _require_priors(rows, answerer.difference.model.config.priors)
     done, problems = written.lines, written.problems
-    with open_after(out, facts, written) as file, progress_bar("answer pairs") as progress:
+    with open_after(out, facts, ids, written) as file, progress_bar("answer pairs") as progress:
         progress(done, len(rows))
         for lines in answer_rows(answerer, rows, done, asking, cluster):
             write_lines(file, lines)

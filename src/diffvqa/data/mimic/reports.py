@@ -11,6 +11,7 @@ from diffvqa.errors import InputError
 from diffvqa.records import Problem, Source
 
 _HEADING = re.compile(r"^[ \t]*([A-Z][A-Z ,/&()-]{2,}):", re.MULTILINE)
+_TITLE = re.compile(r"^[ \t]*FINAL REPORT[ \t\r]*$", re.MULTILINE | re.IGNORECASE)
 _WANTED = ("FINDINGS", "IMPRESSION")
 
 
@@ -68,6 +69,8 @@ def findings_and_impression(report: str) -> str:
 
     A report without these headings gives the paragraphs that stand under no heading, or else all of it.
     """
+    # Most reports have their title right above the first heading, whose paragraph would else seem to have none.
+    report = _TITLE.sub("", report).strip()
     headings = list(_HEADING.finditer(report))
     ends = [*(heading.start() for heading in headings), len(report)][1:]
     wanted = [
@@ -76,6 +79,5 @@ def findings_and_impression(report: str) -> str:
         if any(word in heading[1] for word in _WANTED)
     ]
     if not any(part.strip() for part in wanted):
-        paragraphs = re.split(r"\n\s*\n", report)
-        wanted = [text for text in paragraphs if not _HEADING.match(text) and text.strip().upper() != "FINAL REPORT"]
+        wanted = [text for text in re.split(r"\n\s*\n", report) if not _HEADING.match(text)]
     return " ".join(" ".join(wanted or [report]).split())
