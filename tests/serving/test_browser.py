@@ -244,6 +244,42 @@ def test_zoom_window_and_views(open_page, paths):
     assert seen == {("Prior", 60, 60, 60), ("Current", 180, 180, 180)}
 
 
+def test_flicker_is_stopped_and_stepped_by_mouse(open_page, paths):
+    page = open_page(WIDE)
+    choose(page, paths)
+    assert not page.is_visible("#step")
+    page.click('button[data-mode="flicker"]')
+    page.click('#step:text-is("Stop")')
+    assert page.inner_text("#step") == "Step"
+    assert both_by_steps(page) == {("Prior", 60), ("Current", 180)}
+    page.click('button[data-mode="flicker"]')
+    assert page.inner_text("#step") == "Stop"
+    page.keyboard.press("f")
+    assert page.inner_text("#step") == "Step"
+    page.click('button[data-mode="side"]')
+    assert not page.is_visible("#step")
+
+
+def test_without_motion_both_pictures_are_reached_by_steps(open_page, paths):
+    page = open_page(NARROW)
+    page.emulate_media(reduced_motion="reduce")
+    choose(page, paths)
+    page.click('button[data-mode="flicker"]')
+    assert page.inner_text("#step") == "Step"
+    assert both_by_steps(page) == {("Prior", 60), ("Current", 180)}
+    assert not scrolls_sideways(page)
+
+
+def both_by_steps(page):
+    """What is seen in two steps: the name and the grey of each."""
+    seen = set()
+    for _ in range(2):
+        page.click('#step:text-is("Step")')
+        settle(page)
+        seen.add((page.inner_text("#both-name"), pixel(page, "both", 0.5, 0.9)[0]))
+    return seen
+
+
 def test_by_keyboard_alone(open_page, told):
     page = open_page(WIDE)
     page.on("filechooser", lambda chooser: None)  # from now on: later would be a race with the key
@@ -342,3 +378,77 @@ def test_files_are_dropped(open_page, paths):
     )
     for image in ("prior", "current"):
         page.wait_for_selector(f'[data-image="{image}"] .filled')
+
+
+def test_what_headers_are_trusted_with_ends_with_the_pictures(open_page, paths, told):
+    page = open_page(WIDE)
+    choose(page, paths)
+    page.click("#ask summary")
+    boxes = ["[name=trust_order]", "[name=trust_identity]"]
+    for change in (lambda: choose(page, {"current": paths["prior"]}), lambda: page.click("#swap")):
+        for box in boxes:
+            page.check(box)
+        ask(page)
+        assert [told.asked[-1][name] for name in ("trust_order", "trust_identity")] == [True, True]
+        assert [page.is_checked(box) for box in boxes] == [True, True]
+        change()
+        page.wait_for_selector('[data-image="current"] .filled:not(.waiting)')
+        assert [page.is_checked(box) for box in boxes] == [False, False]
+    assert [page.get_attribute(box, "autocomplete") for box in boxes] == ["off", "off"]
+
+
+HOLD_PICTURES = """() => {
+    const real = window.fetch;
+    const held = new Promise((let_go) => { window.letGo = let_go; });
+    window.fetch = async (path, ...rest) => {
+        if (path === "/picture") await held;
+        return real(path, ...rest);
+    };
+}"""
+
+
+def test_files_that_are_swapped_before_they_are_decoded_arrive_swapped(open_page, paths):
+    page = open_page(WIDE)
+    page.evaluate(HOLD_PICTURES)
+    for image, path in paths.items():
+        page.set_input_files(f'[data-image="{image}"] input[type=file]', path)
+    assert page.locator(".waiting").count() == 2
+    page.keyboard.press("s")
+    page.evaluate("letGo()")
+    for image in paths:
+        page.wait_for_selector(f'[data-image="{image}"] .filled:not(.waiting)')
+    settle(page)
+    assert [pixel(page, image, 0.5, 0.5)[0] for image in ("prior", "current")] == [180, 60]
+
+
+def test_the_truth_of_a_synthetic_pair_is_told_of_no_other_file(open_page, paths):
+    page = open_page(WIDE)
+    page.click("text=A clear change")
+    page.wait_for_selector("#ask [type=submit]:enabled")
+    page.wait_for_selector('[data-image="prior"] .filled')
+    ask(page)
+    assert page.locator("#answer .truth").count() == 1
+    page.set_input_files('[data-image="prior"] input[type=file]', paths["prior"])
+    page.wait_for_selector('[data-image="prior"] .size:text-is("100 × 100")')
+    ask(page)
+    assert page.locator("#answer .truth").count() == 0
+
+
+def test_a_synthetic_pair_of_which_one_file_is_refused_has_no_truth(open_page, paths):
+    page = open_page(WIDE)
+    choose(page, paths)
+    refused = []
+
+    def refuse_the_first(route):
+        if refused:
+            route.continue_()
+        else:
+            refused.append(route)
+            route.fulfill(status=429, json={"detail": "busy"})
+
+    page.route("**/picture", refuse_the_first)
+    page.click("text=A clear change")
+    page.wait_for_selector('.problem:has-text("busy")')
+    page.wait_for_selector('.size:not(:text-is("100 × 100"))')
+    ask(page)
+    assert page.locator("#answer .truth").count() == 0

@@ -64,6 +64,38 @@ def test_the_own_page_and_programs_may_send(client, files, headers):
     assert client.post("/answer", files=files, headers=headers).status_code == 200
 
 
+@pytest.fixture
+def client_in_front(told):
+    """As asked through a server in front, which the page is reached by."""
+    with TestClient(create_app(told, origin="https://rad.hospital.org"), base_url="http://127.0.0.1:8000") as client:
+        yield client
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8000", "rad.hospital.org", "RAD.hospital.org:443"])
+def test_the_page_behind_a_server_in_front_may_send(client_in_front, files, host):
+    headers = {"Host": host, "Origin": "https://rad.hospital.org", "Sec-Fetch-Site": "same-origin"}
+    assert client_in_front.post("/answer", files=files, headers=headers).status_code == 200
+    assert client_in_front.get("/", headers={"Host": host}).status_code == 200
+
+
+def test_the_page_of_this_machine_may_send_beside_it(client_in_front, files):
+    headers = {"Origin": "http://127.0.0.1:8000"}
+    assert client_in_front.post("/answer", files=files, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://evil.example", "https://rad.hospital.org.evil.example", "https://rad.hospital.org:8443", "null", ""],
+)
+def test_a_page_of_another_site_sends_nothing_through_a_server_in_front(client_in_front, told, files, origin):
+    headers = {"Host": "rad.hospital.org", "Origin": origin}
+    assert client_in_front.post("/answer", files=files, headers=headers).status_code == 403
+    headers = {"Origin": "https://rad.hospital.org", "Sec-Fetch-Site": "cross-site"}
+    assert client_in_front.post("/answer", files=files, headers=headers).status_code == 403
+    assert client_in_front.get("/", headers={"Host": "evil.example"}).status_code == 400
+    assert told.asked == []
+
+
 @pytest.mark.parametrize("path", [*PAGES, "/nowhere", "/page/../app.py", "/examples/change/prior.png"])
 def test_every_response_is_strict(client, path):
     headers = client.get(path).headers

@@ -15,6 +15,7 @@ from PIL import Image
 from diffvqa.errors import InputError
 from diffvqa.images.header import read_header
 from diffvqa.serving import decoding, turns, uploads
+from diffvqa.serving.app import FORMS
 from diffvqa.serving.decoding import Decoder
 
 BOUNDARY = "x"
@@ -124,6 +125,25 @@ def test_a_form_that_breaks_off_or_stalls_ends(client, monkeypatch):
     assert asyncio.run(stalls()) == 408
 
 
+def form_of(files):
+    """The body of a form of these files."""
+    header = '--x\r\nContent-Disposition: form-data; name="{}"; filename="a.png"\r\n\r\n'
+    parts = [header.format(field).encode() + content + b"\r\n" for field, content in files.items()]
+    return b"".join([*parts, b"--x--\r\n"])
+
+
+@pytest.mark.parametrize("missing", ["--\r\n", "--x--\r\n", "\r\n--x--\r\n", "the end of the file\r\n--x--\r\n"])
+def test_a_form_that_ends_too_early_is_not_answered_without_its_last_file(client, told, files, missing):
+    whole = form_of({"current": files["current"], "prior": files["prior"] + b"the end of the file"})
+    headers = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    response = client.post("/answer", content=whole.removesuffix(missing.encode()), headers=headers)
+    assert response.status_code == 400
+    assert response.json()["detail"] == "the form ended before it was whole"
+    assert told.asked == []
+    assert client.post("/answer", content=whole, headers=headers).status_code == 200
+    assert len(told.asked[0]["prior"]) == 1
+
+
 @pytest.mark.parametrize(
     ("content", "kind", "status"),
     [
@@ -199,6 +219,72 @@ def test_a_second_request_that_waits_too_long_is_told_when_to_come_again(client,
     told.go_on.set()
     first.join()
     assert client.post("/answer", files=files).status_code == 200
+
+
+class Upload:
+    """A form that is sent to an application; its last bytes come when that is allowed.
+
+    read: set when all but what is not allowed has been taken; taken: how many pieces have been.
+    """
+
+    def __init__(self, path, form):
+        self.path, self.form = path, form
+        self.read, self.allowed, self.taken = asyncio.Event(), asyncio.Event(), 0
+
+    async def status(self, app):
+        sent = []
+
+        async def send(message):
+            sent.append(message)
+
+        headers = [(b"host", b"localhost"), FORM]
+        scope = {"type": "http", "method": "POST", "path": self.path, "query_string": b"", "headers": headers}
+        await app(scope, self._receive, send)
+        return sent[0]["status"]
+
+    async def _receive(self):
+        self.taken += 1
+        if self.taken == 1:
+            return {"type": "http.request", "body": self.form[:-10], "more_body": True}
+        self.read.set()
+        await self.allowed.wait()
+        return {"type": "http.request", "body": self.form[-10:], "more_body": False}
+
+
+@pytest.mark.parametrize(("path", "field"), [("/answer", "current"), ("/picture", "image")])
+def test_a_slow_upload_keeps_nobody_from_being_answered(client, files, path, field):
+    slow, other = (Upload(path, form_of({field: files["current"]})) for _ in range(2))
+
+    async def both():
+        waiting = asyncio.create_task(slow.status(client.app))
+        await slow.read.wait()
+        other.allowed.set()
+        assert await other.status(client.app) == 200
+        assert not waiting.done()
+        slow.allowed.set()
+        assert await waiting == 200
+
+    asyncio.run(both())
+
+
+def test_of_many_forms_few_are_in_memory_at_once(client, told, files):
+    *first, last = (Upload("/answer", form_of({"current": files["current"]})) for _ in range(FORMS + 1))
+    told.go_on.clear()
+
+    async def all_of_them():
+        statuses = []
+        for upload in (*first, last):
+            upload.allowed.set()
+            statuses.append(asyncio.create_task(upload.status(client.app)))
+        for upload in first:
+            await upload.read.wait()
+        for _ in range(100):  # enough for the last one, were it let in
+            await asyncio.sleep(0)
+        assert last.taken == 0
+        told.go_on.set()
+        assert await asyncio.gather(*statuses) == [200] * (FORMS + 1)
+
+    asyncio.run(all_of_them())
 
 
 def wait_until(true):

@@ -28,6 +28,9 @@ from diffvqa.serving.turns import Turns
 from diffvqa.serving.uploads import LARGEST_FILE, Form, read_form
 
 PAGE = Path(__file__).parent / "page"
+FORMS = 4
+"""How many forms of a kind are in memory at once, from their first byte to their answer."""
+
 _FLAGS = ("trust_order", "trust_identity")
 
 
@@ -41,9 +44,13 @@ class Answering(Protocol):
     ) -> Answer: ...
 
 
-def create_app(answerer: Answering, priors: int = 1, hosts: Collection[str] = ()) -> Guard:
-    """The application. priors: how many earlier radiographs the model takes; hosts: its names beside those of here."""
+def create_app(answerer: Answering, priors: int = 1, hosts: Collection[str] = (), origin: str | None = None) -> Guard:
+    """The application.
+
+    priors: how many earlier radiographs the model takes; hosts: its names beside those of here; origin: as of Guard.
+    """
     decoder, pictures, answers = Decoder(), Turns(), Turns()
+    picture_forms, answer_forms = Turns(FORMS), Turns(FORMS)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -57,17 +64,19 @@ def create_app(answerer: Answering, priors: int = 1, hosts: Collection[str] = ()
 
     @app.post("/answer", **description.for_answers(priors))
     async def answer(request: Request) -> JSONResponse:
-        async with answers.next():
+        async with answer_forms.next():
             form = await read_form(request, {"current": 1, "prior": priors}, ("question", *_FLAGS))
-            found = await run_in_threadpool(_answer, answerer, decoder, form)
+            async with answers.next():  # not before: an upload may be slow
+                found = await run_in_threadpool(_answer, answerer, decoder, form)
         return JSONResponse(found.as_dict())
 
     @app.post("/picture", response_class=Response, **description.for_pictures())
     async def picture(request: Request) -> Response:
-        async with pictures.next():
+        async with picture_forms.next():
             form = await read_form(request, {"image": 1})
             content = _required(form, "image")
-            png = await run_in_threadpool(lambda: _png(decoder(content, "image")))
+            async with pictures.next():
+                png = await run_in_threadpool(lambda: _png(decoder(content, "image")))
         return Response(png, media_type="image/png")
 
     @app.get(
@@ -96,7 +105,7 @@ def create_app(answerer: Answering, priors: int = 1, hosts: Collection[str] = ()
     for path, name in (("/", "index.html"), ("/docs", "docs.html")):
         app.get(path, include_in_schema=False)(_page(name))
     app.mount("/page", StaticFiles(directory=PAGE))
-    return Guard(app, (*LOCAL, *hosts))
+    return Guard(app, (*LOCAL, *hosts), origin)
 
 
 def in_fields(message: str) -> str:

@@ -24,7 +24,7 @@ _ERRORS = {
     415: "The content is not multipart/form-data.",
     422: "A field is missing or cannot be used; the detail names it and the reason.",
     500: "Something went wrong in the server; its log says where.",
-    429: "Busy with another request; try again after the seconds in Retry-After.",
+    429: "Busy with other requests; try again after the seconds in Retry-After.",
 }
 
 ERROR = {

@@ -34,10 +34,15 @@ _log = logging.getLogger(__name__)
 
 
 class Guard:
-    """An application behind these checks. hosts: the names in the Host header by which it may be asked for."""
+    """An application behind these checks.
 
-    def __init__(self, app: ASGIApp, hosts: Collection[str]) -> None:
-        self._app, self._hosts = app, {host.lower() for host in hosts}
+    hosts: the names in the Host header by which it may be asked for; origin: the address of its page as browsers give
+    it in the Origin header, where they reach it through another server.
+    """
+
+    def __init__(self, app: ASGIApp, hosts: Collection[str], origin: str | None = None) -> None:
+        self._app, self._origin = app, origin
+        self._hosts = {host.lower() for host in hosts} | ({urlsplit(origin).hostname} if origin else set())
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""
@@ -65,7 +70,7 @@ class Guard:
         if method in _READING:
             return None
         origin = headers.get("origin")
-        if (origin is not None and origin != f"http://{host}") or headers.get("sec-fetch-site", "none") not in (
+        if origin not in (None, f"http://{host}", self._origin) or headers.get("sec-fetch-site", "none") not in (
             "none",
             "same-origin",
         ):

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import errno
 import ipaddress
+import re
 import socket
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from diffvqa.answering.answer import NOTICE
 from diffvqa.errors import InputError
 
 _NEEDED = ("fastapi", "uvicorn", "python_multipart")
+_PORTS = {"http": 80, "https": 443}
 
 
-def serve(model: Path, host: str, port: int) -> None:
+def serve(model: Path, host: str, port: int, origin: str | None = None) -> None:
     """Serve the model of a folder until interrupted. port: 0 for any that is free.
 
-    Raises InputError for a folder that holds no model, an address that cannot be had, and where the extra is missing.
+    origin: the address under which the page is reached through what stands in front of this server. Raises InputError
+    for a folder that holds no model, an address that cannot be had or reached, and where the extra is missing.
     """
     if any(find_spec(library) is None for library in _NEEDED):
         raise InputError("serve needs libraries that are not installed: pip install 'diffvqa[serve]'")
@@ -27,14 +31,23 @@ def serve(model: Path, host: str, port: int) -> None:
     from diffvqa.answering.answerer import Answerer
     from diffvqa.serving.app import create_app
 
+    origin = None if origin is None else as_sent(origin)
     # First of all: a port in use is said at once, not after the model has been loaded.
     with listen(host, port) as listener:
+        address = ipaddress.ip_address(listener.getsockname()[0])
+        if address.is_unspecified and origin is None:
+            raise InputError(
+                "--host: expected one address of this machine, found one that stands for all of them: the name that "
+                "browsers will ask for is not known then, and others are refused; give one address, or --origin with "
+                "the start of the page's address, such as https://rad.hospital.org"
+            )
         answerer = Answerer.from_pretrained(model)
-        app = create_app(answerer, answerer.difference.model.config.priors, [host])
+        app = create_app(answerer, answerer.difference.model.config.priors, [host], origin)
         shown = f"[{host}]" if ":" in host else host
         print(f"model {answerer.version.name}, version {answerer.version.version}: http://{shown}:", end="")
-        print(f"{listener.getsockname()[1]}  (stop with Ctrl-C)\n{NOTICE}", flush=True)
-        if not ipaddress.ip_address(listener.getsockname()[0]).is_loopback:
+        reached = f", reached as {origin}" if origin else ""
+        print(f"{listener.getsockname()[1]}{reached}  (stop with Ctrl-C)\n{NOTICE}", flush=True)
+        if not address.is_loopback:
             print("Whoever reaches this address can use it: there is no password and no encryption.", flush=True)
         # No access log, and no headers that say who is behind a proxy.
         settings = uvicorn.Config(
@@ -47,6 +60,29 @@ def serve(model: Path, host: str, port: int) -> None:
         )
         with suppress(KeyboardInterrupt):  # how it is meant to end
             uvicorn.Server(settings).run(sockets=[listener])
+
+
+def as_sent(origin: str) -> str:
+    """The address of a page as browsers send it in Origin. Raises InputError for what is none."""
+    try:
+        parts = urlsplit(origin)
+        name, port = parts.hostname, parts.port
+    except ValueError:
+        raise _no_origin() from None
+    # Of names only what such names are made of: a browser sends others in another form, and * stands for none.
+    known = name and re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", name)
+    rest = (parts.path.removeprefix("/"), parts.query, parts.fragment)
+    if parts.scheme not in _PORTS or not known or "@" in parts.netloc or any(rest):
+        raise _no_origin()
+    shown = f"[{name}]" if ":" in name else name
+    return f"{parts.scheme}://{shown}" + ("" if port in (None, _PORTS[parts.scheme]) else f":{port}")
+
+
+def _no_origin() -> InputError:
+    return InputError(
+        "--origin: expected the start of the page's address without a path, such as https://rad.hospital.org or "
+        "http://localhost:9000, found something else"
+    )
 
 
 def listen(host: str, port: int) -> socket.socket:

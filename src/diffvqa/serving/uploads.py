@@ -37,7 +37,8 @@ async def read_form(request: Request, files: Mapping[str, int], values: Collecti
     """The form of a request. files: how many there may be, by field; values: the names of the other fields.
 
     Names and types that a browser gives for files are not looked at. Raises HTTPException: 415 for what is no such
-    form, 413 for what is too large, 408 for what does not arrive, 422 for fields that are not expected.
+    form, 413 for what is too large, 408 for what does not arrive, 400 for what ends too early, 422 for fields that are
+    not expected.
     """
     content_type, options = parse_options_header(request.headers.get("content-type", ""))
     if content_type != b"multipart/form-data" or not options.get(b"boundary"):
@@ -59,7 +60,9 @@ async def read_form(request: Request, files: Mapping[str, int], values: Collecti
     except TimeoutError as error:
         raise HTTPException(408, f"the form did not arrive within {SECONDS} seconds") from error
     except ClientDisconnect as error:
-        raise HTTPException(400, "the form ended before it was whole") from error
+        raise _broken_off() from error
+    if not parts.whole:  # of which the parser says nothing by itself
+        raise _broken_off()
     return parts.form()
 
 
@@ -71,6 +74,7 @@ class _Parts:
         self._files, self._found = set(files), {name: [] for name in self._most}
         self._header, self._value, self._disposition = bytearray(), bytearray(), b""
         self._name, self._content = "", bytearray()
+        self.whole = False
 
     def callbacks(self) -> dict:
         return {
@@ -81,6 +85,7 @@ class _Parts:
             "on_headers_finished": self._open,
             "on_part_data": self._add,
             "on_part_end": lambda: self._found[self._name].append(bytes(self._content)),
+            "on_end": self._end,
         }
 
     def form(self) -> Form:
@@ -113,6 +118,13 @@ class _Parts:
         if len(self._content) + end - start > limit:
             raise _too_large(self._name)
         self._content += data[start:end]
+
+    def _end(self) -> None:
+        self.whole = True
+
+
+def _broken_off() -> HTTPException:
+    return HTTPException(400, "the form ended before it was whole")
 
 
 def _too_large(name: str) -> HTTPException:

@@ -10,6 +10,10 @@ export class Flicker {
     this.step = step;
   }
 
+  get running() {
+    return this.#timer !== null;
+  }
+
   start() {
     this.stop();
     if (matchMedia("(prefers-reduced-motion: reduce)").matches) return;
@@ -23,7 +27,7 @@ export class Flicker {
 
   /** Stop, or if it stands still already, one step. */
   byHand() {
-    if (this.#timer) this.stop();
+    if (this.running) this.stop();
     else this.step();
   }
 }

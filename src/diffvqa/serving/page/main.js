@@ -19,6 +19,7 @@ const figures = Object.fromEntries([...document.querySelectorAll(".pane")].map((
 const panes = byName(Object.keys(figures), (image) => new Pane(figures[image], { view, tone, light }));
 const slots = byName(IMAGES, (image) => new Slot(figures[image], (files) => takeFiles(image, files)));
 const form = find("#ask");
+const trusting = ["trust_order", "trust_identity"].map((name) => form[name]);
 const panel = find("#answer");
 let mode = "side";
 let inFront = "current";
@@ -48,6 +49,8 @@ function show() {
   panes.both.show(mode === "flicker" ? [layer(inFront)] : [layer("current"), layer("prior")], colours);
   find("#both-name").textContent =
     mode === "flicker" ? { prior: "Prior", current: "Current" }[inFront] : "Current minus prior, not aligned";
+  find("#step").hidden = mode !== "flicker";
+  find("#step").textContent = flicker.running ? "Stop" : "Step";
   return colours;
 }
 
@@ -76,6 +79,7 @@ pair.addEventListener("change", () => {
   submit.disabled = !pair.current.file;
   submit.title = submit.disabled ? "Choose the current radiograph first" : "";
   forgetAnswer();
+  forgetTrust();
   setMode(mode);
 });
 
@@ -87,6 +91,11 @@ function forgetAnswer() {
   panel.replaceChildren();
 }
 
+/** That headers are wrong was said of these files, not of the next patient's. */
+function forgetTrust() {
+  for (const box of trusting) box.checked = false;
+}
+
 form.addEventListener("submit", async (event) => {
   event.preventDefault();
   if (!pair.current.file) return;
@@ -96,11 +105,11 @@ form.addEventListener("submit", async (event) => {
   showWaiting(panel);
   const number = asked;
   const question = form.question.value.trim();
-  const trusted = ["trust_order", "trust_identity"].filter((name) => form[name].checked);
+  const trusted = trusting.filter(({ checked }) => checked);
   try {
     const found = await ask(pair.files, {
       ...(question && { question }),
-      ...Object.fromEntries(trusted.map((name) => [name, "true"])),
+      ...Object.fromEntries(trusted.map(({ name }) => [name, "true"])),
     });
     if (number !== asked) return;
     answer = found;
@@ -125,6 +134,11 @@ const actions = {
   invert: () => tone.set({ inverted: !tone.inverted }),
   boxes: () => boxes.setAttribute("aria-pressed", !find(".panes").classList.toggle("no-boxes")),
   swap: () => pair.swap(),
+  step: () => {
+    if (mode !== "flicker") return;
+    flicker.byHand();
+    show();
+  },
   closer: () => view.zoomBy(1.25),
   farther: () => view.zoomBy(1 / 1.25),
   reset: () => {
@@ -155,7 +169,7 @@ listenToKeys(
     1: () => setMode("side"),
     2: () => setMode("difference"),
     3: () => setMode("flicker"),
-    f: () => mode === "flicker" && flicker.byHand(),
+    f: actions.step,
     "+": actions.closer,
     "=": actions.closer,
     "-": actions.farther,

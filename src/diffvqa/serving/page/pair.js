@@ -10,7 +10,7 @@ const EMPTY = { file: null, picture: null, waiting: false, problem: "" };
 export class Pair extends EventTarget {
   prior = EMPTY;
   current = EMPTY;
-  truth = null;
+  #example = null;
 
   /** Take a file in the place of one; limit: bytes of the largest. */
   async take(image, file, limit = Infinity) {
@@ -24,24 +24,34 @@ export class Pair extends EventTarget {
     } catch (error) {
       found = { ...before, waiting: false, problem: error.message };
     }
-    // A later choice, or a swap, has taken its place.
-    if (this[image] === taken) this.#set({ [image]: found, truth: null });
+    // A swap may have moved it meanwhile, and a later choice taken its place.
+    const now = IMAGES.find((name) => this[name] === taken);
+    if (now) this.#set({ [now]: found });
   }
 
   /** Both files of a synthetic pair, and what has really changed. */
   async takeBoth(files, truth) {
     await Promise.all(IMAGES.map((image) => this.take(image, files[image])));
-    this.#set({ truth });
+    if (this.#holds(files)) this.#example = { files, truth };
   }
 
   swap() {
-    this.#set({ prior: this.current, current: this.prior, truth: null });
+    this.#set({ prior: this.current, current: this.prior });
+  }
+
+  /** What has really changed, as long as both files are those of a synthetic pair. */
+  get truth() {
+    return this.#example && this.#holds(this.#example.files) ? this.#example.truth : null;
   }
 
   /** The files that are there, by name. */
   get files() {
     const there = IMAGES.filter((image) => this[image].file);
     return Object.fromEntries(there.map((image) => [image, this[image].file]));
+  }
+
+  #holds(files) {
+    return IMAGES.every((image) => this[image].file === files[image]);
   }
 
   #set(values) {
