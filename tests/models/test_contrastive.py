@@ -6,7 +6,7 @@ from torch.nn import functional
 from transformers import CLIPTextConfig
 
 from diffvqa.models.classifier import ClassificationHead
-from diffvqa.models.contrastive import ContrastiveHead, pool_boxes
+from diffvqa.models.contrastive import AttentionPooling, ContrastiveHead, pool_boxes
 
 TEXT = CLIPTextConfig(
     vocab_size=30, hidden_size=16, intermediate_size=32, num_hidden_layers=1, num_attention_heads=2,
@@ -108,6 +108,31 @@ def test_equal_texts_are_no_negatives_of_one_another(head):
     assert torch.allclose(output.loss, expected, atol=1e-5)
 
 
+def test_texts_of_one_place_are_no_negatives_of_one_another():
+    """Two phrases of one box in one image; the same box in another image is another place."""
+    torch.manual_seed(0)
+    head = ContrastiveHead(24, TEXT, sigmoid=False, local=True).eval()
+    inputs = batch(texts=2)
+    inputs["image_index"][:] = 0
+    inputs["boxes"][1] = inputs["boxes"][0]
+    with torch.no_grad():
+        output = head(**inputs)
+        assert output.negatives == 0
+        assert output.loss == pytest.approx(0, abs=1e-6)
+        inputs["image_index"][1] = 1
+        assert head(**inputs).negatives == 1
+        inputs["image_index"][1] = 0
+        inputs["boxes"][1, 2] += 0.1
+        assert head(**inputs).negatives == 1
+
+
+@pytest.mark.parametrize(("width", "heads"), [(24, 1), (192, 3), (200, 2), (224, 2), (336, 4), (1152, 18)])
+def test_pooling_fits_any_width(width, heads):
+    pooling = AttentionPooling(width)
+    assert pooling.attention.num_heads == heads
+    assert pooling(torch.randn(2, 4, width)).shape == (2, width)
+
+
 def test_a_batch_without_texts_has_no_loss_and_gradients_of_zero(head):
     inputs = {name: value[:0] if name != "tokens" else value for name, value in batch().items()}
     loss = head(**inputs).loss
@@ -136,4 +161,13 @@ def test_a_classifier_has_one_logit_a_finding():
     tokens, findings = torch.randn(3, 16, 24), torch.tensor([[1.0, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1]])
     probabilities = head.linear(tokens.mean(1)).sigmoid()
     expected = -(findings * probabilities.log() + (1 - findings) * (1 - probabilities).log()).mean()
-    assert torch.allclose(head(tokens, findings).loss, expected, atol=1e-5)
+    assert torch.allclose(head(tokens, findings, torch.ones(3, dtype=torch.bool)).loss, expected, atol=1e-5)
+
+
+def test_an_image_whose_findings_are_unknown_teaches_a_classifier_nothing():
+    torch.manual_seed(0)
+    head = ClassificationHead(24, 4)
+    tokens, findings = torch.randn(3, 16, 24), torch.tensor([[1.0, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1]])
+    expected = head(tokens[[0, 2]], findings[[0, 2]], torch.tensor([True, True])).loss
+    assert torch.allclose(head(tokens, findings, torch.tensor([True, False, True])).loss, expected)
+    assert head(tokens, findings, torch.zeros(3, dtype=torch.bool)).loss == 0

@@ -15,6 +15,11 @@ VISION = {
     "patch_size": 16,
     "num_channels": 1,
 }
+HYBRID = {
+    **VISION,
+    "model_type": "diffvqa_hybrid_vision",
+    "stem_config": {"embedding_size": 8, "hidden_sizes": [8, 8, 16], "depths": [1, 1, 1], "layer_type": "basic"},
+}
 LANGUAGE = {
     "gpt2": GPT2Config(
         n_embd=24, n_layer=2, n_head=2, vocab_size=60, n_positions=64, initializer_range=0.3,
@@ -162,6 +167,37 @@ def test_the_last_blocks_of_the_encoder_learn_where_they_are_asked_to(blocks, le
     assert {name.split(".")[2] for name in names if name.startswith("encoder.layers.")} == learnt
     assert any(name.startswith("post_layernorm") for name in names)
     assert any(name.startswith("embeddings") for name in names) == (blocks == "all")
+
+
+def test_what_stands_in_the_place_of_an_absent_prior_does_not_enter_an_encoder_that_learns():
+    """Neither the loss, nor gradients, nor the running statistics of the encoder's batch normalisation."""
+    outcomes = []
+    for absent in (0.0, 50.0):
+        torch.manual_seed(0)
+        model = DifferenceModel(DifferenceConfig(HYBRID, LANGUAGE["gpt2"], trainable_blocks="all", priors=2)).train()
+        inputs = batch(model)
+        inputs["prior"], inputs["current"] = torch.randn(3, 2, 1, 32, 32), torch.randn(3, 1, 32, 32)
+        inputs["prior"][~inputs["has_prior"]] = absent
+        loss = model(**inputs, labels=inputs["input_ids"]).loss
+        loss.backward()
+        statistics = {name: value for name, value in model.encoder.state_dict().items() if "running" in name}
+        gradients = {name: one.grad for name, one in model.encoder.named_parameters() if one.grad is not None}
+        outcomes.append((loss, statistics, gradients))
+    assert outcomes[0][0] == outcomes[1][0]
+    for first, second in zip(outcomes[0][1:], outcomes[1][1:], strict=True):
+        assert first
+        assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_all_priors_or_none_can_be_there(there):
+    model = made("two priors")
+    inputs = batch(model)
+    inputs["has_prior"][:] = there
+    prior, current = torch.randn(3, 2, 1, 32, 32), torch.randn(3, 1, 32, 32)
+    features = {"prior": model.encode(prior.flatten(0, 1)).unflatten(0, (3, 2)), "current": model.encode(current)}
+    of_pixels = logits(model, {**inputs, "prior": prior, "current": current})
+    assert torch.allclose(of_pixels, logits(model, {**inputs, **features}), atol=1e-5)
 
 
 def test_more_blocks_than_there_are_is_an_error():

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
-from diffvqa.models.encoder import build_encoder, patch_tokens, set_sine_positions, vision_config
+from diffvqa.models.encoder import build_encoder, patch_tokens, set_sine_positions, train_last_blocks, vision_config
 
 STEM = {"embedding_size": 8, "hidden_sizes": [8, 12, 16], "depths": [1, 1, 1], "layer_type": "basic"}
 
@@ -49,6 +49,14 @@ def test_what_is_seen_in_a_patch_changes_its_embedding_most():
             change = (encoder.embeddings(changed) - encoder.embeddings(image)).norm(dim=-1)[0]
         difference += change / change.sum()
     assert int(difference.argmax()) == 2 * 4 + 1
+
+
+def test_the_last_blocks_are_the_transformers_though_the_stem_has_as_many_stages():
+    encoder = build_encoder(vision_config(settings(num_hidden_layers=3)))
+    train_last_blocks(encoder, 1)
+    learnt = {name for name, parameter in encoder.named_parameters() if parameter.requires_grad}
+    assert any("layers.2." in name for name in learnt)
+    assert all("layers.2." in name or name.startswith("post_layernorm") for name in learnt)
 
 
 def test_an_image_is_encoded_as_if_alone(encoder):

@@ -50,7 +50,10 @@ def batch(images=4):
             "boxes": torch.tensor([[0.0, 0.0, 1.0, 1.0]]).repeat(images, 1),
             "text_key": torch.arange(images),
         },
-        "classification": {"findings": torch.randint(0, 2, (images, 3), generator=generator).float()},
+        "classification": {
+            "findings": torch.randint(0, 2, (images, 3), generator=generator).float(),
+            "known": torch.ones(images, dtype=torch.bool),
+        },
     }
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from diffvqa.boxes import Box
 from diffvqa.tasks import text
-from diffvqa.tasks.box_text import Notation
+from diffvqa.tasks.box_text import Notation, add_location_tokens
 from diffvqa.tasks.tokenizer import train_tokenizer
 
 WORDS = [
@@ -70,6 +70,45 @@ def test_a_long_caption_is_cut_without_an_end_and_a_long_phrase_keeps_its_box(to
     assert len(prefix) + len(target) <= 60
     assert tokenizer.decode(target, skip_special_tokens=True).endswith(" : 10 20 30 40")
     assert target[-1] == tokenizer.eos_token_id
+
+
+BOX, LOCATIONS = "123 45 400 499", "<loc123><loc45><loc400><loc499>"
+PHRASE = "small left pleural effusion, " * 8 + "there is no change"
+
+
+@pytest.mark.parametrize("box", [BOX, LOCATIONS])
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda phrase, box: text.referring(phrase, box),
+        lambda phrase, box: text.grounded_captioning(box, phrase),
+        lambda phrase, box: text.region_referring("left lung", phrase, box),
+        lambda phrase, box: text.region_referring("left lung", phrase, box, box_first=True),
+        lambda phrase, box: text.last_part_only(text.referring(phrase, box)),
+    ],
+)
+def test_in_32_tokens_only_the_phrase_is_cut(write, box):
+    """Though the box, in figures, has more tokens than what is left of the phrase."""
+    tokenizer = train_tokenizer(WORDS, 400)
+    add_location_tokens(tokenizer, 500)
+
+    def written(maximum):
+        prefix, target = text.encode(tokenizer, write(PHRASE, box), maximum)
+        assert len(prefix) + len(target) <= maximum
+        return tokenizer.decode([*prefix, *target], skip_special_tokens=True)
+
+    before, after = written(200).split(PHRASE)
+    cut = written(32)
+    assert cut.startswith(before)
+    assert cut.endswith(after)
+    left = cut[len(before) : len(cut) - len(after)]
+    assert 0 < len(left) < len(PHRASE)
+    assert PHRASE.startswith(left)
+
+
+def test_a_text_whose_phrase_has_no_room_does_not_fit(tokenizer):
+    with pytest.raises(text.DoesNotFit):
+        text.encode(tokenizer, text.region_referring("left costophrenic angle " * 2, "effusion", BOX), 32)
 
 
 @pytest.mark.parametrize(

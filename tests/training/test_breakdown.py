@@ -16,6 +16,7 @@ from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
 from diffvqa.training.datasets import PretrainingDraws
 from diffvqa.training.finetune import finetune
 from diffvqa.training.pretrain import pretrain
+from diffvqa.training.trainer import Failure
 
 
 def break_at(monkeypatch, model_class, call, value):
@@ -31,6 +32,12 @@ def break_at(monkeypatch, model_class, call, value):
         return output
 
     monkeypatch.setattr(model_class, "forward", broken)
+
+
+class Numbers(list):
+    """Draws that are known by their place."""
+
+    identifier = staticmethod(str)
 
 
 @pytest.fixture
@@ -53,6 +60,16 @@ def test_a_loss_that_is_not_finite_stops_the_run(config, store_folder, tmp_path,
     kept = load_file(out / "checkpoints" / "checkpoint-2" / "model.safetensors")
     assert all(weight.isfinite().all() for weight in kept.values())
     assert not (out / "model.safetensors").exists()
+
+
+def test_a_checkpoint_that_was_not_written_to_its_end_is_not_named(tmp_path):
+    for step, names in ((2, ["model.safetensors", "trainer_state.json"]), (4, ["model.safetensors"])):
+        folder = tmp_path / "checkpoints" / f"checkpoint-{step}"
+        folder.mkdir(parents=True)
+        for name in names:
+            (folder / name).write_text("{}")
+    with pytest.raises(RunFailed, match="the checkpoint of step 2 is kept"):
+        Failure(Numbers(range(24)), 4, tmp_path).stop("the loss is nan", 5, str(tmp_path / "checkpoints"))
 
 
 def test_gradients_that_are_not_finite_do_not_reach_the_weights(config, tmp_path, monkeypatch):

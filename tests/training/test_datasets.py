@@ -1,6 +1,9 @@
 """What training draws: a function of seed and position alone; every image and question once an epoch."""
 
+import copy
 from collections import Counter
+from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,9 +11,12 @@ from transformers import AutoTokenizer, CLIPTextConfig, GPT2Config, SiglipImageP
 
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
+from diffvqa.findings import DIFFERENCE_QUESTION
 from diffvqa.records import Pair, Question
+from diffvqa.tasks.pretraining import Drawn
+from diffvqa.tasks.text import encode, referring, region_referring
 from diffvqa.training.config import PretrainConfig, load_config
-from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws, QuestionDraws, shuffled
+from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws, QuestionDraws, pairs_to_learn, shuffled
 from diffvqa.training.objectives import Surroundings
 
 
@@ -64,6 +70,67 @@ def test_a_batch_has_every_task_and_its_loss_mask(store, config, captioner_folde
     inside = learnt[:, :-1] & ~parallel[:, :-1] & same_text
     assert inside.any()
     assert (batch["labels"][:, :-1][inside] == batch["input_ids"][:, 1:][inside]).all()
+
+
+def test_findings_are_unknown_of_images_without_a_report_or_findings(store, config):
+    def known(images):
+        copied = copy.copy(store)
+        copied.images = images
+        draws = PretrainingDraws(copied, range(len(images)), config, len(images))
+        return {draws.identifier(place): draws[place]["findings_known"] for place in range(len(images))}
+
+    images = list(store.images)[:4]
+    silent = [replace(images[0], report="", findings=()), replace(images[1], report="", findings=("edema",))]
+    named = [image.image_id for image in images]
+    assert known([*silent, *images[2:]]) == dict(zip(named, (False, True, True, True), strict=True))
+    # Without any reports no finding means none.
+    assert known([replace(image, report="") for image in silent]) == dict.fromkeys(named[:2], True)
+
+
+def test_texts_that_do_not_fit_are_left_out_of_a_batch(captioner_folder):
+    tokenizer = AutoTokenizer.from_pretrained(captioner_folder)
+    around = Surroundings(32, GPT2Config(), CLIPTextConfig(), tokenizer, 32, [])
+    processor = SiglipImageProcessorPil.from_pretrained(captioner_folder)
+    fits = referring("effusion", "1 2 3 4")
+    too_long = region_referring("left costophrenic angle " * 6, "effusion", "1 2 3 4")
+    pixels = np.zeros((64, 64), np.uint8)
+    items = [
+        {"pixels": pixels, "texts": [Drawn("CAREF", too_long, False), Drawn("AREF", fits, False)]},
+        {"pixels": pixels, "texts": [Drawn("CAREF", too_long, False)]},
+    ]
+    batch = PretrainingCollator({"location_aware": 1.0}, around, processor)(items)
+    assert batch["captioning"]["text_index"].amax(1).tolist() == [0, -1]
+    assert (batch["labels"][0] != -100).sum() == len(encode(tokenizer, fits, 32)[1])
+    assert (batch["labels"][1] == -100).all()
+
+
+def test_pairs_are_learnt_from_questions_of_their_split_alone():
+    """Images of train studies may have test questions, where evaluation patients are kept."""
+    questions = [
+        Question(split, "p", "difference", Pair(*pair), DIFFERENCE_QUESTION, "nothing has changed.", split)
+        for split, pair in (("train", "ba"), ("test", "cb"), ("validate", "dc"))
+    ]
+    store = SimpleNamespace(questions=questions, index={name: place for place, name in enumerate("abcd")})
+    learnt = {split: pairs_to_learn(store, range(4), split) for split in ("train", "validate")}
+    assert learnt == {"train": [(0, 1, frozenset())], "validate": [(2, 3, frozenset())]}
+
+
+def test_pretraining_with_evaluation_patients_takes_no_pair_of_a_test_question(store, config):
+    paired = config.model_copy(update={"objective": {"paired": 1.0}})
+    images = range(len(store.images))
+    asked = {
+        split: {
+            (store.index[one.pair.images[1]], store.index[one.pair.current])
+            for one in store.questions
+            if one.split == split and one.text == DIFFERENCE_QUESTION
+        }
+        for split in ("train", "validate", "test")
+    }
+    assert all(asked.values())
+    for split in ("train", "validate"):
+        drawn = {pair[:2] for pair in PretrainingDraws(store, images, paired, 8, split).pairs}
+        assert drawn
+        assert drawn <= asked[split]
 
 
 def test_question_types_come_in_their_shares_and_each_question_once_an_epoch():

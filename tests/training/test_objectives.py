@@ -106,6 +106,12 @@ def test_an_objective_whose_tasks_are_not_drawn_is_refused(pretrain_settings, wr
         configure(pretrain_settings, write_config, tmp_path / "out", "local_captioning", "texts={Cap: 1}")
 
 
+def test_a_local_contrast_without_phrases_is_refused(pretrain_settings, write_config, tmp_path):
+    with pytest.raises(InputError, match=r"local_contrastive takes as many phrases .* AREF, GCAP, CAREF together"):
+        configure(pretrain_settings, write_config, tmp_path / "out", "local_contrastive", "texts={Cap: 1}")
+    assert configure(pretrain_settings, write_config, tmp_path, "local_contrastive", "texts={GCAP: 0.5}").phrases == 1
+
+
 def test_an_objective_without_anything_to_learn_from_is_refused(pretrain_settings, write_config, tmp_path, monkeypatch):
     from dataclasses import replace
 

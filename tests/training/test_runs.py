@@ -1,19 +1,22 @@
 """Both stages as runs: what they leave behind, and that a stopped run ends where an undisturbed one does."""
 
 import json
+import shutil
 
 import pytest
 import torch
-from safetensors.torch import load_file
-from transformers import AutoModel, CLIPVisionConfig, SiglipImageProcessorPil
+from safetensors.torch import load_file, save_file
+from transformers import AutoModel, CLIPVisionConfig, SiglipImageProcessorPil, TrainingArguments
 
 from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder
+from diffvqa.models.pretraining import PretrainingModel
 from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
 from diffvqa.training.finetune import finetune
 from diffvqa.training.pretrain import pretrain
+from diffvqa.training.trainer import StageTrainer, last_checkpoint
 
 
 def test_a_finished_captioner_folder_holds_model_log_and_record_but_no_checkpoints(captioner_folder):
@@ -55,6 +58,57 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     assert logs[0] == logs[1]
 
 
+def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(
+    pretrain_settings, captioner_folder, write_config, tmp_path, stop_after
+):
+    config = load_config(PretrainConfig, write_config({**pretrain_settings, "out": str(tmp_path / "out")}), [])
+    with stop_after(5):
+        pretrain(config)
+    checkpoints = tmp_path / "out" / "checkpoints"
+    for number, state in ((5, None), (6, '{"epoch": 0.')):
+        half = checkpoints / f"checkpoint-{number}"
+        half.mkdir()
+        (half / "model.safetensors").write_bytes(b"half")
+        if state:
+            (half / "trainer_state.json").write_text(state)
+    assert last_checkpoint(checkpoints).name == "checkpoint-4"
+    with stop_after(5):
+        pretrain(config)
+    assert [path.name for path in checkpoints.iterdir()] == ["checkpoint-4"]
+    found, expected = (load_file(folder / "model.safetensors") for folder in (pretrain(config), captioner_folder))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_a_first_checkpoint_that_is_not_whole_is_none(
+    pretrain_settings, captioner_folder, write_config, tmp_path, stop_after
+):
+    config = load_config(PretrainConfig, write_config({**pretrain_settings, "out": str(tmp_path / "out")}), [])
+    with stop_after(1):
+        pretrain(config)
+    (tmp_path / "out" / "checkpoints" / "checkpoint-2").mkdir(parents=True)
+    found, expected = (load_file(folder / "model.safetensors") for folder in (pretrain(config), captioner_folder))
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+def test_of_several_gpus_a_process_takes_one(pretrain_settings, write_config, tmp_path, monkeypatch):
+    """The library would wrap the model in DataParallel."""
+    made, compute_loss, wrapped = TrainingArguments.__post_init__, StageTrainer.compute_loss, []
+
+    def with_two(self):
+        made(self)
+        self._n_gpu = 2
+
+    def watched(self, model, *args, **kwargs):
+        wrapped.append((type(model), self.args.train_batch_size))
+        return compute_loss(self, model, *args, **kwargs)
+
+    monkeypatch.setattr(TrainingArguments, "__post_init__", with_two)
+    monkeypatch.setattr(StageTrainer, "compute_loss", watched)
+    path = write_config({**pretrain_settings, "out": str(tmp_path / "out")})
+    pretrain(load_config(PretrainConfig, path, ["optimisation.steps=1"]))
+    assert wrapped == [(PretrainingModel, 4)]
+
+
 def test_a_finished_run_is_left_as_it_is(pretrain_settings, captioner_folder, write_config):
     before = (captioner_folder / "model.safetensors").stat().st_mtime_ns
     pretrain(load_config(PretrainConfig, write_config({**pretrain_settings, "out": str(captioner_folder)}), []))
@@ -65,6 +119,51 @@ def test_other_settings_do_not_touch_a_run(pretrain_settings, captioner_folder, 
     path = write_config({**pretrain_settings, "out": str(captioner_folder)})
     with pytest.raises(InputError, match=r"other settings \(seed\)"):
         pretrain(load_config(PretrainConfig, path, ["seed=4"]))
+
+
+def change(record, **entries):
+    """Lay entries over those of a record; None takes one out."""
+    found = {**json.loads(record.read_text()), **entries}
+    record.write_text(json.dumps({key: value for key, value in found.items() if value is not None}))
+
+
+def test_a_run_does_not_go_on_with_another_store_at_the_same_path(
+    pretrain_settings, store_folder, write_config, tmp_path, stop_after
+):
+    store = tmp_path / "store"
+    shutil.copytree(store_folder, store)
+    path = write_config({**pretrain_settings, "store": str(store), "out": str(tmp_path / "out")})
+    config = load_config(PretrainConfig, path, [])
+    with stop_after(3):
+        pretrain(config)
+    began_with = json.loads((store / "store.json").read_text())["fingerprint"]
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["store"] == began_with
+    change(store / "store.json", fingerprint="of another cohort")
+    with pytest.raises(InputError, match="`out` holds a run that was begun with a `store` since changed"):
+        pretrain(config)
+    # Runs of before this was kept do not say what they began with.
+    change(tmp_path / "out" / "run.json", store=None)
+    pretrain(config)
+    assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+def test_a_run_does_not_go_on_with_another_encoder_at_the_same_path(
+    finetune_settings, captioner_folder, write_config, tmp_path, stop_after
+):
+    encoder = tmp_path / "encoder"
+    shutil.copytree(captioner_folder, encoder)
+    path = write_config({**finetune_settings, "encoder": str(encoder), "out": str(tmp_path / "out")})
+    config = load_config(FinetuneConfig, path, [])
+    with stop_after(3):
+        finetune(config)
+    weights = load_file(encoder / "model.safetensors")
+    weights["encoder.post_layernorm.bias"] += 1
+    save_file(weights, encoder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(InputError, match="`out` holds a run that was begun with an `encoder` since changed"):
+        finetune(config)
+    change(tmp_path / "out" / "run.json", encoder_digest=None, store=None)
+    finetune(config)
+    assert (tmp_path / "out" / "model.safetensors").exists()
 
 
 def test_a_folder_with_other_files_is_refused(pretrain_settings, write_config, tmp_path):

@@ -1,6 +1,7 @@
 """Stage 2 on published encoders and language models, with its options: adapters, attention, priors, trained blocks."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -20,11 +21,14 @@ from transformers import (
 
 from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.split.evaluate import evaluate
+from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.images.intensities import AS_STORED, EQUALISED, intensity_of
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder
 from diffvqa.training.config import FinetuneConfig, load_config
+from diffvqa.training.datasets import Squares
 from diffvqa.training.finetune import finetune
 
 LANGUAGE = {
@@ -172,6 +176,52 @@ def test_the_last_block_is_trained_and_boxes_keep_the_captioners_encoder(
     ]
     assert [row for row in boxes[0] if row["task"] == "AREF"] == [row for row in boxes[1] if row["task"] == "AREF"]
     assert Answerer.from_pretrained(out)(current=radiographs[0], prior=radiographs[1]).boxes is not None
+
+
+@pytest.fixture
+def store_as_stored(store_folder, tmp_path):
+    """The same store, but of a dataset whose grey values are not equalised."""
+    folder = tmp_path / "store"
+    shutil.copytree(store_folder, folder)
+    about = json.loads((folder / "store.json").read_text())
+    (folder / "store.json").write_text(json.dumps({**about, "datasets": ["table"]}))
+    assert Store.open(folder).intensity == AS_STORED
+    return folder
+
+
+@pytest.mark.parametrize("blocks", [0, 1])
+@pytest.mark.parametrize("part", ["", "encoder"])
+def test_an_encoder_of_equalised_images_is_shown_such_of_a_store_as_stored(
+    blocks, part, configure, captioner_folder, language_folder, store_as_stored, monkeypatch
+):
+    """Its captioner's folder, and that of the encoder alone."""
+    shown, shown_pixels = set(), Store.shown_pixels
+
+    def watched(self, position, intensity):
+        shown.add(intensity)
+        return shown_pixels(self, position, intensity)
+
+    monkeypatch.setattr(Store, "shown_pixels", watched)
+    out = finetune(
+        configure(
+            "optimisation.steps=1",
+            f"trainable_blocks={blocks}",
+            encoder=str(captioner_folder / part),
+            language_model=str(language_folder),
+            store=str(store_as_stored),
+        )
+    )
+    assert shown == {EQUALISED}
+    assert intensity_of(load_folder(DifferenceModel, out, "MODEL").processor) == EQUALISED
+    assert json.loads((out / "run.json").read_text())["intensity"] == EQUALISED
+
+
+def test_the_squares_of_a_store_as_stored_are_equalised_where_that_is_asked_for(store_as_stored):
+    store = Store.open(store_as_stored)
+    name = store.images[0].image_id
+    assert np.array_equal(Squares(store, AS_STORED)[name], store.pixels(0))
+    assert np.array_equal(Squares(store, EQUALISED)[name], store.shown_pixels(0, EQUALISED))
+    assert not np.array_equal(Squares(store, EQUALISED)[name], store.pixels(0))
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from diffvqa.models.gathering import HeadOutput, processes
+from diffvqa.models.gathering import HeadOutput, sum_over_processes
 
 
 class ClassificationHead(nn.Module):
@@ -16,10 +16,14 @@ class ClassificationHead(nn.Module):
         super().__init__()
         self.linear = nn.Linear(width, findings)
 
-    def forward(self, tokens: torch.Tensor, findings: torch.Tensor) -> HeadOutput:
-        """This process's part of the mean binary cross-entropy.
+    def forward(self, tokens: torch.Tensor, findings: torch.Tensor, known: torch.Tensor) -> HeadOutput:
+        """This process's part of the mean binary cross-entropy over the images whose findings are known.
 
-        tokens: (images, patches, width). findings: (images, findings), 1 where a finding is named, else 0.
+        tokens: (images, patches, width). findings: (images, findings), 1 where a finding is named, else 0. known:
+        (images,), whether anything is said of an image.
         """
-        loss = functional.binary_cross_entropy_with_logits(self.linear(tokens.mean(1)).float(), findings)
-        return HeadOutput(loss / processes())
+        losses = functional.binary_cross_entropy_with_logits(
+            self.linear(tokens.mean(1)).float(), findings, reduction="none"
+        ).mean(1)
+        # A batch of which nothing is known has no loss, and no NaN.
+        return HeadOutput((losses * known).sum() / sum_over_processes(known.sum()).clamp(min=1))

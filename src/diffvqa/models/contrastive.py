@@ -44,8 +44,9 @@ class ContrastiveHead(nn.Module):
 
         tokens: (images, patches, width). Of the texts: input_ids and attention_mask (texts, length), right-padded;
         image_index (texts,), the image that each belongs to; boxes (texts, 4), as shares of the side; text_key
-        (texts,), equal where the text is: such texts are no negatives of one another. Texts of all processes are
-        compared; loss and number are this process's parts of the means, so that the parts of all add up to them.
+        (texts,), equal where the text is: such texts are no negatives of one another, nor are those of one place, the
+        same box in the same image. Texts of all processes are compared; loss and number are this process's parts of the
+        means, so that the parts of all add up to them.
         """
         seen = self.pooling(tokens)[image_index] if self.pooling else pool_boxes(tokens, image_index, boxes)
         seen = functional.normalize(self.projection(seen).float(), dim=-1)
@@ -53,6 +54,8 @@ class ContrastiveHead(nn.Module):
         every_seen, every_said, every_key, first = gather_rows(seen, said, text_key)
         own = torch.arange(first, first + len(seen), device=seen.device)
         equal = text_key[:, None] == every_key[None, :]
+        # Images of other processes are others, so that places are compared within this one alone.
+        equal[:, own] |= _same_place(image_index, boxes)
         equal[torch.arange(len(own)), own] = False
         scale = self.log_scale.exp()
         if self.bias is not None:
@@ -78,13 +81,19 @@ class ContrastiveHead(nn.Module):
         return hidden[torch.arange(len(hidden), device=hidden.device), attention_mask.sum(1) - 1][:texts]
 
 
+def _same_place(image_index: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    """Which texts are said of the same box in the same image: (texts, texts)."""
+    return (image_index[:, None] == image_index) & (boxes[:, None] == boxes).all(-1)
+
+
 class AttentionPooling(nn.Module):
     """One learned query that looks at all patch tokens: (images, patches, width) -> (images, width)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        # The head width of the usual vision transformers, where the width allows it.
-        self.attention = nn.MultiheadAttention(width, max(width // 64, 1), batch_first=True)
+        # Heads as wide as those of the usual vision transformers, or wider where 64 does not divide the width.
+        heads = max(heads for heads in range(1, max(width // 64, 1) + 1) if width % heads == 0)
+        self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
         self.query = nn.Parameter(torch.randn(1, 1, width))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:

@@ -201,12 +201,13 @@ class DifferenceModel(PreTrainedModel):
         self, prior: torch.Tensor, current: torch.Tensor, has_prior: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """What the language model is given of the images, (pairs, places, its width), and which places it may see."""
-        pairs, priors = has_prior.shape
-        current, prior = self._tokens(current), self._tokens(prior.flatten(0, 1)).unflatten(0, (pairs, priors))
+        priors = has_prior.shape[1]
+        if current.dim() > 3:
+            current, prior = self._encode_together(prior, current, has_prior.bool())
         times = [CURRENT, PRIOR, *range(2, 1 + priors)]
         tokens = torch.stack([current, *prior.unbind(1)], dim=1) + self.time.weight[times][:, None]
         projected = self.projector(merge_neighbours(tokens.flatten(0, 1), self.config.merge)).unflatten(
-            0, (pairs, 1 + priors)
+            0, (-1, 1 + priors)
         )
         there = torch.cat([torch.ones_like(has_prior[:, :1]), has_prior], dim=1).bool()
         first = torch.where(there[:, :, None, None], projected[:, :, :1], self.no_prior.weight.to(projected.dtype))
@@ -216,9 +217,18 @@ class DifferenceModel(PreTrainedModel):
         # The earliest image stands first.
         return projected.flip(1).flatten(1, 2), seen.flip(1).flatten(1, 2).long()
 
-    def _tokens(self, images: torch.Tensor) -> torch.Tensor:
-        """Patch tokens (images, patches, width) as they are, pixels (images, channels, size, size) encoded."""
-        return images if images.dim() == 3 else encoder.patch_tokens(self.encoder, images)
+    def _encode_together(
+        self, prior: torch.Tensor, current: torch.Tensor, has_prior: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The patch tokens of current and prior images, from pixels; zeros in the place of a prior that is not there.
+
+        An image that is not there must not enter statistics of a batch. All go through the encoder at once, so that
+        each process of a sharded model does so once, however many priors it has.
+        """
+        tokens = encoder.patch_tokens(self.encoder, torch.cat([current, prior[has_prior]]))
+        of_priors = tokens.new_zeros(*has_prior.shape, *tokens.shape[1:])
+        of_priors[has_prior] = tokens[len(current) :]
+        return tokens[: len(current)], of_priors
 
     def _attention(self, seen: torch.Tensor, images: int, dtype: torch.dtype) -> torch.Tensor:
         """The language model's mask: `seen` where all is causal; (pairs, 1, places, places), additive, for a prefix."""

@@ -82,14 +82,9 @@ def train_last_blocks(encoder: PreTrainedModel, blocks: int | str) -> None:
     encoder.requires_grad_(blocks == "all")
     if blocks in ("all", 0):
         return
-    layers = next(
-        (
-            module
-            for module in encoder.modules()
-            if isinstance(module, nn.ModuleList) and len(module) == encoder.config.num_hidden_layers
-        ),
-        [],
-    )
+    lists = [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
+    # The last of them: a hybrid's stem, which comes before the blocks, may have as many stages.
+    layers = next((found for found in reversed(lists) if len(found) == encoder.config.num_hidden_layers), [])
     if blocks > len(layers):
         raise ValueError(f"the encoder has {len(layers)} blocks, but {blocks} of them are to be trained")
     layers[-blocks:].requires_grad_(True)

@@ -52,6 +52,11 @@ def text_to_box(text: str, size: float, notation: Notation) -> Box | None:
     return Box(*(value * size / notation.bins for value in (x1, y1, x2, y2)))
 
 
+def writes_box(text: str) -> bool:
+    """Whether a text is four integers in either notation."""
+    return bool(_FIGURES.fullmatch(text) or _LOCATIONS.fullmatch(text))
+
+
 def add_location_tokens(tokenizer: Any, bins: int) -> None:
     """Give a tokenizer a token for each of the integers 0..bins. It has bins + 1 more: embeddings must follow."""
     # Special tokens would vanish when a text is decoded. The space before a box belongs to its first token.

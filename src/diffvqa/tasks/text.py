@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from diffvqa.boxes import Box
-from diffvqa.tasks.box_text import Notation, text_to_box
+from diffvqa.tasks.box_text import Notation, text_to_box, writes_box
 
 IGNORED = -100
 """The label of a position that the loss overlooks."""
@@ -22,6 +22,10 @@ SEPARATOR = " :"
 """Stands between a phrase and its box."""
 
 _REGION_PREFIX = "ARef Region:"
+
+
+class DoesNotFit(ValueError):
+    """A text that has more tokens than there may be, however it is cut."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,22 +110,32 @@ def encode_prompt(tokenizer: Any, prompt: tuple[str, ...]) -> list[int]:
 def encode(tokenizer: Any, text: Text, maximum: int) -> tuple[list[int], list[int]]:
     """Token ids of the prefix and of the target (with the end token) of a text, at most `maximum` together.
 
-    Of a text that is too long the longest segment is cut at its end: a caption then goes without the end token, a box
-    stays whole.
+    Of a text that is too long the longest phrase is cut at its end: a caption then goes without the end token. Boxes,
+    the task and the name of a region stay whole. Raises DoesNotFit where nothing would be left of the phrase.
     """
-    prefix = [encode_prompt(tokenizer, ()), *(list(encode_segment(tokenizer, segment)) for segment in text.prefix)]
-    target = [list(encode_segment(tokenizer, segment)) for segment in text.target]
+    start = encode_prompt(tokenizer, ())
+    prefix, target = (
+        [list(encode_segment(tokenizer, segment)) for segment in segments] for segments in (text.prefix, text.target)
+    )
     end = [tokenizer.eos_token_id]
-    length = sum(map(len, [*prefix, *target, end]))
+    length = sum(map(len, [start, *prefix, *target, end]))
     excess = length - maximum
     if excess > 0:
-        longest = max([*target, *prefix], key=len)
+        longest = max(_phrases(text, prefix, target), key=len, default=[])
         if len(longest) <= excess:
-            raise ValueError(f"a text of {length} tokens cannot be cut to {maximum}")
+            raise DoesNotFit(f"a text of {length} tokens cannot be cut to {maximum}")
         del longest[len(longest) - excess :]
         # A text that was cut where it ends: its end must not be learnt.
         end = [] if longest is target[-1] else end
-    return list(itertools.chain(*prefix)), [*itertools.chain(*target), *end]
+    return [*start, *itertools.chain(*prefix)], [*itertools.chain(*target), *end]
+
+
+def _phrases(text: Text, prefix: list[list[int]], target: list[list[int]]) -> list[list[int]]:
+    """Of the encoded segments of a text those that may be cut."""
+    # What stands first is the task; a region's name is the second.
+    given = 2 if text.prefix[0] == _REGION_PREFIX else 1
+    segments = [*zip(text.target, target, strict=True), *zip(text.prefix[given:], prefix[given:], strict=True)]
+    return [tokens for segment, tokens in segments if segment != SEPARATOR and not writes_box(segment)]
 
 
 # Prefixes, phrases and region names come again and again; calling the tokenizer took a tenth of a small run.

@@ -25,7 +25,10 @@ from diffvqa.records import QUESTION_TYPES
 from diffvqa.tasks.box_text import Notation
 from diffvqa.tasks.pretraining import TASKS, Mixture
 from diffvqa.tasks.transform import Augmentation
-from diffvqa.training.objectives import read_objective, task_weights
+from diffvqa.training.objectives import draws_phrases, read_objective, task_weights
+
+LOCAL_TASKS = tuple(task for task in TASKS if task != "Cap")
+"""The tasks whose texts are phrases with their boxes."""
 
 
 class _Settings(BaseModel):
@@ -122,7 +125,17 @@ class PretrainConfig(_Settings):
         tasks = task_weights(self.objective)
         if tasks and not any(self.texts.get(task) for task in tasks):
             raise ValueError(f"`texts` has none of the tasks of `objective`, which are {', '.join(tasks)}")
+        if draws_phrases(self.objective) and not self.phrases:
+            raise ValueError(
+                "`objective`: local_contrastive takes as many phrases of an image as `texts` asks for of "
+                f"{', '.join(LOCAL_TASKS)} together, which is 0; give texts={{AREF: 1}} for one phrase an image"
+            )
         return self
+
+    @property
+    def phrases(self) -> int:
+        """How many phrases of an image a local contrast takes: as many as the local tasks would take texts."""
+        return math.ceil(sum(self.texts.get(task, 0.0) for task in LOCAL_TASKS))
 
     @property
     def mixture(self) -> Mixture:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -21,7 +21,7 @@ from diffvqa.tasks.box_text import box_to_text
 from diffvqa.tasks.collate import PretrainingText, pair_images
 from diffvqa.tasks.paired import place_findings
 from diffvqa.tasks.pretraining import Drawn, Phrase, Seen, draw_texts
-from diffvqa.tasks.text import encode, one_line, plain_phrase, question
+from diffvqa.tasks.text import DoesNotFit, encode, one_line, plain_phrase, question
 from diffvqa.tasks.transform import Augmentation, augment
 from diffvqa.training.config import PretrainConfig
 from diffvqa.training.objectives import Surroundings, draws_pairs, head_inputs, task_weights
@@ -42,8 +42,8 @@ def _permutation(count: int, seed: tuple[int, ...]) -> np.ndarray:
 Changes = frozenset[Change]
 
 
-def pairs_to_learn(store: Store, images: Sequence[int]) -> list[tuple[int, int, Changes]]:
-    """Pairs of these images with what changed between them, as the store's difference questions say.
+def pairs_to_learn(store: Store, images: Sequence[int], split: str) -> list[tuple[int, int, Changes]]:
+    """Pairs of these images with what changed between them, as the store's difference questions of that split say.
 
     Each is the place of the prior image, that of the current one, and the changes. Questions about a part of the
     images, and answers that cannot be read, or in several ways, are left out.
@@ -52,7 +52,7 @@ def pairs_to_learn(store: Store, images: Sequence[int]) -> list[tuple[int, int, 
     found = {}
     for asked in store.questions:
         places = [store.index[image] for image in asked.pair.images[:2]]
-        if asked.text != DIFFERENCE_QUESTION or not among.issuperset(places):
+        if asked.split != split or asked.text != DIFFERENCE_QUESTION or not among.issuperset(places):
             continue
         readings = read_changes(asked.answer)
         if len(readings) == 1:
@@ -64,14 +64,18 @@ class PretrainingDraws(Dataset):
     """Item n is the n-th image of the run, augmented, with what is drawn for it; as many items as the run needs.
 
     Where an objective learns from pairs, items 2n and 2n + 1 are the prior and the current image of the n-th pair.
+    split: that of the questions which say what changed.
     """
 
-    def __init__(self, store: Store, images: Sequence[int], config: PretrainConfig, length: int) -> None:
+    def __init__(
+        self, store: Store, images: Sequence[int], config: PretrainConfig, length: int, split: str = "train"
+    ) -> None:
         self.store, self.images, self.config, self.length = store, images, config, length
-        self.pairs = pairs_to_learn(store, images) if draws_pairs(config.objective) else None
+        self.pairs = pairs_to_learn(store, images, split) if draws_pairs(config.objective) else None
         self.mixture = config.mixture
-        # A local contrast takes as many phrases of an image as the local tasks would take texts.
-        self.phrases = math.ceil(sum(count for task, count in config.texts.items() if task != "Cap"))
+        self.phrases = config.phrases
+        # Where there are reports at all, an image without one of which no finding is named may have any.
+        self.reported = any(store.images[place].report for place in images)
 
     def __len__(self) -> int:
         return self.length
@@ -107,6 +111,7 @@ class PretrainingDraws(Dataset):
                 for place in chosen
             ],
             "findings": stored.findings,
+            "findings_known": bool(stored.findings or stored.report or not self.reported),
             "changes": changes,
             "places": {finding: box_to_text(box, size, notation) for finding, box in places.items()},
         }
@@ -144,13 +149,14 @@ class PretrainingCollator:
 
     def _pack(self, images: list[list[Drawn]]) -> dict[str, torch.Tensor]:
         tokenizer, length = self.around.tokenizer, self.around.text_tokens
-        texts = [
-            [
-                PretrainingText(encode(tokenizer, one.text, length), one.parallel, self.task_weights[one.task])
-                for one in drawn
-            ]
-            for drawn in images
-        ]
+        texts: list[list[PretrainingText]] = []
+        for drawn in images:
+            texts.append([])
+            for one in drawn:
+                # Where `text_tokens` leaves no room for a phrase beside its box, the text is left out.
+                with contextlib.suppress(DoesNotFit):
+                    encoded = encode(tokenizer, one.text, length)
+                    texts[-1].append(PretrainingText(encoded, one.parallel, self.task_weights[one.task]))
         return collate.pack_texts(texts, tokenizer.mask_token_id, tokenizer.pad_token_id, masks=length)
 
 
@@ -218,13 +224,13 @@ class QuestionCollator:
 
 
 class Squares(Mapping[str, np.ndarray]):
-    """Image identifier -> grey square, uint8 (size, size), of a store."""
+    """Image identifier -> grey square, uint8 (size, size), of a store, as a model of that intensity is shown it."""
 
-    def __init__(self, store: Store) -> None:
-        self.store = store
+    def __init__(self, store: Store, intensity: str) -> None:
+        self.store, self.intensity = store, intensity
 
     def __getitem__(self, image_id: str) -> np.ndarray:
-        return self.store.pixels(self.store.index[image_id])
+        return self.store.shown_pixels(self.store.index[image_id], self.intensity)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.store.index)

@@ -16,6 +16,7 @@ from diffvqa.data.features import encode_images
 from diffvqa.data.history import with_earlier
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.images.intensities import EQUALISED, intensity_of
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import device
 from diffvqa.models.gathering import processes
@@ -56,6 +57,9 @@ def finetune(config: FinetuneConfig) -> Path:
     join_processes()
     store = Store.open(Path(config.store))
     pretrained = read_pretrained(config.encoder, store.size)
+    # An encoder that learnt from equalised images is shown such, whatever the store's are.
+    if intensity_of(pretrained.processor) != EQUALISED:
+        pretrained.processor.intensity = store.intensity
     tokenizer = _tokenizer(config, pretrained)
     questions, too_long = _questions(store, config, tokenizer)
     if not questions["train"]:
@@ -66,11 +70,12 @@ def finetune(config: FinetuneConfig) -> Path:
         model = build_model(config, pretrained.encoder, tokenizer)
     if config.lora_rank:
         add_adapters(model.language_model, config.lora_rank)
+    digest = pretrained.digest()
     with first_goes_first():
-        out = claim_folder(config)
+        out = claim_folder(config, store=store.fingerprint, encoder_digest=digest)
     if out is None:
         return Path(config.out)
-    images = _images(config, store, questions, model, pretrained, out)
+    images = _images(config, store, questions, model, pretrained, digest, out)
     count = config.optimisation.draws(len(questions["train"]))
     trained = train(
         model,
@@ -88,7 +93,6 @@ def finetune(config: FinetuneConfig) -> Path:
         return out
     if config.lora_rank:
         merge_adapters(trained.language_model)
-    pretrained.processor.intensity = store.intensity
     for part in (trained, tokenizer, pretrained.processor):
         part.save_pretrained(out)
     if pretrained.captioner:
@@ -104,8 +108,9 @@ def finetune(config: FinetuneConfig) -> Path:
         questions_seen=count,
         parameters=count_parameters(trained),
         processes=processes(),
-        intensity=store.intensity,
+        intensity=pretrained.processor.intensity,
         store=store.fingerprint,
+        encoder_digest=digest,
         datasets=list(store.datasets),
         encoder_datasets=recorded_datasets(config.encoder),
     )
@@ -119,11 +124,12 @@ def _images(
     questions: dict[str, list[Question]],
     model: DifferenceModel,
     pretrained: Pretrained,
+    digest: str,
     out: Path,
 ) -> Mapping[str, np.ndarray]:
     """What training sees of each image: frozen features, computed here, or its pixels where the encoder is trained."""
     if config.trainable_blocks:
-        return Squares(store)
+        return Squares(store, pretrained.processor.intensity)
     wanted = {image for part in questions.values() for one in part for image in one.pair.images}
     model.to(device())
     with first_goes_first(), progress_bar("encode images") as progress:
@@ -132,8 +138,9 @@ def _images(
             store,
             wanted,
             out / FEATURES,
-            key=pretrained.digest(),
+            key=digest,
             progress=progress,
+            intensity=pretrained.processor.intensity,
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from diffvqa.models.contrastive import ContrastiveHead
 from diffvqa.models.paired import PairedHead
 from diffvqa.tasks.collate import Described, PretrainingText, collate_descriptions, collate_findings, pack_texts
 from diffvqa.tasks.paired import change_text
-from diffvqa.tasks.text import encode
+from diffvqa.tasks.text import DoesNotFit, encode
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,8 @@ class Surroundings:
 
 
 Items = Sequence[Mapping[str, Any]]
-"""What `PretrainingDraws` gives: pixels, texts, report, phrases, findings of each image, and of pairs their changes."""
+"""What `PretrainingDraws` gives: pixels, texts, report, phrases, findings of each image and whether these are known,
+and of pairs their changes."""
 
 
 @dataclass(frozen=True)
@@ -67,15 +69,20 @@ def _phrases(items: Items, around: Surroundings) -> dict[str, torch.Tensor]:
 
 
 def _findings(items: Items, around: Surroundings) -> dict[str, torch.Tensor]:
-    return {"findings": collate_findings([item["findings"] for item in items], around.findings)}
+    return {
+        "findings": collate_findings([item["findings"] for item in items], around.findings),
+        "known": torch.tensor([item["findings_known"] for item in items]),
+    }
 
 
 def _changes(items: Items, around: Surroundings) -> dict[str, torch.Tensor]:
     tokenizer, length = around.tokenizer, around.text_tokens
-    rows = []
+    rows: list[list[PretrainingText]] = []
     for prior, current in zip(items[::2], items[1::2], strict=True):
         text = change_text(current["changes"], prior["places"], current["places"], tokenizer, length)
-        rows.append([PretrainingText(encode(tokenizer, text, length))])
+        rows.append([])
+        with contextlib.suppress(DoesNotFit):
+            rows[-1].append(PretrainingText(encode(tokenizer, text, length)))
     return pack_texts(rows, tokenizer.mask_token_id, tokenizer.pad_token_id, masks=length)
 
 
@@ -150,6 +157,11 @@ def task_weights(objectives: Mapping[str, float]) -> dict[str, float]:
 def draws_pairs(objectives: Mapping[str, float]) -> bool:
     """Whether any of these objectives learns from pairs of images."""
     return any(OBJECTIVES[name].pairs for name in objectives)
+
+
+def draws_phrases(objectives: Mapping[str, float]) -> bool:
+    """Whether any of these objectives learns from phrases by a head of its own."""
+    return any(OBJECTIVES[name].make_input is _phrases for name in objectives)
 
 
 def make_heads(objectives: Mapping[str, float], around: Surroundings) -> dict[str, nn.Module]:

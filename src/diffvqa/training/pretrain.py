@@ -68,7 +68,7 @@ def pretrain(config: PretrainConfig) -> Path:
     if share_of_batch(config.optimisation) % 2 and draws_pairs(config.objective):
         raise InputError("`optimisation.batch_size`: of pairs a process takes an even number of images at once")
     with first_goes_first():
-        out = claim_folder(config)
+        out = claim_folder(config, store=store.fingerprint)
     if out is None:
         return Path(config.out)
     learns = NONE not in config.objective
@@ -133,8 +133,8 @@ def _mean_negatives(out: Path) -> dict[str, float]:
 def _validation(store: Store, config: PretrainConfig) -> PretrainingDraws | None:
     """What the loss on the validation split is computed on, if the store has any of it."""
     images = [place for place, image in enumerate(store.images) if image.split == "validate"]
-    there = pairs_to_learn(store, images) if draws_pairs(config.objective) else images
-    return PretrainingDraws(store, images, config, VALIDATION_IMAGES) if there else None
+    there = pairs_to_learn(store, images, "validate") if draws_pairs(config.objective) else images
+    return PretrainingDraws(store, images, config, VALIDATION_IMAGES, "validate") if there else None
 
 
 def _refuse_nothing_to_learn(config: PretrainConfig, store: Store, places: list[int]) -> None:
@@ -144,7 +144,7 @@ def _refuse_nothing_to_learn(config: PretrainConfig, store: Store, places: list[
         "reports": any(image.report for image in images),
         "phrases": any(region.phrases for image in images for region in image.regions),
         "findings": any(image.findings for image in images),
-        "changes": draws_pairs(config.objective) and bool(pairs_to_learn(store, places)),
+        "changes": draws_pairs(config.objective) and bool(pairs_to_learn(store, places, "train")),
     }
     for name in config.objective:
         needed = OBJECTIVES[name].needs

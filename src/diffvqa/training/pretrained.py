@@ -11,6 +11,7 @@ from typing import Any
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, SiglipImageProcessorPil
 
 from diffvqa.errors import InputError
+from diffvqa.images.intensities import AS_STORED
 from diffvqa.models.captioner import Captioner, CaptionerConfig
 from diffvqa.models.checkpoint import image_statistics, load_encoder
 from diffvqa.models.difference import DifferenceConfig
@@ -63,7 +64,9 @@ def read_pretrained(source: str, size: int) -> Pretrained:
     with explain_source("encoder", source):
         encoder = load_encoder(source, size).eval()
         mean, deviation = image_statistics(source)
+        settings, _ = SiglipImageProcessorPil.get_image_processor_dict(source)
     processor = SiglipImageProcessorPil(size={"height": size, "width": size}, image_mean=mean, image_std=deviation)
+    processor.intensity = settings.get("intensity", AS_STORED)
     return Pretrained(encoder, processor, _tokenizer(source), None)
 
 

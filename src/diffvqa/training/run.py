@@ -14,21 +14,28 @@ import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from diffvqa.errors import InputError
 from diffvqa.models.gathering import processes
 from diffvqa.training.config import Optimisation
-from diffvqa.training.processes import is_first
-from diffvqa.training.trainer import Draws, Failure, FiniteGradients, StageTrainer
+from diffvqa.training.processes import first_goes_first, is_first
+from diffvqa.training.trainer import (
+    Draws,
+    Failure,
+    FiniteGradients,
+    StageTrainer,
+    checkpoint_step,
+    last_checkpoint,
+)
 
 CHECKPOINTS, LOG, RECORD = "checkpoints", "log.jsonl", "run.json"
 
 
-def claim_folder(config: Any) -> Path | None:
+def claim_folder(config: Any, **contents: str) -> Path | None:
     """Make the run's output folder, or find in it the same run: finished (None) or to be gone on with.
 
-    Raises InputError if the folder holds something else.
+    contents: by a key of `run.json` the digest of what a setting's path leads to, such as the store's. Raises
+    InputError if the folder holds something else, or a run on other contents.
     """
     out = Path(config.out)
     settings = config.model_dump(mode="json")
@@ -41,15 +48,30 @@ def claim_folder(config: Any) -> Path | None:
                 f"`out` holds a run with other settings ({', '.join(differing)}); give another folder, "
                 "remove that one, or restore the settings to go on with it"
             )
+        _refuse_other_contents(found, contents)
         return None if found["finished"] else out
     if out.exists() and any(out.iterdir()):
         raise InputError("`out` holds files that are no run of this program; give another folder")
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_record(out, settings, finished=False)
+        write_record(out, settings, finished=False, **contents)
     except OSError as error:
         raise InputError(f"`out` cannot be made or written to ({error.strerror}); give another folder") from error
     return out
+
+
+def _refuse_other_contents(record: dict[str, Any], contents: dict[str, str]) -> None:
+    """Raises InputError where a run was begun with something else; older records do not say with what."""
+    differing = [name for name, digest in contents.items() if record.get(name, digest) != digest]
+    if differing:
+        what = " and ".join(_CONTENTS[name] for name in differing)
+        raise InputError(
+            f"`out` holds a run that was begun with {what} since changed, though the path is the same; give another "
+            "folder, remove that one, or restore what was there to go on with it"
+        )
+
+
+_CONTENTS = {"store": "a `store`", "encoder_digest": "an `encoder`"}
 
 
 def _read_record(path: Path) -> dict[str, Any] | None:
@@ -165,6 +187,10 @@ def train(
         report_to="none",
         seed=seed,
     )
+    if arguments.n_gpu > 1:
+        # Without torchrun the library would share a batch out among all GPUs itself (DataParallel): the loss then has
+        # several elements, each a mean of its own.
+        arguments._n_gpu = 1
     failure = Failure(draws, optimisation.batch_size, out)
     trainer = StageTrainer(
         failure,
@@ -182,13 +208,23 @@ def train(
         # It wants plain layouts, and takes a model apart for good: what is to be saved is put together in a copy.
         model.to(memory_format=torch.contiguous_format)
         whole = copy.deepcopy(model) if is_first() else None
-    last = get_last_checkpoint(arguments.output_dir) if Path(arguments.output_dir).is_dir() else None
-    trainer.train(resume_from_checkpoint=last)
+    with first_goes_first():
+        last = _checkpoint_to_go_on_from(Path(arguments.output_dir))
+    trainer.train(resume_from_checkpoint=None if last is None else str(last))
     if trainer.is_fsdp_enabled:
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         if is_first():
             whole.load_state_dict(weights)
     return whole if is_first() else None
+
+
+def _checkpoint_to_go_on_from(folder: Path) -> Path | None:
+    """The last whole checkpoint; newer ones, during whose writing a run was killed, are removed."""
+    last = last_checkpoint(folder)
+    for path in folder.glob("checkpoint-*"):
+        if last is None or checkpoint_step(path) > checkpoint_step(last):
+            shutil.rmtree(path)
+    return last
 
 
 def discard_checkpoints(out: Path) -> None:

@@ -11,11 +11,31 @@ from typing import Any, Protocol
 
 import torch
 from transformers import Trainer, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer import TRAINER_STATE_NAME
 
 from diffvqa.errors import RunFailed
 
 FAILED = "failed_step.json"
+
+
+def last_checkpoint(folder: str | Path) -> Path | None:
+    """The newest checkpoint in a folder that was written to its end; None where there is none."""
+    whole = [path.parent for path in Path(folder).glob(f"checkpoint-*/{TRAINER_STATE_NAME}") if _is_whole(path)]
+    return max(whole, key=checkpoint_step, default=None)
+
+
+def checkpoint_step(checkpoint: Path) -> int:
+    """How many steps were done when a checkpoint was made."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def _is_whole(state: Path) -> bool:
+    """Whether a checkpoint's state, which is written last, can be read to its end."""
+    try:
+        json.loads(state.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 class Draws(Protocol):
@@ -40,8 +60,8 @@ class Failure:
         places = range(step * self.batch_size, (step + 1) * self.batch_size)
         listed = {"step": step + 1, "found": what, "ids": [self.draws.identifier(place) for place in places]}
         (self.out / FAILED).write_text(json.dumps(listed, indent=2), encoding="utf-8")
-        last = get_last_checkpoint(checkpoints) if Path(checkpoints).is_dir() else None
-        kept = f"the checkpoint of step {last.rpartition('-')[2]} is kept" if last else "there is no checkpoint yet"
+        last = last_checkpoint(checkpoints)
+        kept = f"the checkpoint of step {checkpoint_step(last)} is kept" if last else "there is no checkpoint yet"
         raise RunFailed(
             f"{what} at step {step + 1} of {len(self.draws) // self.batch_size}; {kept}; what the step was trained on "
             f"is listed in {FAILED} in `out`. Look at those, or start anew in another folder with a lower "
@@ -60,6 +80,14 @@ class StageTrainer(Trainer):
         self.failure = failure
         self.parts: dict[tuple[str, str], torch.Tensor] = {}
         self.parts_since = 0
+
+    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
+        """The parameters that weight decay is applied to: matrices, embeddings and kernels of convolutions.
+
+        The library's own choice knows layer normalisation only, not the gains of others, nor scales and temperatures.
+        """
+        matrices = {name for name, parameter in model.named_parameters() if parameter.dim() > 1}
+        return [name for name in super().get_decay_parameter_names(model) if name in matrices]
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
         """A step's micro-batches, and how many target tokens they have together; 1 where none has a target."""
