@@ -46,9 +46,8 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
             result = _run(config, cell, stores, folder)
         except (InputError, RunFailed) as error:
             result = {"error": str(error)}
-        except (
-            Exception
-        ) as error:  # Whatever it is, the other cells can be run. Its text may name files: for the log only.
+        except Exception as error:
+            # Whatever it is, the other cells can be run. Its text may name files: that is for the log alone.
             traceback.print_exc()
             result = {"error": f"{type(error).__name__}, see cells/{cell.name}/{LOG}"}
     result = {"cell": cell.name, "settings": dict(cell.values), "store": cell.store, "threads": threads, **result}
