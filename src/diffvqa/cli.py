@@ -261,6 +261,9 @@ def evaluate(
     truth: Annotated[
         Path | None, typer.Option(help="the folder `truth` of the synthetic cohort that the store was made from")
     ] = None,
+    patients: Annotated[
+        int | None, typer.Option(min=1, help="how many of the split are asked about, drawn; all if not given")
+    ] = None,
 ) -> None:
     """Answer a split's questions, score them beside the controls, and write report.html."""
     from diffvqa.answering.split.evaluate import evaluate as run
@@ -270,7 +273,7 @@ def evaluate(
 
     if split not in SPLITS:
         raise InputError(f"--split: expected one of {', '.join(SPLITS)}, found {split!r}")
-    run(model, store, split, out, beams, cluster, training, grounding=grounding, truth_folder=truth)
+    run(model, store, split, out, beams, cluster, training, grounding=grounding, truth_folder=truth, patients=patients)
     _print_scores(score_folder(out))
     print(f"report: {write_report(out)}")
 

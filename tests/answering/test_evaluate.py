@@ -8,6 +8,7 @@ from diffvqa.answering.split.evaluate import evaluate
 from diffvqa.data import read_sources
 from diffvqa.data.prepare import prepare
 from diffvqa.data.store import Store
+from diffvqa.errors import InputError
 from diffvqa.phantom.writing import write_cohort
 
 
@@ -46,3 +47,18 @@ def test_encoded_images_are_kept_where_asked_and_change_nothing(model_folder, st
         assert (tmp_path / name / "predictions.jsonl").read_bytes() == (
             tmp_path / "first" / "predictions.jsonl"
         ).read_bytes()
+
+
+def test_some_patients_are_the_same_for_every_model_and_answer_as_among_all(model_folder, store_folder, tmp_path):
+    found = {}
+    for name, patients in (("all", None), ("one", 1), ("again", 1), ("more", 10_000)):
+        evaluate(model_folder, store_folder, "test", tmp_path / name, patients=patients)
+        lines = (tmp_path / name / "predictions.jsonl").read_text().splitlines()
+        found[name] = {(row["task"], row["id"]): row for row in map(json.loads, lines)}
+    assert found["more"] == found["all"]
+    assert found["again"] == found["one"]
+    (patient,) = {row["subject_id"] for row in found["one"].values()}
+    theirs = {key for key, row in found["all"].items() if row["subject_id"] == patient}
+    assert theirs == set(found["one"]) < set(found["all"])
+    with pytest.raises(InputError, match="patients"):
+        evaluate(model_folder, store_folder, "test", tmp_path / "all", patients=1)

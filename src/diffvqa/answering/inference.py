@@ -12,13 +12,14 @@ import torch
 
 from diffvqa.errors import InputError
 from diffvqa.models.difference import DifferenceModel
-from diffvqa.models.folder import ModelFolder
+from diffvqa.models.folder import ModelFolder, device
 from diffvqa.records import Pair
 from diffvqa.tasks.collate import collate_pairs, collate_prompts, encode_squares, pair_images
 from diffvqa.tasks.text import encode_prompt, question_prompt
 from diffvqa.workers import done_in_order
 
-BATCH = 64
+BATCH, BATCH_ON_GPU = 64, 512
+"""Questions, or prompts, at a time."""
 
 Progress = Callable[[int, int], None]
 
@@ -113,6 +114,7 @@ def _confidences(written: Any, tokenizer: Any) -> list[float]:
 
 
 def batches(items: Sequence) -> Iterator[Sequence]:
-    """Items by the BATCH."""
-    for start in range(0, len(items), BATCH):
-        yield items[start : start + BATCH]
+    """Items by the BATCH; on a GPU by more, which a few of them would leave idle between two tokens."""
+    count = BATCH_ON_GPU if device().type == "cuda" else BATCH
+    for start in range(0, len(items), count):
+        yield items[start : start + count]

@@ -17,6 +17,9 @@ from diffvqa.models.weights import read_model
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
+# On a GPU the fast units for products: they keep as many bits as the half precision in which features are kept.
+torch.backends.cuda.matmul.allow_tf32 = True
+
 
 @dataclass(frozen=True)
 class ModelFolder(Generic[Model]):

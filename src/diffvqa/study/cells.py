@@ -87,6 +87,7 @@ def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], fold
             features_folder=folder / "features",
             # Where is asked once; what has changed, of every set.
             grounding=name == MAIN,
+            patients=config.test_patients if name == MAIN else None,
         )
         evaluations[name] = score_folder(out)
         write_report(out)

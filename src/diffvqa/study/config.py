@@ -61,7 +61,8 @@ class StudyConfig(_Settings):
 
     pretrain, finetune: YAML files of the two stages, seen from the study's file. stores: by name, what cells are
     trained and tested on. tests: by name, further stores whose
-    test split every cell is evaluated on. size: pixels a side of the stores that are made. axes: name -> values, cells
+    test split every cell is evaluated on. test_patients: how many patients of the test split of a cell's own store are
+    asked about, drawn; all if not given. size: pixels a side of the stores that are made. axes: name -> values, cells
     being all combinations; a name is `objective`, `seed`, `store`, or a key of a stage such as
     `pretrain.optimisation.steps`.
     """
@@ -72,6 +73,7 @@ class StudyConfig(_Settings):
     size: PositiveInt = 128
     stores: dict[str, StoreSource]
     tests: dict[str, StoreSource] = {}
+    test_patients: PositiveInt | None = None
     axes: dict[str, list[Any]]
 
     @model_validator(mode="after")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
-from typing import Any
 
 from diffvqa.data.files import write_text
 from diffvqa.errors import InputError, RunFailed
@@ -49,20 +47,19 @@ def run_study(config: StudyConfig, workers: int = 1, cluster: str | None = None)
 
 def _claim(out: Path, config: StudyConfig) -> None:
     """Make the study's folder, or find the same study in it. Raises InputError if it holds something else."""
-    settings: dict[str, Any] = config.model_dump(mode="json")
     record = out / RECORD
     if record.is_file():
         try:
-            found = json.loads(record.read_text(encoding="utf-8"))
+            found = StudyConfig.model_validate_json(record.read_text(encoding="utf-8"))
         except ValueError:
             found = None
-        if found != settings:
+        if found != config:
             raise InputError("`out` holds a study with other settings; give another folder, or remove that one")
         return
     try:
         if out.exists() and any(out.iterdir()):
             raise InputError("`out` holds files that are no study; give another folder")
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_text(record, json.dumps(settings, indent=1) + "\n")
+        write_text(record, config.model_dump_json(indent=1) + "\n")
     except OSError as error:
         raise InputError(f"`out` cannot be made or written to ({error.strerror}); give another folder") from error

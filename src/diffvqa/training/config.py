@@ -41,7 +41,8 @@ class Optimisation(_Settings):
     How long: `steps`, or `epochs`, how often every image (stage 1) or question (stage 2) is seen. batch_size: images or
     questions a step, on all processes together, each of which takes its share in `accumulation` parts. A checkpoint is
     saved and the loss on the validation split computed every `save_every` steps. gradient_checkpointing: compute the
-    layers anew on the way back, for less memory. compile: by torch.compile.
+    layers anew on the way back, for less memory. compile: by torch.compile. precision: bf16 is fp32 where the machine
+    has no fast bf16.
     """
 
     steps: PositiveInt | None = None

@@ -29,6 +29,7 @@ from diffvqa.training.config import FinetuneConfig
 from diffvqa.training.datasets import QuestionCollator, QuestionDraws, Squares
 from diffvqa.training.difference_model import build_model
 from diffvqa.training.lora import add_adapters, merge_adapters
+from diffvqa.training.precision import usable_precision
 from diffvqa.training.pretrained import Pretrained, read_pretrained
 from diffvqa.training.processes import first_goes_first, join_processes
 from diffvqa.training.run import (
@@ -108,6 +109,7 @@ def finetune(config: FinetuneConfig) -> Path:
         questions_seen=count,
         parameters=count_parameters(trained),
         processes=processes(),
+        precision=usable_precision(config.optimisation.precision),
         intensity=pretrained.processor.intensity,
         store=store.fingerprint,
         encoder_digest=digest,

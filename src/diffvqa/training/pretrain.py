@@ -25,6 +25,7 @@ from diffvqa.tasks.tokenizer import complete, read_tokenizer, train_tokenizer
 from diffvqa.training.config import PretrainConfig
 from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws, pairs_to_learn
 from diffvqa.training.objectives import NONE, OBJECTIVES, draws_pairs
+from diffvqa.training.precision import usable_precision
 from diffvqa.training.pretraining_model import build_encoder, build_model, captioner_config, make_surroundings
 from diffvqa.training.processes import first_goes_first, is_first, join_processes
 from diffvqa.training.run import (
@@ -97,6 +98,7 @@ def pretrain(config: PretrainConfig) -> Path:
         images_seen=count,
         parameters=count_parameters(model),
         processes=processes(),
+        precision=usable_precision(config.optimisation.precision),
         negatives=_mean_negatives(out),
         intensity=store.intensity,
         store=store.fingerprint,

@@ -97,7 +97,7 @@ class Probed:
     def tokens(self, items: Items, places: np.ndarray) -> torch.Tensor:
         """(items, images, patches, width)."""
         found = [np.stack([self.features[image] for image in items.images[place]]) for place in places]
-        return torch.from_numpy(np.stack(found)).float()
+        return torch.from_numpy(np.stack(found)).to(device()).float()
 
 
 def probe(encoder: str, store_folder: Path, out: Path, seed: int = 0, test_folder: Path | None = None) -> None:
@@ -326,6 +326,7 @@ def _fit_and_ask(
     title: str,
 ) -> torch.Tensor:
     """What a probe says of the test items, with the weights that were best on the validation items."""
+    model.to(device())
     random = np.random.default_rng((trained.seed, 3))
     sample = trained.tokens(train, random.permutation(len(train.images))[:256])
     mean, deviation = sample.mean((0, 1, 2)), sample.std((0, 1, 2)) + 1e-6
@@ -338,12 +339,15 @@ def _fit_and_ask(
             parts = np.array_split(np.arange(len(items.images)), -(-len(items.images) // 256))
             return torch.cat([said(probed, items, part) for part in parts])
 
+    def right(items: Items, places: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(items.targets[places]).to(device())
+
     optimiser = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=0.01)
-    best, kept, since = float("inf"), {}, 0
+    best, kept, since, every = float("inf"), {}, 0, np.arange(len(validate.images))
     with progress_bar(f"probe {title}") as progress:
         for step in range(STEPS):
             if step % CHECK_EVERY == 0:
-                found = float(loss(all_said(trained, validate), torch.from_numpy(validate.targets)))
+                found = float(loss(all_said(trained, validate), right(validate, every)))
                 since = 0 if found < best else since + 1
                 if found < best:
                     best, kept = found, {name: value.clone() for name, value in model.state_dict().items()}
@@ -351,8 +355,8 @@ def _fit_and_ask(
                     break
             places = random.integers(len(train.images), size=BATCH)
             optimiser.zero_grad()
-            loss(said(trained, train, places), torch.from_numpy(train.targets[places])).backward()
+            loss(said(trained, train, places), right(train, places)).backward()
             optimiser.step()
             progress(step + 1, STEPS)
     model.load_state_dict(kept)
-    return all_said(asked, test)
+    return all_said(asked, test).cpu()

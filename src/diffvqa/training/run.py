@@ -18,6 +18,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from diffvqa.errors import InputError
 from diffvqa.models.gathering import processes
 from diffvqa.training.config import Optimisation
+from diffvqa.training.precision import usable_precision
 from diffvqa.training.processes import first_goes_first, is_first
 from diffvqa.training.trainer import (
     Draws,
@@ -142,7 +143,10 @@ def train(
     Of processes that train together the first gets the trained model, the others None. Raises RunFailed if the loss or
     the gradients are no longer finite.
     """
-    if not torch.cuda.is_available() and optimisation.precision == "bf16":
+    precision = usable_precision(optimisation.precision)
+    if precision != optimisation.precision and is_first():
+        print(f"{title}: in {precision}, for this machine has no fast {optimisation.precision}")
+    if not torch.cuda.is_available() and precision == "bf16":
         # In bf16 on the CPU torch's fused attention takes twice as long as the plain one (benchmarks/attention.py).
         model.set_attn_implementation("eager")
     if optimisation.gradient_checkpointing:
@@ -166,7 +170,7 @@ def train(
         warmup_steps=optimisation.warmup_steps,
         lr_scheduler_type="cosine_with_min_lr",
         lr_scheduler_kwargs={"min_lr": optimisation.final_learning_rate},
-        bf16=optimisation.precision == "bf16",
+        bf16=precision == "bf16",
         torch_compile=optimisation.compile,
         use_cpu=not torch.cuda.is_available(),
         # An image without a text, or a question on one image, leaves parameters without a gradient.

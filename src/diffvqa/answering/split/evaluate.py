@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ def evaluate(
     features_folder: Path | None = None,
     grounding: bool = True,
     truth_folder: Path | None = None,
+    patients: int | None = None,
 ) -> None:
     """Predict on a split with the model and its controls, into `out` (made with mode 0700).
 
@@ -54,7 +55,8 @@ def evaluate(
     images are kept for the next evaluation of the same model; in `out`, and not kept, if not given. A model without a
     captioner, and grounding=False, gives no rows for phrases. A store without questions has no others: all images of
     the split that have regions are grounded. truth_folder: what is true of the pairs of the synthetic cohort that the
-    store was made from; it goes into the rows of its difference questions, the controls' too. Raises InputError.
+    store was made from; it goes into the rows of its difference questions, the controls' too. patients: how many of the
+    split are asked about, drawn the same for every model; all if not given or there are no more. Raises InputError.
     """
     folder = model_folder(folder)
     model = load_folder(DifferenceModel, folder, "MODEL")
@@ -64,13 +66,14 @@ def evaluate(
     for one in (store, known):
         _require_same_size(model, one)
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    questions = _questions(store, record["config"], split)
+    asked_about = _some_patients(store, split, patients)
+    questions = [one for one in _questions(store, record["config"], split) if one.subject_id in asked_about]
     training = _questions(known, record["config"], "train")
     if store.questions and not questions:
         raise InputError(f"--split {split}: the store has no questions of the types that the model was trained on")
     truth = {} if truth_folder is None else read_truth(truth_folder)
     joined = {} if truth_folder is None else {"truth": count_known(questions, truth)}
-    shown = _shown(store, questions, split)
+    shown = _shown(store, questions, split, asked_about)
     _claim_folder(
         out,
         {
@@ -144,12 +147,20 @@ def _questions(store: Store, settings: dict[str, Any], split: str) -> list[Quest
     return with_earlier(asked, store, settings["priors"] - 1)
 
 
-def _shown(store: Store, questions: Sequence[Question], split: str) -> list[StoredImage]:
-    """The images that are grounded: those asked about, or where nothing is asked all of the split with regions."""
+def _some_patients(store: Store, split: str, count: int | None) -> set[str]:
+    """So many patients of a split, drawn where there are more."""
+    every = sorted({one.subject_id for one in (*store.images, *store.questions) if one.split == split})
+    if count is None or count >= len(every):
+        return set(every)
+    return {every[place] for place in np.random.default_rng(SEED).choice(len(every), count, replace=False)}
+
+
+def _shown(store: Store, questions: Sequence[Question], split: str, patients: Set[str]) -> list[StoredImage]:
+    """The images that are grounded: those asked about, or where nothing is asked the patients' with regions."""
     if questions:
         asked_about = dict.fromkeys(image for one in questions for image in one.pair.images[:2][::-1])
         return [store.images[store.index[image]] for image in asked_about]
-    shown = [image for image in store.images if image.split == split and image.regions]
+    shown = [image for image in store.images if image.split == split and image.regions and image.subject_id in patients]
     if not shown:
         raise InputError(f"--split {split}: the store has neither questions nor images with regions in it")
     return shown
@@ -174,13 +185,13 @@ def _claim_folder(out: Path, facts: dict[str, Any]) -> None:
     if out.exists() and any(out.iterdir()):
         try:
             found = json.loads(record.read_text(encoding="utf-8"))
-            same = all(found[name] == facts[name] for name in ("model", "store", "split", "beams"))
+            same = all(found[name] == facts[name] for name in ("model", "store", "split", "beams", "patients"))
         except (OSError, ValueError, TypeError, KeyError):
             same = False
         if not same:
             raise InputError(
-                "--out: the folder holds other files than this evaluation's (same model, store, split and beams); "
-                "give a new folder, or delete that one"
+                "--out: the folder holds other files than this evaluation's (same model, store, split, beams and "
+                "patients); give a new folder, or delete that one"
             )
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
