@@ -233,7 +233,10 @@ def finetune(config: Config, overrides: Overrides = None) -> None:
 def study(
     config: Config,
     overrides: Overrides = None,
-    workers: Annotated[int, typer.Option(min=1, help="cells that run side by side")] = 1,
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="cells that run side by side; if not given one with a GPU, else up to four"),
+    ] = None,
     cluster: Cluster = None,
 ) -> None:
     """Train and evaluate every combination of objectives, seeds and other settings; ends with one table."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import torch
+
 from diffvqa.data.files import write_text
 from diffvqa.errors import InputError, RunFailed
 from diffvqa.progress import progress_bar
@@ -16,11 +18,15 @@ from diffvqa.workers import done_in_order
 
 RECORD = "study.json"
 
+SIDE_BY_SIDE = 4
+"""Cells, which take 2 to 3 GB each, that run at once on a processor unless told otherwise."""
 
-def run_study(config: StudyConfig, workers: int = 1, cluster: str | None = None) -> Path:
+
+def run_study(config: StudyConfig, workers: int | None = None, cluster: str | None = None) -> Path:
     """Run every cell that is not finished and write the tables; the page's path.
 
-    workers: cells that run side by side, each with its share of the processor. cluster: the address of a Ray cluster
+    workers: cells that run side by side, each with its share of the processor; if not given one with a GPU, and without
+    one as many as there are cores, up to SIDE_BY_SIDE. cluster: the address of a Ray cluster
     that runs them instead, on a file system that it shares. Raises InputError, and RunFailed where cells failed, after
     the others were run and the tables written.
     """
@@ -29,7 +35,9 @@ def run_study(config: StudyConfig, workers: int = 1, cluster: str | None = None)
     sources = {**config.stores, **config.tests}
     stores = {name: study_store(source, config.size, out / "stores" / name) for name, source in sources.items()}
     cells = cells_of(config)
-    threads = max(1, (os.cpu_count() or 1) // workers)
+    cores = os.cpu_count() or 1
+    workers = workers or (1 if torch.cuda.is_available() else min(cores, len(cells), SIDE_BY_SIDE))
+    threads = max(1, cores // workers)
     results = []
     jobs = ((config, cell, stores, threads) for cell in cells)
     with progress_bar("run cells") as progress:
