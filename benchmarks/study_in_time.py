@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from diffvqa.study.config import LENGTH, StudyConfig, cells_of, read_study
-from diffvqa.study.run import RECORD, run_study
+from diffvqa.study.run import record_study, run_study
 from diffvqa.study.stores import study_store
 
 TRIAL, TRIAL_STEPS, LOG_EVERY = 60, 60, 10
@@ -58,7 +58,7 @@ def main() -> None:
     steps[LENGTH] = whole((left - steps[SECOND_LENGTH] * rates[SECOND_LENGTH]) / rates[LENGTH])
     print(f"{left:.0f} s left for {steps}", flush=True)
     config = with_axes(config, steps)
-    (Path(config.out) / RECORD).write_text(config.model_dump_json(indent=1))
+    record_study(config)
     run_study(config, given.workers)
     if given.asked:
         probe_on(given.asked, config)

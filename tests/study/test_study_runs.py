@@ -94,6 +94,19 @@ def test_another_study_is_refused_in_its_folder(study, study_file):
         run_study(read_study(study_file, ["axes.seed=[1]"]))
 
 
+def test_a_study_is_the_same_from_anywhere_but_not_with_a_stage_that_was_changed(study, study_file, monkeypatch):
+    monkeypatch.chdir(study_file.parent)
+    run_study(read_study(study_file.relative_to(study_file.parent), ["out=out"]))
+    stage = study_file.parent / "pretrain.yaml"
+    settings = stage.read_text()
+    stage.write_text(settings.replace("seed: 0", "seed: 1") if "seed: 0" in settings else settings + "seed: 1\n")
+    try:
+        with pytest.raises(InputError, match=r"other settings \(pretrain\)"):
+            run_study(study[0])
+    finally:
+        stage.write_text(settings)
+
+
 def test_a_cell_that_breaks_is_told_without_the_text_of_the_error(study, tmp_path, monkeypatch):
     def broken(*_):
         raise MemoryError("patient 17")

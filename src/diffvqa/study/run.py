@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
+from typing import Any
 
 import torch
+import yaml
 
 from diffvqa.data.files import write_text
 from diffvqa.errors import InputError, RunFailed
@@ -17,6 +20,7 @@ from diffvqa.study.summary import write_summary
 from diffvqa.workers import done_in_order
 
 RECORD = "study.json"
+STAGES = ("pretrain", "finetune")
 
 SIDE_BY_SIDE = 4
 """Cells, which take 2 to 3 GB each, that run at once on a processor unless told otherwise."""
@@ -53,21 +57,47 @@ def run_study(config: StudyConfig, workers: int | None = None, cluster: str | No
     return page
 
 
+def record_study(config: StudyConfig) -> None:
+    """Note in the study's folder what it is made of: its settings and those in the files of both stages."""
+    write_text(Path(config.out) / RECORD, json.dumps(_record_of(config), indent=1) + "\n")
+
+
+def _record_of(config: StudyConfig) -> dict[str, Any]:
+    stages = {stage: yaml.safe_load(Path(getattr(config, stage)).read_text(encoding="utf-8")) for stage in STAGES}
+    # The contents of files count, wherever they are seen from.
+    return {"study": config.model_dump(mode="json", exclude={"out", *STAGES}), **stages}
+
+
 def _claim(out: Path, config: StudyConfig) -> None:
     """Make the study's folder, or find the same study in it. Raises InputError if it holds something else."""
     record = out / RECORD
     if record.is_file():
-        try:
-            found = StudyConfig.model_validate_json(record.read_text(encoding="utf-8"))
-        except ValueError:
-            found = None
-        if found != config:
-            raise InputError("`out` holds a study with other settings; give another folder, or remove that one")
+        differing = _differing(record, config)
+        if differing:
+            raise InputError(
+                f"`out` holds a study with other settings ({', '.join(differing)}); give another folder, remove that "
+                "one, or restore the settings to go on with it"
+            )
         return
     try:
         if out.exists() and any(out.iterdir()):
             raise InputError("`out` holds files that are no study; give another folder")
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_text(record, config.model_dump_json(indent=1) + "\n")
+        record_study(config)
     except OSError as error:
         raise InputError(f"`out` cannot be made or written to ({error.strerror}); give another folder") from error
+
+
+def _differing(record: Path, config: StudyConfig) -> list[str]:
+    """Which settings of a study are others than its folder says; `study` where that cannot be read."""
+    settings = _record_of(config)
+    try:
+        found = json.loads(record.read_text(encoding="utf-8"))
+        # Settings that did not exist when it was written are as if not given.
+        given = StudyConfig.model_validate(found["study"] | {"out": "", **dict.fromkeys(STAGES, "")})
+        before = given.model_dump(mode="json")
+        return [name for name, value in settings["study"].items() if before[name] != value] + [
+            stage for stage in STAGES if found[stage] != settings[stage]
+        ]
+    except (OSError, ValueError, KeyError, TypeError):
+        return ["study"]
