@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from diffvqa.answering.split.truth import count_known, join_truth, read_truth
+from diffvqa.answering.split.truth import IMAGES, count_known, join_truth, read_true_findings, read_truth
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION
 from diffvqa.records import Pair, Question
@@ -83,3 +83,13 @@ def test_a_folder_without_pairs_is_refused(tmp_path):
 def test_a_bad_line_is_named(tmp_path, change):
     with pytest.raises(InputError, match="line 2"):
         read_truth(write(tmp_path, [PAIRS[0], {**PAIRS[1], **change}]))
+
+
+def test_true_findings_are_there_whatever_the_report_says(cohort_folder):
+    folder = cohort_folder / "truth"
+    found = read_true_findings(folder)
+    rows = [json.loads(line) for line in (folder / IMAGES).read_text().splitlines()]
+    assert len(found) == len(rows)
+    for row in rows:
+        assert found[row["dicom_id"]] == {one["finding"] for one in row["findings"]}
+    assert any(not one["reported"] for row in rows for one in row["findings"])

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -127,5 +128,16 @@ def test_a_cell_that_fails_is_told_and_the_others_are_run(study_file, tmp_path, 
     config = read_study(study_file, [f"out={tmp_path / 'out'}", stores, "tests={}", axes[:-1] + f", {bad[0]}}}"])
     with pytest.raises(RunFailed, match=r"1 of 2 cells failed: classification .*is nan at step"):
         run_study(config, workers=2)
-    assert "| none |" in (tmp_path / "out" / "study.md").read_text()
-    assert "classification: " in (tmp_path / "out" / "study.html").read_text()
+    table = (tmp_path / "out" / "study.md").read_text()
+    assert "| none |" in table
+    for text in (table, (tmp_path / "out" / "study.html").read_text()):
+        assert "Failed: classification: " in text
+
+
+def test_a_finished_cell_of_other_settings_is_not_taken_for_this_one(study, tmp_path):
+    config, out = study
+    first, second = cells_of(config)[:2]
+    shutil.copytree(out / "cells" / first.name, tmp_path / "cells" / second.name)
+    stores = {"usual": StudyStore(out / "stores" / "usual" / "store")}
+    with pytest.raises(InputError, match="other settings"):
+        run_cell(config.model_copy(update={"out": str(tmp_path)}), second, stores, 1)

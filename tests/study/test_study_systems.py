@@ -4,7 +4,9 @@ import itertools
 
 import pytest
 
+from diffvqa.study.program import program_version
 from diffvqa.study.systems import System, learning_curves, systems_of
+from diffvqa.study.tables import write_markdown
 
 SCORE = "changes/f1"
 
@@ -54,3 +56,26 @@ def test_a_curve_is_what_differs_by_its_length_alone():
 def test_systems_of_one_length_are_curves_of_one_point():
     variants = {"objective": ["cap"], "pretrain.texts": [{"Cap": 1}, {"Cap": 4}], LENGTH: [1200], "seed": [0]}
     assert curves(variants) == {"texts 1 Cap": [(1200, 1)], "texts 4 Cap": [(1200, 1)]}
+
+
+def test_the_tables_say_which_cells_failed_which_seeds_lack_and_that_programs_differ():
+    def cell(objective, seed, **more):
+        return {"cell": f"{objective}_{seed}", "settings": {"objective": objective, "seed": seed}, **more}
+
+    def finished(objective, seed, program):
+        scores = {"test": {"model": {"changes": {"f1": {"value": 0.5}}}}}
+        return cell(objective, seed, evaluations=scores, program=program)
+
+    results = [finished("cap", 0, "one"), finished("cap", 1, "one"), finished("clip", 0, "one")]
+    whole = write_markdown(systems_of(results[:2]), {"test": []}, results[:2])
+    assert "Failed" not in whole
+    assert "version" not in whole
+    results += [cell("clip", 1, error="no memory"), finished("siglip", 0, "another")]
+    said = write_markdown(systems_of(results), {"test": []}, results)
+    for words in ("Failed: clip_1: no memory", "| cap |", "| clip (1 of 2 seeds) |", "2 different versions"):
+        assert words in said, words
+
+
+def test_the_program_has_one_version_while_it_is_the_same():
+    assert program_version() == program_version()
+    assert program_version().startswith("0.1.0 (")

@@ -14,7 +14,8 @@ from diffvqa.evaluation.intervals import Formula, Tally
 from diffvqa.evaluation.predictions import Prediction
 from diffvqa.findings import Change
 
-KINDS = ("level", "added", "missing")
+LEVEL = "level"
+KINDS = (LEVEL, "added", "missing")
 
 ELSEWHERE = "in no reference"
 """The entry of all stated changes whose finding changes in no reference."""
@@ -43,15 +44,20 @@ def tally_kinds(judged: Sequence[Judged]) -> dict[str, Tally]:
 def tally_steps(judged: Sequence[Judged]) -> dict[str, Tally]:
     """Number of steps of severity -> recall of the reference changes of that many, where it is known.
 
-    What is only stated has no steps, so there is no precision.
+    The number alone is of findings that came or went, `level N` of changes of level: there the level before and the one
+    after have to be right, which is another task. What is only stated has no steps, so there is no precision.
     """
 
     def steps(one: Judged, change: Change) -> str | None:
         known = one.prediction.reference_steps.get(change)
-        return None if known is None else str(known)
+        if known is None:
+            return None
+        return f"{LEVEL} {known}" if change.kind == LEVEL else str(known)
 
     tallies = _tally_labels(judged, steps, {"recall": recall})
-    return {label: tallies[label] for label in sorted(tallies, key=int) if tallies[label].counts["reference"]}
+    return {
+        label: tallies[label] for label in sorted(tallies, key=_place_of_steps) if tallies[label].counts["reference"]
+    }
 
 
 def tally_groups(predictions: Sequence[Prediction]) -> dict[str, Tally]:
@@ -101,6 +107,10 @@ def _tally_labels(
         counts = dict(zip(_COLUMNS, map(int, columns.sum(axis=0)), strict=True))
         tallies[label] = Tally(tuple(counted), columns, formulas, counts)
     return tallies
+
+
+def _place_of_steps(label: str) -> tuple[bool, int]:
+    return label.startswith(LEVEL), int(label.removeprefix(LEVEL))
 
 
 def _place_of_group(group: str) -> tuple[bool, str, float]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from html import escape
 
+from diffvqa.evaluation.breakdown import LEVEL
 from diffvqa.evaluation.calibration import SHARES
 from diffvqa.evaluation.names import SCORES, systems_of
 from diffvqa.evaluation.page_tables import Cells, meanings_of, score_table
@@ -57,7 +58,9 @@ def parts_section(model: Mapping) -> str:
 
 
 def _steps(label: str) -> str:
-    return "1 step" if label == "1" else f"{label} steps"
+    number = label.removeprefix(f"{LEVEL} ")
+    words = "1 step" if number == "1" else f"{number} steps"
+    return f"level, {words}" if number != label else f"came or went, {words}"
 
 
 def groups_section(model: Mapping) -> str:

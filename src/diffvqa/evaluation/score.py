@@ -37,7 +37,7 @@ def score_file(
      "changes": {"n", "pairs_changed", "pairs_unchanged", "unreadable", "reference_unreadable",
                  "precision", "recall", "f1", "false_change_rate", "induced_change_rate"} or None,
      "findings": {finding: {"matched", "predicted", "reference", "precision", "recall", "f1"}},
-     "kinds": {kind of change: the same}, "steps": {number: the same without "precision" and "f1"},
+     "kinds": {kind of change: the same}, "steps": {number, or "level N": the same without "precision" and "f1"},
      "groups": {group: as "changes"},
      "calibration": {"n", "right", "ece", "auroc", "selective_100", ..., "selective_20",
                      "bins": [{"low", "high", "n", "confidence", "accuracy"}]} or None,

@@ -15,12 +15,14 @@ from typing import Any
 import torch
 
 from diffvqa.answering.split.evaluate import evaluate
+from diffvqa.answering.split.truth import read_true_findings
 from diffvqa.data.files import write_text
 from diffvqa.errors import InputError, RunFailed
 from diffvqa.evaluation.probe import score_probe
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
 from diffvqa.study.config import MAIN, PROBE, Cell, StudyConfig, stage_config
+from diffvqa.study.program import program_version
 from diffvqa.study.stores import StudyStore
 from diffvqa.training.finetune import finetune
 from diffvqa.training.pretrain import pretrain
@@ -39,6 +41,10 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
     folder.mkdir(parents=True, exist_ok=True)
     done = read_cell(folder)
     if done and "error" not in done:
+        if (done["settings"], done["store"]) != (dict(cell.values), cell.store):
+            raise InputError(
+                f"cells/{cell.name} in `out` is a cell with other settings; remove it, or give another `out`"
+            )
         return done
     torch.set_num_threads(threads)
     with open(folder / LOG, "a", buffering=1, encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
@@ -50,7 +56,8 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
             # Whatever it is, the other cells can be run. Its text may name files: that is for the log alone.
             traceback.print_exc()
             result = {"error": f"{type(error).__name__}, see cells/{cell.name}/{LOG}"}
-    result = {"cell": cell.name, "settings": dict(cell.values), "store": cell.store, "threads": threads, **result}
+    about = {"cell": cell.name, "settings": dict(cell.values), "store": cell.store}
+    result = {**about, "threads": threads, "program": program_version(), **result}
     write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
     return result
 
@@ -91,7 +98,9 @@ def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], fold
         )
         evaluations[name] = score_folder(out)
         write_report(out)
-    probe(str(encoder), Path(store), folder / PROBE)
+    truth = stores[cell.store].truth
+    # Reports leave out findings, some more than others: what they label would measure that too.
+    probe(str(encoder), Path(store), folder / PROBE, findings=None if truth is None else read_true_findings(truth))
     evaluations[PROBE] = {"model": score_probe(folder / PROBE), "controls": {}}
     shutil.rmtree(folder / "features")
     record = json.loads((encoder / "run.json").read_text(encoding="utf-8"))

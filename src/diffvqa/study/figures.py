@@ -28,13 +28,17 @@ def draw_figures(systems: Sequence[System], evaluations: Sequence[str]) -> dict[
     Raises InputError if matplotlib is not there.
     """
     figures = {}
+    # Seconds on other devices, or other numbers of cores, are no measure of one another.
+    alike = len({(cell["device"], cell["threads"]) for system in systems for cell in system.cells}) == 1
     for evaluation in evaluations:
         drawn = {
             "recall": _recall_against_false_changes(systems, evaluation),
             "factors": _false_changes_by_factor(systems, evaluation),
             "steps": _recall_by_step(systems, evaluation),
             "images": _learning_curves(systems, evaluation, lambda one: one.images_seen, "images seen"),
-            "time": _learning_curves(systems, evaluation, lambda one: one.seconds, "seconds of stage 1"),
+            "time": _learning_curves(systems, evaluation, lambda one: one.seconds, "seconds of stage 1")
+            if alike
+            else None,
         }
         figures |= {f"{evaluation}-{name}": drawing for name, drawing in drawn.items() if drawing}
     return figures
@@ -92,7 +96,8 @@ def _false_changes_by_factor(systems: Sequence[System], evaluation: str) -> str 
 
 
 def _recall_by_step(systems: Sequence[System], evaluation: str) -> str | None:
-    steps = _names(systems, evaluation, "steps")
+    """Of findings that came or went; a change of level is another task."""
+    steps = [one for one in _names(systems, evaluation, "steps") if one.isdecimal()]
     if len(steps) < 2:
         return None
 
@@ -101,7 +106,10 @@ def _recall_by_step(systems: Sequence[System], evaluation: str) -> str | None:
             points = [(int(step), system.mean(evaluation, f"steps/{step}/recall")) for step in steps]
             _line(axes, points, system.name, style)
         axes.set(
-            xlabel="steps of severity", ylabel="recall of changes", ylim=(0, None), xticks=[int(one) for one in steps]
+            xlabel="steps of severity",
+            ylabel="recall of what came or went",
+            ylim=(0, None),
+            xticks=[int(one) for one in steps],
         )
         _legend(axes)
 

@@ -12,7 +12,7 @@ from diffvqa import __version__
 from diffvqa.evaluation.names import system_name
 from diffvqa.evaluation.score import CONTROLS
 from diffvqa.study.systems import Column, System, columns_of
-from diffvqa.study.tables import ABOUT, in_writing, significant
+from diffvqa.study.tables import ABOUT, in_writing, name_with_seeds, programs_of, remarks_on, significant
 
 
 def render_page(
@@ -40,6 +40,7 @@ def _facts(systems: Sequence[System], results: Sequence[Mapping[str, Any]]) -> s
     facts = {
         "Systems": len(systems),
         "Cells finished": len(finished),
+        "Program": ", ".join(programs_of(results)) or "not recorded",
         "Device": ", ".join(sorted({result["device"] for result in finished})) or "none yet",
         "Images seen in stage 1": ", ".join(f"{number:,}" for number in sorted({one.images_seen for one in systems})),
     }
@@ -51,9 +52,8 @@ def _facts(systems: Sequence[System], results: Sequence[Mapping[str, Any]]) -> s
 
 
 def _failures(results: Sequence[Mapping[str, Any]]) -> str:
-    failed = [f"{result['cell']}: {result['error']}" for result in results if "error" in result]
-    lines = "".join(f"<p>{escape(line)}</p>" for line in failed)
-    return f'<div class="notes" role="note">{lines}</div>' if failed else ""
+    lines = "".join(f"<p>{escape(line)}</p>" for line in remarks_on(results))
+    return f'<div class="notes" role="note">{lines}</div>' if lines else ""
 
 
 def _evaluation(
@@ -64,7 +64,7 @@ def _evaluation(
 ) -> str:
     columns = columns_of(systems, evaluation)
     head = "".join(f'<th scope="col">{escape(column.title)}</th>' for column in columns)
-    rows = [_row(system, columns, "model", system.name) for system in systems]
+    rows = [_row(system, columns, "model", name_with_seeds(system, systems)) for system in systems]
     rows += [
         _row(system, columns, control, f"{system_name(control)} ({system.name})")
         for control in CONTROLS

@@ -27,7 +27,7 @@ def write_summary(out: Path, results: Sequence[Mapping[str, Any]]) -> Path:
     comparisons = {name: _compared(out, systems, name) for name in evaluations}
     write_text(out / "study.csv", write_csv(results))
     write_text(out / "comparisons.json", json.dumps(comparisons, indent=1) + "\n")
-    write_text(out / "study.md", write_markdown(systems, comparisons))
+    write_text(out / "study.md", write_markdown(systems, comparisons, results))
     figures = draw_figures(systems, evaluations)
     (out / "figures").mkdir(exist_ok=True)
     for name, drawing in figures.items():

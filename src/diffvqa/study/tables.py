@@ -46,16 +46,40 @@ def _flat(scores: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, float
         yield from _flat(part, f"{path}/{key}" if path else key)
 
 
-def write_markdown(systems: Sequence[System], comparisons: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
+def programs_of(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The versions of the program that finished cells were run by, as far as it is recorded."""
+    return sorted({result["program"] for result in results if "error" not in result and "program" in result})
+
+
+def remarks_on(results: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What a reader of the tables must know: cells that failed, and cells that another program ran."""
+    failed = [f"Failed: {result['cell']}: {result['error']}" for result in results if "error" in result]
+    programs = {result.get("program") for result in results if "error" not in result}
+    if len(programs) > 1:
+        failed.append(f"The cells were run by {len(programs)} different versions of the program.")
+    return failed
+
+
+def name_with_seeds(system: System, systems: Sequence[System]) -> str:
+    """A system's name, with the number of its seeds where others have more."""
+    most = max(len(one.cells) for one in systems)
+    return system.name if len(system.cells) == most else f"{system.name} ({len(system.cells)} of {most} seeds)"
+
+
+def write_markdown(
+    systems: Sequence[System],
+    comparisons: Mapping[str, Sequence[Mapping[str, Any]]],
+    results: Sequence[Mapping[str, Any]],
+) -> str:
     """For each evaluation a table with a row a system, and one of the differences that are significant."""
-    parts = [f"{ABOUT} Research software, not for clinical use.\n"]
+    parts = [f"{ABOUT} Research software, not for clinical use.\n", *(f"\n{one}\n" for one in remarks_on(results))]
     for evaluation, compared in comparisons.items():
         columns = columns_of(systems, evaluation)
         titles = " | ".join(column.title for column in columns)
         parts.append(f"\n## {evaluation}\n\n| | {titles} |\n|---|{'---|' * len(columns)}\n")
         for system in systems:
             cells = [in_writing(system.mean(column.evaluation, column.path)) for column in columns]
-            parts.append(f"| {system.name} | {' | '.join(cells)} |\n")
+            parts.append(f"| {name_with_seeds(system, systems)} | {' | '.join(cells)} |\n")
         differences = list(significant(compared))
         if differences:
             parts.append("\n| first | second | score | difference | p |\n|---|---|---|---|---|\n")

@@ -66,18 +66,24 @@ class Items:
 class Probed:
     """What is used of a store, and how an encoder sees it: image identifier -> tokens, once it has been encoded.
 
-    seed: of the drawing where there are more than MOST. left_out: patients of whom nothing is used.
+    seed: of the drawing where there are more than MOST. left_out: patients of whom nothing is used. findings: by image
+    identifier, in the place of those that the store has.
     """
 
     store: Store
     seed: int
     left_out: Set[str] = frozenset()
+    findings: Mapping[str, Set[str]] | None = None
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def images(self, split: str) -> list[StoredImage]:
         """Images of a split."""
         found = [image for image in self.store.images if image.split == split and image.subject_id not in self.left_out]
         return self._some(found, split)
+
+    def findings_of(self, image: StoredImage) -> Set[str]:
+        """The findings of an image."""
+        return image.findings if self.findings is None else self.findings[image.image_id]
 
     def pairs(self, split: str) -> list[Question]:
         """Difference questions of a split whose answers can be read in one way only."""
@@ -100,12 +106,20 @@ class Probed:
         return torch.from_numpy(np.stack(found)).to(device()).float()
 
 
-def probe(encoder: str, store_folder: Path, out: Path, seed: int = 0, test_folder: Path | None = None) -> None:
+def probe(
+    encoder: str,
+    store_folder: Path,
+    out: Path,
+    seed: int = 0,
+    test_folder: Path | None = None,
+    findings: Mapping[str, Set[str]] | None = None,
+) -> None:
     """Probe the encoder in a folder of stage 1, or any vision model, into `out` (made with mode 0700).
 
     test_folder: another store to ask about in place of the test split of the first: all of its splits, but not the
-    patients whom the first has in train or validate. A probe for which a store has nothing is a line with the reason.
-    Raises InputError.
+    patients whom the first has in train or validate. findings: of the first store's images, by identifier, where more
+    is known of them than reports tell. A probe for which a store has nothing is a line with the reason. Raises
+    InputError.
     """
     stores = [Store.open(store_folder), *([Store.open(test_folder)] if test_folder else [])]
     if len({store.size for store in stores}) > 1:
@@ -119,7 +133,10 @@ def probe(encoder: str, store_folder: Path, out: Path, seed: int = 0, test_folde
     except OSError as error:
         raise InputError(f"--out: cannot be made or written to ({error.strerror}); give another folder") from error
     torch.manual_seed(seed)
-    used = [Probed(stores[0], seed), *(Probed(store, seed, _learnt_from(stores[0])) for store in stores[1:])]
+    used = [
+        Probed(stores[0], seed, findings=findings),
+        *(Probed(store, seed, _learnt_from(stores[0])) for store in stores[1:]),
+    ]
     probed = [_encoded(pretrained, one, out / "features" / str(number)) for number, one in enumerate(used)]
     rows = [row for kind in (_probe_findings, _probe_changes, _probe_boxes) for row in kind(probed[0], probed[-1])]
     left_out = len({image.subject_id for image in stores[-1].images} & set(used[-1].left_out))
@@ -161,10 +178,10 @@ def _probe_findings(trained: Probed, asked: Probed) -> Iterator[Row]:
             [image.image_id for image in images],
             [image.subject_id for image in images],
             [(image.image_id,) for image in images],
-            np.array([[int(name in image.findings) for name in names] for image in images], dtype=np.int64),
+            np.array([[int(name in probed.findings_of(image)) for name in names] for image in images], dtype=np.int64),
         )
 
-    every = {name for image in trained.store.images for name in image.findings}
+    every = {name for image in trained.store.images for name in trained.findings_of(image)}
     yield from _probe_labels("findings", trained, asked, sorted(every), items, 2)
 
 

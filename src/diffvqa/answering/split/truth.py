@@ -12,7 +12,7 @@ from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, SYNONYMS, Change, read_changes
 from diffvqa.records import Question
 
-PAIRS = "pairs.jsonl"
+PAIRS, IMAGES = "pairs.jsonl", "images.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,13 @@ def read_truth(folder: Path) -> Truth:
                     "finding, kind, before and after), found another; write the cohort anew"
                 ) from error
     return truth
+
+
+def read_true_findings(folder: Path) -> dict[str, frozenset[str]]:
+    """Image identifier -> the findings that are there, whatever its report says, of the truth folder of a cohort."""
+    with (folder / IMAGES).open(encoding="utf-8") as file:
+        rows = [json.loads(line) for line in file]
+    return {row["dicom_id"]: frozenset(one["finding"] for one in row["findings"]) for row in rows}
 
 
 def count_known(questions: Sequence[Question], truth: Truth) -> dict[str, int]:
