@@ -5,9 +5,10 @@
 
 While the study's stores are made, the same study of TRIAL patients and TRIAL_STEPS steps is run, which shows that all
 stages work on this machine and how long a step of each takes beside the others. What is left of the time, but for
-`--reserve` seconds of encoding, evaluation and probes, is divided between both stages, a quarter for the second. The
-number of steps depends on the time alone. With `--asked` every encoder is then probed on that store too, such as one
-of real images, into `cells/NAME/asked`. Ends with one JSON line: seconds a step, steps, seconds in all.
+`--reserve` seconds of encoding, evaluation and probes, is divided between both stages, a quarter for the second, and
+between the cells that have to wait for one another. The number of steps depends on the time alone. With `--asked` every
+encoder is then probed on that store too, such as one of real images, into `cells/NAME/asked`. Ends with one JSON line:
+seconds a step, steps, seconds in all.
 """
 
 from __future__ import annotations
@@ -20,11 +21,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
-from diffvqa.study.config import LENGTH, StudyConfig, cells_of, read_study
+from diffvqa.evaluation.probe import score_probe
+from diffvqa.study.config import LENGTH, Cell, StudyConfig, cells_of, read_study
 from diffvqa.study.run import record_study, run_study
 from diffvqa.study.stores import study_store
+from diffvqa.training.probe import probe
+from diffvqa.workers import done_in_order
 
 TRIAL, TRIAL_STEPS, LOG_EVERY = 60, 60, 10
 SECOND_LENGTH = "finetune.optimisation.steps"
@@ -53,15 +59,16 @@ def main() -> None:
     rates = try_out(config, given.out / "trial", given.workers)
     if making.wait():
         raise SystemExit("the stores could not be made")
-    left = given.seconds - given.reserve - (time.monotonic() - start)
+    waves = math.ceil(len(cells_of(config)) / given.workers)
+    left = (given.seconds - (time.monotonic() - start)) / waves - given.reserve
     steps = {SECOND_LENGTH: whole(left / 4 / rates[SECOND_LENGTH])}
     steps[LENGTH] = whole((left - steps[SECOND_LENGTH] * rates[SECOND_LENGTH]) / rates[LENGTH])
-    print(f"{left:.0f} s left for {steps}", flush=True)
+    print(f"{left:.0f} s left for {steps} of a cell", flush=True)
     config = with_axes(config, steps)
     record_study(config)
     run_study(config, given.workers)
     if given.asked:
-        probe_on(given.asked, config)
+        list(done_in_order(probe_on, ((given.asked, config, cell) for cell in cells_of(config)), given.workers))
     seconds = time.monotonic() - start
     print(json.dumps({"benchmark": "study_in_time", "seconds a step": rates, "steps": steps, "seconds": seconds}))
 
@@ -121,20 +128,22 @@ def logged(out: Path, config: StudyConfig) -> Iterator[tuple[str, str, int]]:
 
 
 def seconds_a_step(seen: dict[tuple[str, str, int], float], stage: str) -> Iterator[float]:
-    """What a step took in each cell, without the first, in which everything starts."""
+    """What a step took in each cell: the median of the stretches between two lines of its log."""
     for cell in sorted({cell for cell, one, _ in seen if one == stage}):
-        steps = sorted(step for one, of, step in seen if (one, of) == (cell, stage))[1:]
-        taken = seen[cell, stage, steps[-1]] - seen[cell, stage, steps[0]]
-        print(f"{cell}, {stage}: {1000 * taken / (steps[-1] - steps[0]):.0f} ms a step", flush=True)
-        yield taken / (steps[-1] - steps[0])
+        steps = sorted(step for one, of, step in seen if (one, of) == (cell, stage))
+        stretches = [
+            (seen[cell, stage, after] - seen[cell, stage, before]) / (after - before)
+            for before, after in pairwise(steps)
+        ]
+        print(f"{cell}, {stage}: {1000 * median(stretches):.0f} ms a step", flush=True)
+        yield median(stretches)
 
 
-def probe_on(store: Path, config: StudyConfig) -> None:
-    """Probe every cell's encoder, trained on its own store, on another one."""
-    for cell in cells_of(config):
-        folder, own = Path(config.out) / "cells" / cell.name, Path(config.out) / "stores" / cell.store / "store"
-        command = ["probe", str(folder / "encoder"), str(own), "--out", str(folder / "asked"), "--test-store"]
-        subprocess.run([sys.executable, "-m", "diffvqa", *command, str(store)], check=True)
+def probe_on(store: Path, config: StudyConfig, cell: Cell) -> None:
+    """Probe a cell's encoder, with what its own store teaches, on another store."""
+    folder, own = Path(config.out) / "cells" / cell.name, Path(config.out) / "stores" / cell.store / "store"
+    probe(str(folder / "encoder"), own, folder / "asked", test_folder=store)
+    score_probe(folder / "asked")
 
 
 if __name__ == "__main__":

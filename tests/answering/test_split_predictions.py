@@ -42,7 +42,7 @@ def test_retrieval_answers_like_the_nearest_training_pair():
         ask(1, "cd", pair=Pair("c", "d")),
         ask(2, "ef", pair=Pair("e", "f")),
     ]
-    (row,) = predictions.retrieval([ask(3, "?", pair=Pair("copy", "d"))], features, training, features, 0)
+    (row,) = predictions.retrieval([ask(3, "?", pair=Pair("copy", "d"))], features, training, features)
     assert row["answer"] == "cd"
 
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from diffvqa.models.captioner import Captioner, CaptionerConfig
+from diffvqa.models.encoder import build_encoder, vision_config
 
 START, END, MASK, PADDING = 1, 2, 3, 0
 
@@ -191,3 +192,11 @@ def test_sine_positions_tell_every_patch_from_every_other(captioner):
     positions = encoder.embeddings.position_embedding.weight
     assert positions.abs().max() <= 1
     assert torch.pdist(positions).min() > 0.5
+
+
+def test_a_configuration_made_of_an_encoder_s_leaves_that_encoder_as_it_is():
+    encoder = build_encoder(vision_config({"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 1}))
+    attention = encoder.config._attn_implementation
+    assert attention == "sdpa"
+    CaptionerConfig(encoder.config)
+    assert encoder.config._attn_implementation == attention

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from transformers import LogitsProcessorList
 
+from diffvqa.answering.constraint import AllowedTokens
 from diffvqa.answering.inference import Progress, batches
 from diffvqa.boxes import Box, intersection_over_union
 from diffvqa.errors import InputError
@@ -157,13 +159,15 @@ def _write_constrained(
     longest = max(len(prompt) for prompt in encoded)
     if longest > config.text_tokens:
         raise InputError(f"a phrase of {longest} tokens is too long: the model takes {config.text_tokens}")
-    grammar = box_grammar(tokenizer, notation_of(folder))
+    allowed = box_grammar(tokenizer, notation_of(folder)).constraint(
+        [prompt for _, prompt in prompts], config.text_tokens
+    )
     with torch.inference_mode():
         return folder.model.write(
             torch.from_numpy(np.stack([features[image] for image, _ in prompts]).astype(np.float32)),
             **collate_prompts(encoded, tokenizer.pad_token_id),
             new_tokens=config.text_tokens,
-            prefix_allowed_tokens_fn=grammar.constraint([prompt for _, prompt in prompts], longest, config.text_tokens),
+            logits_processor=LogitsProcessorList([AllowedTokens(allowed, longest, how.get("num_beams", 1))]),
             **how,
         )
 

@@ -58,16 +58,18 @@ class ContrastiveHead(nn.Module):
         equal[:, own] |= _same_place(image_index, boxes)
         equal[torch.arange(len(own)), own] = False
         scale = self.log_scale.exp()
-        if self.bias is not None:
-            logits = scale * seen @ every_said.T + self.bias
-            sign = torch.full_like(logits, -1.0)
-            sign[torch.arange(len(own)), own] = 1.0
-            total = -functional.logsigmoid(sign * logits).masked_fill(equal, 0.0).sum()
-        else:
-            total = sum(
-                functional.cross_entropy((scale * a @ b.T).masked_fill(equal, -torch.inf), own, reduction="sum") / 2
-                for a, b in ((seen, every_said), (said, every_seen))
-            )
+        # In bf16 logits as large as these would come in steps of a sixteenth.
+        with torch.autocast(seen.device.type, enabled=False):
+            if self.bias is not None:
+                logits = scale * seen @ every_said.T + self.bias
+                sign = torch.full_like(logits, -1.0)
+                sign[torch.arange(len(own)), own] = 1.0
+                total = -functional.logsigmoid(sign * logits).masked_fill(equal, 0.0).sum()
+            else:
+                total = sum(
+                    functional.cross_entropy((scale * a @ b.T).masked_fill(equal, -torch.inf), own, reduction="sum") / 2
+                    for a, b in ((seen, every_said), (said, every_seen))
+                )
         count = max(len(every_key), 1)
         return HeadOutput(total / count, ((~equal).sum() - len(own)) / count)
 

@@ -204,6 +204,8 @@ class DifferenceModel(PreTrainedModel):
         priors = has_prior.shape[1]
         if current.dim() > 3:
             current, prior = self._encode_together(prior, current, has_prior.bool())
+        # Frozen features come in half precision.
+        current, prior = current.float(), prior.float()
         times = [CURRENT, PRIOR, *range(2, 1 + priors)]
         tokens = torch.stack([current, *prior.unbind(1)], dim=1) + self.time.weight[times][:, None]
         projected = self.projector(merge_neighbours(tokens.flatten(0, 1), self.config.merge)).unflatten(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
@@ -46,7 +47,8 @@ def encoder_config_class(model_type: str | None) -> type[PreTrainedConfig]:
 def vision_config(settings: PreTrainedConfig | dict | None) -> PreTrainedConfig:
     """The configuration of an encoder from a mapping with its `model_type`. Raises ValueError."""
     if isinstance(settings, PreTrainedConfig):
-        return settings
+        # A copy: a configuration that becomes a part of another one forgets which attention its model computes by.
+        return copy.deepcopy(settings)
     settings = dict(settings or {})
     kind = encoder_config_class(settings.pop("model_type", None))
     if issubclass(kind, SiglipVisionConfig):

@@ -19,6 +19,8 @@ Model = TypeVar("Model", bound=PreTrainedModel)
 
 # On a GPU the fast units for products: they keep as many bits as the half precision in which features are kept.
 torch.backends.cuda.matmul.allow_tf32 = True
+# cuDNN's attention makes a plan for every length of a batch, which takes longer than the batch; there are others.
+torch.backends.cuda.enable_cudnn_sdp(False)
 
 
 @dataclass(frozen=True)

@@ -98,11 +98,11 @@ def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], fold
         )
         evaluations[name] = score_folder(out)
         write_report(out)
+    shutil.rmtree(folder / "features")
     truth = stores[cell.store].truth
     # Reports leave out findings, some more than others: what they label would measure that too.
     probe(str(encoder), Path(store), folder / PROBE, findings=None if truth is None else read_true_findings(truth))
     evaluations[PROBE] = {"model": score_probe(folder / PROBE), "controls": {}}
-    shutil.rmtree(folder / "features")
     record = json.loads((encoder / "run.json").read_text(encoding="utf-8"))
     return {
         "device": "CUDA " + torch.cuda.get_device_name()

@@ -7,10 +7,13 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
+import numpy as np
 
 from diffvqa.tasks.box_text import Notation, number_pieces
 from diffvqa.tasks.text import SEPARATOR, encode_segment, parts_due
+
+Allowed = Callable[[int, list[int]], Sequence[int] | np.ndarray]
+"""(number of the prompt, tokens written after it) -> the tokens that may follow."""
 
 _BEGUN = re.compile(r"(?: \d+){0,3}(?: \d*)?", re.ASCII)
 
@@ -54,12 +57,13 @@ class BoxGrammar:
     """The tokens of one tokenizer of which boxes in one notation are written."""
 
     def __init__(self, tokenizer: Any, notation: Notation) -> None:
-        self.tokenizer, self.notation = tokenizer, notation
+        self.notation = notation
         self.pieces = number_pieces(tokenizer, notation)
         self.separator = list(encode_segment(tokenizer, SEPARATOR))
         nothing_written = {*tokenizer.all_special_ids, *(self.pieces if notation.location_tokens else ())}
-        self.words = torch.tensor([token for token in range(len(tokenizer)) if token not in nothing_written])
-        self.words_or_end = torch.cat([self.words, torch.tensor([tokenizer.eos_token_id])])
+        self.words = np.array([token for token in range(len(tokenizer)) if token not in nothing_written])
+        self.end, self.padding = tokenizer.eos_token_id, tokenizer.pad_token_id
+        self.words_or_end = np.append(self.words, self.end)
         self.longest = 4 * (1 + len(str(notation.bins))) + 1
         # Beginnings come again and again. Not all are kept: a large vocabulary has a thousand tokens for each.
         self.after = functools.lru_cache(maxsize=4096)(self._after)
@@ -75,35 +79,32 @@ class BoxGrammar:
             return may_begin_box(text + " ", bins) or is_box(text, bins)
         return may_begin_box(text, bins)
 
-    def constraint(
-        self, prompts: Sequence[tuple[str, ...]], prompt_length: int, new_tokens: int
-    ) -> Callable[[int, torch.Tensor], Any]:
-        """The `prefix_allowed_tokens_fn` of `generate` for these prompts, padded on the left to `prompt_length`.
+    def constraint(self, prompts: Sequence[tuple[str, ...]], new_tokens: int) -> Allowed:
+        """Which tokens may follow what has been written after each of these prompts.
 
         Where a phrase comes first, any word may stand in it; it ends in time for a box to fit into `new_tokens`.
         """
+        due = [parts_due(prompt, self.notation) for prompt in prompts]
 
-        def allowed(row: int, ids: torch.Tensor) -> Any:
-            written = ids[prompt_length:].tolist()
-            if self.tokenizer.eos_token_id in written:
-                return [self.tokenizer.pad_token_id]
-            parts = parts_due(prompts[row], self.notation)
-            if parts[0] == "box":
-                return self._box_then_phrase(written, phrase_follows=len(parts) > 1)
+        def allowed(number: int, written: list[int]) -> Sequence[int] | np.ndarray:
+            if self.end in written:
+                return [self.padding]
+            if due[number][0] == "box":
+                return self._box_then_phrase(written, phrase_follows=len(due[number]) > 1)
             return self._phrase_then_box(written, new_tokens)
 
         return allowed
 
-    def _phrase_then_box(self, written: list[int], new_tokens: int) -> Any:
+    def _phrase_then_box(self, written: list[int], new_tokens: int) -> Sequence[int] | np.ndarray:
         start = self._after_separator(written)
         if start is not None:
-            return self._box(written[start:], [self.tokenizer.eos_token_id])
+            return self._box(written[start:], [self.end])
         spare = new_tokens - len(written) - len(self.separator) - self.longest
         return self.words if spare > 0 else [self.separator[-spare]]
 
-    def _box_then_phrase(self, written: list[int], phrase_follows: bool) -> Any:
+    def _box_then_phrase(self, written: list[int], phrase_follows: bool) -> Sequence[int] | np.ndarray:
         if not phrase_follows:
-            return self._box(written, [self.tokenizer.eos_token_id])
+            return self._box(written, [self.end])
         box = next((place for place, token in enumerate(written) if token not in self.pieces), len(written))
         done = len(written) - box
         if done >= len(self.separator):

@@ -183,7 +183,7 @@ def collate_pairs(pairs: Sequence[Mapping[str, Any]], processor: Any) -> dict[st
         squares = normalise(prior.reshape(-1, *prior.shape[2:]), processor)
         made = {"prior": squares.view(*prior.shape[:2], *squares.shape[1:]), "current": normalise(current, processor)}
     else:
-        made = {"prior": torch.from_numpy(prior).float(), "current": torch.from_numpy(current).float()}
+        made = {"prior": torch.from_numpy(prior), "current": torch.from_numpy(current)}
     return {**made, "has_prior": torch.tensor([pair["has_prior"] for pair in pairs])}
 
 
@@ -195,4 +195,4 @@ def encode_squares(
     Half precision everywhere, so that features kept on disk and features made for one answer are the same.
     """
     with torch.inference_mode():
-        return encode(normalise(pixels, processor)).float().cpu().numpy().astype(np.float16)
+        return encode(normalise(pixels, processor)).half().cpu().numpy()

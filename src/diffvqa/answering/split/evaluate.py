@@ -95,7 +95,8 @@ def evaluate(
     weights = weights_digest(folder)
     wanted = {image for one in questions for image in one.pair.images} | {image.image_id for image in shown}
     features = _encode(model, weights, store, wanted, encoded / "asked", cluster)
-    trained_on = {image for one in training for image in one.pair.images}
+    bank = predictions.retrieval_bank(training, SEED)
+    trained_on = {image for one in bank for image in one.pair.images[:2]}
     known_features = _encode(model, weights, known, trained_on, encoded / "known", cluster) if trained_on else {}
     with progress_bar("answer questions") as progress:
         rows = predictions.predict_answers(model, questions, features, progress, beams, cluster)
@@ -114,17 +115,17 @@ def evaluate(
             grounded = predictions.predict_grounding(captioner, shown, of_captioner, SEED, progress, cluster)
     predictions.write_rows([*rows, *grounded], out / "predictions.jsonl")
     blank = encoder_of(model)([np.zeros((store.size, store.size), dtype=np.uint8)])[0]
-    known_images = [known.images[position] for position in pretraining_images(known)[0]]
     controls = {
         "most_frequent": predictions.most_frequent(questions, training),
-        "retrieval": predictions.retrieval(questions, features, training, known_features, SEED),
+        "retrieval": predictions.retrieval(questions, features, bank, known_features),
         "other_prior": predictions.other_prior(model, questions, features, SEED),
         "blank_images": predictions.blank_images(model, questions, blank),
     }
     controls = {name: join_truth(control, questions, truth) for name, control in controls.items()}
-    controls["mean_box"] = (
-        predictions.mean_boxes(shown, known_images, captioner.model.config.tasks, SEED) if captioner else []
-    )
+    controls["mean_box"] = []
+    if captioner:
+        known_images = [known.images[position] for position in pretraining_images(known)[0]]
+        controls["mean_box"] = predictions.mean_boxes(shown, known_images, captioner.model.config.tasks, SEED)
     for name, control in controls.items():
         file = out / "controls" / f"{name}.jsonl"
         if control:

@@ -138,12 +138,19 @@ def other_prior(
     return [_question_row(question, answer.text) for question, answer in zip(asked, answers, strict=True)]
 
 
+def retrieval_bank(training: Sequence[Question], seed: int) -> Sequence[Question]:
+    """The training questions that the retrieval control looks through: RETRIEVAL_BANK of them, or all."""
+    if len(training) <= RETRIEVAL_BANK:
+        return training
+    chosen = np.random.default_rng(seed).choice(len(training), RETRIEVAL_BANK, replace=False)
+    return [training[index] for index in sorted(chosen)]
+
+
 def retrieval(
     questions: Sequence[Question],
     features: Mapping[str, np.ndarray],
     training: Sequence[Question],
     training_features: Mapping[str, np.ndarray],
-    seed: int,
 ) -> list[Row]:
     """Control: the answer of the training question, of the same text if there is one, whose images are most alike.
 
@@ -152,9 +159,6 @@ def retrieval(
     """
     if not training:
         return [_question_row(question, "") for question in questions]
-    if len(training) > RETRIEVAL_BANK:
-        chosen = np.random.default_rng(seed).choice(len(training), RETRIEVAL_BANK, replace=False)
-        training = [training[index] for index in sorted(chosen)]
     bank_pooled, asked_pooled = _pooled(training_features), _pooled(features)
     every = np.stack(list(bank_pooled.values()))
     mean, deviation = every.mean(0), every.std(0) + 1e-6
