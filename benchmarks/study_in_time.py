@@ -47,7 +47,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--asked", type=Path)
     parser.add_argument("--make-stores", action="store_true", help=argparse.SUPPRESS)
-    given = parser.parse_args()
+    given = parser.parse_intermixed_args()
     config = read_study(given.study, [*given.overrides, f"out={given.out / 'study'}"])
     if given.make_stores:
         os.nice(19)

@@ -17,6 +17,8 @@ from diffvqa.phantom.sets import SETS, draw_from
 from diffvqa.phantom.writing import write_cohort
 
 SEED, SIZE, FEW = 3, 64, 6
+TWICE = 2 * len(FACTORS)
+"""Patients of the set `acquisition`, two for each factor: the healthy, and the ill."""
 KNOWN = ("finding", "level", "severity", "sides", "zone", "shape", "seed")
 
 
@@ -28,7 +30,7 @@ def lines(folder, name):
 def folders(tmp_path_factory):
     root = tmp_path_factory.mktemp("sets")
     for name in SETS:
-        write_cohort(root / name, len(FACTORS) if name == "acquisition" else FEW, SEED, SIZE, workers=1, test_set=name)
+        write_cohort(root / name, TWICE if name == "acquisition" else FEW, SEED, SIZE, workers=1, test_set=name)
     return {name: root / name for name in SETS}
 
 
@@ -127,10 +129,10 @@ def test_the_pairs_of_the_set_subtle_are_named_one_step(truth):
 
 def test_pairs_of_the_set_acquisition_differ_in_their_factor_alone(truth):
     images, pairs = truth["acquisition"]
-    cells = [(NONE, 0)] * len(FACTORS) + [(factor, one) for factor, strengths in FACTORS.items() for one in strengths]
+    cells = [(NONE, 0)] * TWICE + [(factor, one) for factor, strengths in FACTORS.items() for one in strengths] * 2
     assert Counter((pair["factor"], pair["strength"]) for pair in pairs) == Counter(cells)
     # Each factor at every strength on the same patient, against the same prior image.
-    assert len({pair["prior"] for pair in pairs}) == len({pair["subject_id"] for pair in pairs}) == len(FACTORS)
+    assert len({pair["prior"] for pair in pairs}) == len({pair["subject_id"] for pair in pairs}) == TWICE
     for pair in pairs:
         prior, current = images[pair["prior"]], images[pair["current"]]
         assert disease(prior) == disease(current)
@@ -141,10 +143,23 @@ def test_pairs_of_the_set_acquisition_differ_in_their_factor_alone(truth):
         fields = {NONE: set(), DEVICES: set(), "dose": {"dose", "noise"}}.get(factor, {factor})
         assert differing == {"seed"} | fields
         if factor == "dose":
-            assert (one["dose"] > other["dose"]) == (one["noise"] < other["noise"])
+            assert one["dose"] > other["dose"]
+            assert one["noise"] < other["noise"]
         assert (prior["devices"] != current["devices"]) == (factor == DEVICES)
         assert pair["group"] == ("repeat" if factor == NONE else f"{factor} {pair['strength']}")
     assert {bool(image["findings"]) for image in images.values()} == {True, False}
+
+
+def test_the_patients_of_every_factor_are_equally_ill():
+    numbers = [
+        [
+            min(3, len(draw_from("acquisition", SEED, block * len(FACTORS) + place, SIZE).visits[0].findings))
+            for place in range(len(FACTORS))
+        ]
+        for block in range(8)
+    ]
+    assert all(len(set(block)) == 1 for block in numbers)
+    assert len({block[0] for block in numbers}) > 1
 
 
 def test_two_steps_stay_inside_what_the_cohort_has_and_three_go_to_its_edge():

@@ -27,7 +27,7 @@ from diffvqa.phantom.pathology import KINDS, SEVERITY, at_level
 MANY = 200_000
 """How many patients a set can have; every set has indices of its own, so that no two sets share a patient."""
 
-_TYPICAL = 20
+_TYPICAL, _ILLNESS = 20, 21
 """What a generator is for, beside the purposes that cohort has."""
 
 
@@ -66,13 +66,18 @@ def _change(seed: int, index: int, size: int) -> Patient:
 def _acquisition(seed: int, index: int, size: int) -> Patient:
     """Studies of the same disease: one, the same once more, and one with one factor at each of its strengths.
 
-    All but the first are compared with it alone. None has the grain of another.
+    All but the first are compared with it alone. None has the grain of another. Of so many patients in a row as there
+    are factors, one for each, all have equally many findings: factors are held against one another.
     """
-    tried = list(FACTORS)[index % len(FACTORS)]
-    index = _own("acquisition", index)
-    findings = draw_course(course_generator(seed, index), is_critical(seed, index))[0]
+    block, place = divmod(index, len(FACTORS))
+    tried, block, index = list(FACTORS)[place], _own("acquisition", block), _own("acquisition", index)
+    ill = _illness(draw_course(generator_for(seed, block, _ILLNESS), is_critical(seed, block))[0])
+    courses, critical = course_generator(seed, index), is_critical(seed, index)
+    findings = next(state for _ in count() if _illness(state := draw_course(courses, critical)[0]) == ill)
     generator = generator_for(seed, index, _TYPICAL)
-    first = draw_acquisition(size, generator, TYPICAL)
+    # The dose is lowered: a higher one makes two pictures more alike than a repeat.
+    lowest = 1.0 if tried == "dose" else 0.0
+    first = next(one for _ in count() if (one := draw_acquisition(size, generator, TYPICAL)).dose > lowest)
     devices = devices_of(seed, index, 0, first.view)
     encounters = [Encounter(findings, (first,), devices)]
     for factor, strength in ((NONE, 0), *((tried, strength) for strength in FACTORS[tried])):
@@ -83,6 +88,11 @@ def _acquisition(seed: int, index: int, size: int) -> Patient:
         condition = Condition("repeat" if factor == NONE else f"{factor} {strength}", factor, strength)
         encounters.append(Encounter(findings, (varied,), others, condition))
     return assemble(seed, index, encounters, "test", baseline=True)
+
+
+def _illness(state: State) -> int:
+    """The number of findings; many are as good as three."""
+    return min(len(state), 3)
 
 
 def _subtle(seed: int, index: int, size: int) -> Patient:
