@@ -20,7 +20,8 @@ from diffvqa.errors import InputError, RunFailed
 Result = TypeVar("Result")
 Job = tuple[Any, ...]
 
-_AHEAD = 2  # jobs that wait for each worker, so that none of them waits for us
+AHEAD = 2
+"""Jobs that are handed out for each worker, so that none of them waits for us."""
 
 
 def done_in_order(
@@ -29,24 +30,28 @@ def done_in_order(
     workers: int = 1,
     cluster: str | None = None,
     on_gpu: bool = False,
+    ahead: int = AHEAD,
 ) -> Iterator[Result]:
     """The results of `function(*job)` for every job, in the order of the jobs, however many work on them.
 
     workers: processes of this machine; with 1 it is this process that works. cluster: the address of a Ray cluster that
     does the jobs instead (`auto` for one that runs on this machine); `function` and the files that it reads and writes
-    must be there under the same names. on_gpu: each job takes a GPU of the cluster, if it has any. Raises InputError if
+    must be there under the same names. on_gpu: each job takes a GPU of the cluster, if it has any. ahead: jobs that are
+    handed out for each worker before the first of them is done; where some take much longer than others, more. Raises InputError if
     there is no such cluster, RunFailed if workers end early.
     """
     if cluster is not None:
-        return _by_cluster(function, jobs, cluster, on_gpu)
-    return _by_processes(function, jobs, workers) if workers > 1 else itertools.starmap(function, jobs)
+        return _by_cluster(function, jobs, cluster, on_gpu, ahead)
+    return _by_processes(function, jobs, workers, ahead) if workers > 1 else itertools.starmap(function, jobs)
 
 
-def _by_processes(function: Callable[..., Result], jobs: Iterable[Job], workers: int) -> Iterator[Result]:
+def _by_processes(function: Callable[..., Result], jobs: Iterable[Job], workers: int, ahead: int) -> Iterator[Result]:
     # Spawned, not forked: a fork of a process that runs threads (torch's, for one) may hang.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     try:
-        yield from _windowed(lambda job: pool.submit(function, *job), lambda future: future.result(), jobs, workers)
+        yield from _windowed(
+            lambda job: pool.submit(function, *job), lambda future: future.result(), jobs, ahead * workers
+        )
     except BrokenProcessPool as error:
         raise RunFailed(
             "a worker process was ended, often for want of memory; "
@@ -57,10 +62,10 @@ def _by_processes(function: Callable[..., Result], jobs: Iterable[Job], workers:
 
 
 def _windowed(
-    submit: Callable[[Job], Any], result: Callable[[Any], Result], jobs: Iterable[Job], workers: int
+    submit: Callable[[Job], Any], result: Callable[[Any], Result], jobs: Iterable[Job], at_once: int
 ) -> Iterator[Result]:
     jobs = iter(jobs)
-    waiting = deque(submit(job) for job in itertools.islice(jobs, _AHEAD * workers))
+    waiting = deque(submit(job) for job in itertools.islice(jobs, at_once))
     while waiting:
         finished = result(waiting.popleft())
         waiting.extend(submit(job) for job in itertools.islice(jobs, 1))
@@ -79,7 +84,9 @@ def _end_with_parent() -> None:
     threading.Thread(target=watch, daemon=True).start()
 
 
-def _by_cluster(function: Callable[..., Result], jobs: Iterable[Job], address: str, on_gpu: bool) -> Iterator[Result]:
+def _by_cluster(
+    function: Callable[..., Result], jobs: Iterable[Job], address: str, on_gpu: bool, ahead: int
+) -> Iterator[Result]:
     ray = _connected(address)
     from ray.exceptions import RayError, RayTaskError
 
@@ -91,7 +98,7 @@ def _by_cluster(function: Callable[..., Result], jobs: Iterable[Job], address: s
         num_cpus=1, num_gpus=int(resource == "GPU"), runtime_env={"env_vars": {"OMP_NUM_THREADS": threads}}
     )
     try:
-        yield from _windowed(lambda job: remote.remote(*job), ray.get, jobs, slots)
+        yield from _windowed(lambda job: remote.remote(*job), ray.get, jobs, ahead * slots)
     except RayTaskError as error:
         # What the job itself raised is for the user's eyes, if it was meant for them.
         if isinstance(error.cause, InputError | RunFailed):

@@ -46,7 +46,8 @@ def run_study(config: StudyConfig, workers: int | None = None, cluster: str | No
     jobs = ((config, cell, stores, threads) for cell in cells)
     with progress_bar("run cells") as progress:
         progress(0, len(cells))
-        for result in done_in_order(run_cell, jobs, workers, cluster, on_gpu=True):
+        # All at once: a cell that takes long keeps none of the others waiting.
+        for result in done_in_order(run_cell, jobs, workers, cluster, on_gpu=True, ahead=len(cells)):
             results.append(result)
             progress(len(results), len(cells))
             write_summary(out, results)
