@@ -46,6 +46,23 @@ def test_no_more_jobs_are_begun_than_are_needed():
     assert len(begun) < 10
 
 
+def wait_for(awaited, written):
+    """Writes a file, and says whether another one comes to be there."""
+    Path(written).touch()
+    for _ in range(600):
+        if Path(awaited).exists():
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def test_a_job_that_takes_long_keeps_no_other_waiting(tmp_path):
+    names = [str(tmp_path / str(number)) for number in range(9)]
+    # The first one ends when the last one has begun.
+    jobs = [(names[-1], names[0]), *((name, name) for name in names[1:])]
+    assert all(done_in_order(wait_for, jobs, workers=2, ahead=len(jobs)))
+
+
 def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     (tmp_path / "parent.py").write_text(
         "import os, time\n"

@@ -37,8 +37,8 @@ def done_in_order(
     workers: processes of this machine; with 1 it is this process that works. cluster: the address of a Ray cluster that
     does the jobs instead (`auto` for one that runs on this machine); `function` and the files that it reads and writes
     must be there under the same names. on_gpu: each job takes a GPU of the cluster, if it has any. ahead: jobs that are
-    handed out for each worker before the first of them is done; where some take much longer than others, more. Raises InputError if
-    there is no such cluster, RunFailed if workers end early.
+    handed out for each worker before the first of them is done; more where some take much longer than others. Raises
+    InputError if there is no such cluster, RunFailed if workers end early.
     """
     if cluster is not None:
         return _by_cluster(function, jobs, cluster, on_gpu, ahead)
