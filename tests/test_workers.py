@@ -11,6 +11,7 @@ import pytest
 
 from diffvqa.errors import RunFailed
 from diffvqa.workers import done_in_order
+from slow_jobs import wait_for
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -44,16 +45,6 @@ def test_no_more_jobs_are_begun_than_are_needed():
     next(results)
     results.close()
     assert len(begun) < 10
-
-
-def wait_for(awaited, written):
-    """Writes a file, and says whether another one comes to be there."""
-    Path(written).touch()
-    for _ in range(600):
-        if Path(awaited).exists():
-            return True
-        time.sleep(0.05)
-    return False
 
 
 def test_a_job_that_takes_long_keeps_no_other_waiting(tmp_path):

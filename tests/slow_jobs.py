@@ -1,0 +1,14 @@
+"""Jobs for worker processes, which import them by this name."""
+
+import time
+from pathlib import Path
+
+
+def wait_for(awaited, written):
+    """Writes a file, and says whether another one comes to be there."""
+    Path(written).touch()
+    for _ in range(600):
+        if Path(awaited).exists():
+            return True
+        time.sleep(0.05)
+    return False
