@@ -1,4 +1,4 @@
-"""A study that has to be done in so many seconds: measure what a step takes here, then run it with the steps that fit.
+"""A study of synthetic patients that has to be done in so many seconds: measure a step, then run the steps that fit.
 
     python benchmarks/study_in_time.py configs/study/vits16.yaml --seconds 700 --out FOLDER \
         [--workers 5] [--asked STORE] [key=value ...]
@@ -61,6 +61,8 @@ def main() -> None:
         raise SystemExit("the stores could not be made")
     waves = math.ceil(len(cells_of(config)) / given.workers)
     left = (given.seconds - (time.monotonic() - start)) / waves - given.reserve
+    if left <= 0:
+        raise SystemExit(f"no time is left for training ({left:.0f} s a cell); give more --seconds, or fewer cells")
     steps = {SECOND_LENGTH: whole(left / 4 / rates[SECOND_LENGTH])}
     steps[LENGTH] = whole((left - steps[SECOND_LENGTH] * rates[SECOND_LENGTH]) / rates[LENGTH])
     print(f"{left:.0f} s left for {steps} of a cell", flush=True)

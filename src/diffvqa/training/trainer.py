@@ -152,6 +152,6 @@ class FiniteGradients(TrainerCallback):
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
         # Of a sharded parameter each process looks at its own shard.
         shards = [gradient.to_local() if hasattr(gradient, "to_local") else gradient for gradient in gradients]
-        # The sums of a tensor's absolute values are finite where all its values are (or as good as infinite together).
-        if shards and not torch.stack(torch._foreach_norm(shards, 1)).isfinite().all():
+        # The sum of all absolute values is finite where each of them is.
+        if shards and not torch.nn.utils.get_total_norm(shards, 1.0).isfinite():
             self.failure.stop("gradients are not finite", state.global_step, args.output_dir)
