@@ -2,8 +2,10 @@ from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 
+from diffvqa.data.index import Rows
 from diffvqa.data.splits import (
     LeftOut,
     pretraining_images,
@@ -21,6 +23,11 @@ def _study(name, subject, split):
 
 def _question(subject, split):
     return Question(f"{subject}-{split}", subject, "view", Pair(current="x"), "which view?", "PA view", split)
+
+
+def _rows(patients):
+    subjects, splits = zip(*patients, strict=True)
+    return Rows(pa.table({"subject_id": subjects, "split": splits}), SimpleNamespace)
 
 
 def test_shares_of_the_patients():
@@ -79,11 +86,8 @@ def test_a_split_by_patient_shares_none_and_depends_on_the_seed():
 
 
 def test_patients_with_questions_in_validate_or_test_are_not_pretrained_on():
-    images = [
-        SimpleNamespace(subject_id=subject, split=split)
-        for subject, split in [("1", "train"), ("2", "train"), ("3", "test"), ("2", "train"), ("4", "train")]
-    ]
-    questions = [_question("1", "train"), _question("2", "train"), _question("2", "test"), _question("3", "test")]
+    images = _rows([("1", "train"), ("2", "train"), ("3", "test"), ("2", "train"), ("4", "train")])
+    questions = _rows([("1", "train"), ("2", "train"), ("2", "test"), ("3", "test")])
     store = SimpleNamespace(images=images, questions=questions)
     assert pretraining_images(store) == ([0, 4], LeftOut(images=2, patients=1))
     assert pretraining_images(store, keep_evaluation_patients=True) == ([0, 1, 3, 4], LeftOut(0, 0))

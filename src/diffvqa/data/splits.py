@@ -81,11 +81,14 @@ def pretraining_images(store: Store, keep_evaluation_patients: bool = False) -> 
     These are the images of train studies, without those of patients with a question in validate or test, unless they
     are to be kept: an encoder must not have seen the patients that the questions are scored on.
     """
-    held_out = {question.subject_id for question in store.questions if question.split != "train"}
+    asked = zip(*map(store.questions.column, ("split", "subject_id")), strict=True)
+    held_out = {subject_id for split, subject_id in asked if split != "train"}
+    # By columns: making a record of every image takes long where there are many.
+    columns = map(store.images.column, ("split", "subject_id"))
     train = [
-        (position, image.subject_id in held_out, image.subject_id)
-        for position, image in enumerate(store.images)
-        if image.split == "train"
+        (position, subject_id in held_out, subject_id)
+        for position, (split, subject_id) in enumerate(zip(*columns, strict=True))
+        if split == "train"
     ]
     if keep_evaluation_patients:
         return [position for position, _, _ in train], LeftOut(0, 0)

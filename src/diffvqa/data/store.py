@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from diffvqa.data import index, shards
-from diffvqa.data.index import StoredImage
+from diffvqa.data.index import Rows, StoredImage
 from diffvqa.errors import InputError
 from diffvqa.images.intensities import AS_STORED, EQUALISED, equalise
 from diffvqa.records import Question
@@ -63,7 +63,7 @@ class Store:
     """
 
     def __init__(
-        self, folder: Path, about: dict[str, Any], images: Sequence[StoredImage], questions: Sequence[Question]
+        self, folder: Path, about: dict[str, Any], images: Rows[StoredImage], questions: Rows[Question]
     ) -> None:
         self.folder, self.images, self.questions = folder, images, questions
         self.size, self.fingerprint, self.checksum = about["size"], about["fingerprint"], about["checksum"]

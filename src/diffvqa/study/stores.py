@@ -8,7 +8,7 @@ from pathlib import Path
 
 from diffvqa.data import read_sources
 from diffvqa.data.prepare import prepare
-from diffvqa.data.store import Store
+from diffvqa.data.store import ABOUT, Store
 from diffvqa.errors import InputError
 from diffvqa.phantom.course import STILL
 from diffvqa.phantom.reports import AS_USUAL, Reporting
@@ -38,6 +38,10 @@ def study_store(source: StoreSource, size: int, folder: Path) -> StudyStore:
             raise InputError(f"`stores`, `tests`: a store holds {found}-pixel images, but `size` is {size}")
         return StudyStore(Path(source.folder))
     cohort, workers = folder / "cohort", os.cpu_count() or 1
+    made = StudyStore(folder / "store", cohort / "truth")
+    if (made.folder / ABOUT).is_file():
+        # To read the cohort again, as `prepare` would, takes a minute for every 50,000 images.
+        return made
     if not cohort.exists():
         reporting = AS_USUAL if source.omitted is None else Reporting(omitted=source.omitted)
         still = STILL if source.still is None else source.still
@@ -45,5 +49,5 @@ def study_store(source: StoreSource, size: int, folder: Path) -> StudyStore:
             write_cohort(cohort, source.patients, source.seed, size, workers, progress, source.set, reporting, still)
     records = read_sources([f"mimic:{cohort}"])
     with progress_bar(f"prepare {folder.name}") as progress:
-        prepare(records, folder / "store", size, workers=workers, progress=progress)
-    return StudyStore(folder / "store", cohort / "truth")
+        prepare(records, made.folder, size, workers=workers, progress=progress)
+    return made

@@ -134,18 +134,17 @@ def _mean_negatives(out: Path) -> dict[str, float]:
 
 def _validation(store: Store, config: PretrainConfig) -> PretrainingDraws | None:
     """What the loss on the validation split is computed on, if the store has any of it."""
-    images = [place for place, image in enumerate(store.images) if image.split == "validate"]
+    images = [place for place, split in enumerate(store.images.column("split")) if split == "validate"]
     there = pairs_to_learn(store, images, "validate") if draws_pairs(config.objective) else images
     return PretrainingDraws(store, images, config, VALIDATION_IMAGES, "validate") if there else None
 
 
 def _refuse_nothing_to_learn(config: PretrainConfig, store: Store, places: list[int]) -> None:
     """Raises InputError where an objective needs what not one image has."""
-    images = [store.images[place] for place in places]
     there = {
-        "reports": any(image.report for image in images),
-        "phrases": any(region.phrases for image in images for region in image.regions),
-        "findings": any(image.findings for image in images),
+        "reports": any(store.images[place].report for place in places),
+        "phrases": any(region.phrases for place in places for region in store.images[place].regions),
+        "findings": any(store.images[place].findings for place in places),
         "changes": draws_pairs(config.objective) and bool(pairs_to_learn(store, places, "train")),
     }
     for name in config.objective:
