@@ -577,7 +577,7 @@ def _new_picture(option: str, path: Path | None, *inputs: Path | None) -> None:
 
 
 def _save_picture(picture, option: str, path: Path) -> None:
-    from diffvqa.data.files import replacing
+    from diffvqa.files import replacing
 
     try:
         with replacing(path) as temporary:

@@ -55,7 +55,10 @@ def test_both_are_measured_and_the_weights_stay_as_they_were(measured, model_fol
 
 
 def test_what_has_been_measured_is_not_measured_again(measured, store_folder, monkeypatch):
-    monkeypatch.setattr(measuring, "fit_input_check", None)
+    def load_folder(*_):
+        pytest.fail("the model is loaded to be measured again")
+
+    monkeypatch.setattr(measuring, "load_folder", load_folder)
     measure_trust(measured, store_folder)
 
 

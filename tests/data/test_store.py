@@ -11,11 +11,11 @@ import pytest
 
 from diffvqa.boxes import Box
 from diffvqa.data import read_sources, shards
-from diffvqa.data.files import is_unfinished
 from diffvqa.data.inspection import check_files
 from diffvqa.data.prepare import prepare
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.files import is_unfinished
 from diffvqa.images import letterbox, read_image, read_squares
 from diffvqa.images.intensities import AS_STORED, EQUALISED, equalise
 from diffvqa.records import Cohort, Image, Pair, Question, Region, Study

@@ -200,3 +200,33 @@ def test_the_printed_tables_fit_and_show_false_changes_beside_recall(tmp_path):
     with_false_changes = [heading for heading in headings if "False-change" in heading]
     assert len(with_false_changes) == 2
     assert all("Recall" in heading for heading in with_false_changes)
+
+
+def test_as_many_resamples_are_drawn_as_the_correction_for_so_many_systems_takes(tmp_path):
+    good, bad = write(tmp_path / "good", 1.0, count=60), write(tmp_path / "bad", 0.0, count=60)
+    result = compare({"good": [good], **{str(number): [bad] for number in range(16)}})
+    found = {(row["first"], row["second"]): row["p_holm"] for row in result["comparisons"]["f1"]}
+    assert len(found) == 17 * 16 / 2
+    assert max(found["good", str(number)] for number in range(16)) <= 0.01
+
+
+def test_induced_changes_are_compared_on_the_repeats_that_both_tell(tmp_path):
+    """Who errs with difficult patients throughout does not win over who errs with them only when taken otherwise."""
+
+    def rows(name, repeats_wrong, otherwise_wrong):
+        (tmp_path / name).mkdir()
+        lines = []
+        for patient in range(100):
+            for group, wrong in (("repeat", repeats_wrong), ("rotation 1", otherwise_wrong)):
+                answer = EDEMA if patient < wrong else NOTHING_CHANGED
+                common = {"id": f"{patient} {group}", "subject_id": str(patient), "question_type": "difference"}
+                lines.append({**common, "answer": answer, "references": [NOTHING_CHANGED], "group": group})
+        (tmp_path / name / "predictions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        return tmp_path / name
+
+    throughout, once = rows("throughout", 50, 50), rows("once", 0, 25)
+    result = compare({"throughout": [throughout], "once": [once]}, replicates=500)
+    rates = {name: system["induced_change_rate"]["value"] for name, system in result["systems"].items()}
+    assert rates == {"throughout": 0, "once": 0.25}
+    (row,) = result["comparisons"]["induced_change_rate"]
+    assert (row["value"], row["p"]) == (0, 1)

@@ -1,12 +1,11 @@
 """Predictions files: what is read, and what is refused with the line and the field."""
 
 import json
-import stat
 
 import pytest
 
 from diffvqa.errors import InputError
-from diffvqa.evaluation.predictions import make_folder, read_predictions
+from diffvqa.evaluation.predictions import read_predictions
 from diffvqa.findings import Change
 
 GOOD = {"id": "a", "answer": "yes", "references": ["no"]}
@@ -112,9 +111,3 @@ def test_an_empty_and_a_missing_file_are_refused(tmp_path):
         read_predictions(write(tmp_path, "", " "))
     with pytest.raises(InputError, match="no such file"):
         read_predictions(tmp_path / "nothing.jsonl")
-
-
-def test_a_new_folder_is_open_to_its_owner_alone(tmp_path):
-    folder = make_folder(tmp_path / "out")
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    assert make_folder(folder) == folder

@@ -50,3 +50,19 @@ def test_a_file_of_every_probe(tmp_path):
     assert findings["names"]["nodule"]["present"] is None
     assert scores["boxes"]["accuracy_0.5"]["value"] == scores["boxes"]["names"]["heart"]["iou"]["value"] == 1.0
     assert scores["boxes"]["mean_box"]["iou"]["value"] == 0.0
+
+
+def test_whether_anything_came_or_went_is_what_the_pair_says_and_ways_are_kept_apart(tmp_path):
+    rows = []
+    for number in range(40):
+        way = number % 3  # as it was, appeared, vanished
+        row = {"probe": "changes", "pooling": "mean", "id": f"q{number}", "subject_id": f"p{number}"}
+        said = {"edema": [0.9 if way == 1 else 0.1, 0.05 if way == 2 else 0.2]}
+        # A finding that is too rare to be asked about changed in every fourth pair.
+        rows.append({**row, "said": said, "right": {"edema": way}, "changed": way > 0 or number % 4 == 0})
+    (tmp_path / "probe_predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = score_probe(tmp_path, replicates=20)["changes"]["mean"]
+    assert found["names"]["edema"]["appeared"]["value"] == 1.0
+    assert found["names"]["edema"]["vanished"]["value"] == 0.0
+    said = [max(sum(one) for one in row["said"].values()) for row in rows]
+    assert found["changed"]["value"] == pytest.approx(roc_auc_score([row["changed"] for row in rows], said))

@@ -67,6 +67,12 @@ def test_a_cell_s_stages_have_its_settings(study):
             "`axes.objective` needs values, each of them once",
         ),
         ({"axes": {"store": ["usual"], "steps": [1]}}, "`axes.steps`: an axis is seed, objective, store, pretrain.KEY"),
+        (
+            {"axes": {"store": ["usual"], "finetune.encoder": ["a", "b"]}},
+            "`axes.finetune.encoder`: the study sets that itself; give `axes.pretrain.encoder`",
+        ),
+        ({"axes": {"store": ["usual"], "pretrain.out": ["a"]}}, "`axes.pretrain.out`: the study sets that itself"),
+        ({"stores": {"usual": {"folder": ""}}, "axes": {}}, "at least 1 character"),
         ({"axes": {"store": ["usual"], "objective": ["clpi"]}}, "there is no objective 'clpi'"),
         ({"axes": {"store": ["usual"], "pretrain.steps": [1]}}, "there is no configuration key `steps`"),
         ({"tests": {"test": {"patients": 3}}}, "'test' is what every cell has on its own store"),

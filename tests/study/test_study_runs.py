@@ -95,6 +95,31 @@ def test_another_study_is_refused_in_its_folder(study, study_file):
         run_study(read_study(study_file, ["axes.seed=[1]"]))
 
 
+def test_mistakes_in_stores_are_told_before_anything_is_made(study, study_file, tmp_path):
+    given = study[1] / "stores" / "usual" / "store"
+    wrong = {
+        "test set": "tests={one: {patients: 13, set: acquistion}}",
+        "64-pixel images, but `size` is 96": f"{{stores: {{usual: {{folder: {given}}}}}, size: 96}}",
+        "holds no store": f"stores={{usual: {{folder: {tmp_path}}}}}",
+    }
+    for words, setting in wrong.items():
+        settings = [setting] if "=" in setting else [f"stores={{usual: {{folder: {given}}}}}", "size=96"]
+        with pytest.raises(InputError, match=words):
+            run_study(read_study(study_file, [f"out={tmp_path / 'out'}", *settings]))
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_given_store_that_was_made_anew_is_not_the_same_study(study, study_file, tmp_path):
+    given = shutil.copytree(study[1] / "stores" / "usual" / "store", tmp_path / "store")
+    settings = [f"out={tmp_path / 'out'}", f"stores={{usual: {{folder: {given}}}}}", "tests={}"]
+    config = read_study(study_file, [*settings, "axes={objective: [none], seed: [0]}"])
+    run_study(config)
+    about = json.loads((given / "store.json").read_text())
+    (given / "store.json").write_text(json.dumps({**about, "fingerprint": "another"}))
+    with pytest.raises(InputError, match="what is in store usual"):
+        run_study(config)
+
+
 def test_a_study_is_the_same_from_anywhere_but_not_with_a_stage_that_was_changed(study, study_file, monkeypatch):
     monkeypatch.chdir(study_file.parent)
     run_study(read_study(study_file.relative_to(study_file.parent), ["out=out"]))

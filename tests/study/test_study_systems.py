@@ -4,9 +4,10 @@ import itertools
 
 import pytest
 
-from diffvqa.study.program import program_version
+from diffvqa.study import program
+from diffvqa.study.figures import _styles
 from diffvqa.study.systems import System, learning_curves, systems_of
-from diffvqa.study.tables import write_markdown
+from diffvqa.study.tables import in_writing, write_markdown
 
 SCORE = "changes/f1"
 
@@ -76,6 +77,36 @@ def test_the_tables_say_which_cells_failed_which_seeds_lack_and_that_programs_di
         assert words in said, words
 
 
-def test_the_program_has_one_version_while_it_is_the_same():
-    assert program_version() == program_version()
-    assert program_version().startswith("0.1.0 (")
+def test_a_mean_of_fewer_seeds_than_there_are_says_so():
+    cells = [*system(0.3, 0.1).cells, {"evaluations": {"test": {"model": {"changes": {"f1": None}}}}}]
+    assert in_writing(System("cap", {}, cells).mean("test", SCORE)) == "0.200 (0.100 to 0.300; 2 of 3 seeds)"
+    assert in_writing(system(0.3).mean("test", SCORE)) == "0.300"
+
+
+@pytest.mark.parametrize("value", [{"n_embd": 64, "activation_function": "gelu"}, {"Cap": 1, "AREF": 0.5}])
+def test_settings_of_any_kind_name_a_system(value):
+    results = [
+        {"cell": str(number), "settings": {"finetune.language_model": one, "seed": 0}}
+        for number, one in enumerate([value, "a folder"])
+    ]
+    first, second = (one.name for one in systems_of(results))
+    assert all(str(part) in first for item in value.items() for part in item)
+    assert second == "language_model a folder"
+
+
+def test_eleven_lines_of_a_figure_look_different():
+    styles = [tuple(style.values()) for style in itertools.islice(_styles(), 100)]
+    assert len(set(styles)) == 100
+
+
+def test_the_version_of_the_program_follows_its_source(tmp_path, monkeypatch):
+    source = tmp_path / "room"
+    source.mkdir()
+    monkeypatch.setattr(program, "files", lambda _: tmp_path)
+    versions = []
+    for text in ("one = 1\n", "one = 2\n", "one = 1\n"):
+        (source / "file.py").write_text(text)
+        program.program_version.cache_clear()
+        versions.append(program.program_version())
+    program.program_version.cache_clear()
+    assert versions[0] == versions[2] != versions[1]

@@ -123,6 +123,18 @@ def test_what_a_store_has_nothing_for_is_said(captioner_folder, store_folder, mo
     assert all("reason" in found for found in score_probe(tmp_path / "out").values())
 
 
+def test_what_a_killed_run_leaves_is_in_no_one_s_way(captioner_folder, store_folder, few_steps, tmp_path):
+    probe(str(captioner_folder), store_folder, tmp_path / "whole")
+    half = tmp_path / "half"
+    (half / "features" / "0").mkdir(parents=True)
+    for name in ("probe.json.7.unfinished", "features/0/features.json", "probe_predictions.jsonl"):
+        (half / name).write_text("{")
+    probe(str(captioner_folder), store_folder, half)
+    for name in ("probe_predictions.jsonl", "run.json"):
+        assert (half / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    assert not (half / "features").exists()
+
+
 def test_a_folder_with_other_things_is_refused(captioner_folder, store_folder, tmp_path):
     (tmp_path / "mine.txt").write_text("x")
     with pytest.raises(InputError, match="--out: the folder holds other files"):

@@ -173,6 +173,13 @@ def test_a_folder_with_other_files_is_refused(pretrain_settings, write_config, t
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
+def test_a_kill_during_the_first_write_keeps_no_run_out(pretrain_settings, write_config, tmp_path):
+    (tmp_path / "run.json.7.unfinished").write_text("{")
+    path = write_config({**pretrain_settings, "out": str(tmp_path)})
+    pretrain(load_config(PretrainConfig, path, ["optimisation.steps=1"]))
+    assert json.loads((tmp_path / "run.json").read_text())["finished"]
+
+
 def test_a_folder_that_cannot_be_made_is_refused(pretrain_settings, write_config, tmp_path):
     (tmp_path / "file").write_text("in the way")
     path = write_config({**pretrain_settings, "out": str(tmp_path / "file" / "out")})

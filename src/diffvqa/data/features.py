@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from diffvqa.data.store import Store
+from diffvqa.files import write_text
 from diffvqa.images.intensities import AS_STORED
 from diffvqa.workers import done_in_order
 
@@ -69,9 +71,10 @@ def encode_images(
     if not wanted:
         raise ValueError("there are no images to encode")
     description = {"key": key, "store": store.fingerprint, "intensity": intensity, "images": wanted}
+    kept = _kept(folder, description)
+    if kept is not None:
+        return kept
     record = folder / _DESCRIPTION
-    if record.is_file() and json.loads(record.read_text(encoding="utf-8")) == description:
-        return Features(folder, wanted)
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     record.unlink(missing_ok=True)
     tokens: np.ndarray | None = None
@@ -86,8 +89,26 @@ def encode_images(
         if progress:
             progress(done, len(wanted))
     tokens.flush()
-    record.write_text(json.dumps(description), encoding="utf-8")
+    write_text(record, json.dumps(description))
     return Features(folder, wanted)
+
+
+def discard_features(folder: Path) -> None:
+    """Remove a folder of features, or of several such folders; what a kill leaves of it is not taken for features."""
+    for record in folder.rglob(_DESCRIPTION):
+        record.unlink()
+    # A network file system keeps a folder as long as a file in it is mapped.
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kept(folder: Path, description: Mapping[str, Any]) -> Features | None:
+    """The features of a folder; None where it holds others, or not all of them, or none."""
+    try:
+        if json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8")) == description:
+            return Features(folder, description["images"])
+    except (OSError, ValueError, EOFError):
+        pass
+    return None
 
 
 def _encode_stored(encode: Encode, store: Store, intensity: str, image_ids: Sequence[str]) -> np.ndarray:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet
 
 from diffvqa.boxes import Frame
-from diffvqa.data.files import replacing
+from diffvqa.files import replacing
 from diffvqa.records import NO_REGIONS, Pair, Question, Regions
 
 _ROWS = 4096  # written, or gone through, at a time

@@ -14,7 +14,6 @@ from typing import Any
 
 from diffvqa.boxes import Frame
 from diffvqa.data import index, shards
-from diffvqa.data.files import digest_of, is_unfinished, write_text
 from diffvqa.data.index import StoredImage
 from diffvqa.data.mending import fit_to_file
 from diffvqa.data.problems import count_kinds, refuse_faults, write_problems
@@ -32,6 +31,7 @@ from diffvqa.data.store import (
     refuse_two_intensities,
 )
 from diffvqa.errors import InputError
+from diffvqa.files import digest_of, finished_in, is_unfinished, write_text
 from diffvqa.records import Cohort, Image, Problem, Regions, Source, Study
 
 
@@ -139,7 +139,7 @@ def _claimed(folder: Path, fingerprint: str) -> Iterator[None]:
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        names = [path.name for path in folder.iterdir() if not is_unfinished(path)]
+        there = finished_in(folder)
     except OSError as error:
         raise InputError(f"the store's folder cannot be made or read ({error.strerror}); choose another") from error
     started = folder / STARTED
@@ -151,7 +151,7 @@ def _claimed(folder: Path, fingerprint: str) -> Iterator[None]:
                 "the store's folder holds a store of another cohort or another size; "
                 "choose another folder, or delete that one"
             )
-    elif names:
+    elif there:
         raise InputError("the store's folder is not empty and holds no store; choose another, or an empty one")
     if _fingerprint_in(started) != fingerprint:
         os.chmod(folder, 0o700)

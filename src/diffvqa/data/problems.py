@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
-from diffvqa.data.files import replacing
 from diffvqa.errors import InputError
+from diffvqa.files import replacing
 from diffvqa.records import Problem
 
 FAULTS = {

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from diffvqa.data.files import digest_of, replacing, write_text
 from diffvqa.data.headers import require_upright
+from diffvqa.files import digest_of, replacing, write_text
 from diffvqa.images import UnreadableImage, read_squares
 from diffvqa.records import Image
 from diffvqa.workers import done_in_order

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Hashable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,6 +12,8 @@ from diffvqa.evaluation.groups import REPEAT, factor_and_strength
 from diffvqa.evaluation.intervals import Tally, ratio
 from diffvqa.evaluation.predictions import QUESTION_TASK, Prediction
 from diffvqa.findings import Change, read_changes
+
+INDUCED = "induced_change_rate"
 
 Readings = tuple[frozenset[Change], ...]
 """All that a text can mean; none at all if it is not in the grammar."""
@@ -120,9 +122,25 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
         "recall": recall,
         "f1": f1,
         "false_change_rate": _false_change_rate,
-        "induced_change_rate": _induced_change_rate,
+        INDUCED: _induced_change_rate,
     }
     return Tally(tuple(one.prediction.id for one in judged), columns, formulas, counts)
+
+
+def on_the_same_repeats(tallies: Sequence[Tally]) -> list[Tally]:
+    """Tallies of the same questions, with the induced-change rate of those pairs alone that it is of in all of them.
+
+    Each tells other repeats: compared as they are, one that errs with the difficult patients throughout would win.
+    """
+    rows = [dict(zip(tally.ids, tally.columns[:, 5], strict=True)) for tally in tallies]
+    common = []
+    for tally in tallies:
+        asked = np.array([min(row.get(identifier, 0.0) for row in rows) for identifier in tally.ids])
+        columns = tally.columns.copy()
+        columns[:, 5], columns[:, 6] = asked, columns[:, 6] * asked
+        counts = {**tally.counts, "pairs_taken_otherwise": int(asked.sum())}
+        common.append(replace(tally, columns=columns, counts=counts))
+    return common
 
 
 def _count(one: Judged) -> list[float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,50 +11,57 @@ from pathlib import Path
 import numpy as np
 
 from diffvqa.errors import InputError
-from diffvqa.evaluation.changes import is_difference, reference_readings, tally_changes
+from diffvqa.evaluation.changes import INDUCED, is_difference, on_the_same_repeats, reference_readings, tally_changes
 from diffvqa.evaluation.grounding import THRESHOLD, tally_grounding
 from diffvqa.evaluation.intervals import Formula, Resamples, Tally, interval_of, resample_patients
 from diffvqa.evaluation.predictions import Prediction, read_predictions
 
-COMPARED = ("f1", "false_change_rate", "induced_change_rate", "recall", "aref_accuracy")
+COMPARED = ("f1", "false_change_rate", INDUCED, "recall", "aref_accuracy")
 """The scores that are compared: those of changes, and the share of AREF boxes with an IoU of at least 0.5."""
 
 _COUNTS = {
     "f1": "n",
     "false_change_rate": "pairs_unchanged",
-    "induced_change_rate": "pairs_taken_otherwise",
+    INDUCED: "pairs_taken_otherwise",
     "recall": "pairs_changed",
 }
 """The scores of changes, and how many pairs each is of."""
 
-REPLICATES = 5000
-"""More than an interval needs: the smallest p-value is 2 / (replicates + 1), and Holm multiplies it."""
+FEWEST_REPLICATES = 5000
+"""More than an interval needs, for the p-values."""
+
+SMALLEST_P = 0.01
+"""The corrected p-value that a difference in the same direction in all resamples has at most."""
 
 
-def compare(systems: Mapping[str, Sequence[str | Path]], replicates: int = REPLICATES, seed: int = 0) -> dict:
+def compare(systems: Mapping[str, Sequence[str | Path]], replicates: int | None = None, seed: int = 0) -> dict:
     """Every pair of systems in every score of COMPARED, on one set of resamples of patients.
 
     systems: name -> evaluation folders or predictions files, one for each training seed; the score of a system is the
-    mean over them.
+    mean over them. replicates: if not given FEWEST_REPLICATES, or as many as SMALLEST_P takes with so many pairs.
 
     {"patients", "replicates", "seed",
      "systems": {name: {"seeds", and each score as {"value", "low", "high", "n"} or None}},
      "comparisons": {score: [{"first", "second", "value", "low", "high", "p", "p_holm"}]}}
     n: the rows of one seed that a score is of, the fewest of them; the induced-change rate has pairs of its own in each
-    system. value: first minus second. p: two-sided, twice the smaller share of the resamples on one side of 0 (no
-    difference), counting one resample more on each side; but no smaller than that of a sign test in which all patients
-    in whom the two systems differ agree, for resamples of few patients are few. p_holm: corrected over all comparisons
-    of this score (Holm 1979). A system without rows for a score, or with a score that is not defined, is left out of
-    its comparisons.
+    system, and is compared on those that are both systems' in all seeds. value: first minus second. p: two-sided, twice
+    the smaller share of the resamples on one side of 0 (no difference), counting one resample more on each side; but no
+    smaller than that of a sign test in which all patients in whom the two systems differ agree, for resamples of few
+    patients are few. p_holm: corrected over all comparisons of this score (Holm 1979). A system without rows for a
+    score, or with a score that is not defined, is left out of its comparisons.
     Raises InputError for fewer than two systems, and for predictions on different questions or patients.
     """
     if len(systems) < 2:
         raise InputError(f"expected at least two systems, NAME=FOLDER each under its own name; found {len(systems)}")
+    if replicates is None:
+        # The smallest p-value is 2 / (replicates + 1), and Holm multiplies it by the number of pairs.
+        replicates = max(FEWEST_REPLICATES, math.ceil(2 * math.comb(len(systems), 2) / SMALLEST_P))
     read = {name: [read_predictions(_file(Path(path))) for path in paths] for name, paths in systems.items()}
     _require_same_questions(read)
     patients = _patients_of(read)
     resamples = resample_patients(patients, replicates, seed)
-    scores = {name: _scores_of(runs, resamples) for name, runs in read.items()}
+    changes = {name: [tally_changes(rows) for rows in runs] for name, runs in read.items()}
+    scores = {name: _scores_of(read[name], changes[name], resamples) for name in read}
     return {
         "patients": len(set(patients.values())),
         "replicates": replicates,
@@ -62,7 +70,7 @@ def compare(systems: Mapping[str, Sequence[str | Path]], replicates: int = REPLI
             name: {"seeds": len(read[name]), **{score: _described(found) for score, found in of_system.items()}}
             for name, of_system in scores.items()
         },
-        "comparisons": {score: _compared(score, scores) for score in COMPARED},
+        "comparisons": {score: _compared(score, scores, changes, resamples) for score in COMPARED},
     }
 
 
@@ -142,8 +150,9 @@ def _asked(row: Prediction) -> tuple:
     return row.references, row.reference_boxes, readings
 
 
-def _scores_of(runs: Sequence[Sequence[Prediction]], resamples: Resamples) -> dict[str, _Score | None]:
-    changes = [tally_changes(rows) for rows in runs]
+def _scores_of(
+    runs: Sequence[Sequence[Prediction]], changes: Sequence[Tally | None], resamples: Resamples
+) -> dict[str, _Score | None]:
     boxes = [tally_grounding(rows).get("AREF") for rows in runs]
     found = {name: _mean(changes, name, count, resamples) for name, count in _COUNTS.items()}
     return {**found, "aref_accuracy": _mean(boxes, f"accuracy_{THRESHOLD}", "n", resamples)}
@@ -166,15 +175,34 @@ def _described(score: _Score | None) -> dict | None:
     return None if score is None else {**interval_of(score.value, score.drawn), "n": score.n}
 
 
-def _compared(name: str, scores: Mapping[str, Mapping[str, _Score | None]]) -> list[dict]:
+def _compared(
+    name: str,
+    scores: Mapping[str, Mapping[str, _Score | None]],
+    changes: Mapping[str, Sequence[Tally | None]],
+    resamples: Resamples,
+) -> list[dict]:
     rows = []
     known = {system: found[name] for system, found in scores.items() if found[name] is not None}
     for (first, one), (second, other) in itertools.combinations(known.items(), 2):
+        if name == INDUCED:
+            one, other = _on_the_same_pairs(changes[first], changes[second], resamples)
+            if one is None or other is None:
+                continue
         value, drawn = one.value - other.value, one.drawn - other.drawn
         p = two_sided_p(drawn, int((_matters(one, other) | _matters(other, one)).sum()))
         rows.append({"first": first, "second": second, **interval_of(value, drawn), "p": p})
     corrected = holm([row["p"] for row in rows])
     return [{**row, "p_holm": value} for row, value in zip(rows, corrected, strict=True)]
+
+
+def _on_the_same_pairs(
+    first: Sequence[Tally], second: Sequence[Tally], resamples: Resamples
+) -> tuple[_Score | None, _Score | None]:
+    """The induced-change rates of two systems, of the patients whose repeats both told in all seeds."""
+    common = on_the_same_repeats([*first, *second])
+    parts = (common[: len(first)], common[len(first) :])
+    one, other = (_mean(part, INDUCED, _COUNTS[INDUCED], resamples) for part in parts)
+    return one, other
 
 
 def _matters(one: _Score, other: _Score) -> np.ndarray:

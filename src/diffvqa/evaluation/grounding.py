@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,15 +19,18 @@ _COLUMNS = ("one", "iou", "right")
 def overlap(prediction: Prediction) -> float:
     """The best intersection over union of the first predicted box with any reference box, 0 without a box.
 
-    Only the first box counts, so that predicting more boxes cannot raise a score. A box without area covers nothing.
+    Only the first box counts, so that predicting more boxes cannot raise a score.
     """
-    if not prediction.boxes:
-        return 0.0
-    x1, y1, x2, y2 = prediction.boxes[0]
+    return best_overlap(prediction.boxes[0], prediction.reference_boxes) if prediction.boxes else 0.0
+
+
+def best_overlap(corners: Sequence[float], references: Sequence[Box]) -> float:
+    """The best intersection over union of what lies between these corners with any box; without area it is 0."""
+    x1, y1, x2, y2 = corners
     if x2 <= x1 or y2 <= y1:
         return 0.0
     box = Box(x1, y1, x2, y2)
-    return max(intersection_over_union(box, reference) for reference in prediction.reference_boxes)
+    return max(intersection_over_union(box, reference) for reference in references)
 
 
 def tally_grounding(predictions: Sequence[Prediction]) -> dict[str, Tally]:
@@ -40,9 +43,14 @@ def tally_grounding(predictions: Sequence[Prediction]) -> dict[str, Tally]:
         rows = [prediction for prediction in predictions if prediction.task == task]
         if not rows:
             continue
-        overlaps = np.array([overlap(prediction) for prediction in rows])
-        columns = np.stack([np.ones(len(rows)), overlaps, overlaps >= THRESHOLD], axis=1)
-        formulas = {"iou": mean_of(_COLUMNS, "iou"), f"accuracy_{THRESHOLD}": mean_of(_COLUMNS, "right")}
         counts = {"n": len(rows), "without_box": sum(not prediction.boxes for prediction in rows)}
-        tallies[task] = Tally(tuple(prediction.id for prediction in rows), columns, formulas, counts)
+        tallies[task] = tally_overlaps([row.id for row in rows], [overlap(row) for row in rows], counts)
     return tallies
+
+
+def tally_overlaps(ids: Sequence[str], overlaps: Sequence[float], counts: Mapping[str, int]) -> Tally:
+    """Mean IoU and accuracy at IoU 0.5 of these rows."""
+    found = np.array(overlaps)
+    columns = np.stack([np.ones(len(found)), found, found >= THRESHOLD], axis=1)
+    formulas = {"iou": mean_of(_COLUMNS, "iou"), f"accuracy_{THRESHOLD}": mean_of(_COLUMNS, "right")}
+    return Tally(tuple(ids), columns, formulas, counts)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 SYSTEMS = {
     "model": "This model",
@@ -92,6 +92,14 @@ def systems_of(metrics: Mapping) -> dict[str, Mapping]:
     if "model" not in metrics:
         return {"model": metrics}
     return {"model": metrics["model"], **metrics["controls"]}
+
+
+def find_score(system: Mapping, path: Sequence[str]) -> Mapping | None:
+    """What lies at a path within a system's metrics; None where it has no such score."""
+    found = system
+    for key in path:
+        found = (found or {}).get(key)
+    return found
 
 
 def value_and_interval(score: Mapping | None) -> tuple[str, str]:

@@ -19,6 +19,7 @@ from diffvqa.evaluation.names import (
     SCORES,
     TASKS,
     change_scores,
+    find_score,
     system_name,
     systems_of,
     value_and_interval,
@@ -110,7 +111,7 @@ def _summary(metrics: Mapping) -> str:
 def _panel(metrics: Mapping, path: Sequence[str], title: str) -> str:
     rows = []
     for name, system in systems_of(metrics).items():
-        score = _find(system, path)
+        score = find_score(system, path)
         if score is None:
             continue
         low, value, high = (100 * min(max(score[key], 0.0), 1.0) for key in ("low", "value", "high"))
@@ -137,7 +138,7 @@ def _paired(metrics: Mapping) -> str:
     columns += [(("grounding", task, "accuracy_0.5"), f"{task} accuracy") for task in metrics["model"]["grounding"]]
     rows: list[tuple[str, Cells]] = []
     for name, pairs in metrics["paired"].items():
-        cells = [(label, _find(pairs, path)) for path, label in columns]
+        cells = [(label, find_score(pairs, path)) for path, label in columns]
         if any(score is not None for _, score in cells):
             rows.append((name, cells))
     if not rows:
@@ -345,10 +346,3 @@ def _describe(change: Change) -> str:
     if change.kind == "level":
         return f"{change.finding}: {change.before} → {change.after}"
     return f"{change.finding}: {change.kind}"
-
-
-def _find(system: Mapping, path: Sequence[str]) -> Mapping | None:
-    found = system
-    for key in path:
-        found = (found or {}).get(key)
-    return found

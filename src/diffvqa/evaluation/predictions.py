@@ -53,13 +53,6 @@ class Prediction:
         return ("id", self.id) if self.subject_id is None else ("subject", self.subject_id)
 
 
-def make_folder(folder: str | Path) -> Path:
-    """The folder, made if need be with its parents; a new one is open to its owner alone (mode 0700)."""
-    folder = Path(folder)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder
-
-
 def read_lines(path: str | Path) -> list[tuple[int, dict]]:
     """The JSON objects of a file with one object a line, each with its line number; blank lines are passed over.
 

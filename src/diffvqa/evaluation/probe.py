@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from diffvqa.boxes import Box, intersection_over_union
+from diffvqa.boxes import Box
 from diffvqa.errors import InputError
-from diffvqa.evaluation.intervals import Resamples, Tally, interval_of, mean_of, resample_patients, score_tally
+from diffvqa.evaluation.grounding import best_overlap, tally_overlaps
+from diffvqa.evaluation.intervals import Resamples, interval_of, resample_patients, score_tally
 from diffvqa.evaluation.predictions import read_lines
-from diffvqa.evaluation.score import write_whole
+from diffvqa.files import write_text
 
-THRESHOLD = 0.5
 WAYS = {"findings": ("present",), "changes": ("appeared", "vanished")}
 """Of each probe of labels what the classes after the first one are."""
 
@@ -55,7 +55,7 @@ def score_probe(folder: str | Path, replicates: int = 1000, seed: int = 0) -> di
             }
     if parts["boxes"]:
         scores["boxes"] = _boxes(parts["boxes"], replicates, seed)
-    write_whole(folder / "probe.json", json.dumps(scores, indent=1) + "\n")
+    write_text(folder / "probe.json", json.dumps(scores, indent=1) + "\n")
     return scores
 
 
@@ -83,7 +83,7 @@ def _labels(rows: Rows, ways: Sequence[str], replicates: int, seed: int) -> dict
     }
     if len(ways) > 1:
         any_said = np.array([max(sum(said) for said in row["said"].values()) for row in rows])
-        any_right = np.array([any(row["right"].values()) for row in rows])
+        any_right = np.array([row["changed"] for row in rows])
         found["changed"] = interval_of(*weighted_auc(any_said, any_right, weights))
     return found
 
@@ -125,16 +125,5 @@ def _boxes(rows: Rows, replicates: int, seed: int) -> dict[str, Any]:
 
 
 def _overlap(rows: Rows, field: str, resamples: Resamples) -> dict[str, Any]:
-    overlaps = np.array([_best(row[field], row["right"]) for row in rows])
-    columns = np.stack([np.ones(len(rows)), overlaps, overlaps >= THRESHOLD], axis=1)
-    kept = ("one", "iou", "right")
-    formulas = {"iou": mean_of(kept, "iou"), f"accuracy_{THRESHOLD}": mean_of(kept, "right")}
-    return score_tally(Tally(tuple(row["id"] for row in rows), columns, formulas, {}), resamples)
-
-
-def _best(said: Sequence[float], right: Sequence[Sequence[float]]) -> float:
-    """The best intersection over union with any of the boxes; 0 for a box without area."""
-    x1, y1, x2, y2 = said
-    if x2 <= x1 or y2 <= y1:
-        return 0.0
-    return max(intersection_over_union(Box(x1, y1, x2, y2), Box(*box)) for box in right)
+    overlaps = [best_overlap(row[field], [Box(*box) for box in row["right"]]) for row in rows]
+    return score_tally(tally_overlaps([row["id"] for row in rows], overlaps, {}), resamples)

@@ -9,7 +9,7 @@ from diffvqa.evaluation.curves import read_curves
 from diffvqa.evaluation.examples import read_examples, read_phrases
 from diffvqa.evaluation.page import render_page
 from diffvqa.evaluation.predictions import read_object
-from diffvqa.evaluation.score import write_whole
+from diffvqa.files import write_text
 
 
 def write_report(folder: str | Path) -> Path:
@@ -33,5 +33,5 @@ def write_report(folder: str | Path) -> Path:
         read_phrases(folder),
     )
     path = folder / "report.html"
-    write_whole(path, page)
+    write_text(path, page)
     return path

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from diffvqa.evaluation.grounding import THRESHOLD, tally_grounding
 from diffvqa.evaluation.intervals import Resamples, Tally, difference, resample_patients, score_tally
 from diffvqa.evaluation.predictions import GROUNDING_TASKS, QUESTION_TASK, Prediction, read_object, read_predictions
 from diffvqa.evaluation.published import own_row
+from diffvqa.files import write_text
 from diffvqa.records import QUESTION_TYPES
 
 CONTROLS = ("most_frequent", "retrieval", "other_prior", "blank_images", "mean_box")
@@ -86,7 +86,7 @@ def score_folder(folder: str | Path, replicates: int = 1000, seed: int = 0) -> d
         "replicates": replicates,
         "notes": scored.notes,
     }
-    write_whole(folder / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    write_text(folder / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
     return metrics
 
 
@@ -217,10 +217,3 @@ def _metrics(tallies: _Tallies, resamples: Resamples) -> dict:
 
 def _place_of_control(path: Path) -> tuple[int, str]:
     return (CONTROLS.index(path.stem) if path.stem in CONTROLS else len(CONTROLS), path.stem)
-
-
-def write_whole(path: Path, content: str) -> None:
-    """Write a text file whole or not at all."""
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(content, encoding="utf-8")
-    os.replace(unfinished, path)

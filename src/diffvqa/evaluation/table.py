@@ -10,13 +10,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from diffvqa.evaluation.comparison import COMPARED
-from diffvqa.evaluation.names import BOX_SCORES, SCORES, change_scores, system_name, systems_of
+from diffvqa.evaluation.names import BOX_SCORES, SCORES, change_scores, find_score, system_name, systems_of
 from diffvqa.evaluation.published import PUBLISHED, SCORES_OF_ROW, remarks
 
 _ABREAST = 4  # scores that 80 columns have room for, with the systems that they compare
 
-_Column = tuple[str, str]
-"""Path of a score within a system's metrics, joined by slashes, and the label of its column."""
+_Column = tuple[Sequence[str], str]
+"""Path of a score within a system's metrics, and the label of its column."""
 
 
 def print_probe(scores: Mapping) -> Group:
@@ -37,7 +37,7 @@ def print_probe(scores: Mapping) -> Group:
         else:
             sizes = {}
             for pooling, part in found.items():
-                for label, score in (("mean area", part["mean"]), ("anything changed, area", part.get("changed"))):
+                for label, score in (("mean area", part["mean"]), ("anything came or went, area", part.get("changed"))):
                     if score is not None:
                         rows[f"{kind} by {pooling}, {label}"] = score
                         sizes[f"{kind} by {pooling}, {label}"] = part
@@ -66,13 +66,13 @@ def print_table(metrics: Mapping) -> Group:
             f"{changes['pairs_unchanged']} not; {changes['unreadable']} answers unreadable)"
         )
         names = change_scores(changes)
-        parts.append(_table(title, systems, [(f"changes/{name}", SCORES[name]) for name in names]))
+        parts.append(_table(title, systems, [(("changes", name), SCORES[name]) for name in names]))
     if texts in first["answers"]:
         title = f"Texts, {texts} questions (n = {first['answers'][texts]['n']})"
         names = ("bleu_1", "bleu_4", "meteor", "rouge_l", "cider")
         if "bertscore" in first["answers"][texts]:
             names = (*names, "bertscore")
-        parts.append(_table(title, systems, [(f"answers/{texts}/{name}", SCORES[name]) for name in names]))
+        parts.append(_table(title, systems, [(("answers", texts, name), SCORES[name]) for name in names]))
     if len(first["answers"]) > 2:
         parts.append(_types(systems))
     if first["groups"]:
@@ -80,10 +80,10 @@ def print_table(metrics: Mapping) -> Group:
     if first["calibration"]:
         title = f"Confidence, difference questions (n = {first['calibration']['n']})"
         names = ("ece", "auroc", "selective_100", "selective_60", "selective_20")
-        parts.append(_table(title, systems, [(f"calibration/{name}", SCORES[name]) for name in names]))
+        parts.append(_table(title, systems, [(("calibration", name), SCORES[name]) for name in names]))
     for task, scores in first["grounding"].items():
         title = f"Boxes, {task} (n = {scores['n']}, {scores['without_box']} without a box)"
-        parts.append(_table(title, systems, [(f"grounding/{task}/{name}", SCORES[name]) for name in BOX_SCORES]))
+        parts.append(_table(title, systems, [(("grounding", task, name), SCORES[name]) for name in BOX_SCORES]))
     if metrics.get("published_row"):
         parts += _published(metrics["published_row"])
     below = f"95 % intervals: {first['replicates']} resamples of {first['patients']} patients, seed {first['seed']}."
@@ -130,7 +130,7 @@ def _difference(row: Mapping | None) -> str:
 def _table(title: str, systems: Mapping[str, Mapping], columns: Sequence[_Column]) -> Table:
     table = _empty_table(title, [label for _, label in columns])
     for name, system in systems.items():
-        scores = [_find(system, path) for path, _ in columns]
+        scores = [find_score(system, path) for path, _ in columns]
         if any(scores) or name == "model":
             style = "bold" if name == "model" else None
             table.add_row(escape(system_name(name)), *map(_cell, scores), style=style)
@@ -182,10 +182,3 @@ def _number(value: float | None) -> str:
 
 def _cell(score: Mapping | None) -> str:
     return "–" if score is None else f"{score['value']:.3f}\n{score['low']:.2f}–{score['high']:.2f}"
-
-
-def _find(system: Mapping, path: str) -> Mapping | None:
-    found = system
-    for key in path.split("/"):
-        found = (found or {}).get(key)
-    return found

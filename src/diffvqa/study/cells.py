@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -16,11 +15,12 @@ import torch
 
 from diffvqa.answering.split.evaluate import evaluate
 from diffvqa.answering.split.truth import read_true_findings
-from diffvqa.data.files import write_text
+from diffvqa.data.features import discard_features
 from diffvqa.errors import InputError, RunFailed
 from diffvqa.evaluation.probe import score_probe
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
+from diffvqa.files import write_text
 from diffvqa.study.config import MAIN, PROBE, Cell, StudyConfig, stage_config
 from diffvqa.study.program import program_version
 from diffvqa.study.stores import StudyStore
@@ -37,15 +37,12 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
     stores: of each name in `stores` and `tests`. threads: of the processor. A cell that fails says so in its result
     under "error", and can be run again.
     """
-    folder = Path(config.out) / "cells" / cell.name
+    # Of the program as it is now, not as somebody has changed it while the cell was running.
+    program = program_version()
+    if finished := finished_cell(config, cell):
+        return finished
+    folder = _folder(config, cell)
     folder.mkdir(parents=True, exist_ok=True)
-    done = read_cell(folder)
-    if done and "error" not in done:
-        if (done["settings"], done["store"]) != (dict(cell.values), cell.store):
-            raise InputError(
-                f"cells/{cell.name} in `out` is a cell with other settings; remove it, or give another `out`"
-            )
-        return done
     torch.set_num_threads(threads)
     with open(folder / LOG, "a", buffering=1, encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
         try:
@@ -57,7 +54,7 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
             traceback.print_exc()
             result = {"error": f"{type(error).__name__}, see cells/{cell.name}/{LOG}"}
     about = {"cell": cell.name, "settings": dict(cell.values), "store": cell.store}
-    result = {**about, "threads": threads, "program": program_version(), **result}
+    result = {**about, "threads": threads, "program": program, **result}
     write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
     return result
 
@@ -67,10 +64,19 @@ def evaluation_folder(out: Path, cell: str, evaluation: str) -> Path:
     return out / "cells" / cell / "evaluations" / evaluation
 
 
-def read_cell(folder: Path) -> dict[str, Any] | None:
-    """What a cell gave, or None if it has not been run to its end."""
-    path = folder / RESULT
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+def finished_cell(config: StudyConfig, cell: Cell) -> dict[str, Any] | None:
+    """What a cell gave; None if it was not run to its end, or failed. Raises InputError for one of other settings."""
+    path = _folder(config, cell) / RESULT
+    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"error": "not run"}
+    if "error" in found:
+        return None
+    if (found["settings"], found["store"]) != (dict(cell.values), cell.store):
+        raise InputError(f"cells/{cell.name} in `out` is a cell with other settings; remove it, or give another `out`")
+    return found
+
+
+def _folder(config: StudyConfig, cell: Cell) -> Path:
+    return Path(config.out) / "cells" / cell.name
 
 
 def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], folder: Path) -> dict[str, Any]:
@@ -98,7 +104,7 @@ def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], fold
         )
         evaluations[name] = score_folder(out)
         write_report(out)
-    shutil.rmtree(folder / "features")
+    discard_features(folder / "features")
     truth = stores[cell.store].truth
     # Reports leave out findings, some more than others: what they label would measure that too.
     probe(str(encoder), Path(store), folder / PROBE, findings=None if truth is None else read_true_findings(truth))

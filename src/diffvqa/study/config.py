@@ -28,6 +28,22 @@ LENGTH = "pretrain.optimisation.steps"
 """The axis that a learning curve is drawn along."""
 
 
+QUESTIONS = "finetune.questions"
+"""The key of the types that are trained on, and asked on the test split; axes may be that or a part of it."""
+
+_OWN_KEYS = {
+    "pretrain.seed": SEED,
+    "finetune.seed": SEED,
+    "pretrain.objective": OBJECTIVE,
+    "pretrain.store": STORE,
+    "finetune.store": STORE,
+    "finetune.encoder": "pretrain.encoder",
+    "pretrain.out": None,
+    "finetune.out": None,
+}
+"""The keys of a stage that the study itself sets, and the axis to give in their place."""
+
+
 class _Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
@@ -38,7 +54,7 @@ class StoreSource(_Settings):
     seed, set, omitted, still: of the synthetic patients, as `diffvqa synth` has them.
     """
 
-    folder: str | None = None
+    folder: str | None = Field(None, min_length=1)
     patients: PositiveInt | None = None
     seed: NonNegativeInt = 0
     set: str | None = None
@@ -94,6 +110,9 @@ class StudyConfig(_Settings):
             stage = axis.partition(".")[0]
             if axis not in (SEED, OBJECTIVE, STORE) and (stage not in ("pretrain", "finetune") or stage == axis):
                 raise ValueError(f"`axes.{axis}`: an axis is seed, objective, store, pretrain.KEY or finetune.KEY")
+            if axis in _OWN_KEYS:
+                instead = f"; give `axes.{_OWN_KEYS[axis]}`" if _OWN_KEYS[axis] else ""
+                raise ValueError(f"`axes.{axis}`: the study sets that itself{instead}")
         for store in self.axes.get(STORE, ()):
             if store not in self.stores:
                 raise ValueError(f"`axes.store`: there is no store {store!r}; `stores` has {', '.join(self.stores)}")
@@ -141,13 +160,15 @@ def _in_a_name(axis: str, value: Any) -> str:
 
 
 def read_study(path: Path, overrides: list[str]) -> StudyConfig:
-    """The study in a YAML file, with `key=value` laid over it; its files are looked for beside it.
+    """The study in a YAML file, with `key=value` laid over it; the stages' files are looked for beside it.
 
     Raises InputError, also where a cell's settings would be refused by its stage.
     """
     config = load_config(StudyConfig, path, overrides)
     here = Path(path).parent
-    config = config.model_copy(update={stage: str(here / getattr(config, stage)) for stage in ("pretrain", "finetune")})
+    # From the root on: machines of a cluster work in folders of their own.
+    stages = {stage: str((here / getattr(config, stage)).resolve()) for stage in ("pretrain", "finetune")}
+    config = config.model_copy(update={"out": str(Path(config.out).resolve()), **stages})
     cells = cells_of(config)
     names = [cell.name for cell in cells]
     if shared := {name for name in names if names.count(name) > 1}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import io
 import itertools
 import math
@@ -22,11 +23,14 @@ ACROSS = 4  # small panels side by side
 Style = dict[str, str]
 
 
-def draw_figures(systems: Sequence[System], evaluations: Sequence[str]) -> dict[str, str]:
-    """Name -> SVG, of each evaluation what it has scores for; names begin with the evaluation's.
+def require_matplotlib() -> None:
+    """Raises InputError if figures cannot be drawn."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise InputError("a study draws with matplotlib: pip install 'diffvqa[study]'")
 
-    Raises InputError if matplotlib is not there.
-    """
+
+def draw_figures(systems: Sequence[System], evaluations: Sequence[str]) -> dict[str, str]:
+    """Name -> SVG, of each evaluation what it has scores for; names begin with the evaluation's."""
     figures = {}
     # Seconds on other devices, or other numbers of cores, are no measure of one another.
     alike = len({(cell["device"], cell["threads"]) for system in systems for cell in system.cells}) == 1
@@ -164,8 +168,10 @@ def _styled(systems: Sequence[System]) -> Iterator[tuple[System, Style]]:
 
 def _styles() -> Iterator[Style]:
     """Colour and marker of one line after the other, without end."""
-    for colour, marker in itertools.cycle(zip(COLOURS, MARKERS, strict=True)):
-        yield {"color": colour, "marker": marker}
+    for turn in itertools.count():
+        for place, colour in enumerate(COLOURS):
+            # Colours come again, with other markers.
+            yield {"color": colour, "marker": MARKERS[(place + turn) % len(MARKERS)]}
 
 
 def _legend(axes: Any) -> None:
@@ -175,10 +181,8 @@ def _legend(axes: Any) -> None:
 
 def _draw(panels: Sequence[Callable[[Any], None]], titles: Sequence[str], x: str = "", y: str = "") -> str:
     """Panels as one SVG; several share their axes' titles and one legend."""
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise InputError("a study draws with matplotlib: pip install 'diffvqa[study]'") from error
+    import matplotlib
+
     matplotlib.use("svg")
     from matplotlib import pyplot
 

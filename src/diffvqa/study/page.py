@@ -94,7 +94,7 @@ def _differences(compared: Sequence[Mapping[str, Any]]) -> str:
         for first, *cells in significant(compared)
     ]
     if not rows:
-        return "<p>No two systems differ by more than other patients would explain.</p>" if compared else ""
+        return "<p>No difference was found that other patients would not explain as well.</p>" if compared else ""
     head = "".join(f'<th scope="col">{title}</th>' for title in titles)
     return (
         f"<details><summary>{len(rows)} differences that other patients would not explain</summary><table><thead><tr>"

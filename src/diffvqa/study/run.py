@@ -10,12 +10,13 @@ from typing import Any
 import torch
 import yaml
 
-from diffvqa.data.files import write_text
 from diffvqa.errors import InputError, RunFailed
+from diffvqa.files import finished_in, write_text
 from diffvqa.progress import progress_bar
-from diffvqa.study.cells import run_cell
+from diffvqa.study.cells import finished_cell, run_cell
 from diffvqa.study.config import StudyConfig, cells_of
-from diffvqa.study.stores import study_store
+from diffvqa.study.figures import require_matplotlib
+from diffvqa.study.stores import StudyStore, check_source, study_store
 from diffvqa.study.summary import write_summary
 from diffvqa.workers import done_in_order
 
@@ -30,50 +31,57 @@ def run_study(config: StudyConfig, workers: int | None = None, cluster: str | No
     """Run every cell that is not finished and write the tables; the page's path.
 
     workers: cells that run side by side, each with its share of the processor; if not given one with a GPU, and without
-    one as many as there are cores, up to SIDE_BY_SIDE. cluster: the address of a Ray cluster
-    that runs them instead, on a file system that it shares. Raises InputError, and RunFailed where cells failed, after
-    the others were run and the tables written.
+    one as many as there are cores, up to SIDE_BY_SIDE. cluster: the address of a Ray cluster that runs them instead, a
+    core or a GPU each, on a file system that it shares. Raises InputError, and RunFailed where cells failed, after the
+    others were run and the tables written.
     """
     out = Path(config.out)
+    require_matplotlib()
     _claim(out, config)
-    sources = {**config.stores, **config.tests}
-    stores = {name: study_store(source, config.size, out / "stores" / name) for name, source in sources.items()}
     cells = cells_of(config)
-    cores = os.cpu_count() or 1
-    workers = workers or (1 if torch.cuda.is_available() else min(cores, len(cells), SIDE_BY_SIDE))
-    threads = max(1, cores // workers)
-    results = []
-    jobs = ((config, cell, stores, threads) for cell in cells)
-    with progress_bar("run cells") as progress:
-        progress(0, len(cells))
-        # All at once: a cell that takes long keeps none of the others waiting.
-        for result in done_in_order(run_cell, jobs, workers, cluster, on_gpu=True, ahead=len(cells)):
-            results.append(result)
-            progress(len(results), len(cells))
-            write_summary(out, results)
-    page = write_summary(out, results)
+    found = {cell.name: finished for cell in cells if (finished := finished_cell(config, cell))}
+    page = write_summary(out, list(found.values()))
+    waiting = [cell for cell in cells if cell.name not in found]
+    if waiting:
+        stores = _stores(config)
+        cores = os.cpu_count() or 1
+        workers = workers or (1 if torch.cuda.is_available() else min(cores, len(cells), SIDE_BY_SIDE))
+        threads = 1 if cluster else max(1, cores // workers)
+        jobs = ((config, cell, stores, threads) for cell in waiting)
+        with progress_bar("run cells") as progress:
+            progress(len(found), len(cells))
+            # All at once: a cell that takes long keeps none of the others waiting.
+            for result in done_in_order(run_cell, jobs, workers, cluster, on_gpu=True, ahead=len(cells)):
+                found[result["cell"]] = result
+                progress(len(found), len(cells))
+                page = write_summary(out, [found[cell.name] for cell in cells if cell.name in found])
+    results = list(found.values())
     failed = [f"{result['cell']} ({result['error']})" for result in results if "error" in result]
     if failed:
         raise RunFailed(f"{len(failed)} of {len(cells)} cells failed: {'; '.join(failed)}; mend that and run it again")
     return page
 
 
-def record_study(config: StudyConfig) -> None:
-    """Note in the study's folder what it is made of: its settings and those in the files of both stages."""
-    write_text(Path(config.out) / RECORD, json.dumps(_record_of(config), indent=1) + "\n")
+def _stores(config: StudyConfig) -> dict[str, StudyStore]:
+    folder = Path(config.out) / "stores"
+    sources = {**config.stores, **config.tests}
+    return {name: study_store(source, config.size, folder / name) for name, source in sources.items()}
 
 
 def _record_of(config: StudyConfig) -> dict[str, Any]:
+    """What a study is made of: its settings, those in the files of both stages, and which stores it was given."""
     stages = {stage: yaml.safe_load(Path(getattr(config, stage)).read_text(encoding="utf-8")) for stage in STAGES}
+    sources = {**config.stores, **config.tests}
+    given = {name: found for name, source in sources.items() if (found := check_source(source, config.size))}
     # The contents of files count, wherever they are seen from.
-    return {"study": config.model_dump(mode="json", exclude={"out", *STAGES}), **stages}
+    return {"study": config.model_dump(mode="json", exclude={"out", *STAGES}), **stages, "given stores": given}
 
 
 def _claim(out: Path, config: StudyConfig) -> None:
     """Make the study's folder, or find the same study in it. Raises InputError if it holds something else."""
-    record = out / RECORD
+    record, settings = out / RECORD, _record_of(config)
     if record.is_file():
-        differing = _differing(record, config)
+        differing = _differing(record, settings)
         if differing:
             raise InputError(
                 f"`out` holds a study with other settings ({', '.join(differing)}); give another folder, remove that "
@@ -81,24 +89,30 @@ def _claim(out: Path, config: StudyConfig) -> None:
             )
         return
     try:
-        if out.exists() and any(out.iterdir()):
+        if out.exists() and finished_in(out):
             raise InputError("`out` holds files that are no study; give another folder")
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        record_study(config)
+        write_text(record, json.dumps(settings, indent=1) + "\n")
     except OSError as error:
         raise InputError(f"`out` cannot be made or written to ({error.strerror}); give another folder") from error
 
 
-def _differing(record: Path, config: StudyConfig) -> list[str]:
+def _differing(record: Path, settings: dict[str, Any]) -> list[str]:
     """Which settings of a study are others than its folder says; `study` where that cannot be read."""
-    settings = _record_of(config)
     try:
         found = json.loads(record.read_text(encoding="utf-8"))
         # Settings that did not exist when it was written are as if not given.
         given = StudyConfig.model_validate(found["study"] | {"out": "", **dict.fromkeys(STAGES, "")})
         before = given.model_dump(mode="json")
-        return [name for name, value in settings["study"].items() if before[name] != value] + [
-            stage for stage in STAGES if found[stage] != settings[stage]
+        stores = found.get("given stores", {})
+        return [
+            *(name for name, value in settings["study"].items() if before[name] != value),
+            *(stage for stage in STAGES if found[stage] != settings[stage]),
+            *(
+                f"what is in store {name}"
+                for name, now in settings["given stores"].items()
+                if stores.get(name, now) != now
+            ),
         ]
     except (OSError, ValueError, KeyError, TypeError):
         return ["study"]

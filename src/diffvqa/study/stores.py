@@ -26,17 +26,24 @@ class StudyStore:
     truth: Path | None = None
 
 
-def study_store(source: StoreSource, size: int, folder: Path) -> StudyStore:
-    """The store in the folder given, or one of synthetic patients, made in `folder` unless it is there.
+def check_source(source: StoreSource, size: int) -> str | None:
+    """The fingerprint of a given store; None for synthetic patients, who are to be made.
 
-    Raises InputError if a given one is of another size, and for an unknown set.
+    Raises InputError where there is no such store, if it is of another size, and for an unknown set.
     """
-    check_set(source.set)
+    if not source.folder:
+        check_set(source.set)
+        return None
+    store = Store.open(source.folder)
+    if store.size != size:
+        raise InputError(f"`stores`, `tests`: a store holds {store.size}-pixel images, but `size` is {size}")
+    return store.fingerprint
+
+
+def study_store(source: StoreSource, size: int, folder: Path) -> StudyStore:
+    """The store in the folder given, or one of synthetic patients, made in `folder` unless it is there."""
     if source.folder:
-        found = Store.open(source.folder).size
-        if found != size:
-            raise InputError(f"`stores`, `tests`: a store holds {found}-pixel images, but `size` is {size}")
-        return StudyStore(Path(source.folder))
+        return StudyStore(Path(source.folder).resolve())
     cohort, workers = folder / "cohort", os.cpu_count() or 1
     made = StudyStore(folder / "store", cohort / "truth")
     if (made.folder / ABOUT).is_file():

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from diffvqa.data.files import write_text
 from diffvqa.evaluation.comparison import compare
+from diffvqa.files import write_text
 from diffvqa.study.cells import evaluation_folder
-from diffvqa.study.config import MAIN, PROBE, STORE
+from diffvqa.study.config import MAIN, PROBE, QUESTIONS, STORE
 from diffvqa.study.figures import draw_figures
 from diffvqa.study.page import render_page
 from diffvqa.study.systems import System, systems_of
@@ -30,6 +30,9 @@ def write_summary(out: Path, results: Sequence[Mapping[str, Any]]) -> Path:
     write_text(out / "study.md", write_markdown(systems, comparisons, results))
     figures = draw_figures(systems, evaluations)
     (out / "figures").mkdir(exist_ok=True)
+    for path in (out / "figures").glob("*.svg"):
+        if path.stem not in figures:
+            path.unlink()
     for name, drawing in figures.items():
         write_text(out / "figures" / f"{name}.svg", drawing)
     write_text(out / "study.html", render_page(systems, comparisons, figures, results))
@@ -39,10 +42,19 @@ def write_summary(out: Path, results: Sequence[Mapping[str, Any]]) -> Path:
 def _compared(out: Path, systems: Sequence[System], evaluation: str) -> list[dict[str, Any]]:
     if evaluation == PROBE:
         return []
-    # Systems of different stores have test splits of their own.
     groups: dict[str, dict[str, list[Path]]] = {}
     for system in systems:
-        asked = str(system.settings.get(STORE)) if evaluation == MAIN else ""
+        asked = _asked(system.settings) if evaluation == MAIN else ""
         folders = [evaluation_folder(out, cell["cell"], evaluation) for cell in system.cells]
         groups.setdefault(asked, {})[system.name] = folders
     return [compare(group) for group in groups.values() if len(group) > 1]
+
+
+def _asked(settings: Mapping[str, Any]) -> str:
+    """What a system is asked on the test split, as far as the axes say: of its store, the types it was trained on."""
+    types = {}
+    for axis, value in settings.items():
+        if axis.startswith(QUESTIONS):
+            shares = value if isinstance(value, Mapping) else {axis: value}
+            types[axis] = sorted(kind for kind, share in shares.items() if share)
+    return str((settings.get(STORE), types))

@@ -21,8 +21,8 @@ COLUMNS = {
     "grounding/CAREF/accuracy_0.5": "CAREF accuracy",
     "findings/mean/mean": "Findings, mean pooling (AUC)",
     "findings/attention/mean": "Findings, attention (AUC)",
-    "changes/mean/changed": "Changed, mean pooling (AUC)",
-    "changes/attention/changed": "Changed, attention (AUC)",
+    "changes/mean/changed": "Anything came or went, mean pooling (AUC)",
+    "changes/attention/changed": "Anything came or went, attention (AUC)",
     "changes/attention/mean": "Each change, attention (AUC)",
     "boxes/accuracy_0.5": "Regions, accuracy at IoU 0.5",
     "boxes/mean_box/accuracy_0.5": "Mean training box, the same",
@@ -32,12 +32,13 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Mean:
-    """A score's mean over seeds, and the lowest and the highest of them."""
+    """A score's mean over the seeds that have it, the lowest and the highest, and how many seeds there are in all."""
 
     value: float
     low: float
     high: float
     seeds: int
+    seeds_in_all: int
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class System:
         """A score's mean over the cells that have it; of: the model, or the name of a control."""
         values = [found for cell in self.cells if (found := score_of(cell, evaluation, path, of)) is not None]
         # The exact mean: a rounded one of equal seeds may lie outside of them.
-        return Mean(mean(values), min(values), max(values), len(values)) if values else None
+        return Mean(mean(values), min(values), max(values), len(values), len(self.cells)) if values else None
 
     @property
     def images_seen(self) -> int:
@@ -113,7 +114,7 @@ def _in_words(settings: Mapping[str, Any], axes: Sequence[str]) -> str:
 
 def _value_in_words(axis: str, value: Any) -> str:
     if isinstance(value, Mapping):
-        value = " + ".join(f"{weight:g} {name}" for name, weight in value.items())
+        value = " + ".join(f"{part} {name}" for name, part in value.items())
     return f"{axis.rpartition('.')[2]} {value}" if "." in axis else str(value)
 
 

@@ -15,8 +15,9 @@ SIGNIFICANT = 0.05
 
 ABOUT = (
     "Means over seeds, with the lowest and the highest seed where there are several. Differences: first minus second, "
-    "means over seeds, with 95 % intervals from resampled patients and p-values corrected for all pairs of systems "
-    "(Holm); they say what other patients could change, not what other seeds could."
+    "means over seeds, with 95 % intervals from resampled patients and p-values corrected, score by score, for all "
+    "pairs of systems that were asked the same (Holm); they say what other patients could change, not what other "
+    "seeds could."
 )
 
 
@@ -104,7 +105,9 @@ def p_in_writing(p: float) -> str:
 
 
 def in_writing(mean: Mean | None) -> str:
-    """A mean with its lowest and highest seed; a dash where there is none."""
+    """A mean with its lowest and highest seed, and how many have the score if not all; a dash where none has."""
     if mean is None:
         return "–"
-    return f"{mean.value:.3f}" + (f" ({mean.low:.3f} to {mean.high:.3f})" if mean.seeds > 1 else "")
+    remarks = [f"{mean.low:.3f} to {mean.high:.3f}"] if mean.seeds > 1 else []
+    remarks += [f"{mean.seeds} of {mean.seeds_in_all} seeds"] if mean.seeds < mean.seeds_in_all else []
+    return f"{mean.value:.3f}" + (f" ({'; '.join(remarks)})" if remarks else "")

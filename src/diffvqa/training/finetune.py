@@ -12,7 +12,7 @@ from transformers import (
     set_seed,
 )
 
-from diffvqa.data.features import encode_images
+from diffvqa.data.features import discard_features, encode_images
 from diffvqa.data.history import with_earlier
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
@@ -99,7 +99,7 @@ def finetune(config: FinetuneConfig) -> Path:
     if pretrained.captioner:
         ignored = shutil.ignore_patterns("checkpoints", "encoder")
         shutil.copytree(pretrained.captioner, out / "captioner", ignore=ignored, dirs_exist_ok=True)
-    shutil.rmtree(out / FEATURES, ignore_errors=True)
+    discard_features(out / FEATURES)
     write_record(
         out,
         config.model_dump(mode="json"),

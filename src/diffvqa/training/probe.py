@@ -7,7 +7,6 @@ say is written to a file, which `evaluation.probe` scores.
 from __future__ import annotations
 
 import json
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
@@ -20,10 +19,11 @@ from torch import nn
 from torch.nn import functional
 
 from diffvqa.boxes import Box
-from diffvqa.data.features import encode_images
+from diffvqa.data.features import discard_features, encode_images
 from diffvqa.data.index import StoredImage
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.files import finished_in, write_text
 from diffvqa.findings import DIFFERENCE_QUESTION, read_changes
 from diffvqa.images.intensities import intensity_of
 from diffvqa.models.encoder import patch_tokens
@@ -44,6 +44,7 @@ FEWEST = 5
 
 BATCH, STEPS, CHECK_EVERY, PATIENCE, LEARNING_RATE = 64, 1500, 50, 5, 3e-3
 SAME, APPEARED, VANISHED = range(3)
+_WAYS = {"added": APPEARED, "missing": VANISHED}
 
 Row = dict[str, Any]
 
@@ -127,7 +128,7 @@ def probe(
     pretrained = read_pretrained(encoder, stores[0].size)
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(path.name not in (PREDICTIONS, RECORD, "features", "probe.json") for path in out.iterdir()):
+        if any(path.name not in (PREDICTIONS, RECORD, "features", "probe.json") for path in finished_in(out)):
             raise InputError("--out: the folder holds other files; give a new one")
         out.chmod(0o700)
     except OSError as error:
@@ -140,11 +141,11 @@ def probe(
     probed = [_encoded(pretrained, one, out / "features" / str(number)) for number, one in enumerate(used)]
     rows = [row for kind in (_probe_findings, _probe_changes, _probe_boxes) for row in kind(probed[0], probed[-1])]
     left_out = len({image.subject_id for image in stores[-1].images} & set(used[-1].left_out))
-    (out / PREDICTIONS).write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    write_text(out / PREDICTIONS, "".join(json.dumps(row) + "\n" for row in rows))
     facts = {"encoder": pretrained.digest(), "trained_on": list(stores[0].datasets), "store": stores[0].fingerprint}
     asked = {"asked_about": list(stores[-1].datasets), "test_store": stores[-1].fingerprint, "left_out": left_out}
-    (out / RECORD).write_text(json.dumps({**facts, **asked, "seed": seed}, indent=2), encoding="utf-8")
-    shutil.rmtree(out / "features")
+    write_text(out / RECORD, json.dumps({**facts, **asked, "seed": seed}, indent=2))
+    discard_features(out / "features")
 
 
 def _learnt_from(store: Store) -> set[str]:
@@ -194,7 +195,7 @@ def _probe_changes(trained: Probed, asked: Probed) -> Iterator[Row]:
         for row, question in enumerate(pairs):
             kinds = {change.finding: change.kind for change in read_changes(question.answer)[0]}
             for column, name in enumerate(names):
-                targets[row, column] = {"added": APPEARED, "missing": VANISHED}.get(kinds.get(name), SAME)
+                targets[row, column] = _WAYS.get(kinds.get(name), SAME)
         return Items(
             [question.question_id for question in pairs],
             [question.subject_id for question in pairs],
@@ -204,7 +205,14 @@ def _probe_changes(trained: Probed, asked: Probed) -> Iterator[Row]:
 
     pairs = trained.pairs("train")
     every = {change.finding for question in pairs for change in read_changes(question.answer)[0]}
-    yield from _probe_labels("changes", trained, asked, sorted(every), items, 3)
+    # Of every finding, also of those that are too rare to be learnt.
+    changed = {
+        question.question_id: any(change.kind in _WAYS for change in read_changes(question.answer)[0])
+        for split in _asked_splits(trained, asked)
+        for question in asked.pairs(split)
+    }
+    for row in _probe_labels("changes", trained, asked, sorted(every), items, 3):
+        yield row if "reason" in row else {**row, "changed": changed[row["id"]]}
 
 
 def _probe_labels(

@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from diffvqa.errors import InputError
+from diffvqa.files import finished_in, write_text
 from diffvqa.models.gathering import processes
 from diffvqa.training.config import Optimisation
 from diffvqa.training.precision import usable_precision
@@ -51,7 +52,7 @@ def claim_folder(config: Any, **contents: str) -> Path | None:
             )
         _refuse_other_contents(found, contents)
         return None if found["finished"] else out
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and finished_in(out):
         raise InputError("`out` holds files that are no run of this program; give another folder")
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -87,9 +88,7 @@ def _read_record(path: Path) -> dict[str, Any] | None:
 def write_record(out: Path, settings: dict[str, Any], finished: bool, **facts: Any) -> None:
     """Write `run.json`: the settings, whether the run is finished, and what else is known of it."""
     record = {"finished": finished, **facts, "config": settings}
-    temporary = out / (RECORD + ".part")
-    temporary.write_text(json.dumps(record, indent=2), encoding="utf-8")
-    temporary.replace(out / RECORD)
+    write_text(out / RECORD, json.dumps(record, indent=2))
 
 
 def recorded_datasets(folder: str | Path) -> list[str] | None:
@@ -279,7 +278,7 @@ class _Log(TrainerCallback):
         # What was logged after the checkpoint that a run resumes from will be logged again.
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
         kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
-        self.path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+        write_text(self.path, "".join(line + "\n" for line in kept))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
         names = {

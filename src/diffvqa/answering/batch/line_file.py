@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from diffvqa.data.files import write_text
 from diffvqa.errors import InputError
+from diffvqa.files import write_text
 
 RECORD = ".run.json"
 """After the name of the file: the facts that it was written under."""

@@ -18,8 +18,8 @@ from diffvqa.answering.case import Case, Encoded, make_case
 from diffvqa.answering.hub import model_folder
 from diffvqa.answering.inference import encode_question
 from diffvqa.answering.radiograph import Radiograph
-from diffvqa.data.files import digest_of
 from diffvqa.errors import InputError
+from diffvqa.files import digest_of
 from diffvqa.images import UnreadableImage, read_image
 from diffvqa.images.header import read_header
 from diffvqa.progress import progress_bar

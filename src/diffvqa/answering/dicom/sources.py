@@ -21,8 +21,8 @@ from pydicom.uid import (
 )
 
 from diffvqa import __version__
-from diffvqa.data.files import replacing
 from diffvqa.errors import InputError
+from diffvqa.files import replacing
 
 SERIES_DESCRIPTION = "RESEARCH USE ONLY diffvqa"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import date
 from pathlib import Path
@@ -19,12 +18,13 @@ from diffvqa.answering.split import predictions
 from diffvqa.answering.split.examples import example_pairs, example_phrases
 from diffvqa.answering.split.truth import count_known, join_truth, read_truth
 from diffvqa.answering.trust import load_trust
-from diffvqa.data.features import encode_images
+from diffvqa.data.features import discard_features, encode_images
 from diffvqa.data.history import with_earlier
 from diffvqa.data.index import StoredImage
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.files import finished_in, write_text
 from diffvqa.images.intensities import intensity_of
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
@@ -66,11 +66,12 @@ def evaluate(
     for one in (store, known):
         _require_same_size(model, one)
     record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    asked_about = _some_patients(store, split, patients)
-    questions = [one for one in _questions(store, record["config"], split) if one.subject_id in asked_about]
-    training = _questions(known, record["config"], "train")
+    questions = _questions(store, record["config"], split)
     if store.questions and not questions:
         raise InputError(f"--split {split}: the store has no questions of the types that the model was trained on")
+    asked_about = _some_patients(questions or [one for one in store.images if one.split == split], patients)
+    questions = [one for one in questions if one.subject_id in asked_about]
+    training = _questions(known, record["config"], "train")
     truth = {} if truth_folder is None else read_truth(truth_folder)
     joined = {} if truth_folder is None else {"truth": count_known(questions, truth)}
     shown = _shown(store, questions, split, asked_about)
@@ -118,8 +119,8 @@ def evaluate(
     controls = {
         "most_frequent": predictions.most_frequent(questions, training),
         "retrieval": predictions.retrieval(questions, features, bank, known_features),
-        "other_prior": predictions.other_prior(model, questions, features, SEED),
-        "blank_images": predictions.blank_images(model, questions, blank),
+        "other_prior": predictions.other_prior(model, questions, features, SEED, beams, cluster),
+        "blank_images": predictions.blank_images(model, questions, blank, beams),
     }
     controls = {name: join_truth(control, questions, truth) for name, control in controls.items()}
     controls["mean_box"] = []
@@ -138,7 +139,7 @@ def evaluate(
     predictions.write_rows(pairs, out / "examples.jsonl")
     predictions.write_rows(example_phrases(grounded, store, out), out / "phrases.jsonl")
     if not features_folder:
-        shutil.rmtree(encoded)
+        discard_features(encoded)
 
 
 def _questions(store: Store, settings: dict[str, Any], split: str) -> list[Question]:
@@ -148,9 +149,9 @@ def _questions(store: Store, settings: dict[str, Any], split: str) -> list[Quest
     return with_earlier(asked, store, settings["priors"] - 1)
 
 
-def _some_patients(store: Store, split: str, count: int | None) -> set[str]:
-    """So many patients of a split, drawn where there are more."""
-    every = sorted({one.subject_id for one in (*store.images, *store.questions) if one.split == split})
+def _some_patients(asked: Iterable[Question | StoredImage], count: int | None) -> set[str]:
+    """So many of the patients who are asked about, drawn where there are more."""
+    every = sorted({one.subject_id for one in asked})
     if count is None or count >= len(every):
         return set(every)
     return {every[place] for place in np.random.default_rng(SEED).choice(len(every), count, replace=False)}
@@ -183,7 +184,7 @@ def _claim_folder(out: Path, facts: dict[str, Any]) -> None:
     record = out / "run.json"
     if out.exists() and not out.is_dir():
         raise InputError("--out: expected a folder, found a file; give another")
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and finished_in(out):
         try:
             found = json.loads(record.read_text(encoding="utf-8"))
             same = all(found[name] == facts[name] for name in ("model", "store", "split", "beams", "patients"))
@@ -197,7 +198,7 @@ def _claim_folder(out: Path, facts: dict[str, Any]) -> None:
     try:
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         out.chmod(0o700)
-        record.write_text(json.dumps(facts, indent=2), encoding="utf-8")
+        write_text(record, json.dumps(facts, indent=2))
     except OSError as error:
         raise InputError(f"--out: cannot be made or written to ({error.strerror}); give another folder") from error
 

@@ -121,15 +121,17 @@ def _reference_boxes(findings: Sequence[str], image: str, store: Store) -> list[
     stored = store.images[store.index[image]]
     found = []
     for finding in findings:
-        named = [
-            region.box
-            for region in stored.regions
-            if any(finding in phrase and not _NEGATED.search(phrase) for phrase in region.phrases)
-        ]
+        named = [region.box for region in stored.regions if any(_names(phrase, finding) for phrase in region.phrases)]
         if named:
             smallest = min(named, key=lambda box: box.area)
             found.append(_labelled(finding, stored.frame.into(smallest), "reference"))
     return found
+
+
+def _names(phrase: str, finding: str) -> bool:
+    """Whether a phrase has a finding in whole words, or in the plural, and does not deny it."""
+    named = re.search(rf"(?<!\w){re.escape(finding)}(?:e?s)?(?!\w)", phrase)
+    return bool(named) and not _NEGATED.search(phrase)
 
 
 def _labelled(label: str, box: Box, kind: str) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from diffvqa.data.history import with_earlier
 from diffvqa.data.index import StoredImage
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
+from diffvqa.files import write_text
 from diffvqa.findings import read_changes
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
@@ -57,9 +58,7 @@ def measure_trust(folder: Path, store_folder: Path, seed: int = 0) -> None:
         "input_check": {**images, "measured": check is not None},
         "confidence": {**answers, "scale": asdict(scale) if scale else None},
     }
-    temporary = trust / (RECORD + ".part")
-    temporary.write_text(json.dumps(record, indent=2), encoding="utf-8")
-    temporary.replace(trust / RECORD)
+    write_text(trust / RECORD, json.dumps(record, indent=2))
 
 
 def _check_inputs(

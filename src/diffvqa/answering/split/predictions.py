@@ -16,6 +16,7 @@ from diffvqa.answering.grounding import write_boxes
 from diffvqa.answering.inference import Progress, answer_questions
 from diffvqa.boxes import Box, clip, mean_box
 from diffvqa.data.index import StoredImage
+from diffvqa.files import replacing
 from diffvqa.findings import Change, read_changes
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
@@ -98,7 +99,9 @@ def most_frequent(questions: Sequence[Question], training: Sequence[Question]) -
     return [_question_row(question, answer(question)) for question in questions]
 
 
-def blank_images(folder: ModelFolder[DifferenceModel], questions: Sequence[Question], blank: np.ndarray) -> list[Row]:
+def blank_images(
+    folder: ModelFolder[DifferenceModel], questions: Sequence[Question], blank: np.ndarray, beams: int = 1
+) -> list[Row]:
     """Control: the same model shown black squares; blank: their patch tokens, (patches, width)."""
     features = {"blank prior": blank, "blank current": blank}
 
@@ -107,12 +110,17 @@ def blank_images(folder: ModelFolder[DifferenceModel], questions: Sequence[Quest
 
     # The images are the same for all, so every different question needs one answer only.
     different = list(dict.fromkeys(asked(question) for question in questions))
-    answers = dict(zip(different, answer_questions(folder, different, features), strict=True))
+    answers = dict(zip(different, answer_questions(folder, different, features, beams=beams), strict=True))
     return [_question_row(question, answers[asked(question)].text) for question in questions]
 
 
 def other_prior(
-    folder: ModelFolder[DifferenceModel], questions: Sequence[Question], features: Mapping[str, np.ndarray], seed: int
+    folder: ModelFolder[DifferenceModel],
+    questions: Sequence[Question],
+    features: Mapping[str, np.ndarray],
+    seed: int,
+    beams: int = 1,
+    cluster: str | None = None,
 ) -> list[Row]:
     """Control: the same model shown another patient's prior images, in the questions that have one.
 
@@ -134,7 +142,7 @@ def other_prior(
         past = theirs[turns[question.subject_id] % len(theirs)]
         shown.append((replace(past, current=question.pair.current), question.text))
         turns[question.subject_id] += 1
-    answers = answer_questions(folder, shown, features)
+    answers = answer_questions(folder, shown, features, beams=beams, cluster=cluster)
     return [_question_row(question, answer.text) for question, answer in zip(asked, answers, strict=True)]
 
 
@@ -304,8 +312,6 @@ def _rounded(box: Box) -> list[float]:
 def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
     """Write one JSON object a line, whole or not at all."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".part")
-    with temporary.open("w", encoding="utf-8") as file:
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         for row in rows:
             file.write(json.dumps(row, ensure_ascii=False) + "\n")
-    temporary.replace(path)

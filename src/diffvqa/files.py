@@ -38,6 +38,11 @@ def is_unfinished(path: Path) -> bool:
     return path.name.endswith(_UNFINISHED)
 
 
+def finished_in(folder: Path) -> list[Path]:
+    """What lies in a folder, but for files that were being written when their process ended."""
+    return [path for path in folder.iterdir() if not is_unfinished(path)]
+
+
 def digest_of(path: Path) -> str:
     """The SHA-256 of a file's bytes."""
     with open(path, "rb") as file:

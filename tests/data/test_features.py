@@ -1,0 +1,62 @@
+"""Frozen features: encoded once, and again where a kill left less than all of them."""
+
+import numpy as np
+import pytest
+
+from diffvqa.data import features
+from diffvqa.data.features import discard_features, encode_images
+from diffvqa.data.store import Store
+
+
+@pytest.fixture
+def encode_into(store_folder):
+    """Encode four images of the store into a folder; what they give, and how many had to be encoded."""
+    store = Store.open(store_folder)
+
+    def encode_into(folder):
+        encoded = []
+
+        def encode(squares):
+            encoded.extend(squares)
+            return np.stack([square[:4, :8] for square in squares]).astype(np.float16)
+
+        found = encode_images(encode, store, [image.image_id for image in store.images[:4]], folder, "key")
+        return {image: np.array(tokens) for image, tokens in found.items()}, len(encoded)
+
+    return encode_into
+
+
+def test_images_are_encoded_once(encode_into, tmp_path):
+    first, encoded = encode_into(tmp_path)
+    again, encoded_again = encode_into(tmp_path)
+    assert (encoded, encoded_again) == (4, 0)
+    assert all((again[image] == first[image]).all() for image in first)
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"), [("features.npy", None), ("features.npy", 0), ("features.npy", 200), ("features.json", 20)]
+)
+def test_what_is_not_whole_is_encoded_anew(encode_into, tmp_path, name, kept):
+    first, _ = encode_into(tmp_path)
+    content = (tmp_path / name).read_bytes()
+    (tmp_path / name).unlink()
+    if kept is not None:
+        (tmp_path / name).write_bytes(content[:kept])
+    again, encoded = encode_into(tmp_path)
+    assert encoded == 4
+    assert again.keys() == first.keys()
+    assert all((again[image] == first[image]).all() for image in first)
+    assert encode_into(tmp_path)[1] == 0
+
+
+def test_a_kill_while_features_are_discarded_leaves_none_that_count(encode_into, tmp_path, monkeypatch):
+    for name in ("asked", "known"):
+        encode_into(tmp_path / name)
+    with monkeypatch.context() as patch:
+        patch.setattr(features.shutil, "rmtree", lambda *_, **__: None)
+        discard_features(tmp_path)
+    assert sorted(path.parent.name for path in tmp_path.rglob("*.npy")) == ["asked", "known"]
+    assert encode_into(tmp_path / "asked")[1] == 4
+    discard_features(tmp_path)
+    assert not tmp_path.exists()
+    discard_features(tmp_path)
