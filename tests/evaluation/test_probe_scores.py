@@ -52,6 +52,22 @@ def test_a_file_of_every_probe(tmp_path):
     assert scores["boxes"]["mean_box"]["iou"]["value"] == 0.0
 
 
+@pytest.mark.parametrize(("patients", "known"), [(4, False), (5, True)])
+def test_a_label_of_few_patients_has_no_area_however_many_their_images(tmp_path, patients, known):
+    rows = []
+    for number in range(80):
+        there = number % 20 < patients
+        row = {"probe": "findings", "pooling": "mean", "id": f"i{number}", "subject_id": f"p{number % 20}"}
+        rows.append({**row, "said": {"edema": [there * 0.5]}, "right": {"edema": int(there)}})
+    (tmp_path / "probe_predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    found = score_probe(tmp_path, replicates=20)["findings"]["mean"]
+    if known:
+        area = {"value": 1.0, "low": 1.0, "high": 1.0, "n": 20, "n_patients": 5}
+        assert found["names"]["edema"]["present"] == area
+    else:
+        assert found["names"]["edema"]["present"] is found["mean"] is None
+
+
 def test_whether_anything_came_or_went_is_what_the_pair_says_and_ways_are_kept_apart(tmp_path):
     rows = []
     for number in range(40):

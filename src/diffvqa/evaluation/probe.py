@@ -20,6 +20,9 @@ from diffvqa.files import write_text
 WAYS = {"findings": ("present",), "changes": ("appeared", "vanished")}
 """Of each probe of labels what the classes after the first one are."""
 
+FEWEST_PATIENTS = 5
+"""An area needs as many patients of either class: an interval over fewer would be narrower than what is known."""
+
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -29,8 +32,10 @@ def score_probe(folder: str | Path, replicates: int = 1000, seed: int = 0) -> di
     {"findings", "changes": {pooling: {"n", "patients", "mean": score, "names": {name: {way: score}}}},
      "boxes": {"n", "patients", "iou", "accuracy_0.5", "mean_box": {"iou", "accuracy_0.5"}, "names": {name: ...}}}
     A score is {"value", "low", "high"} with a 95 % interval over patients, or None where it is not defined; of labels
-    it is the area under the receiver operating characteristic. What could not be probed is {"reason"}. changes also has
-    "changed": the area for whether anything appeared or vanished. Raises InputError.
+    it is the area under the receiver operating characteristic, with "n" rows that have the label, of "n_patients", and
+    None where fewer than FEWEST_PATIENTS have it or have it not. The mean is over the labels that have an area. What
+    could not be probed is {"reason"}. changes also has "changed": the area for whether anything appeared or vanished.
+    Raises InputError.
     """
     folder = Path(folder)
     parts: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
@@ -61,7 +66,7 @@ def score_probe(folder: str | Path, replicates: int = 1000, seed: int = 0) -> di
 
 def _labels(rows: Rows, ways: Sequence[str], replicates: int, seed: int) -> dict[str, Any]:
     resamples = resample_patients({row["id"]: row["subject_id"] for row in rows}, replicates, seed)
-    weights = resamples.draws[:, [resamples.patient_of[row["id"]] for row in rows]]
+    patients = np.array([resamples.patient_of[row["id"]] for row in rows])
     names: dict[str, dict[str, Any]] = {}
     values, drawn = [], []
     for name in rows[0]["right"]:
@@ -69,14 +74,13 @@ def _labels(rows: Rows, ways: Sequence[str], replicates: int, seed: int) -> dict
         names[name] = {}
         for number, way in enumerate(ways):
             said = np.array([row["said"][name][number] for row in rows])
-            value, resampled = weighted_auc(said, right == number + 1, weights)
-            names[name][way] = interval_of(value, resampled)
-            if np.isfinite(value):
-                values.append(value)
+            names[name][way], resampled = _area(said, right == number + 1, patients, resamples)
+            if names[name][way] is not None:
+                values.append(names[name][way]["value"])
                 drawn.append(resampled)
     found = {
         "n": len(rows),
-        "patients": len(set(resamples.patient_of.values())),
+        "patients": len(set(patients)),
         # A resample may lack a rare finding: it then has the mean of the others.
         "mean": interval_of(float(np.mean(values)), np.nanmean(drawn, axis=0)) if values else None,
         "names": names,
@@ -84,8 +88,19 @@ def _labels(rows: Rows, ways: Sequence[str], replicates: int, seed: int) -> dict
     if len(ways) > 1:
         any_said = np.array([max(sum(said) for said in row["said"].values()) for row in rows])
         any_right = np.array([row["changed"] for row in rows])
-        found["changed"] = interval_of(*weighted_auc(any_said, any_right, weights))
+        found["changed"], _ = _area(any_said, any_right, patients, resamples)
     return found
+
+
+def _area(
+    said: np.ndarray, right: np.ndarray, patients: np.ndarray, resamples: Resamples
+) -> tuple[dict[str, float] | None, np.ndarray]:
+    """The area under the curve with its interval, and that of each resample; None of too few patients."""
+    value, drawn = weighted_auc(said, right, resamples.draws[:, patients])
+    have, have_not = len(set(patients[right])), len(set(patients[~right]))
+    if min(have, have_not) < FEWEST_PATIENTS:
+        return None, drawn
+    return {**interval_of(value, drawn), "n": int(right.sum()), "n_patients": have}, drawn
 
 
 def weighted_auc(said: np.ndarray, right: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
