@@ -47,14 +47,15 @@ def test_retrieval_answers_like_the_nearest_training_pair():
 
 
 def test_every_prior_is_another_patient_s(monkeypatch):
-    def answer_questions(folder, asked, features):
+    def answer_questions(folder, asked, features, beams, cluster):
+        assert (beams, cluster) == (3, None)
         assert all(pair.earlier == (f"{pair.prior[0]}-",) for pair, _ in asked)
         return [Written(f"{pair.current} after {pair.prior}", 1.0) for pair, _ in asked]
 
     monkeypatch.setattr(predictions, "answer_questions", answer_questions)
     pairs = [Pair(f"{one}{number + 1}", f"{one}{number}", (f"{one}-",)) for one in "abc" for number in range(4)]
     asked = [replace(ask(pair.current, "x", pair=pair), subject_id=pair.current[0]) for pair in pairs]
-    rows = predictions.other_prior(None, [*asked, ask(9, "yes", kind="presence", pair=Pair("z"))], {}, 0)
+    rows = predictions.other_prior(None, [*asked, ask(9, "yes", kind="presence", pair=Pair("z"))], {}, 0, beams=3)
     assert [row["id"] for row in rows] == [one.question_id for one in asked]
     shown = [row["answer"].split(" after ") for row in rows]
     assert [current for current, _ in shown] == [pair.current for pair in pairs]

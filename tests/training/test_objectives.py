@@ -119,9 +119,13 @@ def test_an_objective_without_anything_to_learn_from_is_refused(pretrain_setting
 
     opened = Store.open
 
+    class Images(list):
+        def column(self, name):
+            return [getattr(image, name) for image in self]
+
     def without_phrases(folder):
         store = opened(folder)
-        store.images = [replace(image, regions=()) for image in store.images]
+        store.images = Images(replace(image, regions=()) for image in store.images)
         return store
 
     monkeypatch.setattr(Store, "open", without_phrases)
