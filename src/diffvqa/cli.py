@@ -243,7 +243,9 @@ def study(
     from diffvqa.study.config import read_study
     from diffvqa.study.run import run_study
 
-    page = run_study(read_study(config, overrides or []), workers, cluster)
+    settings = read_study(config, overrides or [])
+    _say(f"what each cell does: {settings.out}/cells/NAME/log.txt; the same command goes on if it is stopped")
+    page = run_study(settings, workers, cluster)
     print((page.parent / "study.md").read_text(encoding="utf-8"))
     print(f"page: {page}")
 
@@ -535,7 +537,10 @@ def main() -> None:
         print(f"error: a file cannot be used: {reason} ({Path(place.filename).name}:{place.lineno})", file=sys.stderr)
         status = 1
     if status == _INTERRUPTED:
-        print("interrupted; prepare, pretrain, finetune, predict and demo go on where they stopped", file=sys.stderr)
+        print(
+            "interrupted; prepare, pretrain, finetune, predict, study and demo go on where they stopped",
+            file=sys.stderr,
+        )
     sys.exit(status or 0)
 
 

@@ -98,12 +98,12 @@ def test_another_study_is_refused_in_its_folder(study, study_file):
 def test_mistakes_in_stores_are_told_before_anything_is_made(study, study_file, tmp_path):
     given = study[1] / "stores" / "usual" / "store"
     wrong = {
-        "test set": "tests={one: {patients: 13, set: acquistion}}",
-        "64-pixel images, but `size` is 96": f"{{stores: {{usual: {{folder: {given}}}}}, size: 96}}",
-        "holds no store": f"stores={{usual: {{folder: {tmp_path}}}}}",
+        "`one.set`: expected one of .*, found 'acquistion'": "tests={one: {patients: 13, set: acquistion}}",
+        "64-pixel images, but `size` is 96": "size=96",
+        "`usual.folder`: .*holds no store": f"stores={{usual: {{folder: {tmp_path}}}}}",
     }
     for words, setting in wrong.items():
-        settings = [setting] if "=" in setting else [f"stores={{usual: {{folder: {given}}}}}", "size=96"]
+        settings = [f"stores={{usual: {{folder: {given}}}}}", "tests={}", setting]
         with pytest.raises(InputError, match=words):
             run_study(read_study(study_file, [f"out={tmp_path / 'out'}", *settings]))
         assert not (tmp_path / "out").exists()

@@ -65,7 +65,8 @@ class StoreSource(_Settings):
     def _either(self) -> StoreSource:
         if (self.folder is None) == (self.patients is None):
             raise ValueError("a store has either `folder` or `patients`")
-        if self.folder and self.model_fields_set != {"folder"}:
+        # Values, not which were given: a study's record has them all.
+        if self.folder and self.model_dump(exclude={"folder"}, exclude_defaults=True):
             raise ValueError("a store with `folder` is there already: leave out `seed`, `set`, `omitted`, `still`")
         if self.set and self.still is not None:
             raise ValueError("the pairs of a set are what it is for: give `set` or `still`")

@@ -72,7 +72,7 @@ def _record_of(config: StudyConfig) -> dict[str, Any]:
     """What a study is made of: its settings, those in the files of both stages, and which stores it was given."""
     stages = {stage: yaml.safe_load(Path(getattr(config, stage)).read_text(encoding="utf-8")) for stage in STAGES}
     sources = {**config.stores, **config.tests}
-    given = {name: found for name, source in sources.items() if (found := check_source(source, config.size))}
+    given = {name: found for name, source in sources.items() if (found := check_source(name, source, config.size))}
     # The contents of files count, wherever they are seen from.
     return {"study": config.model_dump(mode="json", exclude={"out", *STAGES}), **stages, "given stores": given}
 

@@ -12,7 +12,7 @@ from diffvqa.data.store import ABOUT, Store
 from diffvqa.errors import InputError
 from diffvqa.phantom.course import STILL
 from diffvqa.phantom.reports import AS_USUAL, Reporting
-from diffvqa.phantom.sets import check_set
+from diffvqa.phantom.sets import SETS
 from diffvqa.phantom.writing import write_cohort
 from diffvqa.progress import progress_bar
 from diffvqa.study.config import StoreSource
@@ -26,17 +26,22 @@ class StudyStore:
     truth: Path | None = None
 
 
-def check_source(source: StoreSource, size: int) -> str | None:
+def check_source(name: str, source: StoreSource, size: int) -> str | None:
     """The fingerprint of a given store; None for synthetic patients, who are to be made.
 
-    Raises InputError where there is no such store, if it is of another size, and for an unknown set.
+    name: that of the store in the study. Raises InputError where there is no such store, if it is of another size, and
+    for an unknown set.
     """
     if not source.folder:
-        check_set(source.set)
+        if source.set not in (None, *SETS):
+            raise InputError(f"`{name}.set`: expected one of {', '.join(SETS)}, found {source.set!r}")
         return None
-    store = Store.open(source.folder)
+    try:
+        store = Store.open(source.folder)
+    except InputError as error:
+        raise InputError(f"`{name}.folder`: {error}") from error
     if store.size != size:
-        raise InputError(f"`stores`, `tests`: a store holds {store.size}-pixel images, but `size` is {size}")
+        raise InputError(f"`{name}`: the store holds {store.size}-pixel images, but `size` is {size}")
     return store.fingerprint
 
 
