@@ -107,7 +107,8 @@ def _kept(folder: Path, description: Mapping[str, Any]) -> Features | None:
         if json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8")) == description:
             return Features(folder, description["images"])
     except (OSError, ValueError, EOFError):
-        pass
+        # Cut off, or damaged: they are made anew.
+        return None
     return None
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import mean
 from typing import Any
 
-from diffvqa.evaluation.names import SCORES
+from diffvqa.evaluation.names import SCORES, find_score
 from diffvqa.study.config import LENGTH, MAIN, SEED
 
 F1, RECALL, FALSE_CHANGES = "changes/f1", "changes/recall", "changes/false_change_rate"
@@ -70,9 +70,7 @@ class System:
 def score_of(cell: Mapping[str, Any], evaluation: str, path: str, of: str = "model") -> float | None:
     """The value of a score in a cell's evaluation, None where it has none."""
     metrics = cell["evaluations"].get(evaluation, {})
-    found: Any = metrics.get("model") if of == "model" else metrics.get("controls", {}).get(of)
-    for key in path.split("/"):
-        found = (found or {}).get(key)
+    found = find_score(metrics, [*(["model"] if of == "model" else ["controls", of]), *path.split("/")])
     return None if found is None else found["value"]
 
 

@@ -69,7 +69,8 @@ def evaluate(
     questions = _questions(store, record["config"], split)
     if store.questions and not questions:
         raise InputError(f"--split {split}: the store has no questions of the types that the model was trained on")
-    asked_about = _some_patients(questions or [one for one in store.images if one.split == split], patients)
+    with_regions = (one for one in store.images if one.split == split and one.regions)
+    asked_about = _some_patients(questions or with_regions, patients)
     questions = [one for one in questions if one.subject_id in asked_about]
     training = _questions(known, record["config"], "train")
     truth = {} if truth_folder is None else read_truth(truth_folder)
