@@ -41,6 +41,14 @@ def test_cells_are_all_combinations_with_names_of_their_own(study):
     assert [cell.values["seed"] for cell in cells] == [0] * 6 + [1] * 6
 
 
+def test_cells_keep_their_names_when_objectives_and_seeds_are_added(study):
+    one = study(axes={"objective": ["none"], "seed": [0], "store": ["usual"], "pretrain.optimisation.steps": [3]})
+    assert [cell.name for cell in cells_of(one)] == ["none_seed-0_usual"]
+    more = {"objective": ["cap", "none"], "seed": [1, 0], "store": ["usual", "complete"]}
+    grown = cells_of(study(axes={**more, "pretrain.optimisation.steps": [3]}))
+    assert all(cell in grown for cell in cells_of(one))
+
+
 def test_a_cell_s_stages_have_its_settings(study):
     config = study()
     for cell in cells_of(config):
@@ -87,7 +95,7 @@ def test_a_cell_s_stages_have_its_settings(study):
         ({"tests": {"change": {"patients": 3, "set": "change", "still": 0.5}}}, "give `set` or `still`"),
         (
             {"axes": {"store": ["usual"], "finetune.language_model": ["lm/a", "lm-a"]}},
-            "several cells would have the folder language_model-lm-a",
+            "several cells would have the folder usual_language_model-lm-a",
         ),
         ({"stores": {}}, "`stores` names none"),
     ],

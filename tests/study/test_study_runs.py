@@ -95,6 +95,24 @@ def test_another_study_is_refused_in_its_folder(study, study_file):
         run_study(read_study(study_file, ["axes.seed=[1]"]))
 
 
+def test_a_study_grows_by_values_of_its_axes_and_does_not_shrink(study, study_file, tmp_path):
+    settings = [
+        f"out={tmp_path / 'out'}",
+        f"stores={{usual: {{folder: {study[1] / 'stores' / 'usual' / 'store'}}}}}",
+        "tests={}",
+        "axes={objective: [none], seed: [0], pretrain.optimisation.steps: [2]}",
+    ]
+    run_study(read_study(study_file, settings))
+    first = tmp_path / "out" / "cells" / "none_seed-0" / RESULT
+    written = first.stat().st_mtime_ns
+    run_study(read_study(study_file, [*settings, "axes.seed=[1, 0]"]))
+    assert first.stat().st_mtime_ns == written
+    assert (tmp_path / "out" / "cells" / "none_seed-1" / RESULT).is_file()
+    for fewer in ("axes.seed=[0]", "axes.seed=[0, 2]"):
+        with pytest.raises(InputError, match=r"other settings \(axes\)"):
+            run_study(read_study(study_file, [*settings, fewer]))
+
+
 def test_mistakes_in_stores_are_told_before_anything_is_made(study, study_file, tmp_path):
     given = study[1] / "stores" / "usual" / "store"
     wrong = {
@@ -151,12 +169,12 @@ def test_a_cell_that_fails_is_told_and_the_others_are_run(study_file, tmp_path, 
     stores = f"stores={{usual: {{folder: {study[1] / 'stores' / 'usual' / 'store'}}}}}"
     bad = ["pretrain.optimisation.learning_rate: [1e30]"]
     config = read_study(study_file, [f"out={tmp_path / 'out'}", stores, "tests={}", axes[:-1] + f", {bad[0]}}}"])
-    with pytest.raises(RunFailed, match=r"1 of 2 cells failed: classification .*is nan at step"):
+    with pytest.raises(RunFailed, match=r"1 of 2 cells failed: classification_seed-0 .*is nan at step"):
         run_study(config, workers=2)
     table = (tmp_path / "out" / "study.md").read_text()
     assert "| none |" in table
     for text in (table, (tmp_path / "out" / "study.html").read_text()):
-        assert "Failed: classification: " in text
+        assert "Failed: classification_seed-0: " in text
 
 
 def test_a_finished_cell_of_other_settings_is_not_taken_for_this_one(study, tmp_path):

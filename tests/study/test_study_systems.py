@@ -12,22 +12,29 @@ from diffvqa.study.tables import in_writing, write_markdown
 SCORE = "changes/f1"
 
 
+def evaluations(value):
+    """A cell's, with one score and an interval of 0.05 below and 0.1 above."""
+    score = {"value": value, "low": value - 0.05, "high": value + 0.1}
+    changes = {"n": 1200, "pairs_unchanged": 300, "f1": score}
+    return {"test": {"model": {"patients": 40, "changes": changes}, "controls": {}}}
+
+
 def system(*values):
-    cells = [{"evaluations": {"test": {"model": {"changes": {"f1": {"value": value}}}}}} for value in values]
-    return System("cap", {}, cells)
+    return System("cap", {}, [{"evaluations": evaluations(value)} for value in values])
 
 
 @pytest.mark.parametrize("value", [0.1, 0.0671936759, 0.962, 1 / 3])
 @pytest.mark.parametrize("seeds", [1, 2, 3, 5, 6])
 def test_the_mean_of_equal_seeds_is_what_each_has(value, seeds):
     found = system(*[value] * seeds).mean("test", SCORE)
-    assert (found.value, found.low, found.high) == (value, value, value)
+    assert (found.value, found.lowest, found.highest) == (value, value, value)
 
 
 def test_a_mean_lies_between_its_lowest_and_highest_seed():
     found = system(0.3, 0.1, 0.2).mean("test", SCORE)
     assert found.value == pytest.approx(0.2)
-    assert (found.low, found.high, found.seeds) == (0.1, 0.3, 3)
+    assert (found.lowest, found.highest, found.seeds) == (0.1, 0.3, 3)
+    assert (found.low, found.high) == (pytest.approx(0.15), pytest.approx(0.3))
 
 
 def test_a_score_that_no_seed_has_has_no_mean():
@@ -64,8 +71,7 @@ def test_the_tables_say_which_cells_failed_which_seeds_lack_and_that_programs_di
         return {"cell": f"{objective}_{seed}", "settings": {"objective": objective, "seed": seed}, **more}
 
     def finished(objective, seed, program):
-        scores = {"test": {"model": {"changes": {"f1": {"value": 0.5}}}}}
-        return cell(objective, seed, evaluations=scores, program=program)
+        return cell(objective, seed, evaluations=evaluations(0.5), program=program)
 
     results = [finished("cap", 0, "one"), finished("cap", 1, "one"), finished("clip", 0, "one")]
     whole = write_markdown(systems_of(results[:2]), {"test": []}, results[:2])
@@ -79,8 +85,21 @@ def test_the_tables_say_which_cells_failed_which_seeds_lack_and_that_programs_di
 
 def test_a_mean_of_fewer_seeds_than_there_are_says_so():
     cells = [*system(0.3, 0.1).cells, {"evaluations": {"test": {"model": {"changes": {"f1": None}}}}}]
-    assert in_writing(System("cap", {}, cells).mean("test", SCORE)) == "0.200 (0.100 to 0.300; 2 of 3 seeds)"
-    assert in_writing(system(0.3).mean("test", SCORE)) == "0.300"
+    mean = System("cap", {}, cells).mean("test", SCORE)
+    assert in_writing(mean) == "0.200 [0.150, 0.300] (0.100 to 0.300; 2 of 3 seeds)"
+    assert in_writing(system(0.3).mean("test", SCORE)) == "0.300 [0.250, 0.400]"
+
+
+def test_the_table_says_how_much_was_asked_and_has_each_control_once():
+    results = []
+    for objective, value in (("cap", 0.5), ("clip", 0.4)):
+        of_cell = evaluations(value)
+        of_cell["test"]["controls"] = {"most_frequent": evaluations(0.1)["test"]["model"]}
+        results.append({"cell": objective, "settings": {"objective": objective, "seed": 0}, "evaluations": of_cell})
+    table = write_markdown(systems_of(results), {"test": []}, results)
+    assert "40 patients, 1,200 questions of what has changed, 300 of unchanged pairs" in table
+    rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| c") or "frequent" in line]
+    assert rows == ["cap", "clip", "Most frequent answer (cap)"]
 
 
 @pytest.mark.parametrize("value", [{"n_embd": 64, "activation_function": "gelu"}, {"Cap": 1, "AREF": 0.5}])

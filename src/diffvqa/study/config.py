@@ -145,12 +145,16 @@ class Cell:
 
 
 def cells_of(config: StudyConfig) -> list[Cell]:
-    """All cells, seeds outermost: a study that is stopped early has seen every setting equally often."""
+    """All cells, seeds outermost: a study that is stopped early has seen every setting equally often.
+
+    A cell is named by its objective, seed and store, where they are axes, and by its values on axes that have several.
+    """
     axes = sorted(config.axes, key=lambda axis: axis != SEED)
+    naming = [axis for axis, given in config.axes.items() if axis in (OBJECTIVE, SEED, STORE) or len(given) > 1]
     cells = []
     for values in itertools.product(*(config.axes[axis] for axis in axes)):
         chosen = dict(zip(axes, values, strict=True))
-        name = "_".join(_in_a_name(axis, chosen[axis]) for axis in config.axes if len(config.axes[axis]) > 1)
+        name = "_".join(_in_a_name(axis, chosen[axis]) for axis in naming)
         cells.append(Cell(name or "only", chosen, chosen.get(STORE) or next(iter(config.stores))))
     return cells
 

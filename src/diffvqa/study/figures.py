@@ -154,12 +154,12 @@ def _with_recall(system: System) -> str:
 
 
 def _line(axes: Any, points: Sequence[tuple[float, Mean | None]], name: str, style: Style) -> None:
-    """A line through means, with bars from the lowest to the highest seed."""
+    """A line through means, with bars of their intervals over patients."""
     known = [(x, mean) for x, mean in points if mean]
     if known:
         bars = [[mean.value - mean.low for _, mean in known], [mean.high - mean.value for _, mean in known]]
         places, values = [x for x, _ in known], [mean.value for _, mean in known]
-        axes.errorbar(places, values, bars, label=name, markersize=5, capsize=2, linewidth=1.2, **style)
+        axes.errorbar(places, values, bars, label=name, markersize=5, linewidth=1.2, elinewidth=0.6, **style)
 
 
 def _styled(systems: Sequence[System]) -> Iterator[tuple[System, Style]]:

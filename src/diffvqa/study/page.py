@@ -9,10 +9,8 @@ from string import Template
 from typing import Any
 
 from diffvqa import __version__
-from diffvqa.evaluation.names import system_name
-from diffvqa.evaluation.score import CONTROLS
 from diffvqa.study.systems import Column, System, columns_of
-from diffvqa.study.tables import ABOUT, in_writing, name_with_seeds, programs_of, remarks_on, significant
+from diffvqa.study.tables import ABOUT, Row, asked_in_words, programs_of, remarks_on, rows_of, significant
 
 
 def render_page(
@@ -64,21 +62,17 @@ def _evaluation(
 ) -> str:
     columns = columns_of(systems, evaluation)
     head = "".join(f'<th scope="col">{escape(column.title)}</th>' for column in columns)
-    rows = [_row(system, columns, "model", name_with_seeds(system, systems)) for system in systems]
-    rows += [
-        _row(system, columns, control, f"{system_name(control)} ({system.name})")
-        for control in CONTROLS
-        for system in _different(systems, columns, control)
-    ]
+    rows = "".join(_row(row, columns) for row in rows_of(systems, columns))
     drawings = "".join(
         f'<section class="panel">{drawing}</section>'
         for name, drawing in figures.items()
         if name.rpartition("-")[0] == evaluation
     )
     return (
-        f"<h2>{escape(evaluation)}</h2><table><caption>The systems, and the controls of each below."
-        f'</caption><thead><tr><th scope="col"></th>{head}</tr></thead>'
-        f'<tbody>{"".join(rows)}</tbody></table><div class="panels">{drawings}</div>' + _differences(compared)
+        f"<h2>{escape(evaluation)}</h2><p>{escape(asked_in_words(systems, evaluation))}.</p>"
+        "<table><caption>The systems, and the controls of each below.</caption>"
+        f'<thead><tr><th scope="col"></th>{head}</tr></thead><tbody>{rows}</tbody></table>'
+        f'<div class="panels">{drawings}</div>' + _differences(compared)
     )
 
 
@@ -102,23 +96,10 @@ def _differences(compared: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-def _different(systems: Sequence[System], columns: Sequence[Column], control: str) -> list[System]:
-    """The systems whose control of that name has scores of its own: the most frequent answer is the same for all."""
-    seen, different = set(), []
-    for system in systems:
-        means = [system.mean(column.evaluation, column.path, control) for column in columns]
-        scores = tuple(map(str, means))
-        if scores not in seen and any(means):
-            different.append(system)
-        seen.add(scores)
-    return different
-
-
-def _row(system: System, columns: Sequence[Column], of: str, name: str) -> str:
+def _row(row: Row, columns: Sequence[Column]) -> str:
     cells = "".join(
-        f'<td data-label="{escape(column.title)}">'
-        f"{escape(in_writing(system.mean(column.evaluation, column.path, of)))}</td>"
-        for column in columns
+        f'<td data-label="{escape(column.title)}">{escape(cell)}</td>'
+        for column, cell in zip(columns, row.cells, strict=True)
     )
-    kind = ' class="is-model"' if of == "model" else ""
-    return f'<tr{kind}><th scope="row">{escape(name)}</th>{cells}</tr>'
+    kind = ' class="is-model"' if row.of == "model" else ""
+    return f'<tr{kind}><th scope="row">{escape(row.name)}</th>{cells}</tr>'

@@ -78,18 +78,19 @@ def _record_of(config: StudyConfig) -> dict[str, Any]:
 
 
 def _claim(out: Path, config: StudyConfig) -> None:
-    """Make the study's folder, or find the same study in it. Raises InputError if it holds something else."""
+    """Make the study's folder, or find the same study in it, or a smaller one, whose axes then grow to these.
+
+    Raises InputError if it holds something else.
+    """
     record, settings = out / RECORD, _record_of(config)
-    if record.is_file():
-        differing = _differing(record, settings)
-        if differing:
-            raise InputError(
-                f"`out` holds a study with other settings ({', '.join(differing)}); give another folder, remove that "
-                "one, or restore the settings to go on with it"
-            )
-        return
     try:
-        if out.exists() and finished_in(out):
+        if record.is_file():
+            if differing := _differing(record, settings, config):
+                raise InputError(
+                    f"`out` holds a study with other settings ({', '.join(differing)}); give another folder, remove "
+                    "that one, or restore the settings to go on with it"
+                )
+        elif out.exists() and finished_in(out):
             raise InputError("`out` holds files that are no study; give another folder")
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
         write_text(record, json.dumps(settings, indent=1) + "\n")
@@ -97,13 +98,19 @@ def _claim(out: Path, config: StudyConfig) -> None:
         raise InputError(f"`out` cannot be made or written to ({error.strerror}); give another folder") from error
 
 
-def _differing(record: Path, settings: dict[str, Any]) -> list[str]:
-    """Which settings of a study are others than its folder says; `study` where that cannot be read."""
+def _differing(record: Path, settings: dict[str, Any], config: StudyConfig) -> list[str]:
+    """Which settings of a study are others than its folder says; `study` where that cannot be read.
+
+    Axes that have every cell of those in the folder, and more, are no others.
+    """
     try:
         found = json.loads(record.read_text(encoding="utf-8"))
         # Settings that did not exist when it was written are as if not given.
         given = StudyConfig.model_validate(found["study"] | {"out": "", **dict.fromkeys(STAGES, "")})
         before = given.model_dump(mode="json")
+        cells = cells_of(config)
+        if all(cell in cells for cell in cells_of(given)):
+            before["axes"] = settings["study"]["axes"]
         stores = found.get("given stores", {})
         return [
             *(name for name, value in settings["study"].items() if before[name] != value),

@@ -32,11 +32,17 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Mean:
-    """A score's mean over the seeds that have it, the lowest and the highest, and how many seeds there are in all."""
+    """A score's mean over the seeds that have it, and how many seeds there are in all.
+
+    low, high: of 95 % intervals over patients, the mean over seeds too. As the seeds were asked about the same patients
+    that is the interval of the mean, or somewhat wider. lowest, highest: the seeds'.
+    """
 
     value: float
     low: float
     high: float
+    lowest: float
+    highest: float
     seeds: int
     seeds_in_all: int
 
@@ -51,9 +57,15 @@ class System:
 
     def mean(self, evaluation: str, path: str, of: str = "model") -> Mean | None:
         """A score's mean over the cells that have it; of: the model, or the name of a control."""
-        values = [found for cell in self.cells if (found := score_of(cell, evaluation, path, of)) is not None]
+        place = [*(["model"] if of == "model" else ["controls", of]), *path.split("/")]
+        found = [find_score(cell["evaluations"].get(evaluation, {}), place) for cell in self.cells]
+        scores = [score for score in found if score is not None]
+        if not scores:
+            return None
         # The exact mean: a rounded one of equal seeds may lie outside of them.
-        return Mean(mean(values), min(values), max(values), len(values), len(self.cells)) if values else None
+        value, low, high = (mean(score[part] for score in scores) for part in ("value", "low", "high"))
+        values = [score["value"] for score in scores]
+        return Mean(value, low, high, min(values), max(values), len(scores), len(self.cells))
 
     @property
     def images_seen(self) -> int:
@@ -65,13 +77,6 @@ class System:
         """How long stage 1 took, a seed's mean; None where nobody knows."""
         known = [cell["seconds"]["pretrain"] for cell in self.cells if cell["seconds"]["pretrain"] is not None]
         return sum(known) / len(known) if known else None
-
-
-def score_of(cell: Mapping[str, Any], evaluation: str, path: str, of: str = "model") -> float | None:
-    """The value of a score in a cell's evaluation, None where it has none."""
-    metrics = cell["evaluations"].get(evaluation, {})
-    found = find_score(metrics, [*(["model"] if of == "model" else ["controls", of]), *path.split("/")])
-    return None if found is None else found["value"]
 
 
 def systems_of(results: Sequence[Mapping[str, Any]]) -> list[System]:

@@ -5,19 +5,23 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from diffvqa.evaluation.names import SCORES
-from diffvqa.study.systems import Mean, System, columns_of
+from diffvqa.evaluation.names import SCORES, find_score, system_name
+from diffvqa.evaluation.score import CONTROLS
+from diffvqa.study.config import PROBE
+from diffvqa.study.systems import Column, Mean, System, columns_of
 
 SIGNIFICANT = 0.05
 """The corrected p-value below which a difference is listed."""
 
 ABOUT = (
-    "Means over seeds, with the lowest and the highest seed where there are several. Differences: first minus second, "
-    "means over seeds, with 95 % intervals from resampled patients and p-values corrected, score by score, for all "
-    "pairs of systems that were asked the same (Holm); they say what other patients could change, not what other "
-    "seeds could."
+    "Means over seeds; in square brackets their 95 % interval over resampled patients (of several seeds the mean of "
+    "their intervals), in round ones the lowest and the highest seed where there are several. Differences: first minus "
+    "second, means over seeds, with 95 % intervals over the same resampled patients and p-values corrected, score by "
+    "score, for all pairs of systems that were asked the same (Holm). Intervals and p-values say what other patients "
+    "could change, not what other seeds could."
 )
 
 
@@ -67,20 +71,68 @@ def name_with_seeds(system: System, systems: Sequence[System]) -> str:
     return system.name if len(system.cells) == most else f"{system.name} ({len(system.cells)} of {most} seeds)"
 
 
+def asked_in_words(systems: Sequence[System], evaluation: str) -> str:
+    """How many patients, and how much of them, an evaluation is of; for each, if systems were asked differently."""
+    asked: dict[str, None] = {}
+    for system in systems:
+        for cell in system.cells:
+            if metrics := cell["evaluations"].get(evaluation):
+                asked[_of_probe(metrics["model"]) if evaluation == PROBE else _of_answers(metrics["model"])] = None
+    return " or ".join(asked)
+
+
+def _of_answers(scores: Mapping[str, Any]) -> str:
+    words = f"{scores['patients']:,} patients"
+    if changes := scores["changes"]:
+        words += f", {changes['n']:,} questions of what has changed, {changes['pairs_unchanged']:,} of unchanged pairs"
+    return words
+
+
+def _of_probe(scores: Mapping[str, Any]) -> str:
+    parts = {"images": ("findings", "mean"), "pairs": ("changes", "mean"), "boxes": ("boxes",)}
+    found = {name: part for name, path in parts.items() if (part := find_score(scores, path))}
+    return ", ".join(f"{part['n']:,} {name} of {part['patients']:,} patients" for name, part in found.items())
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of an evaluation's table: of a system's model or of one of its controls, its name, its cells' texts."""
+
+    of: str
+    name: str
+    cells: Sequence[str]
+
+
+def rows_of(systems: Sequence[System], columns: Sequence[Column]) -> list[Row]:
+    """The models of all systems, then their controls; of controls that have the same scores, one."""
+    rows = [Row("model", name_with_seeds(system, systems), _in_columns(system, columns, "model")) for system in systems]
+    for control in CONTROLS:
+        seen = {("–",) * len(columns)}
+        for system in systems:
+            cells = tuple(_in_columns(system, columns, control))
+            if cells not in seen:
+                rows.append(Row(control, f"{system_name(control)} ({system.name})", cells))
+            seen.add(cells)
+    return rows
+
+
+def _in_columns(system: System, columns: Sequence[Column], of: str) -> list[str]:
+    return [in_writing(system.mean(column.evaluation, column.path, of)) for column in columns]
+
+
 def write_markdown(
     systems: Sequence[System],
     comparisons: Mapping[str, Sequence[Mapping[str, Any]]],
     results: Sequence[Mapping[str, Any]],
 ) -> str:
-    """For each evaluation a table with a row a system, and one of the differences that are significant."""
+    """For each evaluation a table of systems and their controls, and one of the differences that are significant."""
     parts = [f"{ABOUT} Research software, not for clinical use.\n", *(f"\n{one}\n" for one in remarks_on(results))]
     for evaluation, compared in comparisons.items():
         columns = columns_of(systems, evaluation)
         titles = " | ".join(column.title for column in columns)
-        parts.append(f"\n## {evaluation}\n\n| | {titles} |\n|---|{'---|' * len(columns)}\n")
-        for system in systems:
-            cells = [in_writing(system.mean(column.evaluation, column.path)) for column in columns]
-            parts.append(f"| {name_with_seeds(system, systems)} | {' | '.join(cells)} |\n")
+        parts.append(f"\n## {evaluation}\n\n{asked_in_words(systems, evaluation)}\n\n")
+        parts.append(f"| | {titles} |\n|---|{'---|' * len(columns)}\n")
+        parts += [f"| {row.name} | {' | '.join(row.cells)} |\n" for row in rows_of(systems, columns)]
         differences = list(significant(compared))
         if differences:
             parts.append("\n| first | second | score | difference | p |\n|---|---|---|---|---|\n")
@@ -105,9 +157,9 @@ def p_in_writing(p: float) -> str:
 
 
 def in_writing(mean: Mean | None) -> str:
-    """A mean with its lowest and highest seed, and how many have the score if not all; a dash where none has."""
+    """A mean with its interval, its lowest and highest seed, and how many have it if not all; a dash where none has."""
     if mean is None:
         return "–"
-    remarks = [f"{mean.low:.3f} to {mean.high:.3f}"] if mean.seeds > 1 else []
+    remarks = [f"{mean.lowest:.3f} to {mean.highest:.3f}"] if mean.seeds > 1 else []
     remarks += [f"{mean.seeds} of {mean.seeds_in_all} seeds"] if mean.seeds < mean.seeds_in_all else []
-    return f"{mean.value:.3f}" + (f" ({'; '.join(remarks)})" if remarks else "")
+    return f"{mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}]" + (f" ({'; '.join(remarks)})" if remarks else "")
