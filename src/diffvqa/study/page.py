@@ -98,8 +98,10 @@ def _differences(compared: Sequence[Mapping[str, Any]]) -> str:
 
 def _row(row: Row, columns: Sequence[Column]) -> str:
     cells = "".join(
-        f'<td data-label="{escape(column.title)}">{escape(cell)}</td>'
-        for column, cell in zip(columns, row.cells, strict=True)
+        f'<td data-label="{escape(column.title)}">{value}'
+        + "".join(f'<span class="interval">{escape(below)}</span>' for below in others)
+        + "</td>"
+        for column, (value, *others) in zip(columns, row.cells, strict=True)
     )
     kind = ' class="is-model"' if row.of == "model" else ""
     return f'<tr{kind}><th scope="row">{escape(row.name)}</th>{cells}</tr>'

@@ -16,6 +16,9 @@ from diffvqa.study.systems import Column, Mean, System, columns_of
 SIGNIFICANT = 0.05
 """The corrected p-value below which a difference is listed."""
 
+NONE = ("–",)
+"""The cell of a score that nobody has."""
+
 ABOUT = (
     "Means over seeds; in square brackets their 95 % interval over resampled patients (of several seeds the mean of "
     "their intervals), in round ones the lowest and the highest seed where there are several. Differences: first minus "
@@ -96,28 +99,28 @@ def _of_probe(scores: Mapping[str, Any]) -> str:
 
 @dataclass(frozen=True)
 class Row:
-    """A line of an evaluation's table: of a system's model or of one of its controls, its name, its cells' texts."""
+    """A line of an evaluation's table: a system's model or one of its controls, its name, and its cells in writing."""
 
     of: str
     name: str
-    cells: Sequence[str]
+    cells: Sequence[tuple[str, ...]]
 
 
 def rows_of(systems: Sequence[System], columns: Sequence[Column]) -> list[Row]:
     """The models of all systems, then their controls; of controls that have the same scores, one."""
     rows = [Row("model", name_with_seeds(system, systems), _in_columns(system, columns, "model")) for system in systems]
     for control in CONTROLS:
-        seen = {("–",) * len(columns)}
+        seen = {(NONE,) * len(columns)}
         for system in systems:
-            cells = tuple(_in_columns(system, columns, control))
+            cells = _in_columns(system, columns, control)
             if cells not in seen:
                 rows.append(Row(control, f"{system_name(control)} ({system.name})", cells))
             seen.add(cells)
     return rows
 
 
-def _in_columns(system: System, columns: Sequence[Column], of: str) -> list[str]:
-    return [in_writing(system.mean(column.evaluation, column.path, of)) for column in columns]
+def _in_columns(system: System, columns: Sequence[Column], of: str) -> tuple[tuple[str, ...], ...]:
+    return tuple(in_writing(system.mean(column.evaluation, column.path, of)) for column in columns)
 
 
 def write_markdown(
@@ -132,7 +135,8 @@ def write_markdown(
         titles = " | ".join(column.title for column in columns)
         parts.append(f"\n## {evaluation}\n\n{asked_in_words(systems, evaluation)}\n\n")
         parts.append(f"| | {titles} |\n|---|{'---|' * len(columns)}\n")
-        parts += [f"| {row.name} | {' | '.join(row.cells)} |\n" for row in rows_of(systems, columns)]
+        for row in rows_of(systems, columns):
+            parts.append(f"| {row.name} | {' | '.join(' '.join(cell) for cell in row.cells)} |\n")
         differences = list(significant(compared))
         if differences:
             parts.append("\n| first | second | score | difference | p |\n|---|---|---|---|---|\n")
@@ -156,10 +160,11 @@ def p_in_writing(p: float) -> str:
     return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
 
 
-def in_writing(mean: Mean | None) -> str:
-    """A mean with its interval, its lowest and highest seed, and how many have it if not all; a dash where none has."""
+def in_writing(mean: Mean | None) -> tuple[str, ...]:
+    """A mean, its interval, its lowest and highest seed, and how many have it if not all; a dash where none has."""
     if mean is None:
-        return "–"
+        return NONE
     remarks = [f"{mean.lowest:.3f} to {mean.highest:.3f}"] if mean.seeds > 1 else []
     remarks += [f"{mean.seeds} of {mean.seeds_in_all} seeds"] if mean.seeds < mean.seeds_in_all else []
-    return f"{mean.value:.3f} [{mean.low:.3f}, {mean.high:.3f}]" + (f" ({'; '.join(remarks)})" if remarks else "")
+    in_round = (f"({'; '.join(remarks)})",) if remarks else ()
+    return (f"{mean.value:.3f}", f"[{mean.low:.3f}, {mean.high:.3f}]", *in_round)
