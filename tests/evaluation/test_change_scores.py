@@ -50,6 +50,7 @@ def test_hand_counted_micro_average():
     assert found["recall"] == pytest.approx(1 / 3)
     assert found["f1"] == pytest.approx(2 / 7)
     assert found["false_change_rate"] == pytest.approx(1 / 2)
+    assert found["detection_rate"] == 1
     assert (found["n"], found["pairs_changed"], found["pairs_unchanged"], found["unreadable"]) == (4, 2, 2, 0)
 
 
@@ -94,9 +95,18 @@ def test_best_agreement_takes_two_empty_sets_for_full_agreement():
 @pytest.mark.parametrize("answer", ["", "the the of of", "nothing has changed. and more.", "yes"])
 def test_an_unreadable_answer_misses_all_and_is_a_false_change(answer):
     changed = scores(row(1, answer, f"{ADDED.format('edema')} {MISSING.format('hernia')}"))
-    assert (changed["recall"], changed["f1"], changed["unreadable"]) == (0, 0, 1)
+    assert (changed["recall"], changed["f1"], changed["detection_rate"], changed["unreadable"]) == (0, 0, 0, 1)
     unchanged = scores(row(1, answer, NOTHING_CHANGED))
     assert (unchanged["false_change_rate"], unchanged["precision"], unchanged["unreadable"]) == (1, 0, 1)
+
+
+def test_detection_asks_for_any_change_where_there_is_one():
+    wrong = row(1, MISSING.format("hernia"), ADDED.format("edema"))
+    missed = row(2, NOTHING_CHANGED, ADDED.format("edema"))
+    invented = row(3, ADDED.format("edema"), NOTHING_CHANGED)
+    found = scores(wrong, missed, invented)
+    assert (found["recall"], found["detection_rate"], found["false_change_rate"]) == (0, 0.5, 1)
+    assert scores(invented)["detection_rate"] is None
 
 
 def test_scores_without_a_denominator_are_none():

@@ -66,7 +66,7 @@ def test_the_scores_are_those_of_the_files(tmp_path):
     result = compare(folders, replicates=50)
     for name, (folder,) in folders.items():
         alone = score_file(folder / "predictions.jsonl", replicates=10)
-        for score in ("f1", "recall", "false_change_rate", "induced_change_rate"):
+        for score in ("f1", "recall", "detection_rate", "false_change_rate", "induced_change_rate"):
             assert result["systems"][name][score]["value"] == pytest.approx(alone["changes"][score]["value"])
         boxes = alone["grounding"]["AREF"]["accuracy_0.5"]["value"]
         assert result["systems"][name]["aref_accuracy"]["value"] == pytest.approx(boxes)
@@ -142,7 +142,10 @@ def test_a_difference_that_rests_on_few_patients_is_not_told_apart(tmp_path):
 def test_each_score_says_of_how_many_pairs_it_is(tmp_path):
     result = compare({name: [write(tmp_path / name, 0.8, count=40)] for name in ("a", "b")}, replicates=20)
     found = {score: result["systems"]["a"][score]["n"] for score in COMPARED}
-    assert found == {"f1": 60, "recall": 20, "false_change_rate": 40, "induced_change_rate": 20, "aref_accuracy": 40}
+    assert found == {
+        "f1": 60, "recall": 20, "detection_rate": 20, "false_change_rate": 40, "induced_change_rate": 20,
+        "aref_accuracy": 40,
+    }  # fmt: skip
 
 
 def test_patients_are_known_from_whichever_file_names_them(tmp_path):

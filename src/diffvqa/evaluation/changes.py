@@ -97,9 +97,11 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
     A predicted change matches if finding and kind agree, for a level also before and after. Precision, recall and F1
     are micro-averaged over pairs. Where a text has several readings, the pair of readings that agrees best counts.
     An answer that cannot be read misses all changes of its pair; on an unchanged pair it counts as one false change.
-    The false-change rate is the share of unchanged pairs with any predicted change. The induced-change rate is the
-    same among pairs that differ in one factor of acquisition and whose patient's repeat has rightly no change: what
-    acquisition adds to the changes that a system invents anyhow. It is defined where groups are called so.
+    The false-change rate is the share of unchanged pairs with any predicted change, the detection rate that of changed
+    pairs, whether the change is right or not; an answer that cannot be read predicts none there.
+    The induced-change rate is the false-change rate among pairs that differ in one factor of acquisition and whose
+    patient's repeat has rightly no change: what acquisition adds to the changes that a system invents anyhow. It is
+    defined where groups are called so.
     Counts: n, pairs_changed, pairs_unchanged, pairs_taken_otherwise (those of the induced-change rate), unreadable
     (answers), reference_unreadable (pairs left out).
     """
@@ -107,7 +109,7 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
     if not judged:
         return None
     told = _told_repeats(judged)
-    columns = np.array([[*_count(one), *_induced(one, told)] for one in judged])
+    columns = np.array([[*_count(one), *_induced(one, told), *_detected(one)] for one in judged])
     unchanged = sum(one.unchanged for one in judged)
     counts = {
         "n": len(judged),
@@ -121,6 +123,7 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
         "precision": precision,
         "recall": recall,
         "f1": f1,
+        "detection_rate": _detection_rate,
         "false_change_rate": _false_change_rate,
         INDUCED: _induced_change_rate,
     }
@@ -170,6 +173,11 @@ def _induced(one: Judged, told: Set[Hashable]) -> list[float]:
     return [float(asked), float(asked and not one.right)]
 
 
+def _detected(one: Judged) -> list[float]:
+    """Whether something has changed, and whether any change is stated of such a pair."""
+    return [float(not one.unchanged), float(not one.unchanged and bool(one.said))]
+
+
 def precision(sums: np.ndarray) -> np.ndarray:
     """The share of the predicted changes that match; columns from the first: matched, predicted, reference."""
     return ratio(sums[..., 0], sums[..., 1])
@@ -187,6 +195,10 @@ def f1(sums: np.ndarray) -> np.ndarray:
 
 def _false_change_rate(sums: np.ndarray) -> np.ndarray:
     return ratio(sums[..., 4], sums[..., 3])
+
+
+def _detection_rate(sums: np.ndarray) -> np.ndarray:
+    return ratio(sums[..., 8], sums[..., 7])
 
 
 def _induced_change_rate(sums: np.ndarray) -> np.ndarray:

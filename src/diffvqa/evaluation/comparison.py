@@ -16,7 +16,7 @@ from diffvqa.evaluation.grounding import THRESHOLD, tally_grounding
 from diffvqa.evaluation.intervals import Formula, Resamples, Tally, interval_of, resample_patients
 from diffvqa.evaluation.predictions import Prediction, read_predictions
 
-COMPARED = ("f1", "false_change_rate", INDUCED, "recall", "aref_accuracy")
+COMPARED = ("f1", "false_change_rate", INDUCED, "recall", "detection_rate", "aref_accuracy")
 """The scores that are compared: those of changes, and the share of AREF boxes with an IoU of at least 0.5."""
 
 _COUNTS = {
@@ -24,6 +24,7 @@ _COUNTS = {
     "false_change_rate": "pairs_unchanged",
     INDUCED: "pairs_taken_otherwise",
     "recall": "pairs_changed",
+    "detection_rate": "pairs_changed",
 }
 """The scores of changes, and how many pairs each is of."""
 

@@ -18,6 +18,7 @@ SCORES = {
     "f1": "Change F1",
     "precision": "Precision",
     "recall": "Recall",
+    "detection_rate": "Detection rate",
     "false_change_rate": "False-change rate",
     "induced_change_rate": "Induced changes",
     "exact": "Exact",

@@ -35,7 +35,7 @@ def score_file(
      "answers": {question type, or task of another text, or "all": {"n", and the scores in text.METRICS,
                  with a similarity also "bertscore"}},
      "changes": {"n", "pairs_changed", "pairs_unchanged", "unreadable", "reference_unreadable",
-                 "precision", "recall", "f1", "false_change_rate", "induced_change_rate"} or None,
+                 "precision", "recall", "f1", "detection_rate", "false_change_rate", "induced_change_rate"} or None,
      "findings": {finding: {"matched", "predicted", "reference", "precision", "recall", "f1"}},
      "kinds": {kind of change: the same}, "steps": {number, or "level N": the same without "precision" and "f1"},
      "groups": {group: as "changes"},

@@ -15,6 +15,7 @@ F1, RECALL, FALSE_CHANGES = "changes/f1", "changes/recall", "changes/false_chang
 COLUMNS = {
     F1: SCORES["f1"],
     RECALL: SCORES["recall"],
+    "changes/detection_rate": SCORES["detection_rate"],
     FALSE_CHANGES: SCORES["false_change_rate"],
     "changes/induced_change_rate": SCORES["induced_change_rate"],
     "grounding/AREF/accuracy_0.5": SCORES["aref_accuracy"],
