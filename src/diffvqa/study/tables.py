@@ -113,9 +113,11 @@ def rows_of(systems: Sequence[System], columns: Sequence[Column]) -> list[Row]:
         seen = {(NONE,) * len(columns)}
         for system in systems:
             cells = _in_columns(system, columns, control)
-            if cells not in seen:
+            # Values and intervals: how many seeds a system has does not make its control another one.
+            scores = tuple(cell[:2] for cell in cells)
+            if scores not in seen:
                 rows.append(Row(control, f"{system_name(control)} ({system.name})", cells))
-            seen.add(cells)
+            seen.add(scores)
     return rows
 
 
