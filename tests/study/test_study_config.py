@@ -113,5 +113,6 @@ def test_every_study_in_the_repository_is_valid_and_says_how_to_run_it(path):
 
 def test_the_smallest_study_grows_to_that_of_every_objective():
     tiny, every = (read_study(config_file("study") / f"{name}.yaml", []) for name in ("tiny", "objectives"))
-    assert (tiny.stores, tiny.tests, tiny.size) == (every.stores, every.tests, every.size)
+    assert (tiny.stores, tiny.size) == (every.stores, every.size)
+    assert tiny.tests.items() <= every.tests.items()
     assert all(cell in cells_of(every) for cell in cells_of(tiny))

@@ -15,7 +15,7 @@ import yaml
 from diffvqa.errors import InputError, RunFailed
 from diffvqa.study import cells
 from diffvqa.study.cells import RESULT, run_cell
-from diffvqa.study.config import cells_of, read_study
+from diffvqa.study.config import StoreSource, cells_of, read_study
 from diffvqa.study.run import run_study
 from diffvqa.study.stores import StudyStore
 
@@ -111,6 +111,37 @@ def test_a_study_grows_by_values_of_its_axes_and_does_not_shrink(study, study_fi
     for fewer in ("axes.seed=[0]", "axes.seed=[0, 2]"):
         with pytest.raises(InputError, match=r"other settings \(axes\)"):
             run_study(read_study(study_file, [*settings, fewer]))
+
+
+def test_a_study_grows_by_tests_without_training_anew_and_does_not_shrink(study, tmp_path):
+    config, grown = study[0], tmp_path / "out"
+    shutil.copytree(study[1], grown)
+    cell = cells_of(config)[0].name
+    weights, found = grown / "cells" / cell / "encoder" / "model.safetensors", grown / "cells" / cell / RESULT
+    written, before = weights.stat().st_mtime_ns, json.loads(found.read_text())
+    more = {"subtle": StoreSource(patients=13, set="subtle")}
+    larger = config.model_copy(update={"out": str(grown), "tests": {**more, **config.tests}})
+    run_study(larger)
+    after = json.loads(found.read_text())
+    assert weights.stat().st_mtime_ns == written
+    assert list(after["evaluations"]) == ["test", "subtle", "acquisition", "probe"]
+    assert {name: after["evaluations"][name] for name in before["evaluations"]} == before["evaluations"]
+    assert "\n## subtle\n" in (grown / "study.md").read_text()
+    with pytest.raises(InputError, match=r"other settings \(tests\)"):
+        run_study(larger.model_copy(update={"tests": config.tests}))
+
+
+def test_a_finished_cell_keeps_what_it_gave_when_an_added_test_fails(study, tmp_path, monkeypatch):
+    config, out = study
+    cell = cells_of(config)[0]
+    shutil.copytree(out / "cells" / cell.name, tmp_path / "cells" / cell.name)
+    found = tmp_path / "cells" / cell.name / RESULT
+    before = found.read_text()
+    more = {**config.tests, "subtle": StoreSource(patients=13, set="subtle")}
+    stores = {"usual": StudyStore(out / "stores" / "usual" / "store"), "subtle": StudyStore(tmp_path / "none")}
+    result = run_cell(config.model_copy(update={"out": str(tmp_path), "tests": more}), cell, stores, 1)
+    assert "error" in result
+    assert found.read_text() == before
 
 
 def test_mistakes_in_stores_are_told_before_anything_is_made(study, study_file, tmp_path):

@@ -6,7 +6,7 @@ import json
 import os
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -34,19 +34,21 @@ RESULT, LOG = "cell.json", "log.txt"
 def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], threads: int) -> dict[str, Any]:
     """Train and evaluate a cell in `config.out`/cells/NAME; what it gives, which is written there too.
 
-    stores: of each name in `stores` and `tests`. threads: of the processor. A cell that fails says so in its result
-    under "error", and can be run again.
+    Of a cell that was finished before tests were added to its study, only those are run. stores: of each name in
+    `stores` and `tests`. threads: of the processor. A cell that fails says so in its result under "error", and can be
+    run again.
     """
     # Of the program as it is now, not as somebody has changed it while the cell was running.
     program = program_version()
-    if finished := finished_cell(config, cell):
-        return finished
+    before = _written(config, cell)
+    if before and _is_whole(config, before):
+        return before
     folder = _folder(config, cell)
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(threads)
     with open(folder / LOG, "a", buffering=1, encoding="utf-8") as log, redirect_stdout(log), redirect_stderr(log):
         try:
-            result = _run(config, cell, stores, folder)
+            result = _grown(config, cell, stores, before, program) if before else _run(config, cell, stores)
         except (InputError, RunFailed) as error:
             result = {"error": str(error)}
         except Exception as error:
@@ -55,7 +57,8 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
             result = {"error": f"{type(error).__name__}, see cells/{cell.name}/{LOG}"}
     about = {"cell": cell.name, "settings": dict(cell.values), "store": cell.store}
     result = {**about, "threads": threads, "program": program, **result}
-    write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
+    if not before or "error" not in result:
+        write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
     return result
 
 
@@ -65,7 +68,15 @@ def evaluation_folder(out: Path, cell: str, evaluation: str) -> Path:
 
 
 def finished_cell(config: StudyConfig, cell: Cell) -> dict[str, Any] | None:
-    """What a cell gave; None if it was not run to its end, or failed. Raises InputError for one of other settings."""
+    """What a cell gave; None if it was not run to its end on every test, or failed.
+
+    Raises InputError for one of other settings.
+    """
+    found = _written(config, cell)
+    return found if found and _is_whole(config, found) else None
+
+
+def _written(config: StudyConfig, cell: Cell) -> dict[str, Any] | None:
     path = _folder(config, cell) / RESULT
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"error": "not run"}
     if "error" in found:
@@ -75,36 +86,22 @@ def finished_cell(config: StudyConfig, cell: Cell) -> dict[str, Any] | None:
     return found
 
 
+def _is_whole(config: StudyConfig, found: Mapping[str, Any]) -> bool:
+    return set(config.tests) <= set(found["evaluations"])
+
+
 def _folder(config: StudyConfig, cell: Cell) -> Path:
     return Path(config.out) / "cells" / cell.name
 
 
-def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], folder: Path) -> dict[str, Any]:
-    store = str(stores[cell.store].folder)
+def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore]) -> dict[str, Any]:
+    folder, store = _folder(config, cell), str(stores[cell.store].folder)
     seconds: dict[str, float | None] = {}
     with _timed(seconds, "pretrain", folder / "encoder"):
         encoder = pretrain(stage_config(config, cell, "pretrain", store, str(folder / "encoder")))
     with _timed(seconds, "finetune", folder / "model"):
-        model = finetune(stage_config(config, cell, "finetune", store, str(folder / "model")))
-    evaluations = {}
-    for name in (MAIN, *config.tests):
-        out = evaluation_folder(Path(config.out), cell.name, name)
-        tested = stores[cell.store if name == MAIN else name]
-        evaluate(
-            model,
-            tested.folder,
-            "test",
-            out,
-            truth_folder=tested.truth,
-            training_store=Path(store),
-            features_folder=folder / "features",
-            # Where is asked once; what has changed, of every set.
-            grounding=name == MAIN,
-            patients=config.test_patients if name == MAIN else None,
-        )
-        evaluations[name] = score_folder(out)
-        write_report(out)
-    discard_features(folder / "features")
+        finetune(stage_config(config, cell, "finetune", store, str(folder / "model")))
+    evaluations = _evaluations(config, cell, stores, (MAIN, *config.tests))
     truth = stores[cell.store].truth
     # Reports leave out findings, some more than others: what they label would measure that too.
     probe(str(encoder), Path(store), folder / PROBE, findings=None if truth is None else read_true_findings(truth))
@@ -118,6 +115,42 @@ def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], fold
         "images_seen": record["images_seen"],
         "evaluations": evaluations,
     }
+
+
+def _grown(
+    config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], before: Mapping[str, Any], program: str
+) -> dict[str, Any]:
+    """What a finished cell gave, with the tests that its study has got since."""
+    known = before["evaluations"]
+    known = known | _evaluations(config, cell, stores, [name for name in config.tests if name not in known])
+    programs = dict.fromkeys([*before["program"].split(", "), program])
+    evaluations = {name: known[name] for name in (MAIN, *config.tests, PROBE)}
+    return {**before, "program": ", ".join(programs), "evaluations": evaluations}
+
+
+def _evaluations(
+    config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], names: Iterable[str]
+) -> dict[str, Any]:
+    folder, found = _folder(config, cell), {}
+    for name in names:
+        out = evaluation_folder(Path(config.out), cell.name, name)
+        tested = stores[cell.store if name == MAIN else name]
+        evaluate(
+            folder / "model",
+            tested.folder,
+            "test",
+            out,
+            truth_folder=tested.truth,
+            training_store=stores[cell.store].folder,
+            features_folder=folder / "features",
+            # Where is asked once; what has changed, of every set.
+            grounding=name == MAIN,
+            patients=config.test_patients if name == MAIN else None,
+        )
+        found[name] = score_folder(out)
+        write_report(out)
+    discard_features(folder / "features")
+    return found
 
 
 @contextmanager

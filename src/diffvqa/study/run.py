@@ -78,7 +78,7 @@ def _record_of(config: StudyConfig) -> dict[str, Any]:
 
 
 def _claim(out: Path, config: StudyConfig) -> None:
-    """Make the study's folder, or find the same study in it, or a smaller one, whose axes then grow to these.
+    """Make the study's folder, or find the same study in it, or a smaller one, which then grows to this.
 
     Raises InputError if it holds something else.
     """
@@ -101,7 +101,7 @@ def _claim(out: Path, config: StudyConfig) -> None:
 def _differing(record: Path, settings: dict[str, Any], config: StudyConfig) -> list[str]:
     """Which settings of a study are others than its folder says; `study` where that cannot be read.
 
-    Axes that have every cell of those in the folder, and more, are no others.
+    Axes that have every cell of those in the folder, and more, are no others, nor are tests that have every one.
     """
     try:
         found = json.loads(record.read_text(encoding="utf-8"))
@@ -111,6 +111,8 @@ def _differing(record: Path, settings: dict[str, Any], config: StudyConfig) -> l
         cells = cells_of(config)
         if all(cell in cells for cell in cells_of(given)):
             before["axes"] = settings["study"]["axes"]
+        if given.tests.items() <= config.tests.items():
+            before["tests"] = settings["study"]["tests"]
         stores = found.get("given stores", {})
         return [
             *(name for name, value in settings["study"].items() if before[name] != value),

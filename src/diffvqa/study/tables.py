@@ -55,14 +55,15 @@ def _flat(scores: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, float
 
 
 def programs_of(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The versions of the program that finished cells were run by, as far as it is recorded."""
-    return sorted({result["program"] for result in results if "error" not in result and "program" in result})
+    """The versions of the program that finished cells were run by."""
+    finished = [result for result in results if "error" not in result]
+    return sorted({program for result in finished for program in result["program"].split(", ")})
 
 
 def remarks_on(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a reader of the tables must know: cells that failed, and cells that another program ran."""
     failed = [f"Failed: {result['cell']}: {result['error']}" for result in results if "error" in result]
-    programs = {result.get("program") for result in results if "error" not in result}
+    programs = programs_of(results)
     if len(programs) > 1:
         failed.append(f"The cells were run by {len(programs)} different versions of the program.")
     return failed
