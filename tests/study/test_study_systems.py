@@ -77,7 +77,8 @@ def test_the_tables_say_which_cells_failed_which_seeds_lack_and_that_programs_di
     whole = write_markdown(systems_of(results[:2]), {"test": []}, results[:2])
     assert "Failed" not in whole
     assert "version" not in whole
-    results += [cell("clip", 1, error="no memory"), finished("siglip", 0, "another")]
+    # One cell was evaluated on further tests by the other program.
+    results += [cell("clip", 1, error="no memory"), finished("siglip", 0, "one, another")]
     said = write_markdown(systems_of(results), {"test": []}, results)
     for words in ("Failed: clip_1: no memory", "| cap |", "| clip (1 of 2 seeds) |", "2 different versions"):
         assert words in said, words
@@ -95,7 +96,8 @@ def test_the_table_says_how_much_was_asked_and_has_each_control_once():
     for objective, value in (("cap", 0.5), ("clip", 0.4)):
         of_cell = evaluations(value)
         of_cell["test"]["controls"] = {"most_frequent": evaluations(0.1)["test"]["model"]}
-        results.append({"cell": objective, "settings": {"objective": objective, "seed": 0}, "evaluations": of_cell})
+        about = {"cell": objective, "settings": {"objective": objective, "seed": 0}, "program": "one"}
+        results.append({**about, "evaluations": of_cell})
     table = write_markdown(systems_of(results), {"test": []}, results)
     assert "40 patients, 1,200 questions of what has changed, 300 of unchanged pairs" in table
     rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| c") or "frequent" in line]
