@@ -20,8 +20,8 @@ def test_every_configuration_in_the_repository_is_valid_and_says_how_to_run_it(p
 
 def test_overrides_are_laid_over_the_file(pretrain_settings, write_config):
     path = write_config({**pretrain_settings, "out": "x"})
-    config = load_config(PretrainConfig, path, ["seed=5", "optimisation.learning_rate=2e-4", "texts={Cap: 3}"])
-    assert (config.seed, config.optimisation.learning_rate, config.texts) == (5, 2e-4, {"Cap": 3})
+    config = load_config(PretrainConfig, path, ["seed=5", "optimisation.learning_rate=2e-4", "texts={Cap: 0.5}"])
+    assert (config.seed, config.optimisation.learning_rate, config.texts) == (5, 2e-4, {"Cap": 0.5})
 
 
 @pytest.mark.parametrize(
@@ -36,6 +36,7 @@ def test_overrides_are_laid_over_the_file(pretrain_settings, write_config):
         ("seed=lots", ["`seed`", "'lots'"]),
         ("optimisation.steps=0", ["`optimisation.steps`", "greater than 0"]),
         ("texts={Draw: 1}", ["'Draw'", "Cap, AREF, GCAP, CAREF"]),
+        ("texts={Cap: 2, AREF: 1}", ["an image has one report", "at most 1"]),
         ("optimisation.epochs=2", ["either steps or epochs"]),
         ("optimisation.steps=null", ["either steps or epochs"]),
         ("optimisation.accumulation=3", ["multiple of accumulation"]),

@@ -133,6 +133,16 @@ class PretrainConfig(_Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _one_report_an_image(self) -> PretrainConfig:
+        # More would silently be no more than one.
+        if self.texts.get("Cap", 0) > 1 and not self.one_task_per_image:
+            raise ValueError(
+                "`texts`: an image has one report, so `Cap` is at most 1; for a larger share of it ask for less of the "
+                "other tasks, as in texts={Cap: 1, AREF: 0.5}"
+            )
+        return self
+
     @property
     def phrases(self) -> int:
         """How many phrases of an image a local contrast takes: as many as the local tasks would take texts."""
