@@ -115,6 +115,12 @@ def test_settings_of_any_kind_name_a_system(value):
     assert second == "language_model a folder"
 
 
+def test_lists_among_the_settings_are_named_in_words():
+    settings = [{"pretrain.last_part_only": one, "seed": 0} for one in ([], ["AREF", "CAREF"])]
+    names = [one.name for one in systems_of([{"cell": str(one), "settings": one} for one in settings])]
+    assert names == ["last_part_only none", "last_part_only AREF + CAREF"]
+
+
 def test_eleven_lines_of_a_figure_look_different():
     styles = [tuple(style.values()) for style in itertools.islice(_styles(), 100)]
     assert len(set(styles)) == 100

@@ -119,6 +119,8 @@ def _in_words(settings: Mapping[str, Any], axes: Sequence[str]) -> str:
 def _value_in_words(axis: str, value: Any) -> str:
     if isinstance(value, Mapping):
         value = " + ".join(f"{part} {name}" for name, part in value.items())
+    elif isinstance(value, list):
+        value = " + ".join(str(one) for one in value) or "none"
     return f"{axis.rpartition('.')[2]} {value}" if "." in axis else str(value)
 
 
