@@ -57,6 +57,7 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
             result = {"error": f"{type(error).__name__}, see cells/{cell.name}/{LOG}"}
     about = {"cell": cell.name, "settings": dict(cell.values), "store": cell.store}
     result = {**about, "threads": threads, "program": program, **result}
+    # A test that failed takes nothing from a cell that was finished without it.
     if not before or "error" not in result:
         write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
     return result
