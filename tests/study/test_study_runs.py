@@ -131,7 +131,7 @@ def test_a_study_grows_by_tests_without_training_anew_and_does_not_shrink(study,
         run_study(larger.model_copy(update={"tests": config.tests}))
 
 
-def test_a_finished_cell_keeps_what_it_gave_when_an_added_test_fails(study, tmp_path, monkeypatch):
+def test_a_finished_cell_keeps_what_it_gave_when_an_added_test_fails(study, tmp_path):
     config, out = study
     cell = cells_of(config)[0]
     shutil.copytree(out / "cells" / cell.name, tmp_path / "cells" / cell.name)

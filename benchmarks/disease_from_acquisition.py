@@ -1,6 +1,6 @@
 """How well a study's models tell disease from acquisition, whatever share of pairs they call changed.
 
-    python benchmarks/told_apart.py STUDY
+    python benchmarks/disease_from_acquisition.py STUDY
 
 STUDY: a folder that `diffvqa study` has written, whose tests have the sets `change` and `acquisition_large`. Pairs are
 ranked by how sure a model is that something has changed: those that it calls changed by its confidence, and below them
@@ -39,7 +39,7 @@ def area(changed: list[np.ndarray], unchanged: list[np.ndarray]) -> float:
     return roc_auc_score(np.arange(len(scores)) < sum(map(len, changed)), scores)
 
 
-def told_apart(evaluations: Path) -> dict[str, float | list[float]]:
+def ranked(evaluations: Path) -> dict[str, float | list[float]]:
     changed, unchanged = (
         by_patient(evaluations / name / "predictions.jsonl") for name in ("change", "acquisition_large")
     )
@@ -63,7 +63,7 @@ def told_apart(evaluations: Path) -> dict[str, float | list[float]]:
 def main() -> None:
     result = {}
     for path in sorted(Path(sys.argv[1]).glob("cells/*/cell.json")):
-        result[path.parent.name] = told_apart(path.parent / "evaluations")
+        result[path.parent.name] = ranked(path.parent / "evaluations")
         print(path.parent.name, result[path.parent.name])
     print(json.dumps(result))
 
