@@ -74,7 +74,15 @@ def test_a_cell_s_stages_have_its_settings(study):
             {"axes": {"store": ["usual"], "objective": ["cap", "cap"]}},
             "`axes.objective` needs values, each of them once",
         ),
-        ({"axes": {"store": ["usual"], "steps": [1]}}, "`axes.steps`: an axis is seed, objective, store, pretrain.KEY"),
+        (
+            {"axes": {"store": ["usual"], "steps": [1]}},
+            "`axes.steps`: an axis is seed, objective, store, size, pretrain.KEY",
+        ),
+        (
+            {"axes": {"store": ["usual"], "size": [32, 128]}},
+            "`axes.size`: expected whole numbers of 32 to 64, ",
+        ),
+        ({"axes": {"store": ["usual"], "size": [32.5]}}, "`axes.size`: expected whole numbers of 32 to 64, "),
         (
             {"axes": {"store": ["usual"], "finetune.encoder": ["a", "b"]}},
             "`axes.finetune.encoder`: the study sets that itself; give `axes.pretrain.encoder`",

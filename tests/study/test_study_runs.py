@@ -12,6 +12,7 @@ import time
 import pytest
 import yaml
 
+from diffvqa.data.store import Store
 from diffvqa.errors import InputError, RunFailed
 from diffvqa.study import cells
 from diffvqa.study.cells import RESULT, run_cell
@@ -113,6 +114,18 @@ def test_a_study_grows_by_values_of_its_axes_and_does_not_shrink(study, study_fi
             run_study(read_study(study_file, [*settings, fewer]))
 
 
+def test_cells_of_several_sizes_see_the_same_pictures_and_are_asked_the_same(study_file, tmp_path):
+    out = tmp_path / "out"
+    axes = "axes={objective: [none], size: [64, 32], pretrain.optimisation.steps: [2]}"
+    run_study(read_study(study_file, [f"out={out}", axes]))
+    for name in ("usual", "acquisition"):
+        assert [Store.open(out / "stores" / name / store).size for store in ("store", "store_32")] == [64, 32]
+    compared = json.loads((out / "comparisons.json").read_text())
+    for name in ("test", "acquisition"):
+        [one] = compared[name]
+        assert list(one["systems"]) == ["64 pixels", "32 pixels"]
+
+
 def test_a_study_grows_by_tests_without_training_anew_and_does_not_shrink(study, tmp_path):
     config, grown = study[0], tmp_path / "out"
     shutil.copytree(study[1], grown)
@@ -149,6 +162,7 @@ def test_mistakes_in_stores_are_told_before_anything_is_made(study, study_file, 
     wrong = {
         "`one.set`: expected one of .*, found 'acquistion'": "tests={one: {patients: 13, set: acquistion}}",
         "64-pixel images, but `size` is 96": "size=96",
+        "64-pixel images, but `size` is 32": "axes={objective: [none], size: [64, 32]}",
         "`usual.folder`: .*holds no store": f"stores={{usual: {{folder: {tmp_path}}}}}",
     }
     for words, setting in wrong.items():

@@ -21,12 +21,17 @@ MAIN = "test"
 PROBE = "probe"
 """What is read out of the frozen encoder on that split, before any language model."""
 
-SEED, OBJECTIVE, STORE = "seed", "objective", "store"
-"""Axes that are not keys of a stage's settings: the seed of both stages, the objective of stage 1, the store."""
+SEED, OBJECTIVE, STORE, SIZE = "seed", "objective", "store", "size"
+"""Axes that are no keys of a stage: the seed of both stages, the objective of stage 1, the store, its resolution."""
 
 LENGTH = "pretrain.optimisation.steps"
 """The axis that a learning curve is drawn along."""
 
+
+_OWN_AXES = (SEED, OBJECTIVE, STORE, SIZE)
+
+SMALLEST = 32
+"""Pixels a side of the smallest store, as `diffvqa prepare` has it."""
 
 QUESTIONS = "finetune.questions"
 """The key of the types that are trained on, and asked on the test split; axes may be that or a part of it."""
@@ -79,9 +84,9 @@ class StudyConfig(_Settings):
     pretrain, finetune: YAML files of the two stages, seen from the study's file. stores: by name, what cells are
     trained and tested on. tests: by name, further stores whose
     test split every cell is evaluated on. test_patients: how many patients of the test split of a cell's own store are
-    asked about, drawn; all if not given. size: pixels a side of the stores that are made. axes: name -> values, cells
-    being all combinations; a name is `objective`, `seed`, `store`, or a key of a stage such as
-    `pretrain.optimisation.steps`.
+    asked about, drawn; all if not given. size: pixels a side of the pictures that are made, and of the stores where it
+    is no axis. axes: name -> values, cells being all combinations; a name is `objective`, `seed`, `store`, `size`
+    (pixels a side that the cell sees), or a key of a stage such as `pretrain.optimisation.steps`.
     """
 
     out: str
@@ -109,14 +114,20 @@ class StudyConfig(_Settings):
             if not values or len(values) != len({str(value) for value in values}):
                 raise ValueError(f"`axes.{axis}` needs values, each of them once")
             stage = axis.partition(".")[0]
-            if axis not in (SEED, OBJECTIVE, STORE) and (stage not in ("pretrain", "finetune") or stage == axis):
-                raise ValueError(f"`axes.{axis}`: an axis is seed, objective, store, pretrain.KEY or finetune.KEY")
+            if axis not in _OWN_AXES and (stage not in ("pretrain", "finetune") or stage == axis):
+                raise ValueError(f"`axes.{axis}`: an axis is {', '.join(_OWN_AXES)}, pretrain.KEY or finetune.KEY")
             if axis in _OWN_KEYS:
                 instead = f"; give `axes.{_OWN_KEYS[axis]}`" if _OWN_KEYS[axis] else ""
                 raise ValueError(f"`axes.{axis}`: the study sets that itself{instead}")
         for store in self.axes.get(STORE, ()):
             if store not in self.stores:
                 raise ValueError(f"`axes.store`: there is no store {store!r}; `stores` has {', '.join(self.stores)}")
+        for size in self.axes.get(SIZE, ()):
+            if not isinstance(size, int) or not SMALLEST <= size <= self.size:
+                raise ValueError(
+                    f"`axes.size`: expected whole numbers of {SMALLEST} to {self.size}, as many pixels as the pictures "
+                    f"have that are made, found {size!r}; for more give a larger `size`"
+                )
         if STORE not in self.axes and len(self.stores) > 1:
             raise ValueError("`stores` has several, so `axes` needs `store`")
         return self
@@ -124,11 +135,12 @@ class StudyConfig(_Settings):
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the study: its name, its value on every axis, and its store's name."""
+    """One run of the study: its name, its value on every axis, its store's name, and the pixels a side that it sees."""
 
     name: str
     values: Mapping[str, Any]
     store: str
+    size: int
 
     def overrides(self, stage: str) -> list[str]:
         """What is laid over the file of a stage, `pretrain` or `finetune`."""
@@ -155,7 +167,8 @@ def cells_of(config: StudyConfig) -> list[Cell]:
     for values in itertools.product(*(config.axes[axis] for axis in axes)):
         chosen = dict(zip(axes, values, strict=True))
         name = "_".join(_in_a_name(axis, chosen[axis]) for axis in naming)
-        cells.append(Cell(name or "only", chosen, chosen.get(STORE) or next(iter(config.stores))))
+        store, size = chosen.get(STORE) or next(iter(config.stores)), chosen.get(SIZE) or config.size
+        cells.append(Cell(name or "only", chosen, store, size))
     return cells
 
 

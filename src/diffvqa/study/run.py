@@ -14,7 +14,7 @@ from diffvqa.errors import InputError, RunFailed
 from diffvqa.files import finished_in, write_text
 from diffvqa.progress import progress_bar
 from diffvqa.study.cells import finished_cell, run_cell
-from diffvqa.study.config import StudyConfig, cells_of
+from diffvqa.study.config import SIZE, StudyConfig, cells_of
 from diffvqa.study.figures import require_matplotlib
 from diffvqa.study.stores import StudyStore, check_source, study_store
 from diffvqa.study.summary import write_summary
@@ -43,11 +43,11 @@ def run_study(config: StudyConfig, workers: int | None = None, cluster: str | No
     page = write_summary(out, list(found.values()))
     waiting = [cell for cell in cells if cell.name not in found]
     if waiting:
-        stores = _stores(config)
+        stores = {size: _stores(config, size) for size in dict.fromkeys(cell.size for cell in waiting)}
         cores = os.cpu_count() or 1
         workers = workers or (1 if torch.cuda.is_available() else min(cores, len(cells), SIDE_BY_SIDE))
         threads = 1 if cluster else max(1, cores // workers)
-        jobs = ((config, cell, stores, threads) for cell in waiting)
+        jobs = ((config, cell, stores[cell.size], threads) for cell in waiting)
         with progress_bar("run cells") as progress:
             progress(len(found), len(cells))
             # All at once: a cell that takes long keeps none of the others waiting.
@@ -62,17 +62,18 @@ def run_study(config: StudyConfig, workers: int | None = None, cluster: str | No
     return page
 
 
-def _stores(config: StudyConfig) -> dict[str, StudyStore]:
+def _stores(config: StudyConfig, size: int) -> dict[str, StudyStore]:
     folder = Path(config.out) / "stores"
     sources = {**config.stores, **config.tests}
-    return {name: study_store(source, config.size, folder / name) for name, source in sources.items()}
+    return {name: study_store(source, size, folder / name, config.size) for name, source in sources.items()}
 
 
 def _record_of(config: StudyConfig) -> dict[str, Any]:
     """What a study is made of: its settings, those in the files of both stages, and which stores it was given."""
     stages = {stage: yaml.safe_load(Path(getattr(config, stage)).read_text(encoding="utf-8")) for stage in STAGES}
     sources = {**config.stores, **config.tests}
-    given = {name: found for name, source in sources.items() if (found := check_source(name, source, config.size))}
+    sizes = config.axes.get(SIZE, [config.size])
+    given = {name: found for name, source in sources.items() if (found := check_source(name, source, sizes))}
     # The contents of files count, wherever they are seen from.
     return {"study": config.model_dump(mode="json", exclude={"out", *STAGES}), **stages, "given stores": given}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,11 +27,11 @@ class StudyStore:
     truth: Path | None = None
 
 
-def check_source(name: str, source: StoreSource, size: int) -> str | None:
+def check_source(name: str, source: StoreSource, sizes: Sequence[int]) -> str | None:
     """The fingerprint of a given store; None for synthetic patients, who are to be made.
 
-    name: that of the store in the study. Raises InputError where there is no such store, if it is of another size, and
-    for an unknown set.
+    name: that of the store in the study. sizes: pixels a side that cells see. Raises InputError where there is no such
+    store, if cells see another size than it has, and for an unknown set.
     """
     if not source.folder:
         if source.set not in (None, *SETS):
@@ -40,17 +41,20 @@ def check_source(name: str, source: StoreSource, size: int) -> str | None:
         store = Store.open(source.folder)
     except InputError as error:
         raise InputError(f"`{name}.folder`: {error}") from error
-    if store.size != size:
-        raise InputError(f"`{name}`: the store holds {store.size}-pixel images, but `size` is {size}")
+    if others := [size for size in sizes if size != store.size]:
+        raise InputError(f"`{name}`: the store holds {store.size}-pixel images, but `size` is {others[0]}")
     return store.fingerprint
 
 
-def study_store(source: StoreSource, size: int, folder: Path) -> StudyStore:
-    """The store in the folder given, or one of synthetic patients, made in `folder` unless it is there."""
+def study_store(source: StoreSource, size: int, folder: Path, made_size: int) -> StudyStore:
+    """The store in the folder given, or one of synthetic patients, made in `folder` unless it is there.
+
+    size: pixels a side of the store. made_size: of the patients' pictures; stores of several sizes have the same.
+    """
     if source.folder:
         return StudyStore(Path(source.folder).resolve())
     cohort, workers = folder / "cohort", os.cpu_count() or 1
-    made = StudyStore(folder / "store", cohort / "truth")
+    made = StudyStore(folder / ("store" if size == made_size else f"store_{size}"), cohort / "truth")
     if (made.folder / ABOUT).is_file():
         # To read the cohort again, as `prepare` would, takes a minute for every 50,000 images.
         return made
@@ -58,7 +62,9 @@ def study_store(source: StoreSource, size: int, folder: Path) -> StudyStore:
         reporting = AS_USUAL if source.omitted is None else Reporting(omitted=source.omitted)
         still = STILL if source.still is None else source.still
         with progress_bar(f"synthesise {folder.name}") as progress:
-            write_cohort(cohort, source.patients, source.seed, size, workers, progress, source.set, reporting, still)
+            write_cohort(
+                cohort, source.patients, source.seed, made_size, workers, progress, source.set, reporting, still
+            )
     records = read_sources([f"mimic:{cohort}"])
     with progress_bar(f"prepare {folder.name}") as progress:
         prepare(records, made.folder, size, workers=workers, progress=progress)

@@ -8,7 +8,7 @@ from statistics import mean
 from typing import Any
 
 from diffvqa.evaluation.names import SCORES, find_score
-from diffvqa.study.config import LENGTH, MAIN, SEED
+from diffvqa.study.config import LENGTH, MAIN, SEED, SIZE
 
 F1, RECALL, FALSE_CHANGES = "changes/f1", "changes/recall", "changes/false_change_rate"
 
@@ -121,6 +121,8 @@ def _value_in_words(axis: str, value: Any) -> str:
         value = " + ".join(f"{part} {name}" for name, part in value.items())
     elif isinstance(value, list):
         value = " + ".join(str(one) for one in value) or "none"
+    if axis == SIZE:
+        return f"{value} pixels"
     return f"{axis.rpartition('.')[2]} {value}" if "." in axis else str(value)
 
 
