@@ -24,11 +24,10 @@ PROBE = "probe"
 SEED, OBJECTIVE, STORE, SIZE = "seed", "objective", "store", "size"
 """Axes that are no keys of a stage: the seed of both stages, the objective of stage 1, the store, its resolution."""
 
+_OWN_AXES = (SEED, OBJECTIVE, STORE, SIZE)
+
 LENGTH = "pretrain.optimisation.steps"
 """The axis that a learning curve is drawn along."""
-
-
-_OWN_AXES = (SEED, OBJECTIVE, STORE, SIZE)
 
 SMALLEST = 32
 """Pixels a side of the smallest store, as `diffvqa prepare` has it."""
@@ -82,11 +81,11 @@ class StudyConfig(_Settings):
     """What `diffvqa study` runs.
 
     pretrain, finetune: YAML files of the two stages, seen from the study's file. stores: by name, what cells are
-    trained and tested on. tests: by name, further stores whose
-    test split every cell is evaluated on. test_patients: how many patients of the test split of a cell's own store are
-    asked about, drawn; all if not given. size: pixels a side of the pictures that are made, and of the stores where it
-    is no axis. axes: name -> values, cells being all combinations; a name is `objective`, `seed`, `store`, `size`
-    (pixels a side that the cell sees), or a key of a stage such as `pretrain.optimisation.steps`.
+    trained and tested on. tests: by name, further stores whose test split every cell is evaluated on. test_patients:
+    how many patients of the test split of a cell's own store are asked about, drawn; all if not given. size: pixels a
+    side of the pictures that are made, and of the stores where it is no axis. axes: name -> values, cells being all
+    combinations; a name is `objective`, `seed`, `store`, `size` (pixels a side that the cell sees), or a key of a stage
+    such as `pretrain.optimisation.steps`.
     """
 
     out: str
