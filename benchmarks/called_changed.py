@@ -2,10 +2,10 @@
 
     python benchmarks/called_changed.py STUDY
 
-STUDY: a folder that `diffvqa study` has written, whose tests have the set `acquisition`. A repeat is a pair of the same
-patient in the same state, taken alike: only the grain differs. Ends with one JSON line: `cohort`, the share of changed
-pairs in the cohort that was trained on, and for each objective the share of repeats that its models call changed, all
-seeds together; both by the number of findings (3 stands for three and more).
+STUDY: a folder that `diffvqa study` has written, whose tests have the set `acquisition_large`. A repeat is a pair of
+the same patient in the same state, taken alike: only the grain differs. Ends with one JSON line: `cohort`, the share of
+changed pairs in the cohort that was trained on, and for each objective the share of repeats that its models call
+changed, all seeds together; both by the number of findings (3 stands for three and more).
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from typing import Any
 from diffvqa.evaluation.changes import judge
 from diffvqa.evaluation.groups import REPEAT
 from diffvqa.evaluation.predictions import read_predictions
+
+TEST = "acquisition_large"
 
 
 def lines_of(path: Path) -> Iterator[dict[str, Any]]:
@@ -57,14 +59,14 @@ def repeats(predictions: Path, findings_of_patient: dict[str, int]) -> Iterator[
 
 def main() -> None:
     study = Path(sys.argv[1])
-    truth = study / "stores" / "acquisition" / "cohort" / "truth"
+    truth = study / "stores" / TEST / "cohort" / "truth"
     # A patient of this set is in one state throughout.
     of_patient = {image["subject_id"]: len(image["findings"]) for image in lines_of(truth / "images.jsonl")}
     called: dict[str, list[tuple[int, bool]]] = defaultdict(list)
     for path in sorted(study.glob("cells/*/cell.json")):
         cell = json.loads(path.read_text(encoding="utf-8"))
         objective, store = str(cell["settings"]["objective"]), cell["store"]
-        called[objective] += repeats(path.parent / "evaluations" / "acquisition" / "predictions.jsonl", of_patient)
+        called[objective] += repeats(path.parent / "evaluations" / TEST / "predictions.jsonl", of_patient)
     result = {
         "cohort": shares(cohort(study / "stores" / store / "cohort" / "truth")),
         "called changed": {objective: shares(pairs) for objective, pairs in called.items()},
