@@ -116,7 +116,7 @@ def test_a_study_grows_by_values_of_its_axes_and_does_not_shrink(study, study_fi
 
 def test_cells_of_several_sizes_see_the_same_pictures_and_are_asked_the_same(study_file, tmp_path):
     out = tmp_path / "out"
-    axes = "axes={objective: [none], size: [64, 32], pretrain.optimisation.steps: [2]}"
+    axes = "axes={objective: [local_captioning], size: [64, 32], pretrain.optimisation.steps: [2]}"
     run_study(read_study(study_file, [f"out={out}", axes]))
     for name in ("usual", "acquisition"):
         assert [Store.open(out / "stores" / name / store).size for store in ("store", "store_32")] == [64, 32]
@@ -124,6 +124,7 @@ def test_cells_of_several_sizes_see_the_same_pictures_and_are_asked_the_same(stu
     for name in ("test", "acquisition"):
         [one] = compared[name]
         assert list(one["systems"]) == ["64 pixels", "32 pixels"]
+    assert compared["test"][0]["comparisons"]["aref_accuracy"]
 
 
 def test_a_study_grows_by_tests_without_training_anew_and_does_not_shrink(study, tmp_path):
