@@ -538,7 +538,7 @@ def main() -> None:
         status = 1
     if status == _INTERRUPTED:
         print(
-            "interrupted; prepare, pretrain, finetune, predict, study and demo go on where they stopped",
+            "interrupted; prepare, pretrain, finetune, predict, study and demo go on from what they last saved",
             file=sys.stderr,
         )
     sys.exit(status or 0)
