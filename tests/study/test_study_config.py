@@ -26,10 +26,10 @@ def study(tmp_path, pretrain_settings, finetune_settings):
         },
     }
 
-    def read(**changed):
+    def read(*overrides, **changed):
         path = tmp_path / "study.yaml"
         path.write_text(yaml.safe_dump({**settings, **changed}, sort_keys=False))
-        return read_study(path, [])
+        return read_study(path, list(overrides))
 
     return read
 
@@ -47,6 +47,24 @@ def test_cells_keep_their_names_when_objectives_and_seeds_are_added(study):
     more = {"objective": ["cap", "none"], "seed": [1, 0], "store": ["usual", "complete"]}
     grown = cells_of(study(axes={**more, "pretrain.optimisation.steps": [3]}))
     assert all(cell in grown for cell in cells_of(one))
+
+
+def test_axes_are_laid_over_by_their_names(study):
+    given = [
+        "axes.seed=[2]",
+        "axes.pretrain.optimisation.steps=[5, 7]",
+        "axes.finetune.optimisation.steps=[9]",
+    ]
+    axes = study(*given).axes
+    assert list(axes) == ["objective", "seed", "store", "pretrain.optimisation.steps", "finetune.optimisation.steps"]
+    assert axes["pretrain.optimisation.steps"] == [5, 7]
+    assert axes["finetune.optimisation.steps"] == [9]
+    assert axes["seed"] == [2]
+    assert axes["objective"][2] == {"clip": 1.0, "cap": 0.5}
+    with pytest.raises(InputError, match=r"seed-0_usual, finetune: `optimisation\.steps`: .*found -1"):
+        study("axes.finetune.optimisation.steps=[-1]")
+    with pytest.raises(InputError, match=r"`axes\.pretrain`: input should be a valid list, found 5"):
+        study("axes.pretrain=5")
 
 
 def test_a_cell_s_stages_have_its_settings(study):

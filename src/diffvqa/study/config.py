@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from diffvqa.errors import InputError
 from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
@@ -97,6 +97,12 @@ class StudyConfig(_Settings):
     test_patients: PositiveInt | None = None
     axes: dict[str, list[Any]]
 
+    @field_validator("axes", mode="before")
+    @classmethod
+    def _by_dotted_name(cls, axes: Any) -> Any:
+        """`axes.pretrain.optimisation.steps=[9]` on the command line lays a part in a part over the file's axes."""
+        return _dotted(axes) if isinstance(axes, dict) else axes
+
     @model_validator(mode="after")
     def _can_be_run(self) -> StudyConfig:
         if not self.stores:
@@ -130,6 +136,15 @@ class StudyConfig(_Settings):
         if STORE not in self.axes and len(self.stores) > 1:
             raise ValueError("`stores` has several, so `axes` needs `store`")
         return self
+
+
+def _dotted(nested: Mapping[Any, Any]) -> dict[Any, Any]:
+    """The same with `part.key` in place of mappings in mappings; of two values of one name the later."""
+    flat: dict[Any, Any] = {}
+    for name, value in nested.items():
+        inside = {f"{name}.{key}": found for key, found in _dotted(value).items()} if isinstance(value, dict) else {}
+        flat |= inside or {name: value}
+    return flat
 
 
 @dataclass(frozen=True)
@@ -193,11 +208,11 @@ def read_study(path: Path, overrides: list[str]) -> StudyConfig:
             f"`axes`: several cells would have the folder {min(shared)}; give values that differ in letters or digits"
         )
     for cell in cells:
-        try:
-            stage_config(config, cell, "pretrain", "none", "none")
-            stage_config(config, cell, "finetune", "none", "none")
-        except InputError as error:
-            raise InputError(f"cell {cell.name}: {error}") from error
+        for stage in stages:
+            try:
+                stage_config(config, cell, stage, "none", "none")
+            except InputError as error:
+                raise InputError(f"cell {cell.name}, {stage}: {error}") from error
     return config
 
 
