@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 
@@ -12,9 +13,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 def progress_bar(title: str) -> Iterator[Callable[[int, int], None]]:
     """A bar with the count and the time left; what it gives is called with (done, in all).
 
-    It is there from the first call on: what refuses to begin leaves not even an empty line behind.
+    It is there from the first call on: what refuses to begin leaves not even an empty line behind. It goes to standard
+    error, so that what a command gives can be read by the next.
     """
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    bar = Progress(*columns, console=Console(stderr=True))
     task = bar.add_task(title, total=None)
 
     def show(done: int, total: int) -> None:

@@ -17,6 +17,7 @@ from diffvqa.evaluation.intervals import Resamples, Tally, difference, resample_
 from diffvqa.evaluation.predictions import GROUNDING_TASKS, QUESTION_TASK, Prediction, read_object, read_predictions
 from diffvqa.evaluation.published import own_row
 from diffvqa.files import write_text
+from diffvqa.progress import progress_bar
 from diffvqa.records import QUESTION_TYPES
 
 CONTROLS = ("most_frequent", "retrieval", "other_prior", "blank_images", "mean_box")
@@ -137,33 +138,36 @@ def _score_systems(
     """Score several systems together: one tokenization, one run of METEOR, one set of resamples."""
     groups = {name: _answer_groups(predictions) for name, predictions in systems.items()}
     spoken = [row for by_type in groups.values() for rows in by_type.values() for row in rows]
-    tokens = text.tokenize(words for row in spoken for words in (row.answer, *row.references))
-    notes = list(tokens.notes) if spoken else []
-    meteor: dict = {}
-    if spoken and tokens.tokenizer == text.PTB:
-        meteor, found = text.meteor_statistics(tokens.pair(row) for row in spoken)
-        notes += found
-
-    similar = text.score_pairs(spoken, similarity) if similarity and spoken else None
-
-    # The model's file says who the patients are; a control's rows follow by their ids.
-    patients = {row.id: row.patient for row in systems["model"]}
-    resamples = resample_patients(patients, replicates, seed)
     tallies, metrics = {}, {}
-    for name, predictions in systems.items():
-        answers = {}
-        for group, rows in groups[name].items():
-            answers[group], found = text.tally_text(rows, tokens, meteor, similar)
+    with progress_bar("score predictions") as progress:
+        progress(0, len(systems))
+        tokens = text.tokenize(words for row in spoken for words in (row.answer, *row.references))
+        notes = list(tokens.notes) if spoken else []
+        meteor: dict = {}
+        if spoken and tokens.tokenizer == text.PTB:
+            meteor, found = text.meteor_statistics(tokens.pair(row) for row in spoken)
             notes += found
-        tallies[name] = _tally_system(predictions, answers)
-        metrics[name] = {
-            "n": len(predictions),
-            "patients": len({patients[row.id] for row in predictions}),
-            "seed": seed,
-            "replicates": replicates,
-            "tokenizer": tokens.tokenizer,
-            **_metrics(tallies[name], resamples),
-        }
+
+        similar = text.score_pairs(spoken, similarity) if similarity and spoken else None
+
+        # The model's file says who the patients are; a control's rows follow by their ids.
+        patients = {row.id: row.patient for row in systems["model"]}
+        resamples = resample_patients(patients, replicates, seed)
+        for name, predictions in systems.items():
+            answers = {}
+            for group, rows in groups[name].items():
+                answers[group], found = text.tally_text(rows, tokens, meteor, similar)
+                notes += found
+            tallies[name] = _tally_system(predictions, answers)
+            metrics[name] = {
+                "n": len(predictions),
+                "patients": len({patients[row.id] for row in predictions}),
+                "seed": seed,
+                "replicates": replicates,
+                "tokenizer": tokens.tokenizer,
+                **_metrics(tallies[name], resamples),
+            }
+            progress(len(metrics), len(systems))
     left_out = (metrics["model"]["changes"] or {}).get("reference_unreadable", 0)
     if left_out:
         notes.append(f"{left_out} difference questions have a reference that is not in the answer grammar: left out.")
