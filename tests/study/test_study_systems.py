@@ -121,6 +121,14 @@ def test_lists_among_the_settings_are_named_in_words():
     assert names == ["last_part_only none", "last_part_only AREF + CAREF"]
 
 
+@pytest.mark.parametrize(
+    ("settings", "name"),
+    [({"objective": "clip", "seed": 0}, "clip"), ({"seed": 0}, "the study's one system")],
+)
+def test_the_only_system_of_a_study_is_named_by_its_objective(settings, name):
+    assert [one.name for one in systems_of([{"cell": "only", "settings": settings}])] == [name]
+
+
 def test_eleven_lines_of_a_figure_look_different():
     styles = [tuple(style.values()) for style in itertools.islice(_styles(), 100)]
     assert len(set(styles)) == 100

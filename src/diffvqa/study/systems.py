@@ -8,7 +8,7 @@ from statistics import mean
 from typing import Any
 
 from diffvqa.evaluation.names import SCORES, find_score
-from diffvqa.study.config import LENGTH, MAIN, SEED, SIZE
+from diffvqa.study.config import LENGTH, MAIN, OBJECTIVE, SEED, SIZE
 
 F1, RECALL, FALSE_CHANGES = "changes/f1", "changes/recall", "changes/false_change_rate"
 
@@ -85,6 +85,7 @@ def systems_of(results: Sequence[Mapping[str, Any]]) -> list[System]:
     finished = [result for result in results if "error" not in result]
     axes = [axis for axis in (results[0]["settings"] if results else {}) if axis != SEED]
     several = _with_several_values(axes, [result["settings"] for result in results])
+    several = several or [axis for axis in axes if axis == OBJECTIVE]
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for result in finished:
         groups.setdefault(str({axis: result["settings"][axis] for axis in axes}), []).append(result)
