@@ -101,7 +101,7 @@ def test_an_error_of_a_file_that_nobody_has_foreseen_is_one_line_without_its_nam
     monkeypatch.setattr(cli, "app", broken)
     status, out, err = run("inspect", "mimic:x", capsys=capsys)
     assert (status, out) == (1, "")
-    assert err.startswith("error: a file cannot be used: Input/output error (test_cli.py:")
+    assert err.startswith("error: a file cannot be used: Input/output error (cli.py:")
     assert "DOE" not in err
 
 
@@ -232,13 +232,17 @@ WRONG = [
     (["card", "{empty}"], "MODEL"),
     (["card", "{model}", "--evaluation", "{empty}"], "--evaluation"),
     (["card", "{model}", "--out", "{a}"], "--out"),
-    (["evaluate", "{model}", "{empty}", "--out", "{empty}/out"], "store"),
+    (["evaluate", "{model}", "{empty}", "--out", "{empty}/out"], "STORE"),
+    (["evaluate", "{model}", "{store}", "--out", "{empty}/out", "--training", "{empty}"], "--training"),
     (["evaluate", "{model}", "{store}", "--out", "{store}"], "--out"),
     (["evaluate", "{model}", "{store}", "--out", "{empty}/out", "--truth", "{empty}"], "--truth"),
     (["score", "{predictions}", "--bertscore", "{empty}"], "--bertscore"),
+    (["score", "{predictions}", "--bertscore-layer", "2"], "--bertscore"),
+    (["score", "{empty}"], "found a folder"),
+    (["compare", "a={predictions}", "b={predictions}"], "nothing to compare"),
     (["compare", "a={predictions}"], "two systems"),
     (["compare", "a={predictions}", "b"], "NAME=FOLDER"),
-    (["compare", "a={predictions}", "b={empty}"], "predictions.jsonl"),
+    (["compare", "a={predictions}", "b={empty}"], "b: predictions.jsonl"),
     (["synth", "{empty}/out"], "--patients"),
     (["synth", "{empty}/out", "--patients", "10", "--set", "other"], "acquisition"),
     (["synth", "{empty}/out", "--patients", "10", "--omitted", "2"], "--omitted"),

@@ -296,6 +296,8 @@ def score(
     from diffvqa.evaluation.score import score_file
 
     if bertscore is None:
+        if bertscore_layer is not None:
+            raise InputError("--bertscore-layer: a layer of the encoder that --bertscore gives; give that too")
         scores = score_file(predictions)
     else:
         from diffvqa.answering.split.bertscore import BertScore
@@ -531,8 +533,10 @@ def main() -> None:
     except KeyboardInterrupt:
         status = _INTERRUPTED
     except OSError as error:
-        # Nobody has foreseen it, and its text names the file, which may be a patient's: where it arose must do.
-        place = traceback.extract_tb(error.__traceback__)[-1]
+        # Nobody has foreseen it, and its text names the file, which may be a patient's: where in this package it arose
+        # must do.
+        here = str(Path(__file__).parent)
+        place = [one for one in traceback.extract_tb(error.__traceback__) if one.filename.startswith(here)][-1]
         reason = error.strerror or type(error).__name__
         print(f"error: a file cannot be used: {reason} ({Path(place.filename).name}:{place.lineno})", file=sys.stderr)
         status = 1

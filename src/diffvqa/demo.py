@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from diffvqa.progress import progress_bar
 from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
 from diffvqa.training.finetune import finetune
 from diffvqa.training.pretrain import pretrain
+from diffvqa.workers import usable_cores
 
 PATIENTS = 2500
 SEED = 8
@@ -30,7 +30,7 @@ def run_demo(out: Path) -> tuple[dict[str, Any], Path]:
     """
     out.mkdir(parents=True, exist_ok=True)
     cohort, store, captioner, model = (out / name for name in ("cohort", "store", "captioner", "model"))
-    workers = os.cpu_count() or 1
+    workers = usable_cores()
     if not cohort.exists():
         with progress_bar("synthesise patients") as progress:
             write_cohort(cohort, PATIENTS, SEED, size=IMAGE_SIZE, workers=workers, progress=progress)

@@ -45,6 +45,13 @@ def done_in_order(
     return _by_processes(function, jobs, workers, ahead) if workers > 1 else itertools.starmap(function, jobs)
 
 
+def usable_cores() -> int:
+    """How many cores this process may use, which on a shared machine are fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):  # not on every system
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def _by_processes(function: Callable[..., Result], jobs: Iterable[Job], workers: int, ahead: int) -> Iterator[Result]:
     # Spawned, not forked: a fork of a process that runs threads (torch's, for one) may hang.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)

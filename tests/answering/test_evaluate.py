@@ -1,6 +1,7 @@
 """A model evaluated on a store that it was not trained on."""
 
 import json
+import shutil
 
 import pytest
 
@@ -62,3 +63,29 @@ def test_some_patients_are_the_same_for_every_model_and_answer_as_among_all(mode
     assert theirs == set(found["one"]) < set(found["all"])
     with pytest.raises(InputError, match="patients"):
         evaluate(model_folder, store_folder, "test", tmp_path / "all", patients=1)
+
+
+@pytest.mark.parametrize("record", [None, "{", "[]", '{"config": {}}', '{"config": {"questions": 3}}'])
+def test_a_model_that_does_not_say_what_it_was_trained_on_is_refused(record, model_folder, store_folder, tmp_path):
+    damaged = shutil.copytree(model_folder, tmp_path / "model")
+    (damaged / "run.json").unlink()
+    if record is not None:
+        (damaged / "run.json").write_text(record)
+    with pytest.raises(InputError, match=r"MODEL: .*run\.json is missing or damaged"):
+        evaluate(damaged, store_folder, "test", tmp_path / "out")
+
+
+def test_a_store_of_which_nothing_can_be_asked_is_told_before_any_work(
+    model_folder, store_folder, tmp_path, monkeypatch
+):
+    opened = Store.open
+
+    def without_questions(*given):
+        store = opened(*given)
+        store.questions = []
+        return store
+
+    monkeypatch.setattr(Store, "open", without_questions)
+    with pytest.raises(InputError, match="--split test: the store has no questions"):
+        evaluate(model_folder, store_folder, "test", tmp_path / "out", grounding=False)
+    assert not (tmp_path / "out").exists()

@@ -205,6 +205,32 @@ def test_the_printed_tables_fit_and_show_false_changes_beside_recall(tmp_path):
     assert all("Recall" in heading for heading in with_false_changes)
 
 
+def test_names_of_any_length_leave_every_score_whole(tmp_path):
+    folders = {letter * 55: [write(tmp_path / letter, 0.8, seed)] for seed, letter in enumerate("ab")}
+    result = compare(folders, replicates=50)
+    console = Console(width=80, record=True, color_system=None, file=open("/dev/null", "w"))  # noqa: SIM115
+    console.print(print_comparison(result))
+    printed = console.export_text()
+    assert "…" not in printed
+    assert max(map(len, printed.splitlines())) <= 80
+    for system in result["systems"].values():
+        assert f"{system['f1']['value']:.3f}" in printed
+    for row in result["comparisons"]["recall"]:
+        assert f"{row['low']:+.2f} to {row['high']:+.2f}" in printed
+
+
+def test_lines_that_name_no_patient_are_told(tmp_path):
+    named, nameless = write(tmp_path / "named", 0.8), tmp_path / "nameless.jsonl"
+    rows = [json.loads(line) for line in (named / "predictions.jsonl").read_text().splitlines()]
+    for row in rows:
+        del row["subject_id"]
+    nameless.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    [note] = compare({"a": [nameless], "b": [nameless]}, replicates=10)["notes"]
+    assert note.startswith(f"{len(rows)} lines name no patient")
+    assert note in score_file(nameless, replicates=10)["notes"]
+    assert compare({"a": [named], "b": [nameless]}, replicates=10)["notes"] == []
+
+
 def test_as_many_resamples_are_drawn_as_the_correction_for_so_many_systems_takes(tmp_path):
     good, bad = write(tmp_path / "good", 1.0, count=60), write(tmp_path / "bad", 0.0, count=60)
     result = compare({"good": [good], **{str(number): [bad] for number in range(16)}})

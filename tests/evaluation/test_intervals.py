@@ -60,6 +60,17 @@ def test_a_patient_with_all_rows_leaves_nothing_to_chance():
     assert found["low"] == found["high"] == 0.75
 
 
+def test_resamples_are_those_of_one_draw_and_sum_as_a_matrix_product_does():
+    patients = {str(row): row % 40 for row in range(90)}
+    resamples = resample_patients(patients, 1203, seed=5)
+    naive = np.random.default_rng(5).multinomial(40, np.full(40, 1 / 40), size=1203)
+    assert (resamples.draws == naive).all()
+    columns = np.random.default_rng(0).random((90, 3))
+    tally = Tally(tuple(patients), columns, {}, {})
+    every = naive[:, [resamples.patient_of[row] for row in patients]]
+    np.testing.assert_allclose(resamples.sums(tally), every @ columns)
+
+
 def test_a_paired_difference_is_narrower_than_the_scores_it_is_of():
     generator = np.random.default_rng(3)
     hard = generator.random(200)

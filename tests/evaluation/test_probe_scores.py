@@ -53,14 +53,16 @@ def test_a_file_of_every_probe(tmp_path):
 
 
 @pytest.mark.parametrize(("patients", "known"), [(4, False), (5, True)])
-def test_a_label_of_few_patients_has_no_area_however_many_their_images(tmp_path, patients, known):
+def test_a_label_of_few_patients_has_no_area_however_many_their_images(tmp_path, patients, known, recwarn):
     rows = []
     for number in range(80):
         there = number % 20 < patients
         row = {"probe": "findings", "pooling": "mean", "id": f"i{number}", "subject_id": f"p{number % 20}"}
         rows.append({**row, "said": {"edema": [there * 0.5]}, "right": {"edema": int(there)}})
     (tmp_path / "probe_predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    found = score_probe(tmp_path, replicates=20)["findings"]["mean"]
+    # Some of so many resamples lack the label.
+    found = score_probe(tmp_path, replicates=2000)["findings"]["mean"]
+    assert not recwarn.list
     if known:
         area = {"value": 1.0, "low": 1.0, "high": 1.0, "n": 20, "n_patients": 5}
         assert found["names"]["edema"]["present"] == area

@@ -11,6 +11,7 @@ import time
 
 import pytest
 import yaml
+from pyarrow import compute, parquet
 
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError, RunFailed
@@ -154,14 +155,78 @@ def test_a_finished_cell_keeps_what_it_gave_when_an_added_test_fails(study, tmp_
     more = {**config.tests, "subtle": StoreSource(patients=13, set="subtle")}
     stores = {"usual": StudyStore(out / "stores" / "usual" / "store"), "subtle": StudyStore(tmp_path / "none")}
     result = run_cell(config.model_copy(update={"out": str(tmp_path), "tests": more}), cell, stores, 1)
-    assert "error" in result
+    assert "failed_test" in result
+    assert {name: value for name, value in result.items() if name != "failed_test"} == json.loads(before)
     assert found.read_text() == before
+
+
+def test_an_added_test_that_fails_takes_nothing_from_the_tables(study, tmp_path, monkeypatch):
+    def broken(*_, **__):
+        raise InputError("nothing there")
+
+    config, grown = study[0], tmp_path / "out"
+    shutil.copytree(study[1], grown)
+    scores = (grown / "study.csv").read_text()
+    added = {"subtle": StoreSource(folder=str(grown / "stores" / "usual" / "store")), **config.tests}
+    monkeypatch.setattr(cells, "evaluate", broken)
+    with pytest.raises(RunFailed, match=r"4 of 4 cells failed: .*nothing there"):
+        run_study(config.model_copy(update={"out": str(grown), "tests": added}), workers=1)
+    assert (grown / "study.csv").read_text() == scores
+    assert "An added test failed: local_captioning_seed-0_steps-2: nothing there" in (grown / "study.md").read_text()
+
+
+def test_a_test_that_no_cell_was_asked_can_be_dropped_or_changed(study, tmp_path):
+    config, grown = study[0], tmp_path / "out"
+    shutil.copytree(study[1], grown)
+    record = json.loads((grown / "study.json").read_text())
+    record["study"]["tests"]["subtle"] = {**record["study"]["tests"]["acquisition"], "set": "subtle"}
+    (grown / "study.json").write_text(json.dumps(record))
+    (grown / "stores" / "subtle").mkdir()
+    run_study(config.model_copy(update={"out": str(grown)}))
+    assert not (grown / "stores" / "subtle").exists()
+    assert "subtle" not in json.loads((grown / "study.json").read_text())["study"]["tests"]
+
+
+def test_a_stage_s_file_that_is_edited_meanwhile_changes_no_cell(study, study_file, tmp_path, monkeypatch):
+    rates, stage = [], study_file.parent / "pretrain.yaml"
+    settings = stage.read_text()
+
+    def edited(config):
+        rates.append(config.optimisation.learning_rate)
+        changed = yaml.safe_load(settings)
+        changed["optimisation"]["learning_rate"] = 0.5
+        stage.write_text(yaml.safe_dump(changed))
+        raise InputError("that is enough")
+
+    monkeypatch.setattr(cells, "pretrain", edited)
+    stores = f"stores={{usual: {{folder: {study[1] / 'stores' / 'usual' / 'store'}}}}}"
+    try:
+        with pytest.raises(RunFailed):
+            run_study(read_study(study_file, [f"out={tmp_path / 'out'}", stores, "tests={}"]), workers=1)
+    finally:
+        stage.write_text(settings)
+    assert len(rates) == 4
+    assert set(rates) == {yaml.safe_load(settings)["optimisation"]["learning_rate"]}
+
+
+def test_a_store_without_questions_to_ask_is_told_before_any_training(study, study_file, tmp_path):
+    axes = "axes={objective: [none], seed: [0]}"
+    usual = f"stores={{usual: {{folder: {study[1] / 'stores' / 'usual' / 'store'}}}}}"
+    without = shutil.copytree(study[1] / "stores" / "usual" / "store", tmp_path / "store")
+    questions = parquet.read_table(without / "questions.parquet")
+    kept = questions.filter(compute.not_equal(questions["split"], "test"))
+    parquet.write_table(kept, without / "questions.parquet")
+    given = f"tests={{one: {{folder: {without}}}}}"
+    with pytest.raises(InputError, match="`one`: the store has no question in the split test"):
+        run_study(read_study(study_file, [f"out={tmp_path / 'out'}", usual, given, axes]))
+    assert not (tmp_path / "out" / "cells").exists()
 
 
 def test_mistakes_in_stores_are_told_before_anything_is_made(study, study_file, tmp_path):
     given = study[1] / "stores" / "usual" / "store"
     wrong = {
         "`one.set`: expected one of .*, found 'acquistion'": "tests={one: {patients: 13, set: acquistion}}",
+        "`one.patients`: expected 1 to 200000, found 200001": "tests={one: {patients: 200001, set: subtle}}",
         "64-pixel images, but `size` is 96": "size=96",
         "64-pixel images, but `size` is 32": "axes={objective: [none], size: [64, 32]}",
         "`usual.folder`: .*holds no store": f"stores={{usual: {{folder: {tmp_path}}}}}",

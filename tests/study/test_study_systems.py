@@ -1,5 +1,7 @@
 """Means over seeds."""
 
+import csv
+import io
 import itertools
 
 import pytest
@@ -7,7 +9,7 @@ import pytest
 from diffvqa.study import program
 from diffvqa.study.figures import _styles
 from diffvqa.study.systems import System, learning_curves, systems_of
-from diffvqa.study.tables import in_writing, write_markdown
+from diffvqa.study.tables import in_writing, write_csv, write_markdown
 
 SCORE = "changes/f1"
 
@@ -119,6 +121,25 @@ def test_lists_among_the_settings_are_named_in_words():
     settings = [{"pretrain.last_part_only": one, "seed": 0} for one in ([], ["AREF", "CAREF"])]
     names = [one.name for one in systems_of([{"cell": str(one), "settings": one} for one in settings])]
     assert names == ["last_part_only none", "last_part_only AREF + CAREF"]
+
+
+def test_keys_of_both_stages_with_one_last_part_are_told_apart():
+    settings = [{"pretrain.steps": one, "finetune.steps": other} for one, other in ((100, 900), (900, 100))]
+    names = [one.name for one in systems_of([{"cell": str(one), "settings": one} for one in settings])]
+    assert names == ["pretrain steps 100, finetune steps 900", "pretrain steps 900, finetune steps 100"]
+
+
+def test_rows_of_cells_whose_axes_stand_in_another_order_have_their_values_in_their_columns():
+    cells = [
+        {"cell": "old", "settings": {"pretrain.steps": 100, "finetune.steps": 900}},
+        {"cell": "new", "settings": {"finetune.steps": 100, "pretrain.steps": 900}},
+    ]
+    text = write_csv([{**cell, "images_seen": 1, "evaluations": evaluations(0.1)} for cell in cells])
+    rows = {row["cell"]: row for row in csv.DictReader(io.StringIO(text))}
+    assert {name: (row["pretrain.steps"], row["finetune.steps"]) for name, row in rows.items()} == {
+        "old": ("100", "900"),
+        "new": ("900", "100"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -111,8 +111,8 @@ def test_of_another_store_no_patient_is_asked_about_from_whom_a_probe_has_learnt
 def test_what_a_store_has_nothing_for_is_said(captioner_folder, store_folder, monkeypatch, few_steps, tmp_path):
     opened = probing.Store.open
 
-    def bare(folder):
-        store = opened(folder)
+    def bare(*given):
+        store = opened(*given)
         store.questions = []
         store.images = [replace(image, regions=(), findings=()) for image in store.images]
         return store
@@ -133,6 +133,15 @@ def test_what_a_killed_run_leaves_is_in_no_one_s_way(captioner_folder, store_fol
     for name in ("probe_predictions.jsonl", "run.json"):
         assert (half / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
     assert not (half / "features").exists()
+
+
+def test_the_probes_of_another_encoder_or_seed_are_not_overwritten(captioner_folder, store_folder, few_steps, tmp_path):
+    probe(str(captioner_folder), store_folder, tmp_path / "out")
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    with pytest.raises(InputError, match="same encoder, stores and seed"):
+        probe(str(captioner_folder), store_folder, tmp_path / "out", seed=1)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+    probe(str(captioner_folder), store_folder, tmp_path / "out")
 
 
 def test_a_folder_with_other_things_is_refused(captioner_folder, store_folder, tmp_path):

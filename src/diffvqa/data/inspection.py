@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -15,6 +14,7 @@ from diffvqa.data.pruning import without_images
 from diffvqa.data.splits import shared_patients
 from diffvqa.images import UnreadableImage, read_image
 from diffvqa.records import QUESTION_TYPES, SPLITS, Cohort, Image, Problem, Source
+from diffvqa.workers import usable_cores
 
 OTHER = "other"
 """What questions of a type that is not known are counted as."""
@@ -72,7 +72,7 @@ def check_files(cohort: Cohort, deep: bool = False) -> Cohort:
     lost: dict[str, Problem] = {}
     resized: list[Problem] = []
     # Reading and decoding both leave the interpreter's lock, so threads are enough.
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(8, usable_cores())) as pool:
         for image, found in zip(images, pool.map(check, images), strict=True):
             if isinstance(found, Problem):
                 lost[image.image_id] = found

@@ -80,18 +80,23 @@ class Store:
         return EQUALISED if any(map(_is_equalised, self.datasets)) else AS_STORED
 
     @classmethod
-    def open(cls, folder: str | os.PathLike[str]) -> Store:
-        """The finished store in a folder. Raises InputError if there is none, or one that was not finished."""
+    def open(cls, folder: str | os.PathLike[str], argument: str = "store") -> Store:
+        """The finished store in a folder. Raises InputError, naming `argument`, if there is none that is finished."""
         folder = Path(folder)
         if not (folder / ABOUT).is_file():
             if (folder / STARTED).is_file():
-                raise InputError("store: the folder given holds a store that was not finished; run `prepare` again")
-            raise InputError("store: the folder given holds no store (no store.json); make one with `diffvqa prepare`")
+                raise InputError(
+                    f"{argument}: the folder given holds a store that was not finished; run `prepare` again"
+                )
+            raise InputError(
+                f"{argument}: the folder given holds no store (no store.json); make one with `diffvqa prepare`"
+            )
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
             if about["schema"] != SCHEMA:
                 raise InputError(
-                    f"store: made by another version (schema {about['schema']}, expected {SCHEMA}); prepare it anew"
+                    f"{argument}: made by another version (schema {about['schema']}, expected {SCHEMA}); "
+                    "prepare it anew"
                 )
             images = index.read_images(folder / IMAGES, about["size"])
             store = cls(folder, about, images, index.read_questions(folder / QUESTIONS))
@@ -99,12 +104,12 @@ class Store:
             if isinstance(error, InputError):
                 raise
             raise InputError(
-                "store: the folder given holds a damaged store; give `prepare` again with the same sources, "
+                f"{argument}: the folder given holds a damaged store; give `prepare` again with the same sources, "
                 "or delete the folder"
             ) from error
         if store._starts[-1] != len(images) or not store._is_whole():
             raise InputError(
-                "store: its index and its shards disagree; give `prepare` again with the same sources, "
+                f"{argument}: its index and its shards disagree; give `prepare` again with the same sources, "
                 "or delete the folder"
             )
         return store

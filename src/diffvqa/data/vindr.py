@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -17,6 +16,7 @@ from diffvqa.data.tables import find_table, read_rows
 from diffvqa.errors import InputError
 from diffvqa.findings import VINDR_FINDINGS
 from diffvqa.records import Cohort, Image, Problem, Region, Source, Study
+from diffvqa.workers import usable_cores
 
 TABLES = {
     "train": ("annotations/annotations_train.csv", "annotations_train.csv", "train.csv"),
@@ -69,7 +69,7 @@ def read(folder: Path) -> Cohort:
         _read_table(table, name, _image_files(folder / name), images, problems)
     there = {image_id: image for image_id, image in images.items() if image is not None}
     # Headers lie all over the disk: several threads wait for them at once.
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(max_workers=min(8, usable_cores())) as pool:
         sizes = list(pool.map(lambda image: image_size(image.path), there.values()))
     studies: list[Study] = []
     for (image_id, image), size in zip(there.items(), sizes, strict=True):

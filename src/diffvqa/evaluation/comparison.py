@@ -14,7 +14,7 @@ from diffvqa.errors import InputError
 from diffvqa.evaluation.changes import INDUCED, is_difference, on_the_same_repeats, reference_readings, tally_changes
 from diffvqa.evaluation.grounding import THRESHOLD, tally_grounding
 from diffvqa.evaluation.intervals import Formula, Resamples, Tally, interval_of, resample_patients
-from diffvqa.evaluation.predictions import Prediction, read_predictions
+from diffvqa.evaluation.predictions import Prediction, notes_on_patients, read_predictions
 
 COMPARED = ("f1", "false_change_rate", INDUCED, "recall", "detection_rate", "aref_accuracy")
 """The scores that are compared: those of changes, and the share of AREF boxes with an IoU of at least 0.5."""
@@ -41,7 +41,7 @@ def compare(systems: Mapping[str, Sequence[str | Path]], replicates: int | None 
     systems: name -> evaluation folders or predictions files, one for each training seed; the score of a system is the
     mean over them. replicates: if not given FEWEST_REPLICATES, or as many as SMALLEST_P takes with so many pairs.
 
-    {"patients", "replicates", "seed",
+    {"patients", "replicates", "seed", "notes",
      "systems": {name: {"seeds", and each score as {"value", "low", "high", "n"} or None}},
      "comparisons": {score: [{"first", "second", "value", "low", "high", "p", "p_holm"}]}}
     n: the rows of one seed that a score is of, the fewest of them; the induced-change rate has pairs of its own in each
@@ -50,23 +50,27 @@ def compare(systems: Mapping[str, Sequence[str | Path]], replicates: int | None 
     smaller than that of a sign test in which all patients in whom the two systems differ agree, for resamples of few
     patients are few. p_holm: corrected over all comparisons of this score (Holm 1979). A system without rows for a
     score, or with a score that is not defined, is left out of its comparisons.
-    Raises InputError for fewer than two systems, and for predictions on different questions or patients.
+    Raises InputError for fewer than two systems, for predictions on different questions or patients, and for those in
+    which nothing can be compared.
     """
     if len(systems) < 2:
         raise InputError(f"expected at least two systems, NAME=FOLDER each under its own name; found {len(systems)}")
     if replicates is None:
         # The smallest p-value is 2 / (replicates + 1), and Holm multiplies it by the number of pairs.
         replicates = max(FEWEST_REPLICATES, math.ceil(2 * math.comb(len(systems), 2) / SMALLEST_P))
-    read = {name: [read_predictions(_file(Path(path))) for path in paths] for name, paths in systems.items()}
+    read = {name: [_read(name, Path(path)) for path in paths] for name, paths in systems.items()}
     _require_same_questions(read)
     patients = _patients_of(read)
     resamples = resample_patients(patients, replicates, seed)
     changes = {name: [tally_changes(rows) for rows in runs] for name, runs in read.items()}
     scores = {name: _scores_of(read[name], changes[name], resamples) for name in read}
+    if not any(score for found in scores.values() for score in found.values()):
+        raise InputError("the files have neither difference questions nor AREF phrases: there is nothing to compare")
     return {
         "patients": len(set(patients.values())),
         "replicates": replicates,
         "seed": seed,
+        "notes": notes_on_patients(patients),
         "systems": {
             name: {"seeds": len(read[name]), **{score: _described(found) for score, found in of_system.items()}}
             for name, of_system in scores.items()
@@ -110,8 +114,12 @@ class _Score:
     n: int
 
 
-def _file(path: Path) -> Path:
-    return path / "predictions.jsonl" if path.is_dir() else path
+def _read(name: str, path: Path) -> tuple[Prediction, ...]:
+    try:
+        return read_predictions(path / "predictions.jsonl" if path.is_dir() else path)
+    except InputError as error:
+        # All such files have one name.
+        raise InputError(f"{name}: {error}") from error
 
 
 def _require_same_questions(read: Mapping[str, Sequence[Sequence[Prediction]]]) -> None:

@@ -10,6 +10,9 @@ import numpy as np
 LEVEL = 0.95
 """The share of the resamples that lies inside an interval."""
 
+_BLOCK = 500
+"""Resamples that are worked on at once, at the full width of numbers: all of them take gigabytes for many patients."""
+
 Formula = Callable[[np.ndarray], np.ndarray]
 """From sums, shape (..., columns), to a score, shape (...); NaN where the score is not defined."""
 
@@ -38,7 +41,7 @@ class Tally:
 class Resamples:
     """How often each patient is drawn in each bootstrap resample, the same for every system.
 
-    patient_of: row id -> position of its patient. draws: shape (replicates, patients), whole numbers as floats.
+    patient_of: row id -> position of its patient. draws: shape (replicates, patients), small whole numbers.
     """
 
     patient_of: Mapping[str, int]
@@ -46,7 +49,9 @@ class Resamples:
 
     def sums(self, tally: Tally) -> np.ndarray:
         """The columns of a tally summed over each resample, shape (replicates, columns)."""
-        return self.draws @ self.of_patients(tally)
+        of_patients = self.of_patients(tally)
+        sums = [self.draws[start : start + _BLOCK] @ of_patients for start in range(0, len(self.draws), _BLOCK)]
+        return np.concatenate(sums)
 
     def of_patients(self, tally: Tally) -> np.ndarray:
         """The columns of a tally summed over the rows of each patient, shape (patients, columns)."""
@@ -64,8 +69,11 @@ def resample_patients(patients: Mapping[str, Hashable], replicates: int, seed: i
     ordered = sorted(set(patients.values()))
     position = {patient: index for index, patient in enumerate(ordered)}
     shares = np.full(len(ordered), 1 / len(ordered))
-    draws = np.random.default_rng(seed).multinomial(len(ordered), shares, size=replicates)
-    return Resamples({identifier: position[patient] for identifier, patient in patients.items()}, draws.astype(float))
+    random, draws = np.random.default_rng(seed), np.empty((replicates, len(ordered)), dtype=np.uint16)
+    for start in range(0, replicates, _BLOCK):
+        block = draws[start : start + _BLOCK]
+        block[:] = random.multinomial(len(ordered), shares, size=len(block))
+    return Resamples({identifier: position[patient] for identifier, patient in patients.items()}, draws)
 
 
 def score_tally(tally: Tally, resamples: Resamples) -> dict[str, dict[str, float] | None]:

@@ -59,6 +59,8 @@ def read_lines(path: str | Path) -> list[tuple[int, dict]]:
     Raises InputError for a file that is not there, and for a line that is not a JSON object in UTF-8.
     """
     path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path.name or path}: expected a file with one JSON object a line, found a folder.")
     if not path.is_file():
         raise InputError(f"{path.name or path}: no such file; expected one JSON object a line.")
     rows = []
@@ -115,6 +117,17 @@ def read_predictions(path: str | Path) -> tuple[Prediction, ...]:
     if not predictions:
         raise InputError(f"{path.name}: expected one JSON object a line, found an empty file.")
     return tuple(predictions)
+
+
+def notes_on_patients(patients: Mapping[str, tuple[str, str]]) -> list[str]:
+    """What must be said where lines name no patient. patients: row id -> `Prediction.patient`."""
+    nobody = sum(kind == "id" for kind, _ in patients.values())
+    if not nobody:
+        return []
+    return [
+        f"{nobody} lines name no patient (`subject_id`) and are resampled as patients of their own: with several "
+        "lines a patient the intervals are too narrow."
+    ]
 
 
 class BadField(ValueError):

@@ -82,7 +82,7 @@ def _labels(rows: Rows, ways: Sequence[str], replicates: int, seed: int) -> dict
         "n": len(rows),
         "patients": len(set(patients)),
         # A resample may lack a rare finding: it then has the mean of the others.
-        "mean": interval_of(float(np.mean(values)), np.nanmean(drawn, axis=0)) if values else None,
+        "mean": interval_of(float(np.mean(values)), _mean_of_known(np.array(drawn))) if values else None,
         "names": names,
     }
     if len(ways) > 1:
@@ -90,6 +90,11 @@ def _labels(rows: Rows, ways: Sequence[str], replicates: int, seed: int) -> dict
         any_right = np.array([row["changed"] for row in rows])
         found["changed"], _ = _area(any_said, any_right, patients, resamples)
     return found
+
+
+def _mean_of_known(drawn: np.ndarray) -> np.ndarray:
+    """Means over names, (resamples,), of those resamples that have any: (names, resamples)."""
+    return np.nanmean(drawn[:, np.isfinite(drawn).any(axis=0)], axis=0)
 
 
 def _area(

@@ -14,7 +14,14 @@ from diffvqa.evaluation.calibration import Calibration, tally_calibration
 from diffvqa.evaluation.changes import judge, tally_changes
 from diffvqa.evaluation.grounding import THRESHOLD, tally_grounding
 from diffvqa.evaluation.intervals import Resamples, Tally, difference, resample_patients, score_tally
-from diffvqa.evaluation.predictions import GROUNDING_TASKS, QUESTION_TASK, Prediction, read_object, read_predictions
+from diffvqa.evaluation.predictions import (
+    GROUNDING_TASKS,
+    QUESTION_TASK,
+    Prediction,
+    notes_on_patients,
+    read_object,
+    read_predictions,
+)
 from diffvqa.evaluation.published import own_row
 from diffvqa.files import write_text
 from diffvqa.progress import progress_bar
@@ -168,6 +175,7 @@ def _score_systems(
                 **_metrics(tallies[name], resamples),
             }
             progress(len(metrics), len(systems))
+    notes += notes_on_patients(patients)
     left_out = (metrics["model"]["changes"] or {}).get("reference_unreadable", 0)
     if left_out:
         notes.append(f"{left_out} difference questions have a reference that is not in the answer grammar: left out.")

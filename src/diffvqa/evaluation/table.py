@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich import box
 from rich.console import Group
@@ -43,7 +43,7 @@ def print_probe(scores: Mapping) -> Group:
                         sizes[f"{kind} by {pooling}, {label}"] = part
         for label, score in rows.items():
             table.add_row(label, str(sizes[label]["n"]), str(sizes[label]["patients"]), _cell(score))
-    return Group(table, *(f"Note: {escape(note)}" for note in notes))
+    return Group(table, *_notes(notes))
 
 
 def print_table(metrics: Mapping) -> Group:
@@ -89,7 +89,7 @@ def print_table(metrics: Mapping) -> Group:
     below = f"95 % intervals: {first['replicates']} resamples of {first['patients']} patients, seed {first['seed']}."
     if first["tokenizer"] not in (None, "ptb"):
         below += f" BLEU, ROUGE-L and CIDEr: over {first['tokenizer']}."
-    return Group(*parts, below, *(f"Note: {escape(note)}" for note in metrics.get("notes", ())))
+    return Group(*parts, below, *_notes(metrics.get("notes", ())))
 
 
 def print_comparison(result: Mapping) -> Group:
@@ -104,7 +104,7 @@ def print_comparison(result: Mapping) -> Group:
         f"Paired over {result['replicates']} resamples of {result['patients']} patients, seed {result['seed']}; "
         "Holm's correction over all comparisons of one score. Seeds are averaged, not resampled."
     )
-    return Group(*tables, below)
+    return Group(*tables, below, *_notes(result["notes"]))
 
 
 def _compared(result: Mapping, names: Sequence[str]) -> tuple[Table, Table]:
@@ -117,6 +117,8 @@ def _compared(result: Mapping, names: Sequence[str]) -> tuple[Table, Table]:
     for first, second in dict.fromkeys(pair for rows in compared.values() for pair in rows):
         found = [rows.get((first, second)) for rows in compared.values()]
         differences.add_row(f"{escape(first)}\n− {escape(second)}", *map(_difference, found))
+    _make_room(scores, len("0.12–0.34"))
+    _make_room(differences, len("+0.12 to +0.34"))
     return scores, differences
 
 
@@ -174,6 +176,17 @@ def _empty_table(title: str, columns: Sequence[str]) -> Table:
     for label in columns:
         table.add_column(escape(label), justify="right")
     return table
+
+
+def _make_room(table: Table, width: int) -> None:
+    """Break names, which may be of any length, rather than scores, which take so many columns of the terminal."""
+    table.columns[0].no_wrap, table.columns[0].overflow = False, "fold"
+    for column in table.columns[1:]:
+        column.min_width = width
+
+
+def _notes(notes: Iterable[str]) -> list[str]:
+    return [f"Note: {escape(note)}" for note in notes]
 
 
 def _number(value: float | None) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -19,6 +18,10 @@ from diffvqa.phantom.patient_files import write_patient
 from diffvqa.phantom.reports import AS_USUAL, Reporting
 from diffvqa.phantom.sets import MANY, check_set
 from diffvqa.phantom.tables import IMAGENOME, JPG, QUESTIONS, REPORTS, SYNTHETIC, PatientRows, Tables
+from diffvqa.workers import usable_cores
+
+SMALLEST_PICTURE, LARGEST_PICTURE = 64, 4096
+"""Pixels of the longer side of the pictures that can be made."""
 
 _FEW = 12
 """Patients so few that starting processes takes longer than drawing them."""
@@ -86,14 +89,17 @@ def _check(out: Path, patients: int, seed: int, size: int, workers: int | None, 
         raise InputError(f"--patients: expected 1 to {MANY}, found {patients}")
     if seed < 0:
         raise InputError(f"--seed: expected 0 or more, found {seed}")
-    if not 64 <= size <= 4096:
-        raise InputError(f"--size: expected 64 to 4096 pixels, found {size}")
+    if not SMALLEST_PICTURE <= size <= LARGEST_PICTURE:
+        raise InputError(f"--size: expected {SMALLEST_PICTURE} to {LARGEST_PICTURE} pixels, found {size}")
     if not 0 <= still <= 1:
         raise InputError(f"--still: expected a chance from 0 to 1, found {still:g}")
     if workers is not None and workers < 1:
         raise InputError(f"--workers: expected at least 1, found {workers}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError("OUT: expected a folder that does not exist or is empty, found one with files; give another")
+        raise InputError(
+            "OUT: expected a folder that does not exist or is empty, found one with files, perhaps hidden ones; "
+            "give another"
+        )
 
 
 def _drawn(
@@ -110,7 +116,7 @@ def _drawn(
     same = map(repeat, (size, test_set, reporting, still))
     arguments = (repeat(work), repeat(seed), range(patients), *same)
     if workers is None:
-        workers = 1 if patients < _FEW else _cores()
+        workers = 1 if patients < _FEW else usable_cores()
     if workers == 1:
         yield from map(write_patient, *arguments)
         return
@@ -121,12 +127,6 @@ def _drawn(
         finally:
             # Whoever stops early waits for the patients at work only, not for all.
             pool.shutdown(cancel_futures=True)
-
-
-def _cores() -> int:
-    if hasattr(os, "sched_getaffinity"):  # not on every system
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _readme(patients: int, seed: int, size: int, test_set: str | None, reporting: Reporting, still: float) -> str:

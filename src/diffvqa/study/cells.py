@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 import traceback
 from collections.abc import Iterable, Iterator, Mapping
@@ -27,6 +26,7 @@ from diffvqa.study.stores import StudyStore
 from diffvqa.training.finetune import finetune
 from diffvqa.training.pretrain import pretrain
 from diffvqa.training.probe import probe
+from diffvqa.workers import usable_cores
 
 RESULT, LOG = "cell.json", "log.txt"
 
@@ -35,13 +35,13 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
     """Train and evaluate a cell in `config.out`/cells/NAME; what it gives, which is written there too.
 
     Of a cell that was finished before tests were added to its study, only those are run. stores: of each name in
-    `stores` and `tests`. threads: of the processor. A cell that fails says so in its result under "error", and can be
-    run again.
+    `stores` and `tests`. threads: of the processor. A cell that fails says so in its result under "error", one whose
+    added tests fail has what it gave before and says so under "failed_test"; both can be run again.
     """
     # Of the program as it is now, not as somebody has changed it while the cell was running.
     program = program_version()
-    before = _written(config, cell)
-    if before and _is_whole(config, before):
+    before = written_cell(config, cell)
+    if before and is_whole(config, before):
         return before
     folder = _folder(config, cell)
     folder.mkdir(parents=True, exist_ok=True)
@@ -55,11 +55,12 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
             # Whatever it is, the other cells can be run. Its text may name files: that is for the log alone.
             traceback.print_exc()
             result = {"error": f"{type(error).__name__}, see cells/{cell.name}/{LOG}"}
+    if before and "error" in result:
+        # A test that failed takes nothing from a cell that was finished without it.
+        return {**before, "failed_test": result["error"]}
     about = {"cell": cell.name, "settings": dict(cell.values), "store": cell.store}
     result = {**about, "threads": threads, "program": program, **result}
-    # A test that failed takes nothing from a cell that was finished without it.
-    if not before or "error" not in result:
-        write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
+    write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
     return result
 
 
@@ -68,16 +69,16 @@ def evaluation_folder(out: Path, cell: str, evaluation: str) -> Path:
     return out / "cells" / cell / "evaluations" / evaluation
 
 
-def finished_cell(config: StudyConfig, cell: Cell) -> dict[str, Any] | None:
-    """What a cell gave; None if it was not run to its end on every test, or failed.
+def was_asked(out: Path, evaluation: str) -> bool:
+    """Whether any cell of the study in a folder has been asked an evaluation, were it but begun."""
+    return any((out / "cells").glob(f"*/evaluations/{evaluation}"))
+
+
+def written_cell(config: StudyConfig, cell: Cell) -> dict[str, Any] | None:
+    """What a cell gave, perhaps before tests were added to its study; None if it was not run to its end, or failed.
 
     Raises InputError for one of other settings.
     """
-    found = _written(config, cell)
-    return found if found and _is_whole(config, found) else None
-
-
-def _written(config: StudyConfig, cell: Cell) -> dict[str, Any] | None:
     path = _folder(config, cell) / RESULT
     found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"error": "not run"}
     if "error" in found:
@@ -87,7 +88,8 @@ def _written(config: StudyConfig, cell: Cell) -> dict[str, Any] | None:
     return found
 
 
-def _is_whole(config: StudyConfig, found: Mapping[str, Any]) -> bool:
+def is_whole(config: StudyConfig, found: Mapping[str, Any]) -> bool:
+    """Whether a cell that gave this was asked every test of its study."""
     return set(config.tests) <= set(found["evaluations"])
 
 
@@ -111,7 +113,7 @@ def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore]) -> d
     return {
         "device": "CUDA " + torch.cuda.get_device_name()
         if torch.cuda.is_available()
-        else f"CPU, {os.cpu_count()} cores",
+        else f"CPU, {usable_cores()} cores",
         "seconds": seconds,
         "images_seen": record["images_seen"],
         "evaluations": evaluations,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -177,18 +177,28 @@ def cells_of(config: StudyConfig) -> list[Cell]:
     """
     axes = sorted(config.axes, key=lambda axis: axis != SEED)
     naming = [axis for axis, given in config.axes.items() if axis in (OBJECTIVE, SEED, STORE) or len(given) > 1]
+    titles = short_titles(naming)
     cells = []
     for values in itertools.product(*(config.axes[axis] for axis in axes)):
         chosen = dict(zip(axes, values, strict=True))
-        name = "_".join(_in_a_name(axis, chosen[axis]) for axis in naming)
+        name = "_".join(_in_a_name(axis, title, chosen[axis]) for axis, title in titles.items())
         store, size = chosen.get(STORE) or next(iter(config.stores)), chosen.get(SIZE) or config.size
         cells.append(Cell(name or "only", chosen, store, size))
     return cells
 
 
-def _in_a_name(axis: str, value: Any) -> str:
+def short_titles(axes: Sequence[str]) -> dict[str, str]:
+    """Each axis by the last part of its name, or by its first part too where several share the last."""
+    last = [axis.rpartition(".")[2] for axis in axes]
+    return {
+        axis: part if last.count(part) == 1 else f"{axis.partition('.')[0]} {part}"
+        for axis, part in zip(axes, last, strict=True)
+    }
+
+
+def _in_a_name(axis: str, title: str, value: Any) -> str:
     word = re.sub(r"[^\w+.-]+", "-", str(value)).strip("-")
-    return word if axis in (OBJECTIVE, STORE) else f"{axis.rpartition('.')[2]}-{word}"
+    return word if axis in (OBJECTIVE, STORE) else f"{title.replace(' ', '-')}-{word}"
 
 
 def read_study(path: Path, overrides: list[str]) -> StudyConfig:

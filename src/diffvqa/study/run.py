@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ import yaml
 from diffvqa.errors import InputError, RunFailed
 from diffvqa.files import finished_in, write_text
 from diffvqa.progress import progress_bar
-from diffvqa.study.cells import finished_cell, run_cell
+from diffvqa.study.cells import is_whole, run_cell, was_asked, written_cell
 from diffvqa.study.config import SIZE, StudyConfig, cells_of
 from diffvqa.study.figures import require_matplotlib
-from diffvqa.study.stores import StudyStore, check_source, study_store
+from diffvqa.study.stores import StudyStore, check_questions, check_source, study_store
 from diffvqa.study.summary import write_summary
-from diffvqa.workers import done_in_order
+from diffvqa.workers import done_in_order, usable_cores
 
 RECORD = "study.json"
 STAGES = ("pretrain", "finetune")
@@ -37,26 +37,28 @@ def run_study(config: StudyConfig, workers: int | None = None, cluster: str | No
     """
     out = Path(config.out)
     require_matplotlib()
-    _claim(out, config)
+    config = _claim(out, config)
     cells = cells_of(config)
-    found = {cell.name: finished for cell in cells if (finished := finished_cell(config, cell))}
+    found = {cell.name: written for cell in cells if (written := written_cell(config, cell))}
     page = write_summary(out, list(found.values()))
-    waiting = [cell for cell in cells if cell.name not in found]
+    waiting = [cell for cell in cells if cell.name not in found or not is_whole(config, found[cell.name])]
     if waiting:
         stores = {size: _stores(config, size) for size in dict.fromkeys(cell.size for cell in waiting)}
-        cores = os.cpu_count() or 1
+        cores = usable_cores()
         workers = workers or (1 if torch.cuda.is_available() else min(cores, len(cells), SIDE_BY_SIDE))
         threads = 1 if cluster else max(1, cores // workers)
         jobs = ((config, cell, stores[cell.size], threads) for cell in waiting)
         with progress_bar("run cells") as progress:
-            progress(len(found), len(cells))
+            done = len(cells) - len(waiting)
+            progress(done, len(cells))
             # All at once: a cell that takes long keeps none of the others waiting.
             for result in done_in_order(run_cell, jobs, workers, cluster, on_gpu=True, ahead=len(cells)):
                 found[result["cell"]] = result
-                progress(len(found), len(cells))
+                done += 1
+                progress(done, len(cells))
                 page = write_summary(out, [found[cell.name] for cell in cells if cell.name in found])
-    results = list(found.values())
-    failed = [f"{result['cell']} ({result['error']})" for result in results if "error" in result]
+    reasons = {name: result.get("error", result.get("failed_test")) for name, result in found.items()}
+    failed = [f"{name} ({reason})" for name, reason in reasons.items() if reason]
     if failed:
         raise RunFailed(f"{len(failed)} of {len(cells)} cells failed: {'; '.join(failed)}; mend that and run it again")
     return page
@@ -65,7 +67,10 @@ def run_study(config: StudyConfig, workers: int | None = None, cluster: str | No
 def _stores(config: StudyConfig, size: int) -> dict[str, StudyStore]:
     folder = Path(config.out) / "stores"
     sources = {**config.stores, **config.tests}
-    return {name: study_store(source, size, folder / name, config.size) for name, source in sources.items()}
+    stores = {name: study_store(source, size, folder / name, config.size) for name, source in sources.items()}
+    for name, store in stores.items():
+        check_questions(name, store.folder, ("train", "test") if name in config.stores else ("test",))
+    return stores
 
 
 def _record_of(config: StudyConfig) -> dict[str, Any]:
@@ -73,56 +78,74 @@ def _record_of(config: StudyConfig) -> dict[str, Any]:
     stages = {stage: yaml.safe_load(Path(getattr(config, stage)).read_text(encoding="utf-8")) for stage in STAGES}
     sources = {**config.stores, **config.tests}
     sizes = config.axes.get(SIZE, [config.size])
-    given = {name: found for name, source in sources.items() if (found := check_source(name, source, sizes))}
+    given = {
+        name: found for name, source in sources.items() if (found := check_source(name, source, sizes, config.size))
+    }
     # The contents of files count, wherever they are seen from.
     return {"study": config.model_dump(mode="json", exclude={"out", *STAGES}), **stages, "given stores": given}
 
 
-def _claim(out: Path, config: StudyConfig) -> None:
+def _claim(out: Path, config: StudyConfig) -> StudyConfig:
     """Make the study's folder, or find the same study in it, or a smaller one, which then grows to this.
 
-    Raises InputError if it holds something else.
+    The settings that it is run with: the files of both stages are copied into the folder, so that whoever edits them
+    meanwhile changes no cell. Raises InputError if the folder holds something else.
     """
     record, settings = out / RECORD, _record_of(config)
     try:
         if record.is_file():
-            if differing := _differing(record, settings, config):
+            if differing := _differing(out, settings, config):
                 raise InputError(
                     f"`out` holds a study with other settings ({', '.join(differing)}); give another folder, remove "
                     "that one, or restore the settings to go on with it"
                 )
+            for name, test in _recorded(record).tests.items():
+                if config.tests.get(name) != test:
+                    # No cell was asked it. Its patients would be taken for those of a new test of that name.
+                    shutil.rmtree(out / "stores" / name, ignore_errors=True)
         elif out.exists() and finished_in(out):
             raise InputError("`out` holds files that are no study; give another folder")
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        copies = {stage: out / f"{stage}.yaml" for stage in STAGES}
+        for stage, copy in copies.items():
+            write_text(copy, Path(getattr(config, stage)).read_text(encoding="utf-8"))
         write_text(record, json.dumps(settings, indent=1) + "\n")
     except OSError as error:
         raise InputError(f"`out` cannot be made or written to ({error.strerror}); give another folder") from error
+    return config.model_copy(update={stage: str(copy) for stage, copy in copies.items()})
 
 
-def _differing(record: Path, settings: dict[str, Any], config: StudyConfig) -> list[str]:
+def _differing(out: Path, settings: dict[str, Any], config: StudyConfig) -> list[str]:
     """Which settings of a study are others than its folder says; `study` where that cannot be read.
 
-    Axes that have every cell of those in the folder, and more, are no others, nor are tests that have every one.
+    Axes that have every cell of those in the folder, and more, are no others, nor are tests that have every one that a
+    cell has been asked.
     """
     try:
-        found = json.loads(record.read_text(encoding="utf-8"))
-        # Settings that did not exist when it was written are as if not given.
-        given = StudyConfig.model_validate(found["study"] | {"out": "", **dict.fromkeys(STAGES, "")})
+        found = json.loads((out / RECORD).read_text(encoding="utf-8"))
+        given = _recorded(out / RECORD)
         before = given.model_dump(mode="json")
         cells = cells_of(config)
         if all(cell in cells for cell in cells_of(given)):
             before["axes"] = settings["study"]["axes"]
-        if given.tests.items() <= config.tests.items():
+        if {name: test for name, test in given.tests.items() if was_asked(out, name)}.items() <= config.tests.items():
             before["tests"] = settings["study"]["tests"]
-        stores = found.get("given stores", {})
+        same = {**given.stores, **given.tests}.items() & {**config.stores, **config.tests}.items()
+        stores = {name: found.get("given stores", {}).get(name) for name, _ in same}
         return [
             *(name for name, value in settings["study"].items() if before[name] != value),
             *(stage for stage in STAGES if found[stage] != settings[stage]),
             *(
                 f"what is in store {name}"
                 for name, now in settings["given stores"].items()
-                if stores.get(name, now) != now
+                if stores.get(name) not in (None, now)
             ),
         ]
     except (OSError, ValueError, KeyError, TypeError):
         return ["study"]
+
+
+def _recorded(record: Path) -> StudyConfig:
+    """The study that a folder's record is of; settings that did not exist when it was written are as if not given."""
+    found = json.loads(record.read_text(encoding="utf-8"))
+    return StudyConfig.model_validate(found["study"] | {"out": "", **dict.fromkeys(STAGES, "")})

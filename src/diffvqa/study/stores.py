@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +12,11 @@ from diffvqa.data.store import ABOUT, Store
 from diffvqa.errors import InputError
 from diffvqa.phantom.course import STILL
 from diffvqa.phantom.reports import AS_USUAL, Reporting
-from diffvqa.phantom.sets import SETS
-from diffvqa.phantom.writing import write_cohort
+from diffvqa.phantom.sets import MANY, SETS
+from diffvqa.phantom.writing import LARGEST_PICTURE, SMALLEST_PICTURE, write_cohort
 from diffvqa.progress import progress_bar
 from diffvqa.study.config import StoreSource
+from diffvqa.workers import usable_cores
 
 
 @dataclass(frozen=True)
@@ -27,23 +27,37 @@ class StudyStore:
     truth: Path | None = None
 
 
-def check_source(name: str, source: StoreSource, sizes: Sequence[int]) -> str | None:
+def check_source(name: str, source: StoreSource, sizes: Sequence[int], made_size: int) -> str | None:
     """The fingerprint of a given store; None for synthetic patients, who are to be made.
 
-    name: that of the store in the study. sizes: pixels a side that cells see. Raises InputError where there is no such
-    store, if cells see another size than it has, and for an unknown set.
+    name: that of the store in the study. sizes: pixels a side that cells see. made_size: of the pictures that are made.
+    Raises InputError where there is no such store, if cells see another size than it has, for an unknown set, and for
+    patients or pictures that cannot be made.
     """
     if not source.folder:
         if source.set not in (None, *SETS):
             raise InputError(f"`{name}.set`: expected one of {', '.join(SETS)}, found {source.set!r}")
+        if source.patients > MANY:
+            raise InputError(f"`{name}.patients`: expected 1 to {MANY}, found {source.patients}")
+        if not SMALLEST_PICTURE <= made_size <= LARGEST_PICTURE:
+            raise InputError(
+                f"`size`: expected {SMALLEST_PICTURE} to {LARGEST_PICTURE} pixels, found {made_size}; "
+                "cells may see fewer, with `axes.size`"
+            )
         return None
-    try:
-        store = Store.open(source.folder)
-    except InputError as error:
-        raise InputError(f"`{name}.folder`: {error}") from error
+    store = Store.open(source.folder, f"`{name}.folder`")
     if others := [size for size in sizes if size != store.size]:
         raise InputError(f"`{name}`: the store holds {store.size}-pixel images, but `size` is {others[0]}")
     return store.fingerprint
+
+
+def check_questions(name: str, folder: Path, splits: Sequence[str]) -> None:
+    """Raises InputError for a store without a question in one of the splits that a study needs."""
+    found = {question.split for question in Store.open(folder).questions}
+    if lacking := [split for split in splits if split not in found]:
+        raise InputError(
+            f"`{name}`: the store has no question in the split {lacking[0]}; take more patients, or another store"
+        )
 
 
 def study_store(source: StoreSource, size: int, folder: Path, made_size: int) -> StudyStore:
@@ -53,7 +67,7 @@ def study_store(source: StoreSource, size: int, folder: Path, made_size: int) ->
     """
     if source.folder:
         return StudyStore(Path(source.folder).resolve())
-    cohort, workers = folder / "cohort", os.cpu_count() or 1
+    cohort, workers = folder / "cohort", usable_cores()
     made = StudyStore(folder / ("store" if size == made_size else f"store_{size}"), cohort / "truth")
     if (made.folder / ABOUT).is_file():
         # To read the cohort again, as `prepare` would, takes a minute for every 50,000 images.

@@ -44,17 +44,18 @@ def _compared(out: Path, systems: Sequence[System], evaluation: str) -> list[dic
         return []
     groups: dict[str, dict[str, list[Path]]] = {}
     for system in systems:
-        asked = _asked(system.settings) if evaluation == MAIN else ""
-        folders = [evaluation_folder(out, cell["cell"], evaluation) for cell in system.cells]
-        groups.setdefault(asked, {})[system.name] = folders
+        cells = [cell["cell"] for cell in system.cells if evaluation in cell["evaluations"]]
+        if cells:
+            folders = [evaluation_folder(out, cell, evaluation) for cell in cells]
+            groups.setdefault(_asked(system.settings, evaluation), {})[system.name] = folders
     return [compare(group) for group in groups.values() if len(group) > 1]
 
 
-def _asked(settings: Mapping[str, Any]) -> str:
-    """What a system is asked on the test split, as far as the axes say: of its store, the types it was trained on."""
+def _asked(settings: Mapping[str, Any], evaluation: str) -> str:
+    """What a system is asked, as far as the axes say: the types it was trained on, on the test split of its store."""
     types = {}
     for axis, value in settings.items():
         if axis.startswith(QUESTIONS):
             shares = value if isinstance(value, Mapping) else {axis: value}
             types[axis] = sorted(kind for kind, share in shares.items() if share)
-    return str((settings.get(STORE), types))
+    return str((settings.get(STORE) if evaluation == MAIN else None, types))

@@ -8,7 +8,7 @@ from statistics import mean
 from typing import Any
 
 from diffvqa.evaluation.names import SCORES, find_score
-from diffvqa.study.config import LENGTH, MAIN, OBJECTIVE, SEED, SIZE
+from diffvqa.study.config import LENGTH, MAIN, OBJECTIVE, SEED, SIZE, short_titles
 
 F1, RECALL, FALSE_CHANGES = "changes/f1", "changes/recall", "changes/false_change_rate"
 
@@ -114,17 +114,17 @@ def _with_several_values(axes: Sequence[str], settings: Sequence[Mapping[str, An
 
 
 def _in_words(settings: Mapping[str, Any], axes: Sequence[str]) -> str:
-    return ", ".join(_value_in_words(axis, settings[axis]) for axis in axes)
+    return ", ".join(_value_in_words(axis, title, settings[axis]) for axis, title in short_titles(axes).items())
 
 
-def _value_in_words(axis: str, value: Any) -> str:
+def _value_in_words(axis: str, title: str, value: Any) -> str:
     if isinstance(value, Mapping):
         value = " + ".join(f"{part} {name}" for name, part in value.items())
     elif isinstance(value, list):
         value = " + ".join(str(one) for one in value) or "none"
     if axis == SIZE:
         return f"{value} pixels"
-    return f"{axis.rpartition('.')[2]} {value}" if "." in axis else str(value)
+    return f"{title} {value}" if "." in axis else str(value)
 
 
 @dataclass(frozen=True)

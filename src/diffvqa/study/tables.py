@@ -38,7 +38,7 @@ def write_csv(results: Sequence[Mapping[str, Any]]) -> str:
         for evaluation, metrics in result.get("evaluations", {}).items():
             for system, scores in {"model": metrics["model"], **metrics["controls"]}.items():
                 for path, score in _flat(scores):
-                    of_cell = [result["cell"], *result["settings"].values(), result["images_seen"]]
+                    of_cell = [result["cell"], *(result["settings"][axis] for axis in axes), result["images_seen"]]
                     rows.writerow([*of_cell, evaluation, system, path, score["value"], score["low"], score["high"]])
     return file.getvalue()
 
@@ -63,6 +63,11 @@ def programs_of(results: Sequence[Mapping[str, Any]]) -> list[str]:
 def remarks_on(results: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a reader of the tables must know: cells that failed, and cells that another program ran."""
     failed = [f"Failed: {result['cell']}: {result['error']}" for result in results if "error" in result]
+    failed += [
+        f"An added test failed: {result['cell']}: {result['failed_test']}"
+        for result in results
+        if "failed_test" in result
+    ]
     programs = programs_of(results)
     if len(programs) > 1:
         failed.append(f"The cells were run by {len(programs)} different versions of the program.")

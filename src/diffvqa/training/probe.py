@@ -120,32 +120,49 @@ def probe(
     test_folder: another store to ask about in place of the test split of the first: all of its splits, but not the
     patients whom the first has in train or validate. findings: of the first store's images, by identifier, where more
     is known of them than reports tell. A probe for which a store has nothing is a line with the reason. Raises
-    InputError.
+    InputError, also where `out` holds other probes.
     """
-    stores = [Store.open(store_folder), *([Store.open(test_folder)] if test_folder else [])]
+    stores = [Store.open(store_folder, "STORE"), *([Store.open(test_folder, "--test-store")] if test_folder else [])]
     if len({store.size for store in stores}) > 1:
         raise InputError("STORE and --test-store hold images of different sizes; prepare them with one --size")
     pretrained = read_pretrained(encoder, stores[0].size)
-    try:
-        out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if any(path.name not in (PREDICTIONS, RECORD, "features", "probe.json") for path in finished_in(out)):
-            raise InputError("--out: the folder holds other files; give a new one")
-        out.chmod(0o700)
-    except OSError as error:
-        raise InputError(f"--out: cannot be made or written to ({error.strerror}); give another folder") from error
     torch.manual_seed(seed)
     used = [
         Probed(stores[0], seed, findings=findings),
         *(Probed(store, seed, _learnt_from(stores[0])) for store in stores[1:]),
     ]
-    probed = [_encoded(pretrained, one, out / "features" / str(number)) for number, one in enumerate(used)]
-    rows = [row for kind in (_probe_findings, _probe_changes, _probe_boxes) for row in kind(probed[0], probed[-1])]
     left_out = len({image.subject_id for image in stores[-1].images} & set(used[-1].left_out))
-    write_text(out / PREDICTIONS, "".join(json.dumps(row) + "\n" for row in rows))
     facts = {"encoder": pretrained.digest(), "trained_on": list(stores[0].datasets), "store": stores[0].fingerprint}
     asked = {"asked_about": list(stores[-1].datasets), "test_store": stores[-1].fingerprint, "left_out": left_out}
-    write_text(out / RECORD, json.dumps({**facts, **asked, "seed": seed}, indent=2))
+    _claim_folder(out, {**facts, **asked, "seed": seed})
+    probed = [_encoded(pretrained, one, out / "features" / str(number)) for number, one in enumerate(used)]
+    rows = [row for kind in (_probe_findings, _probe_changes, _probe_boxes) for row in kind(probed[0], probed[-1])]
+    write_text(out / PREDICTIONS, "".join(json.dumps(row) + "\n" for row in rows))
     discard_features(out / "features")
+
+
+def _claim_folder(out: Path, facts: dict[str, Any]) -> None:
+    """Make the folder of the probes and say in it what they are of, or find the same there.
+
+    Raises InputError if it holds anything else.
+    """
+    try:
+        if out.exists() and finished_in(out):
+            try:
+                same = not (out / RECORD).is_file() or json.loads((out / RECORD).read_text(encoding="utf-8")) == facts
+            except ValueError:
+                same = False
+            own = (PREDICTIONS, RECORD, "features", "probe.json")
+            if not same or any(path.name not in own for path in finished_in(out)):
+                raise InputError(
+                    "--out: the folder holds other files than these probes' (same encoder, stores and seed); give a "
+                    "new one, or delete that one"
+                )
+        out.mkdir(mode=0o700, parents=True, exist_ok=True)
+        out.chmod(0o700)
+        write_text(out / RECORD, json.dumps(facts, indent=2))
+    except OSError as error:
+        raise InputError(f"--out: cannot be made or written to ({error.strerror}); give another folder") from error
 
 
 def _learnt_from(store: Store) -> set[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +28,7 @@ from diffvqa.training.trainer import (
     checkpoint_step,
     last_checkpoint,
 )
+from diffvqa.workers import usable_cores
 
 CHECKPOINTS, LOG, RECORD = "checkpoints", "log.jsonl", "run.json"
 
@@ -154,7 +154,7 @@ def train(
         enable({"use_reentrant": False})
     share = share_of_batch(optimisation)
     # More than there are cores would only wait for one another.
-    loaders = min(optimisation.loader_workers, os.cpu_count() or 1)
+    loaders = min(optimisation.loader_workers, usable_cores())
     arguments = TrainingArguments(
         output_dir=str(out / CHECKPOINTS),
         max_steps=len(draws) // optimisation.batch_size,

@@ -17,6 +17,7 @@ from diffvqa.answering.inference import encoder_of
 from diffvqa.answering.split import predictions
 from diffvqa.answering.split.examples import example_pairs, example_phrases
 from diffvqa.answering.split.truth import count_known, join_truth, read_truth
+from diffvqa.answering.training_record import training_settings
 from diffvqa.answering.trust import load_trust
 from diffvqa.data.features import discard_features, encode_images
 from diffvqa.data.history import with_earlier
@@ -61,18 +62,20 @@ def evaluate(
     folder = model_folder(folder)
     model = load_folder(DifferenceModel, folder, "MODEL")
     captioner = load_captioner(folder)[0] if grounding else None
-    store = Store.open(store_folder)
-    known = Store.open(training_store) if training_store else store
+    store = Store.open(store_folder, "STORE")
+    known = Store.open(training_store, "--training") if training_store else store
     for one in (store, known):
         _require_same_size(model, one)
-    record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-    questions = _questions(store, record["config"], split)
+    settings = training_settings(folder)
+    questions = _questions(store, settings, split)
     if store.questions and not questions:
         raise InputError(f"--split {split}: the store has no questions of the types that the model was trained on")
+    if not questions and not captioner:
+        raise InputError(f"--split {split}: the store has no questions, and no boxes are asked for")
     with_regions = (one for one in store.images if one.split == split and one.regions)
     asked_about = _some_patients(questions or with_regions, patients)
     questions = [one for one in questions if one.subject_id in asked_about]
-    training = _questions(known, record["config"], "train")
+    training = _questions(known, settings, "train")
     truth = {} if truth_folder is None else read_truth(truth_folder)
     joined = {} if truth_folder is None else {"truth": count_known(questions, truth)}
     shown = _shown(store, questions, split, asked_about)
@@ -87,7 +90,7 @@ def evaluate(
             "dataset": ", ".join(store.datasets) or "not recorded",
             "image size": store.size,
             "patients": len({image.subject_id for image in shown}),
-            "seed": record["config"]["seed"],
+            "seed": settings["seed"],
             "beams": beams,
             "date": date.today().isoformat(),
             "device": "CUDA " + torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
