@@ -172,7 +172,7 @@ def test_an_added_test_that_fails_takes_nothing_from_the_tables(study, tmp_path,
     with pytest.raises(RunFailed, match=r"4 of 4 cells failed: .*nothing there"):
         run_study(config.model_copy(update={"out": str(grown), "tests": added}), workers=1)
     assert (grown / "study.csv").read_text() == scores
-    assert "An added test failed: local_captioning_seed-0_steps-2: nothing there" in (grown / "study.md").read_text()
+    assert f"An added test failed: {cells_of(config)[0].name}: nothing there" in (grown / "study.md").read_text()
 
 
 def test_a_test_that_no_cell_was_asked_can_be_dropped_or_changed(study, tmp_path):
