@@ -55,9 +55,12 @@ def test_an_answer_that_cannot_be_read_names_nothing(saying):
 @pytest.mark.parametrize(
     ("record", "reason"),
     [
-        ({"config": {"priors": 1, "seed": 0, "questions": {"abnormality": 0.5}}}, None),
-        ({"config": {"priors": 1, "seed": 0, "questions": {"abnormality": 0, "difference": 1}}}, "not trained"),
-        ({"config": {"priors": 1, "seed": 0, "questions": {"difference": 1}}}, "not trained"),
+        ({"finished": True, "config": {"priors": 1, "seed": 0, "questions": {"abnormality": 0.5}}}, None),
+        (
+            {"finished": True, "config": {"priors": 1, "seed": 0, "questions": {"abnormality": 0, "difference": 1}}},
+            "not trained",
+        ),
+        ({"finished": True, "config": {"priors": 1, "seed": 0, "questions": {"difference": 1}}}, "not trained"),
         ({"config": []}, "run.json"),
         (None, "run.json"),
     ],

@@ -13,6 +13,7 @@ import transformers
 
 from diffvqa import __version__
 from diffvqa.answering.answer import NOTICE
+from diffvqa.answering.training_record import read_training
 from diffvqa.answering.trust import read_record
 from diffvqa.data.terms import closed_datasets, terms_of
 from diffvqa.errors import InputError
@@ -99,7 +100,7 @@ def write_card(folder: Path, out: Path, evaluation: Path | None = None) -> str |
 
 def model_card(folder: Path, evaluation: Path | None = None) -> tuple[str, str | None]:
     """The card of a model folder, and the warning that it holds, or None. Raises InputError as `write_card` does."""
-    run, config = _read_run(folder), _read_config(folder)
+    run, config = read_training(folder), _read_config(folder)
     digest = weights_digest(folder)
     warning = _warning(run)
     parts = [
@@ -116,16 +117,6 @@ def model_card(folder: Path, evaluation: Path | None = None) -> tuple[str, str |
         f"{platform.python_version()}.\n",
     ]
     return "\n".join(parts), warning
-
-
-def _read_run(folder: Path) -> dict[str, Any]:
-    try:
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        if run["finished"] and isinstance(run["config"]["questions"], dict):
-            return run
-    except (OSError, ValueError, LookupError, TypeError):
-        pass
-    raise InputError("MODEL: there is no finished model in this folder; give one that `diffvqa finetune` has written")
 
 
 def _read_config(folder: Path) -> DifferenceConfig:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from diffvqa.answering.inference import answer_questions
-from diffvqa.answering.training_record import training_settings
+from diffvqa.answering.training_record import read_training
 from diffvqa.errors import InputError
 from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, SHOWN_IN, Change, read_findings
 from diffvqa.models.difference import DifferenceModel
@@ -21,7 +21,7 @@ QUESTION_TYPE = "abnormality"
 def why_no_findings(folder: Path) -> str | None:
     """Why the model in a folder cannot be asked for the findings of one image, or None if it can."""
     try:
-        trained = bool(training_settings(folder)["questions"].get(QUESTION_TYPE))
+        trained = bool(read_training(folder)["config"]["questions"].get(QUESTION_TYPE))
     except InputError:
         return "the model folder does not say which questions the model was trained on (run.json)"
     return None if trained else "the model was not trained on questions about the abnormalities of one image"

@@ -9,15 +9,19 @@ from typing import Any
 from diffvqa.errors import InputError
 
 
-def training_settings(folder: Path) -> dict[str, Any]:
-    """The settings that the difference model in a folder was trained with. Raises InputError if it does not say."""
+def read_training(folder: Path) -> dict[str, Any]:
+    """The record of the training of the difference model in a folder, its settings under "config".
+
+    Raises InputError if there is none, or one of a training that was not finished.
+    """
     try:
-        settings = json.loads((folder / "run.json").read_text(encoding="utf-8"))["config"]
-        if isinstance(settings["questions"], dict) and {"priors", "seed"} <= settings.keys():
-            return settings
+        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        settings = run["config"]
+        if run["finished"] and isinstance(settings["questions"], dict) and {"priors", "seed"} <= settings.keys():
+            return run
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        pass
+        pass  # whatever is wrong with it, the advice is the same
     raise InputError(
-        "MODEL: the folder does not say what the model was trained on (run.json is missing or damaged); give one that "
-        "`diffvqa finetune` has written"
+        "MODEL: there is no finished model in this folder (its run.json is missing, damaged, or of a training that was "
+        "stopped); give one that `diffvqa finetune` has written"
     )

@@ -100,9 +100,9 @@ def _claim(out: Path, config: StudyConfig) -> StudyConfig:
                     "that one, or restore the settings to go on with it"
                 )
             for name, test in _recorded(record).tests.items():
-                if config.tests.get(name) != test:
-                    # No cell was asked it. Its patients would be taken for those of a new test of that name.
-                    shutil.rmtree(out / "stores" / name, ignore_errors=True)
+                # No cell was asked it. Its patients would be taken for those of a new test of that name.
+                if config.tests.get(name) != test and (out / "stores" / name).exists():
+                    shutil.rmtree(out / "stores" / name)
         elif out.exists() and finished_in(out):
             raise InputError("`out` holds files that are no study; give another folder")
         out.mkdir(mode=0o700, parents=True, exist_ok=True)

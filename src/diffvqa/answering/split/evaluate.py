@@ -17,7 +17,7 @@ from diffvqa.answering.inference import encoder_of
 from diffvqa.answering.split import predictions
 from diffvqa.answering.split.examples import example_pairs, example_phrases
 from diffvqa.answering.split.truth import count_known, join_truth, read_truth
-from diffvqa.answering.training_record import training_settings
+from diffvqa.answering.training_record import read_training
 from diffvqa.answering.trust import load_trust
 from diffvqa.data.features import discard_features, encode_images
 from diffvqa.data.history import with_earlier
@@ -66,7 +66,7 @@ def evaluate(
     known = Store.open(training_store, "--training") if training_store else store
     for one in (store, known):
         _require_same_size(model, one)
-    settings = training_settings(folder)
+    settings = read_training(folder)["config"]
     questions = _questions(store, settings, split)
     if store.questions and not questions:
         raise InputError(f"--split {split}: the store has no questions of the types that the model was trained on")
