@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
@@ -36,6 +37,17 @@ def write_text(path: Path, text: str) -> None:
 def is_unfinished(path: Path) -> bool:
     """Whether a file was being written when its process ended."""
     return path.name.endswith(_UNFINISHED)
+
+
+def is_held(descriptor: int) -> bool:
+    """Whether another process holds an open file or folder; if none does, this one holds it until it is closed."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        pass  # A file system without locks: nobody can know.
+    return False
 
 
 def finished_in(folder: Path) -> list[Path]:

@@ -1,6 +1,7 @@
 """A study from nothing to its tables: every cell once, side by side as alone, and no cell twice."""
 
 import csv
+import fcntl
 import json
 import os
 import shutil
@@ -93,8 +94,22 @@ def test_a_finished_study_is_only_summed_up_again(study, capsys):
 
 
 def test_another_study_is_refused_in_its_folder(study, study_file):
-    with pytest.raises(InputError, match="`out` holds a study with other settings"):
+    with pytest.raises(InputError, match=r"`out` holds a study with other settings \(axes.seed\)"):
         run_study(read_study(study_file, ["axes.seed=[1]"]))
+
+
+def test_a_study_s_folder_is_of_one_run_at_a_time(study):
+    config, out = study
+    other = os.open(out, os.O_RDONLY)
+    fcntl.flock(other, fcntl.LOCK_EX)
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    try:
+        with pytest.raises(InputError, match="`out` is being written by another run"):
+            run_study(config)
+    finally:
+        os.close(other)
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+    run_study(config)
 
 
 def test_a_study_grows_by_values_of_its_axes_and_does_not_shrink(study, study_file, tmp_path):
@@ -111,7 +126,7 @@ def test_a_study_grows_by_values_of_its_axes_and_does_not_shrink(study, study_fi
     assert first.stat().st_mtime_ns == written
     assert (tmp_path / "out" / "cells" / "none_seed-1" / RESULT).is_file()
     for fewer in ("axes.seed=[0]", "axes.seed=[0, 2]"):
-        with pytest.raises(InputError, match=r"other settings \(axes\)"):
+        with pytest.raises(InputError, match=r"other settings \(axes.seed\)"):
             run_study(read_study(study_file, [*settings, fewer]))
 
 
@@ -142,7 +157,7 @@ def test_a_study_grows_by_tests_without_training_anew_and_does_not_shrink(study,
     assert list(after["evaluations"]) == ["test", "subtle", "acquisition", "probe"]
     assert {name: after["evaluations"][name] for name in before["evaluations"]} == before["evaluations"]
     assert "\n## subtle\n" in (grown / "study.md").read_text()
-    with pytest.raises(InputError, match=r"other settings \(tests\)"):
+    with pytest.raises(InputError, match=r"other settings \(tests.subtle\)"):
         run_study(larger.model_copy(update={"tests": config.tests}))
 
 
@@ -256,7 +271,7 @@ def test_a_study_is_the_same_from_anywhere_but_not_with_a_stage_that_was_changed
     settings = stage.read_text()
     stage.write_text(settings.replace("seed: 0", "seed: 1") if "seed: 0" in settings else settings + "seed: 1\n")
     try:
-        with pytest.raises(InputError, match=r"other settings \(pretrain\)"):
+        with pytest.raises(InputError, match=r"other settings \(pretrain.seed\)"):
             run_study(study[0])
     finally:
         stage.write_text(settings)

@@ -9,7 +9,7 @@ import pytest
 from diffvqa.study import program
 from diffvqa.study.figures import _styles
 from diffvqa.study.systems import System, learning_curves, systems_of
-from diffvqa.study.tables import in_writing, write_csv, write_markdown
+from diffvqa.study.tables import in_writing, remarks_on, write_csv, write_markdown
 
 SCORE = "changes/f1"
 
@@ -17,7 +17,7 @@ SCORE = "changes/f1"
 def evaluations(value):
     """A cell's, with one score and an interval of 0.05 below and 0.1 above."""
     score = {"value": value, "low": value - 0.05, "high": value + 0.1}
-    changes = {"n": 1200, "pairs_unchanged": 300, "f1": score}
+    changes = {"n": 1200, "pairs_unchanged": 300, "unreadable": 0, "f1": score}
     return {"test": {"model": {"patients": 40, "changes": changes}, "controls": {}}}
 
 
@@ -76,14 +76,32 @@ def test_the_tables_say_which_cells_failed_which_seeds_lack_and_that_programs_di
         return cell(objective, seed, evaluations=evaluations(0.5), program=program)
 
     results = [finished("cap", 0, "one"), finished("cap", 1, "one"), finished("clip", 0, "one")]
-    whole = write_markdown(systems_of(results[:2]), {"test": []}, results[:2])
+    whole = write_markdown(systems_of(results[:2]), {"test": []}, results[:2], 2)
     assert "Failed" not in whole
     assert "version" not in whole
     # One cell was evaluated on further tests by the other program.
     results += [cell("clip", 1, error="no memory"), finished("siglip", 0, "one, another")]
-    said = write_markdown(systems_of(results), {"test": []}, results)
+    said = write_markdown(systems_of(results), {"test": []}, results, 5)
     for words in ("Failed: clip_1: no memory", "| cap |", "| clip (1 of 2 seeds) |", "2 different versions"):
         assert words in said, words
+
+
+def test_the_tables_say_what_of_them_is_not_whole_not_read_or_of_few():
+    def remarks(cells=1, **changes):
+        found = evaluations(0.5)
+        found["test"]["model"]["changes"] |= changes
+        about = {"cell": "cap_0", "settings": {"objective": "cap", "seed": 0}, "program": "one"}
+        return remarks_on([{**about, "evaluations": found}], cells)
+
+    rate = {"value": 1.0, "low": 1.0, "high": 1.0}
+    assert remarks() == []
+    assert remarks(pairs_taken_otherwise=0, induced_change_rate=None) == []
+    assert remarks(pairs_taken_otherwise=30, induced_change_rate=rate) == []
+    [few] = remarks(pairs_taken_otherwise=3, induced_change_rate=rate)
+    assert few.startswith("cap_0, test: induced changes are of 3 pairs")
+    [unread] = remarks(unreadable=1200)
+    assert unread.startswith("cap_0, test: 1,200 of 1,200 answers cannot be read")
+    assert remarks(cells=4) == ["Not whole: 1 of 4 cells were run."]
 
 
 def test_a_mean_of_fewer_seeds_than_there_are_says_so():
@@ -100,7 +118,7 @@ def test_the_table_says_how_much_was_asked_and_has_each_control_once():
         of_cell["test"]["controls"] = {"most_frequent": evaluations(0.1)["test"]["model"]}
         about = {"cell": objective, "settings": {"objective": objective, "seed": 0}, "program": "one"}
         results.append({**about, "evaluations": of_cell})
-    table = write_markdown(systems_of(results), {"test": []}, results)
+    table = write_markdown(systems_of(results), {"test": []}, results, 2)
     assert "40 patients, 1,200 questions of what has changed, 300 of unchanged pairs" in table
     rows = [line.split("|")[1].strip() for line in table.splitlines() if line.startswith("| c") or "frequent" in line]
     assert rows == ["cap", "clip", "Most frequent answer (cap)"]

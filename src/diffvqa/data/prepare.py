@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -31,7 +30,7 @@ from diffvqa.data.store import (
     refuse_two_intensities,
 )
 from diffvqa.errors import InputError
-from diffvqa.files import digest_of, finished_in, is_unfinished, write_text
+from diffvqa.files import digest_of, finished_in, is_held, is_unfinished, write_text
 from diffvqa.records import Cohort, Image, Problem, Regions, Source, Study
 
 
@@ -157,14 +156,9 @@ def _claimed(folder: Path, fingerprint: str) -> Iterator[None]:
         os.chmod(folder, 0o700)
         write_text(started, json.dumps({"fingerprint": fingerprint}) + "\n")
     with open(started, "rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                "the store's folder is being prepared by another process; wait for it, or end it"
-            ) from error
-        except OSError:
-            pass  # A file system without locks: two runs at once would write the same bytes twice, no more.
+        # Where a file system has no locks two runs at once would write the same bytes twice, no more.
+        if is_held(file.fileno()):
+            raise InputError("the store's folder is being prepared by another process; wait for it, or end it")
         yield
 
 

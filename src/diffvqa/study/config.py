@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, 
 
 from diffvqa.errors import InputError
 from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
+from diffvqa.training.pretraining_model import encoder_sizes
 
 MAIN = "test"
 """The evaluation on the test split of the store that a cell was trained on."""
@@ -209,8 +210,15 @@ def read_study(path: Path, overrides: list[str]) -> StudyConfig:
     config = load_config(StudyConfig, path, overrides)
     here = Path(path).parent
     # From the root on: machines of a cluster work in folders of their own.
-    stages = {stage: str((here / getattr(config, stage)).resolve()) for stage in ("pretrain", "finetune")}
+    before = {"pretrain": config.pretrain, "finetune": config.finetune}
+    stages = {stage: str((here / found).resolve()) for stage, found in before.items()}
     config = config.model_copy(update={"out": str(Path(config.out).resolve()), **stages})
+    for stage, found in stages.items():
+        if not Path(found).is_file():
+            raise InputError(
+                f"`{stage}`: there is no file {before[stage]!r}, seen from the folder of the study's own file; "
+                "give its path from there"
+            )
     cells = cells_of(config)
     names = [cell.name for cell in cells]
     if shared := {name for name in names if names.count(name) > 1}:
@@ -223,7 +231,21 @@ def read_study(path: Path, overrides: list[str]) -> StudyConfig:
                 stage_config(config, cell, stage, "none", "none")
             except InputError as error:
                 raise InputError(f"cell {cell.name}, {stage}: {error}") from error
+        _check_encoder(config, cell)
     return config
+
+
+def _check_encoder(config: StudyConfig, cell: Cell) -> None:
+    """Raises InputError, before any store is made, where no new encoder can see the cell's pictures as configured."""
+    stage = stage_config(config, cell, "pretrain", "none", "none")
+    if isinstance(stage.encoder, str):
+        return
+    try:
+        encoder_sizes(stage, cell.size)
+    except InputError as error:
+        raise InputError(
+            f"cell {cell.name}, pretrain: {error} (keys of pretrain: in its file, or axes.pretrain.KEY=[VALUE])"
+        ) from error
 
 
 def stage_config(config: StudyConfig, cell: Cell, stage: str, store: str, out: str) -> Any:

@@ -18,10 +18,15 @@ def render_page(
     comparisons: Mapping[str, Sequence[Mapping[str, Any]]],
     figures: Mapping[str, str],
     results: Sequence[Mapping[str, Any]],
+    cells: int,
 ) -> str:
-    """The whole page. comparisons: of each evaluation. figures: name -> SVG, an evaluation's begin with its name."""
+    """The whole page.
+
+    comparisons: of each evaluation. figures: name -> SVG, an evaluation's begin with its name. cells: how many the
+    study has, run or not.
+    """
     body = [
-        _failures(results),
+        _remarks(results, cells),
         *(_evaluation(systems, name, compared, figures) for name, compared in comparisons.items()),
     ]
     return Template(files("diffvqa.study").joinpath("page.html").read_text(encoding="utf-8")).substitute(
@@ -49,8 +54,8 @@ def _facts(systems: Sequence[System], results: Sequence[Mapping[str, Any]]) -> s
     )
 
 
-def _failures(results: Sequence[Mapping[str, Any]]) -> str:
-    lines = "".join(f"<p>{escape(line)}</p>" for line in remarks_on(results))
+def _remarks(results: Sequence[Mapping[str, Any]], cells: int) -> str:
+    lines = "".join(f"<p>{escape(line)}</p>" for line in remarks_on(results, cells))
     return f'<div class="notes" role="note">{lines}</div>' if lines else ""
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,7 @@ import torch
 import yaml
 
 from diffvqa.errors import InputError, RunFailed
-from diffvqa.files import finished_in, write_text
+from diffvqa.files import finished_in, is_held, write_text
 from diffvqa.progress import progress_bar
 from diffvqa.study.cells import is_whole, run_cell, was_asked, written_cell
 from diffvqa.study.config import SIZE, StudyConfig, cells_of
@@ -35,12 +38,15 @@ def run_study(config: StudyConfig, workers: int | None = None, cluster: str | No
     core or a GPU each, on a file system that it shares. Raises InputError, and RunFailed where cells failed, after the
     others were run and the tables written.
     """
-    out = Path(config.out)
     require_matplotlib()
-    config = _claim(out, config)
-    cells = cells_of(config)
+    with _claimed(Path(config.out), config) as claimed:
+        return _run_cells(claimed, workers, cluster)
+
+
+def _run_cells(config: StudyConfig, workers: int | None, cluster: str | None) -> Path:
+    out, cells = Path(config.out), cells_of(config)
     found = {cell.name: written for cell in cells if (written := written_cell(config, cell))}
-    page = write_summary(out, list(found.values()))
+    page = write_summary(out, list(found.values()), len(cells))
     waiting = [cell for cell in cells if cell.name not in found or not is_whole(config, found[cell.name])]
     if waiting:
         stores = {size: _stores(config, size) for size in dict.fromkeys(cell.size for cell in waiting)}
@@ -56,7 +62,7 @@ def run_study(config: StudyConfig, workers: int | None = None, cluster: str | No
                 found[result["cell"]] = result
                 done += 1
                 progress(done, len(cells))
-                page = write_summary(out, [found[cell.name] for cell in cells if cell.name in found])
+                page = write_summary(out, [found[cell.name] for cell in cells if cell.name in found], len(cells))
     reasons = {name: result.get("error", result.get("failed_test")) for name, result in found.items()}
     failed = [f"{name} ({reason})" for name, reason in reasons.items() if reason]
     if failed:
@@ -85,11 +91,12 @@ def _record_of(config: StudyConfig) -> dict[str, Any]:
     return {"study": config.model_dump(mode="json", exclude={"out", *STAGES}), **stages, "given stores": given}
 
 
-def _claim(out: Path, config: StudyConfig) -> StudyConfig:
-    """Make the study's folder, or find the same study in it, or a smaller one, which then grows to this.
+@contextmanager
+def _claimed(out: Path, config: StudyConfig) -> Iterator[StudyConfig]:
+    """Make the study's folder, or find the same study in it, or a smaller one, which then grows to this; and hold it.
 
     The settings that it is run with: the files of both stages are copied into the folder, so that whoever edits them
-    meanwhile changes no cell. Raises InputError if the folder holds something else.
+    meanwhile changes no cell. Raises InputError if the folder holds something else, or another run holds it.
     """
     record, settings = out / RECORD, _record_of(config)
     try:
@@ -99,20 +106,37 @@ def _claim(out: Path, config: StudyConfig) -> StudyConfig:
                     f"`out` holds a study with other settings ({', '.join(differing)}); give another folder, remove "
                     "that one, or restore the settings to go on with it"
                 )
-            for name, test in _recorded(record).tests.items():
-                # No cell was asked it. Its patients would be taken for those of a new test of that name.
-                if config.tests.get(name) != test and (out / "stores" / name).exists():
-                    shutil.rmtree(out / "stores" / name)
         elif out.exists() and finished_in(out):
             raise InputError("`out` holds files that are no study; give another folder")
         out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        copies = {stage: out / f"{stage}.yaml" for stage in STAGES}
+        folder = os.open(out, os.O_RDONLY)
+    except OSError as error:
+        raise _unusable(error) from error
+    try:
+        if is_held(folder):
+            raise InputError("`out` is being written by another run of the study; wait for it, or end it")
+        yield _written(out, config, settings)
+    finally:
+        os.close(folder)
+
+
+def _written(out: Path, config: StudyConfig, settings: Mapping[str, Any]) -> StudyConfig:
+    record, copies = out / RECORD, {stage: out / f"{stage}.yaml" for stage in STAGES}
+    try:
+        for name, test in (_recorded(record).tests if record.is_file() else {}).items():
+            # No cell was asked it. Its patients would be taken for those of a new test of that name.
+            if config.tests.get(name) != test and (out / "stores" / name).exists():
+                shutil.rmtree(out / "stores" / name)
         for stage, copy in copies.items():
             write_text(copy, Path(getattr(config, stage)).read_text(encoding="utf-8"))
         write_text(record, json.dumps(settings, indent=1) + "\n")
     except OSError as error:
-        raise InputError(f"`out` cannot be made or written to ({error.strerror}); give another folder") from error
+        raise _unusable(error) from error
     return config.model_copy(update={stage: str(copy) for stage, copy in copies.items()})
+
+
+def _unusable(error: OSError) -> InputError:
+    return InputError(f"`out` cannot be made or written to ({error.strerror}); give another folder")
 
 
 def _differing(out: Path, settings: dict[str, Any], config: StudyConfig) -> list[str]:
@@ -133,8 +157,8 @@ def _differing(out: Path, settings: dict[str, Any], config: StudyConfig) -> list
         same = {**given.stores, **given.tests}.items() & {**config.stores, **config.tests}.items()
         stores = {name: found.get("given stores", {}).get(name) for name, _ in same}
         return [
-            *(name for name, value in settings["study"].items() if before[name] != value),
-            *(stage for stage in STAGES if found[stage] != settings[stage]),
+            *(_in_words(key, before[key], now) for key, now in settings["study"].items() if before[key] != now),
+            *(_in_words(key, found[key], settings[key]) for key in STAGES if found[key] != settings[key]),
             *(
                 f"what is in store {name}"
                 for name, now in settings["given stores"].items()
@@ -143,6 +167,14 @@ def _differing(out: Path, settings: dict[str, Any], config: StudyConfig) -> list
         ]
     except (OSError, ValueError, KeyError, TypeError):
         return ["study"]
+
+
+def _in_words(key: str, before: Any, now: Any) -> str:
+    """A setting that differs: which keys in it do, or both values."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        keys = dict.fromkeys([*before, *now])
+        return ", ".join(f"{key}.{inner}" for inner in keys if before.get(inner) != now.get(inner))
+    return f"{key}: {before} there, {now} given"
 
 
 def _recorded(record: Path) -> StudyConfig:

@@ -20,14 +20,17 @@ Comparisons = Mapping[str, Sequence[Mapping[str, Any]]]
 """Evaluation -> what `evaluation.comparison.compare` gives, once for all systems that were asked the same."""
 
 
-def write_summary(out: Path, results: Sequence[Mapping[str, Any]]) -> Path:
-    """Write study.csv, comparisons.json, study.md, figures/*.svg and study.html into `out`; the page's path."""
+def write_summary(out: Path, results: Sequence[Mapping[str, Any]], cells: int) -> Path:
+    """Write study.csv, comparisons.json, study.md, figures/*.svg and study.html into `out`; the page's path.
+
+    cells: how many the study has, run or not.
+    """
     systems = systems_of(results)
     evaluations = list(dict.fromkeys(name for result in results for name in result.get("evaluations", {})))
     comparisons = {name: _compared(out, systems, name) for name in evaluations}
     write_text(out / "study.csv", write_csv(results))
     write_text(out / "comparisons.json", json.dumps(comparisons, indent=1) + "\n")
-    write_text(out / "study.md", write_markdown(systems, comparisons, results))
+    write_text(out / "study.md", write_markdown(systems, comparisons, results, cells))
     figures = draw_figures(systems, evaluations)
     (out / "figures").mkdir(exist_ok=True)
     for path in (out / "figures").glob("*.svg"):
@@ -35,7 +38,7 @@ def write_summary(out: Path, results: Sequence[Mapping[str, Any]]) -> Path:
             path.unlink()
     for name, drawing in figures.items():
         write_text(out / "figures" / f"{name}.svg", drawing)
-    write_text(out / "study.html", render_page(systems, comparisons, figures, results))
+    write_text(out / "study.html", render_page(systems, comparisons, figures, results, cells))
     return out / "study.html"
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from diffvqa.evaluation.changes import INDUCED
 from diffvqa.evaluation.names import SCORES, find_score, system_name
 from diffvqa.evaluation.score import CONTROLS
 from diffvqa.study.config import PROBE
@@ -16,6 +17,9 @@ from diffvqa.study.systems import Column, Mean, System, columns_of
 SIGNIFICANT = 0.05
 """The corrected p-value below which a difference is listed."""
 
+FEW_PAIRS = 30
+"""Pairs below which a rate is said to be of few."""
+
 NONE = ("–",)
 """The cell of a score that nobody has."""
 
@@ -23,8 +27,9 @@ ABOUT = (
     "Means over seeds; in square brackets their 95 % interval over resampled patients (of several seeds the mean of "
     "their intervals), in round ones the lowest and the highest seed where there are several. Differences: first minus "
     "second, means over seeds, with 95 % intervals over the same resampled patients and p-values corrected, score by "
-    "score, for all pairs of systems that were asked the same (Holm). Intervals and p-values say what other patients "
-    "could change, not what other seeds could."
+    "score, for all pairs of systems that were asked the same (Holm); those with a p-value below .05 are listed, "
+    "comparisons.json has all. Intervals and p-values say what other patients could change, not what other seeds "
+    "could. Of controls that have the same scores one is shown."
 )
 
 
@@ -60,18 +65,39 @@ def programs_of(results: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted({program for result in finished for program in result["program"].split(", ")})
 
 
-def remarks_on(results: Sequence[Mapping[str, Any]]) -> list[str]:
-    """What a reader of the tables must know: cells that failed, and cells that another program ran."""
-    failed = [f"Failed: {result['cell']}: {result['error']}" for result in results if "error" in result]
-    failed += [
+def remarks_on(results: Sequence[Mapping[str, Any]], cells: int) -> list[str]:
+    """What a reader of the tables must know of a study of `cells` cells.
+
+    That it is not whole, which cells failed, that several programs ran them, which answers could not be read, and which
+    rates are of few pairs.
+    """
+    remarks = [f"Not whole: {len(results)} of {cells} cells were run."] if len(results) < cells else []
+    remarks += [f"Failed: {result['cell']}: {result['error']}" for result in results if "error" in result]
+    remarks += [
         f"An added test failed: {result['cell']}: {result['failed_test']}"
         for result in results
         if "failed_test" in result
     ]
     programs = programs_of(results)
     if len(programs) > 1:
-        failed.append(f"The cells were run by {len(programs)} different versions of the program.")
-    return failed
+        remarks.append(f"The cells were run by {len(programs)} different versions of the program.")
+    for result in results:
+        remarks += _remarks_on_pairs(result)
+    return remarks
+
+
+def _remarks_on_pairs(result: Mapping[str, Any]) -> Iterator[str]:
+    for evaluation, metrics in result.get("evaluations", {}).items():
+        changes = metrics["model"].get("changes") if evaluation != PROBE else None
+        if not changes:
+            continue
+        if unreadable := changes["unreadable"]:
+            yield (
+                f"{result['cell']}, {evaluation}: {unreadable:,} of {changes['n']:,} answers cannot be read; they are "
+                "false changes where nothing changed, and detect nothing elsewhere."
+            )
+        if find_score(changes, [INDUCED]) and (pairs := changes["pairs_taken_otherwise"]) < FEW_PAIRS:
+            yield f"{result['cell']}, {evaluation}: induced changes are of {pairs} pairs, too few to tell anything."
 
 
 def name_with_seeds(system: System, systems: Sequence[System]) -> str:
@@ -135,9 +161,14 @@ def write_markdown(
     systems: Sequence[System],
     comparisons: Mapping[str, Sequence[Mapping[str, Any]]],
     results: Sequence[Mapping[str, Any]],
+    cells: int,
 ) -> str:
-    """For each evaluation a table of systems and their controls, and one of the differences that are significant."""
-    parts = [f"{ABOUT} Research software, not for clinical use.\n", *(f"\n{one}\n" for one in remarks_on(results))]
+    """For each evaluation a table of systems and their controls, and one of the differences that are significant.
+
+    cells: how many the study has, run or not.
+    """
+    remarks = [f"\n{one}\n" for one in remarks_on(results, cells)]
+    parts = [f"{ABOUT} Research software, not for clinical use.\n", *remarks]
     for evaluation, compared in comparisons.items():
         columns = columns_of(systems, evaluation)
         titles = " | ".join(column.title for column in columns)

@@ -84,13 +84,17 @@ def build_encoder(config: PretrainConfig, size: int) -> PreTrainedModel:
     if isinstance(config.encoder, str):
         with explain_source("encoder", config.encoder):
             return load_encoder(config.encoder, size)
-    encoder = encoders.build_encoder(encoders.vision_config(_encoder_sizes(config, size)))
+    encoder = encoders.build_encoder(encoders.vision_config(encoder_sizes(config, size)))
     if isinstance(encoder.config, SiglipVisionConfig):
         encoders.set_sine_positions(encoder)
     return encoder
 
 
-def _encoder_sizes(config: PretrainConfig, size: int) -> dict[str, Any]:
+def encoder_sizes(config: PretrainConfig, size: int) -> dict[str, Any]:
+    """The sizes of a new encoder for images of `size` pixels a side.
+
+    Raises InputError where they do not go together, or are no settings of that kind of encoder.
+    """
     encoder = {"image_size": size, "num_channels": len(config.image_mean or (0.5,) * 3), **config.encoder}
     if encoder["image_size"] != size:
         raise InputError(f"`encoder.image_size` is {encoder['image_size']}, but the store holds {size}-pixel images")

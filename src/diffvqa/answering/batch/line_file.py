@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from diffvqa.errors import InputError
-from diffvqa.files import write_text
+from diffvqa.files import is_held, write_text
 
 RECORD = ".run.json"
 """After the name of the file: the facts that it was written under."""
@@ -79,12 +78,8 @@ def open_after(path: Path, facts: Mapping[str, Any], ids: Sequence[str], written
     except OSError as error:
         raise InputError(f"--out: cannot be written there ({error.strerror}); give another path") from error
     with os.fdopen(descriptor, "r+b") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError("--out: another process is writing the file; wait for it, or end it") from error
-        except OSError:
-            pass  # a file system without locks
+        if is_held(descriptor):
+            raise InputError("--out: another process is writing the file; wait for it, or end it")
         # Looked at again: a model takes seconds to load, and another process may have begun and ended meanwhile.
         if find_written(path, facts, ids) != written:
             raise InputError("--out: another process has written the file meanwhile; give the command again")
