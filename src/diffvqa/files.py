@@ -39,15 +39,18 @@ def is_unfinished(path: Path) -> bool:
     return path.name.endswith(_UNFINISHED)
 
 
-def is_held(descriptor: int) -> bool:
-    """Whether another process holds an open file or folder; if none does, this one holds it until it is closed."""
+def hold(descriptor: int) -> bool:
+    """Take an open file or folder for this process alone, until it is closed; whether that could be done.
+
+    False: another process holds it. On a file system without locks, where nobody can know, it counts as done.
+    """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        return False
     except OSError:
-        pass  # A file system without locks: nobody can know.
-    return False
+        pass
+    return True
 
 
 def finished_in(folder: Path) -> list[Path]:

@@ -30,7 +30,7 @@ from diffvqa.data.store import (
     refuse_two_intensities,
 )
 from diffvqa.errors import InputError
-from diffvqa.files import digest_of, finished_in, is_held, is_unfinished, write_text
+from diffvqa.files import digest_of, finished_in, hold, is_unfinished, write_text
 from diffvqa.records import Cohort, Image, Problem, Regions, Source, Study
 
 
@@ -157,7 +157,7 @@ def _claimed(folder: Path, fingerprint: str) -> Iterator[None]:
         write_text(started, json.dumps({"fingerprint": fingerprint}) + "\n")
     with open(started, "rb") as file:
         # Where a file system has no locks two runs at once would write the same bytes twice, no more.
-        if is_held(file.fileno()):
+        if not hold(file.fileno()):
             raise InputError("the store's folder is being prepared by another process; wait for it, or end it")
         yield
 

@@ -228,20 +228,18 @@ def read_study(path: Path, overrides: list[str]) -> StudyConfig:
     for cell in cells:
         for stage in stages:
             try:
-                stage_config(config, cell, stage, "none", "none")
+                settings = stage_config(config, cell, stage, "none", "none")
             except InputError as error:
                 raise InputError(f"cell {cell.name}, {stage}: {error}") from error
-        _check_encoder(config, cell)
+            if stage == "pretrain" and not isinstance(settings.encoder, str):
+                _check_encoder(settings, cell)
     return config
 
 
-def _check_encoder(config: StudyConfig, cell: Cell) -> None:
+def _check_encoder(settings: PretrainConfig, cell: Cell) -> None:
     """Raises InputError, before any store is made, where no new encoder can see the cell's pictures as configured."""
-    stage = stage_config(config, cell, "pretrain", "none", "none")
-    if isinstance(stage.encoder, str):
-        return
     try:
-        encoder_sizes(stage, cell.size)
+        encoder_sizes(settings, cell.size)
     except InputError as error:
         raise InputError(
             f"cell {cell.name}, pretrain: {error} (keys of pretrain: in its file, or axes.pretrain.KEY=[VALUE])"

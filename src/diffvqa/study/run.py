@@ -14,7 +14,7 @@ import torch
 import yaml
 
 from diffvqa.errors import InputError, RunFailed
-from diffvqa.files import finished_in, is_held, write_text
+from diffvqa.files import finished_in, hold, write_text
 from diffvqa.progress import progress_bar
 from diffvqa.study.cells import is_whole, run_cell, was_asked, written_cell
 from diffvqa.study.config import SIZE, StudyConfig, cells_of
@@ -113,7 +113,7 @@ def _claimed(out: Path, config: StudyConfig) -> Iterator[StudyConfig]:
     except OSError as error:
         raise _unusable(error) from error
     try:
-        if is_held(folder):
+        if not hold(folder):
             raise InputError("`out` is being written by another run of the study; wait for it, or end it")
         yield _written(out, config, settings)
     finally:

@@ -96,7 +96,7 @@ def _remarks_on_pairs(result: Mapping[str, Any]) -> Iterator[str]:
                 f"{result['cell']}, {evaluation}: {unreadable:,} of {changes['n']:,} answers cannot be read; they are "
                 "false changes where nothing changed, and detect nothing elsewhere."
             )
-        if find_score(changes, [INDUCED]) and (pairs := changes["pairs_taken_otherwise"]) < FEW_PAIRS:
+        if changes.get(INDUCED) and (pairs := changes["pairs_taken_otherwise"]) < FEW_PAIRS:
             yield f"{result['cell']}, {evaluation}: induced changes are of {pairs} pairs, too few to tell anything."
 
 

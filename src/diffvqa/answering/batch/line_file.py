@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from diffvqa.errors import InputError
-from diffvqa.files import is_held, write_text
+from diffvqa.files import hold, write_text
 
 RECORD = ".run.json"
 """After the name of the file: the facts that it was written under."""
@@ -78,7 +78,7 @@ def open_after(path: Path, facts: Mapping[str, Any], ids: Sequence[str], written
     except OSError as error:
         raise InputError(f"--out: cannot be written there ({error.strerror}); give another path") from error
     with os.fdopen(descriptor, "r+b") as file:
-        if is_held(descriptor):
+        if not hold(descriptor):
             raise InputError("--out: another process is writing the file; wait for it, or end it")
         # Looked at again: a model takes seconds to load, and another process may have begun and ended meanwhile.
         if find_written(path, facts, ids) != written:
