@@ -21,10 +21,10 @@ from pydicom.data import get_testdata_file
 from sklearn.datasets import load_sample_images
 
 from diffvqa.answering.answerer import Answerer
-from diffvqa.answering.input_check import TOO_UNLIKE, UNLIKE
-from diffvqa.answering.radiograph import Radiograph
 from diffvqa.data.store import Store
 from diffvqa.images import UnreadableImage, read_image
+from diffvqa.images.radiograph import Radiograph
+from diffvqa.inference.input_check import TOO_UNLIKE, UNLIKE
 
 SLICES = ("CT_small.dcm", "MR_small.dcm", "liver_1frame.dcm", "JPEG2000.dcm", "693_J2KI.dcm", "examples_jpeg2k.dcm")
 CROPS, IMAGES, BATCH = 20, 500, 32

@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from diffvqa.answering.batch import predict as batch
-from diffvqa.answering.split.evaluate import evaluate
 from diffvqa.data import read_sources, shards
 from diffvqa.data.prepare import prepare as prepare_store
 from diffvqa.errors import InputError
+from diffvqa.evaluating.evaluate import evaluate
 from diffvqa.workers import done_in_order
 
 pytestmark = pytest.mark.slow

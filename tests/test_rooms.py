@@ -14,13 +14,16 @@ MAY_IMPORT = {
     "tasks": BASE,
     "evaluation": BASE,
     "models": {"errors"},
-    "training": BASE | {"data", "tasks", "models"},
-    "answering": BASE | {"data", "tasks", "models"},
-    "demo": BASE | {"data", "phantom", "training", "answering", "evaluation"},
-    "study": BASE | {"data", "phantom", "training", "answering", "evaluation"},
+    "inference": BASE | {"data", "tasks", "models"},
+    "training": BASE | {"data", "tasks", "models", "inference"},
+    "evaluating": BASE | {"data", "tasks", "models", "inference"},
+    "answering": BASE | {"data", "tasks", "models", "inference"},
+    "demo": BASE | {"data", "phantom", "inference", "training", "evaluating", "evaluation"},
+    "study": BASE | {"data", "phantom", "inference", "training", "evaluating", "evaluation"},
     "serving": BASE | {"phantom", "answering"},
     "cli": BASE
-    | {"data", "phantom", "tasks", "models", "training", "answering", "evaluation", "demo", "study", "serving"},
+    | {"data", "phantom", "tasks", "models", "inference", "training", "evaluating", "answering", "evaluation"}
+    | {"demo", "study", "serving"},
 }
 ONLY_LIBRARIES = {"models": {"torch", "transformers", "safetensors"}}
 

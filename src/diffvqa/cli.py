@@ -193,7 +193,7 @@ def sheet(
     seed: Annotated[int, typer.Option(min=0, help="of the choice")] = 0,
 ) -> None:
     """Draw a contact sheet of a store: what training will see, with its boxes."""
-    from diffvqa.answering.split.sheet import draw_sheet
+    from diffvqa.data.contact_sheet import draw_sheet
     from diffvqa.data.store import Store
 
     _new_picture("--out", out)
@@ -216,7 +216,7 @@ def pretrain(config: Config, overrides: Overrides = None) -> None:
 @app.command()
 def finetune(config: Config, overrides: Overrides = None) -> None:
     """Stage 2: train a language model on the frozen encoder to answer questions."""
-    from diffvqa.answering.split.measure_trust import measure_trust
+    from diffvqa.inference.measure_trust import measure_trust
     from diffvqa.training.config import FinetuneConfig, load_config
     from diffvqa.training.finetune import finetune as run
     from diffvqa.training.processes import is_first, part_processes
@@ -271,7 +271,7 @@ def evaluate(
     ] = None,
 ) -> None:
     """Answer a split's questions, score them beside the controls, and write report.html."""
-    from diffvqa.answering.split.evaluate import evaluate as run
+    from diffvqa.evaluating.evaluate import evaluate as run
     from diffvqa.evaluation.report import write_report
     from diffvqa.evaluation.score import score_folder
     from diffvqa.records import SPLITS
@@ -300,7 +300,7 @@ def score(
             raise InputError("--bertscore-layer: a layer of the encoder that --bertscore gives; give that too")
         scores = score_file(predictions)
     else:
-        from diffvqa.answering.split.bertscore import BertScore
+        from diffvqa.evaluating.bertscore import BertScore
 
         similarity = BertScore(bertscore, bertscore_layer)
         scores = score_file(predictions, similarity=similarity)
@@ -432,7 +432,7 @@ def card(
 ) -> None:
     """Write a model card: what is known of a model, and the terms of the data that it was trained on."""
     from diffvqa.answering.card import FILE, write_card
-    from diffvqa.answering.hub import model_folder
+    from diffvqa.inference.hub import model_folder
 
     folder = model_folder(model)
     if out is None and folder != model:
@@ -483,9 +483,9 @@ def ground(
     """Say where in a radiograph a phrase is to be seen: x1 y1 x2 y2 in pixels of the file."""
     with _imports():
         from diffvqa.answering.answerer import ground_phrase
-        from diffvqa.answering.hub import model_folder
         from diffvqa.answering.overlay import Marked, draw_overlay
-        from diffvqa.answering.radiograph import read_radiograph
+        from diffvqa.images.radiograph import read_radiograph
+        from diffvqa.inference.hub import model_folder
         from diffvqa.models.captioner import Captioner
         from diffvqa.models.folder import load_folder
 
@@ -603,7 +603,7 @@ def _dicom_sources(model: Path, current: Path, priors: list[Path], question: str
     """What a structured report rests on, looked at before the model is loaded."""
     from diffvqa.answering.case import CHANGE
     from diffvqa.answering.dicom.sources import read_sources
-    from diffvqa.answering.hub import model_folder
+    from diffvqa.inference.hub import model_folder
     from diffvqa.models.folder import weights_digest
 
     if question and not " ".join(question.lower().split()).startswith(CHANGE):
@@ -617,7 +617,7 @@ def _save_dicom(result, sources, files: dict[str, Path], folder: Path) -> None:
     from diffvqa.answering.dicom.key_image import make_key_image
     from diffvqa.answering.dicom.sources import make_folder, save
     from diffvqa.answering.dicom.structured_report import make_report
-    from diffvqa.answering.radiograph import read_radiograph
+    from diffvqa.images.radiograph import read_radiograph
 
     pictures = {name: read_radiograph(path, f"--{name}").stored for name, path in files.items()}
     make_folder(folder)

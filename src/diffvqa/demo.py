@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from diffvqa.answering.split.evaluate import evaluate
-from diffvqa.answering.split.measure_trust import measure_trust
 from diffvqa.data import read_sources
 from diffvqa.data.prepare import prepare
+from diffvqa.evaluating.evaluate import evaluate
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
+from diffvqa.inference.measure_trust import measure_trust
 from diffvqa.phantom.writing import write_cohort
 from diffvqa.progress import progress_bar
 from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config

@@ -11,14 +11,15 @@ from diffvqa.answering import answerer as answerer_module
 from diffvqa.answering.answer import NOTICE, FoundBox
 from diffvqa.answering.answer_text import answer_lines
 from diffvqa.answering.answerer import Answerer, ground_phrase
-from diffvqa.answering.inference import Written, encoder_of
-from diffvqa.answering.overlay import COLOURS, SIZE, Marked, draw_answer, draw_overlay
-from diffvqa.answering.radiograph import read_radiograph
+from diffvqa.answering.overlay import SIZE, Marked, draw_answer, draw_overlay
 from diffvqa.boxes import Box, intersection_over_union
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.findings import Change, write_changes
+from diffvqa.images.colours import BOX_COLOURS
 from diffvqa.images.intensities import AS_STORED, EQUALISED
+from diffvqa.images.radiograph import read_radiograph
+from diffvqa.inference.asking import Written, encoder_of
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import load_folder
 
@@ -177,8 +178,8 @@ def test_a_file_that_is_no_image_is_named_by_its_argument(answerer, files, tmp_p
 
 def test_an_evaluation_and_an_answer_agree(answerer, model_folder, store_folder, cohort_folder, tmp_path):
     """The same images through the store and as files give the same text."""
-    from diffvqa.answering.inference import encoder_of
-    from diffvqa.answering.split.predictions import predict_answers
+    from diffvqa.evaluating.predictions import predict_answers
+    from diffvqa.inference.asking import encoder_of
 
     store = Store.open(store_folder)
     question = next(one for one in store.questions if one.type == "difference")
@@ -233,7 +234,7 @@ def test_labels_of_an_overlay_end_in_their_panel_and_leave_one_another_readable(
     long = "pleural effusion"
     assert (drawn([long])[22:SIZE, SIZE:] == drawn([])[22:SIZE, SIZE:]).all()
     two = drawn([long, "consolidation"])
-    first, second = (np.abs(two - colour).sum(2) == 0 for colour in COLOURS[:2])
+    first, second = (np.abs(two - colour).sum(2) == 0 for colour in BOX_COLOURS[:2])
     rows = [np.flatnonzero(colour[:, 425:SIZE].any(1)) for colour in (first, second)]
     assert rows[0].max() < rows[1].min()
 

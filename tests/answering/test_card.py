@@ -9,12 +9,12 @@ import yaml
 
 from diffvqa import cli
 from diffvqa.answering.card import model_card, write_card
-from diffvqa.answering.trust import RECORD
 from diffvqa.data import READERS
 from diffvqa.data.mimic.folders import NAMES
 from diffvqa.data.store import Store
 from diffvqa.data.terms import TERMS, terms_of
 from diffvqa.errors import InputError
+from diffvqa.inference.trust import RECORD
 from diffvqa.models.folder import weights_digest
 
 

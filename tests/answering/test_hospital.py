@@ -15,10 +15,10 @@ from diffvqa.answering import answer as answers
 from diffvqa.answering import answerer as module
 from diffvqa.answering.answerer import Answerer, ground_phrase
 from diffvqa.answering.case import NOT_CHECKED
-from diffvqa.answering.radiograph import read_radiograph
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
 from diffvqa.images.intensities import AS_STORED, EQUALISED, intensity_of
+from diffvqa.images.radiograph import read_radiograph
 
 EARLIER = {"StudyDate": "20230102"}
 SCHEMA = json.loads((Path(answers.__file__).parent / "answer.schema.json").read_text(encoding="utf-8"))

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from diffvqa.answering.answer import NOTICE
-from diffvqa.answering.overlay import COLOURS
 from diffvqa.findings import read_changes
+from diffvqa.images.colours import BOX_COLOURS
 from diffvqa.serving.app import PAGE
 from diffvqa.serving.examples import EXAMPLES, draw_example
 
@@ -53,7 +53,7 @@ def test_the_notice_is_on_the_face_of_it(client, path):
 
 
 def test_the_colours_are_those_of_the_overlay():
-    assert ", ".join(f'"#{r:02x}{g:02x}{b:02x}"' for r, g, b in COLOURS) in (PAGE / "colours.js").read_text()
+    assert ", ".join(f'"#{r:02x}{g:02x}{b:02x}"' for r, g, b in BOX_COLOURS) in (PAGE / "colours.js").read_text()
 
 
 def test_every_field_has_a_label_and_every_key_is_listed(client):

@@ -7,8 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffvqa.answering.split.evaluate import evaluate
 from diffvqa.errors import InputError
+from diffvqa.evaluating.evaluate import evaluate
 from diffvqa.evaluation.score import score_folder
 from diffvqa.models.encoder import encoder_config_class
 from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config

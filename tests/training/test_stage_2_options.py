@@ -20,9 +20,9 @@ from transformers import (
 )
 
 from diffvqa.answering.answerer import Answerer
-from diffvqa.answering.split.evaluate import evaluate
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.evaluating.evaluate import evaluate
 from diffvqa.images.intensities import AS_STORED, EQUALISED, intensity_of
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel

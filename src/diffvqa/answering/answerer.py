@@ -14,17 +14,17 @@ import numpy as np
 from diffvqa import __version__
 from diffvqa.answering.answer import CANNOT_ANSWER, CANNOT_COMPARE, Answer, FoundBox, ModelVersion
 from diffvqa.answering.case import CHANGE, Case, Encoded, make_case, read_question
-from diffvqa.answering.grounding import load_captioner, propose_boxes, write_boxes
-from diffvqa.answering.hub import model_folder
-from diffvqa.answering.image_findings import contradict, name_findings, why_no_findings
-from diffvqa.answering.inference import Written, answer_questions, encoder_of
-from diffvqa.answering.radiograph import Radiograph, StoredFrame, read_radiograph
-from diffvqa.answering.trust import load_trust
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
 from diffvqa.findings import SHOWN_IN, Change, read_changes
 from diffvqa.images import ImageFile
 from diffvqa.images.intensities import intensity_of
+from diffvqa.images.radiograph import Radiograph, StoredFrame, read_radiograph
+from diffvqa.inference.asking import Written, answer_questions, encoder_of
+from diffvqa.inference.grounding import load_captioner, propose_boxes, write_boxes
+from diffvqa.inference.hub import model_folder
+from diffvqa.inference.image_findings import contradict, name_findings, why_no_findings
+from diffvqa.inference.trust import load_trust
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, load_folder, weights_digest

@@ -13,10 +13,10 @@ import transformers
 
 from diffvqa import __version__
 from diffvqa.answering.answer import NOTICE
-from diffvqa.answering.training_record import read_training
-from diffvqa.answering.trust import read_record
 from diffvqa.data.terms import closed_datasets, terms_of
 from diffvqa.errors import InputError
+from diffvqa.inference.training_record import read_training
+from diffvqa.inference.trust import read_record
 from diffvqa.models.difference import DifferenceConfig
 from diffvqa.models.folder import weights_digest
 

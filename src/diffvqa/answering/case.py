@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffvqa.answering import comparable
-from diffvqa.answering.input_check import TOO_UNLIKE, UNLIKE
-from diffvqa.answering.radiograph import StoredFrame
 from diffvqa.errors import InputError
 from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, DIFFERENCE_QUESTION
 from diffvqa.images.header import Header
+from diffvqa.images.radiograph import StoredFrame
+from diffvqa.inference.input_check import TOO_UNLIKE, UNLIKE
 
 LONGEST_QUESTION = 500
 

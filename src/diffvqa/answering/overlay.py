@@ -11,12 +11,11 @@ from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
 from diffvqa.answering.answer import NOTICE, Answer
-from diffvqa.answering.radiograph import read_radiograph
 from diffvqa.boxes import Box, Frame
+from diffvqa.images.colours import BOX_COLOURS
+from diffvqa.images.radiograph import read_radiograph
 
 SIZE = 512
-COLOURS = ((230, 159, 0), (86, 180, 233), (0, 158, 115), (240, 228, 66), (213, 94, 0), (204, 121, 167))
-"""Okabe and Ito's colours, told apart by colour-blind readers too."""
 
 BROAD, THIN = 3, 1
 """Pixels of the lines around what has changed, and around what is only to be seen."""
@@ -67,7 +66,7 @@ def draw_overlay(panels: Sequence[tuple[str, np.ndarray, Sequence[Marked]]]) -> 
         draw.text((left + 6, 2), title, font=font, fill="white")
         taken: list[tuple[float, float, float, float]] = []
         for one in marked:
-            colour = COLOURS[labels.index(one.label) % len(COLOURS)]
+            colour = BOX_COLOURS[labels.index(one.label) % len(BOX_COLOURS)]
             moved = frame.into(one.box)
             corners = (left + moved.x1, 22 + moved.y1, left + moved.x2, 22 + moved.y2)
             draw.rectangle(corners, outline=colour, width=one.line)

@@ -18,8 +18,8 @@ from starlette.concurrency import run_in_threadpool
 
 from diffvqa import __version__
 from diffvqa.answering.answer import Answer, ModelVersion
-from diffvqa.answering.radiograph import Radiograph
 from diffvqa.errors import InputError
+from diffvqa.images.radiograph import Radiograph
 from diffvqa.serving import description
 from diffvqa.serving.decoding import Decoder
 from diffvqa.serving.examples import EXAMPLES, IMAGES, draw_example, truth_of

@@ -16,9 +16,9 @@ from multiprocessing.connection import Connection
 import numpy as np
 from pydantic import TypeAdapter
 
-from diffvqa.answering.radiograph import Radiograph, read_radiograph
 from diffvqa.errors import InputError
 from diffvqa.images.header import Header
+from diffvqa.images.radiograph import Radiograph, read_radiograph
 
 SECONDS = 60
 """How long a file may take; the largest radiographs take a few."""

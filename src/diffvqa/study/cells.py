@@ -12,14 +12,14 @@ from typing import Any
 
 import torch
 
-from diffvqa.answering.split.evaluate import evaluate
-from diffvqa.answering.split.truth import read_true_findings
-from diffvqa.data.features import discard_features
 from diffvqa.errors import InputError, RunFailed
+from diffvqa.evaluating.evaluate import evaluate
+from diffvqa.evaluating.truth import read_true_findings
 from diffvqa.evaluation.probe import score_probe
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
 from diffvqa.files import write_text
+from diffvqa.inference.features import discard_features
 from diffvqa.study.config import MAIN, PROBE, Cell, StudyConfig, stage_config
 from diffvqa.study.program import program_version
 from diffvqa.study.stores import StudyStore

@@ -12,11 +12,11 @@ from transformers import (
     set_seed,
 )
 
-from diffvqa.data.features import discard_features, encode_images
 from diffvqa.data.history import with_earlier
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.images.intensities import EQUALISED, intensity_of
+from diffvqa.inference.features import discard_features, encode_images
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import device
 from diffvqa.models.gathering import processes

@@ -19,13 +19,13 @@ from torch import nn
 from torch.nn import functional
 
 from diffvqa.boxes import Box
-from diffvqa.data.features import discard_features, encode_images
 from diffvqa.data.index import StoredImage
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.files import finished_in, write_text
 from diffvqa.findings import DIFFERENCE_QUESTION, read_changes
 from diffvqa.images.intensities import intensity_of
+from diffvqa.inference.features import discard_features, encode_images
 from diffvqa.models.encoder import patch_tokens
 from diffvqa.models.folder import device
 from diffvqa.models.probe import BoxProbe, LabelProbe

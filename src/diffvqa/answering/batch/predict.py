@@ -15,13 +15,13 @@ from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.batch.line_file import find_written, open_after, write_lines
 from diffvqa.answering.batch.pairs import PairRow, as_columns, column_of, read_pairs, require_files
 from diffvqa.answering.case import Case, Encoded, make_case
-from diffvqa.answering.hub import model_folder
-from diffvqa.answering.inference import encode_question
-from diffvqa.answering.radiograph import Radiograph
 from diffvqa.errors import InputError
 from diffvqa.files import digest_of
 from diffvqa.images import UnreadableImage, read_image
 from diffvqa.images.header import read_header
+from diffvqa.images.radiograph import Radiograph
+from diffvqa.inference.asking import encode_question
+from diffvqa.inference.hub import model_folder
 from diffvqa.progress import progress_bar
 from diffvqa.workers import done_in_order
 

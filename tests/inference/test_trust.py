@@ -11,14 +11,14 @@ from PIL import Image
 from diffvqa.answering.answer import CANNOT_COMPARE
 from diffvqa.answering.answer_text import answer_lines
 from diffvqa.answering.answerer import Answerer
-from diffvqa.answering.confidence import ConfidenceScale
-from diffvqa.answering.radiograph import read_radiograph
-from diffvqa.answering.split import measure_trust as measuring
-from diffvqa.answering.split.evaluate import evaluate
-from diffvqa.answering.split.measure_trust import measure_trust
-from diffvqa.answering.trust import FOLDER, RECORD, Trust, load_trust
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.evaluating.evaluate import evaluate
+from diffvqa.images.radiograph import read_radiograph
+from diffvqa.inference import measure_trust as measuring
+from diffvqa.inference.confidence import ConfidenceScale
+from diffvqa.inference.measure_trust import measure_trust
+from diffvqa.inference.trust import FOLDER, RECORD, Trust, load_trust
 from diffvqa.models.folder import weights_digest
 
 

@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 
-from diffvqa.answering.split.evaluate import evaluate
 from diffvqa.data import read_sources
 from diffvqa.data.prepare import prepare
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.evaluating.evaluate import evaluate
 from diffvqa.phantom.writing import write_cohort
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diffvqa.answering.confidence import ConfidenceScale, fit_confidence
+from diffvqa.inference.confidence import ConfidenceScale, fit_confidence
 
 
 def drawn(slope, intercept, n=20_000, seed=0):

@@ -6,11 +6,11 @@ import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
-from diffvqa.answering.overlay import COLOURS
 from diffvqa.boxes import Frame
 from diffvqa.data.index import StoredImage
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.images.colours import BOX_COLOURS
 
 COLUMNS, TILE, CAPTION = 6, 256, 18
 BOXES = 4
@@ -56,7 +56,7 @@ def _draw_tile(
     sheet.paste(PillowImage.fromarray(pixels).resize((TILE, TILE), PillowImage.Resampling.LANCZOS), corner)
     frame = Frame.letterbox(image.width, image.height, TILE)
     shown = sorted(image.regions, key=lambda region: not region.phrases)[:BOXES]
-    for region, colour in zip(shown, COLOURS, strict=False):
+    for region, colour in zip(shown, BOX_COLOURS, strict=False):
         box = frame.into(region.box)
         draw.rectangle((left + box.x1, top + box.y1, left + box.x2, top + box.y2), outline=colour, width=2)
         words = (region.phrases[0] if region.phrases else region.name or "")[:36]

@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from diffvqa.answering.confidence import ConfidenceScale, fit_confidence
-from diffvqa.answering.inference import Progress, answer_questions, encoder_of
-from diffvqa.answering.input_check import InputCheck, fit_input_check, save_input_check
-from diffvqa.answering.trust import FOLDER, RECORD, read_record
 from diffvqa.data.history import with_earlier
 from diffvqa.data.index import StoredImage
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.files import write_text
 from diffvqa.findings import read_changes
+from diffvqa.inference.asking import Progress, answer_questions, encoder_of
+from diffvqa.inference.confidence import ConfidenceScale, fit_confidence
+from diffvqa.inference.input_check import InputCheck, fit_input_check, save_input_check
+from diffvqa.inference.trust import FOLDER, RECORD, read_record
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
 from diffvqa.progress import progress_bar

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from diffvqa.answering.split.truth import IMAGES, count_known, join_truth, read_true_findings, read_truth
 from diffvqa.errors import InputError
+from diffvqa.evaluating.truth import IMAGES, count_known, join_truth, read_true_findings, read_truth
 from diffvqa.findings import DIFFERENCE_QUESTION
 from diffvqa.records import Pair, Question
 

@@ -11,22 +11,22 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffvqa.answering.grounding import load_captioner
-from diffvqa.answering.hub import model_folder
-from diffvqa.answering.inference import encoder_of
-from diffvqa.answering.split import predictions
-from diffvqa.answering.split.examples import example_pairs, example_phrases
-from diffvqa.answering.split.truth import count_known, join_truth, read_truth
-from diffvqa.answering.training_record import read_training
-from diffvqa.answering.trust import load_trust
-from diffvqa.data.features import discard_features, encode_images
 from diffvqa.data.history import with_earlier
 from diffvqa.data.index import StoredImage
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.evaluating import predictions
+from diffvqa.evaluating.examples import example_pairs, example_phrases
+from diffvqa.evaluating.truth import count_known, join_truth, read_truth
 from diffvqa.files import finished_in, write_text
 from diffvqa.images.intensities import intensity_of
+from diffvqa.inference.asking import encoder_of
+from diffvqa.inference.features import discard_features, encode_images
+from diffvqa.inference.grounding import load_captioner
+from diffvqa.inference.hub import model_folder
+from diffvqa.inference.training_record import read_training
+from diffvqa.inference.trust import load_trust
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
 from diffvqa.progress import progress_bar

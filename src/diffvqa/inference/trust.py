@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from diffvqa.answering.confidence import ConfidenceScale
-from diffvqa.answering.input_check import InputCheck, load_input_check
 from diffvqa.errors import InputError
+from diffvqa.inference.confidence import ConfidenceScale
+from diffvqa.inference.input_check import InputCheck, load_input_check
 
 FOLDER, RECORD = "trust", "trust.json"
 

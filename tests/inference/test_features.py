@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from diffvqa.data import features
-from diffvqa.data.features import discard_features, encode_images
 from diffvqa.data.store import Store
+from diffvqa.inference import features
+from diffvqa.inference.features import discard_features, encode_images
 
 
 @pytest.fixture

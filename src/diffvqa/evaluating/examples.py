@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from PIL import Image as PillowImage
 
-from diffvqa.answering.grounding import write_boxes
 from diffvqa.boxes import Box
 from diffvqa.data.store import Store
 from diffvqa.findings import Change, read_changes
+from diffvqa.inference.grounding import write_boxes
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import ModelFolder
 from diffvqa.records import Question

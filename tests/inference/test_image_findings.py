@@ -5,8 +5,8 @@ import json
 import pytest
 
 from diffvqa.answering import image_findings
-from diffvqa.answering.inference import Written
 from diffvqa.findings import ANY_ABNORMALITY_QUESTION, Change, read_findings
+from diffvqa.inference.asking import Written
 
 
 @pytest.mark.parametrize(

@@ -7,16 +7,16 @@ import numpy as np
 import pytest
 from PIL import Image as PillowImage
 
-from diffvqa.answering.grounding import write_boxes
-from diffvqa.answering.inference import Written, encoder_of
-from diffvqa.answering.split import predictions
-from diffvqa.answering.split.evaluate import evaluate
 from diffvqa.boxes import Box, mean_box
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.evaluating import predictions
+from diffvqa.evaluating.evaluate import evaluate
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
 from diffvqa.findings import read_changes
+from diffvqa.inference.asking import Written, encoder_of
+from diffvqa.inference.grounding import write_boxes
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import load_folder
 from diffvqa.records import Pair, Question

@@ -8,7 +8,8 @@ import pytest
 import torch
 from transformers import SiglipImageProcessorPil
 
-from diffvqa.answering.grounding import (
+from diffvqa.boxes import Box
+from diffvqa.inference.grounding import (
     Proposal,
     _different,
     _write_constrained,
@@ -17,7 +18,6 @@ from diffvqa.answering.grounding import (
     propose_boxes,
     write_boxes,
 )
-from diffvqa.boxes import Box
 from diffvqa.models.captioner import Captioner, CaptionerConfig
 from diffvqa.models.folder import ModelFolder
 from diffvqa.tasks.box_text import add_location_tokens

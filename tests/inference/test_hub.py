@@ -11,8 +11,8 @@ from PIL import Image
 
 from diffvqa import cli
 from diffvqa.answering.answerer import Answerer
-from diffvqa.answering.hub import NEEDED, NOT_NEEDED, model_folder
 from diffvqa.errors import InputError
+from diffvqa.inference.hub import NEEDED, NOT_NEEDED, model_folder
 
 
 @pytest.fixture(name="finished")

@@ -8,8 +8,8 @@ import torch
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from diffvqa.answering.split.bertscore import BertScore
 from diffvqa.errors import InputError
+from diffvqa.evaluating.bertscore import BertScore
 from diffvqa.evaluation import text
 from diffvqa.evaluation.predictions import Prediction
 from diffvqa.evaluation.score import score_file

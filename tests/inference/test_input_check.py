@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from diffvqa.answering.input_check import FILE, fit_input_check, load_input_check, save_input_check
 from diffvqa.errors import InputError
+from diffvqa.inference.input_check import FILE, fit_input_check, load_input_check, save_input_check
 
 
 def tokens(n, seed, shift=0.0, spread=1.0):

@@ -11,13 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from diffvqa.answering.confidence import ConfidenceScale
-from diffvqa.answering.grounding import write_boxes
-from diffvqa.answering.inference import Progress, answer_questions
 from diffvqa.boxes import Box, clip, mean_box
 from diffvqa.data.index import StoredImage
 from diffvqa.files import replacing
 from diffvqa.findings import Change, read_changes
+from diffvqa.inference.asking import Progress, answer_questions
+from diffvqa.inference.confidence import ConfidenceScale
+from diffvqa.inference.grounding import write_boxes
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder

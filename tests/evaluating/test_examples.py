@@ -4,8 +4,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from diffvqa.answering.split.examples import _reference_boxes
 from diffvqa.boxes import Box, Frame
+from diffvqa.evaluating.examples import _reference_boxes
 from diffvqa.records import Region
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from transformers import LogitsProcessorList
 
-from diffvqa.answering.constraint import AllowedTokens
-from diffvqa.answering.inference import Progress, batches
 from diffvqa.boxes import Box, intersection_over_union
 from diffvqa.errors import InputError
+from diffvqa.inference.asking import Progress, batches
+from diffvqa.inference.constraint import AllowedTokens
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import ModelFolder, load_folder
 from diffvqa.tasks.box_grammar import box_grammar

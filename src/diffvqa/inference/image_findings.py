@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from diffvqa.answering.inference import answer_questions
-from diffvqa.answering.training_record import read_training
 from diffvqa.errors import InputError
 from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, SHOWN_IN, Change, read_findings
+from diffvqa.inference.asking import answer_questions
+from diffvqa.inference.training_record import read_training
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder
 from diffvqa.records import Pair
