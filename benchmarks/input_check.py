@@ -93,7 +93,10 @@ def main() -> None:
     found = {}
     for kind, pictures in kinds.items():
         radiographs = [Radiograph(np.ascontiguousarray(picture)) for picture in pictures]
-        parts = (answerer.encode(radiographs[start : start + BATCH]) for start in range(0, len(radiographs), BATCH))
+        parts = (
+            answerer.model.encode_radiographs(radiographs[start : start + BATCH])
+            for start in range(0, len(radiographs), BATCH)
+        )
         values = np.array([one.unlikeness for part in parts for one in part])
         found[kind] = {
             "n": len(values),

@@ -216,15 +216,11 @@ def pretrain(config: Config, overrides: Overrides = None) -> None:
 @app.command()
 def finetune(config: Config, overrides: Overrides = None) -> None:
     """Stage 2: train a language model on the frozen encoder to answer questions."""
-    from diffvqa.inference.measure_trust import measure_trust
     from diffvqa.training.config import FinetuneConfig, load_config
     from diffvqa.training.finetune import finetune as run
-    from diffvqa.training.processes import is_first, part_processes
+    from diffvqa.training.processes import part_processes
 
-    settings = load_config(FinetuneConfig, config, overrides or [])
-    out = run(settings)
-    if is_first():
-        measure_trust(out, Path(settings.store))
+    out = run(load_config(FinetuneConfig, config, overrides or []))
     part_processes()
     _say(f"model written; next: diffvqa evaluate {out} STORE --out FOLDER")
 
@@ -482,9 +478,9 @@ def ground(
 ) -> None:
     """Say where in a radiograph a phrase is to be seen: x1 y1 x2 y2 in pixels of the file."""
     with _imports():
-        from diffvqa.answering.answerer import ground_phrase
         from diffvqa.answering.overlay import Marked, draw_overlay
         from diffvqa.images.radiograph import read_radiograph
+        from diffvqa.inference.grounding import CAPTIONER, ground_phrase
         from diffvqa.inference.hub import model_folder
         from diffvqa.models.captioner import Captioner
         from diffvqa.models.folder import load_folder
@@ -495,7 +491,7 @@ def ground(
         raise InputError(f"--by: expected samples or beams, found {by!r}")
     _new_picture("--overlay", overlay, image)
     model = model_folder(model)
-    captioner = load_folder(Captioner, model / "captioner" if (model / "captioner").is_dir() else model, "MODEL")
+    captioner = load_folder(Captioner, model / CAPTIONER if (model / CAPTIONER).is_dir() else model, "MODEL")
     radiograph = read_radiograph(image, "IMAGE")
     found = ground_phrase(captioner, radiograph, phrase, boxes, by, seed)
     if overlay:
@@ -603,13 +599,14 @@ def _dicom_sources(model: Path, current: Path, priors: list[Path], question: str
     """What a structured report rests on, looked at before the model is loaded."""
     from diffvqa.answering.case import CHANGE
     from diffvqa.answering.dicom.sources import read_sources
+    from diffvqa.inference.grounding import CAPTIONER
     from diffvqa.inference.hub import model_folder
     from diffvqa.models.folder import weights_digest
 
     if question and not " ".join(question.lower().split()).startswith(CHANGE):
         raise InputError(f"--dicom-sr reports what has changed: leave out --question, or begin it with {CHANGE!r}")
     model = model_folder(model)
-    captioner = weights_digest(model / "captioner") if (model / "captioner").is_dir() else None
+    captioner = weights_digest(model / CAPTIONER) if (model / CAPTIONER).is_dir() else None
     return read_sources(current, priors, weights_digest(model), captioner)
 
 

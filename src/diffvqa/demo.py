@@ -10,7 +10,6 @@ from diffvqa.data.prepare import prepare
 from diffvqa.evaluating.evaluate import evaluate
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
-from diffvqa.inference.measure_trust import measure_trust
 from diffvqa.phantom.writing import write_cohort
 from diffvqa.progress import progress_bar
 from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
@@ -45,7 +44,6 @@ def run_demo(out: Path) -> tuple[dict[str, Any], Path]:
             [f"store={store}", f"encoder={captioner}", f"out={model}"],
         )
     )
-    measure_trust(model, store)
     evaluate(model, store, "test", out / "evaluation", truth_folder=cohort / "truth")
     scores = score_folder(out / "evaluation")
     return scores, write_report(out / "evaluation")

@@ -10,7 +10,7 @@ from PIL import Image
 from diffvqa.answering import answerer as answerer_module
 from diffvqa.answering.answer import NOTICE, FoundBox
 from diffvqa.answering.answer_text import answer_lines
-from diffvqa.answering.answerer import Answerer, ground_phrase
+from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.overlay import SIZE, Marked, draw_answer, draw_overlay
 from diffvqa.boxes import Box, intersection_over_union
 from diffvqa.data.store import Store
@@ -19,7 +19,9 @@ from diffvqa.findings import Change, write_changes
 from diffvqa.images.colours import BOX_COLOURS
 from diffvqa.images.intensities import AS_STORED, EQUALISED
 from diffvqa.images.radiograph import read_radiograph
-from diffvqa.inference.asking import Written, encoder_of
+from diffvqa.inference.asking import Written
+from diffvqa.inference.features import encode_radiographs
+from diffvqa.inference.grounding import ground_phrase
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import load_folder
 
@@ -69,7 +71,7 @@ def saying(answerer, monkeypatch):
     monkeypatch.setattr(
         "diffvqa.answering.answerer.name_findings", lambda *_: dict(zip("01", NAMED.values(), strict=True))
     )
-    monkeypatch.setattr(answerer, "no_findings_reason", None)
+    monkeypatch.setattr(answerer, "model", replace(answerer.model, no_findings_reason=None))
     return answerer
 
 
@@ -134,18 +136,18 @@ def test_a_captioner_of_other_grey_values_is_shown_its_own(saying, files, monkey
     """With the same encoder and the same grey values its features are those of the difference model."""
     encoded = []
 
-    def noting(folder):
-        encoded.append(folder)
-        return encoder_of(folder)
+    def noting(model, radiographs):
+        encoded.append(model)
+        return encode_radiographs(model, radiographs)
 
-    monkeypatch.setattr("diffvqa.answering.answerer.encoder_of", noting)
-    monkeypatch.setattr(saying.difference.processor, "intensity", intensity)
+    monkeypatch.setattr("diffvqa.inference.model.encode_radiographs", noting)
+    monkeypatch.setattr(saying.model.difference.processor, "intensity", intensity)
     saying(**files)
-    assert encoded == [saying.difference, *([] if intensity == EQUALISED else [saying.captioner])]
+    assert encoded == [saying.model.difference, *([] if intensity == EQUALISED else [saying.model.captioner])]
 
 
 def test_without_a_captioner_there_are_no_boxes_and_a_reason(answerer, files):
-    answer = Answerer(answerer.difference, None)(**files)
+    answer = Answerer(replace(answerer.model, captioner=None, no_boxes_reason="there is no captioner"))(**files)
     assert answer.boxes is None
     assert "captioner" in answer.boxes_reason
 
@@ -179,7 +181,7 @@ def test_a_file_that_is_no_image_is_named_by_its_argument(answerer, files, tmp_p
 def test_an_evaluation_and_an_answer_agree(answerer, model_folder, store_folder, cohort_folder, tmp_path):
     """The same images through the store and as files give the same text."""
     from diffvqa.evaluating.predictions import predict_answers
-    from diffvqa.inference.asking import encoder_of
+    from diffvqa.inference.features import encode_squares
 
     store = Store.open(store_folder)
     question = next(one for one in store.questions if one.type == "difference")
@@ -187,8 +189,8 @@ def test_an_evaluation_and_an_answer_agree(answerer, model_folder, store_folder,
     for side, image in (("prior", question.pair.prior), ("current", question.pair.current)):
         (paths[side],) = cohort_folder.rglob(f"{image}.jpg")
         square = store.pixels(store.index[image])
-        features[image] = encoder_of(answerer.difference)([square])[0]
-    (row,) = predict_answers(answerer.difference, [question], features)
+        features[image] = encode_squares(answerer.model.difference, [square])[0]
+    (row,) = predict_answers(answerer.model.difference, [question], features)
     answer = answerer(**paths, question=question.text)
     assert answer.text == row["answer"]
     assert answer.confidence == pytest.approx(row["confidence"], abs=1e-4)

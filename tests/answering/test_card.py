@@ -110,7 +110,7 @@ def test_the_head_is_what_the_hub_reads(model):
 
 def test_the_card_holds_version_notice_scores_and_trust(model, evaluation):
     digest = weights_digest(model)
-    (model / "trust").mkdir()
+    (model / "trust").mkdir(exist_ok=True)
     measured = {
         "weights": digest,
         "confidence": {"answers": 654, "right": 321, "scale": {"slope": 1, "intercept": 0}},

@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import jsonschema
@@ -12,13 +13,16 @@ from PIL import Image
 
 from diffvqa import cli
 from diffvqa.answering import answer as answers
-from diffvqa.answering import answerer as module
-from diffvqa.answering.answerer import Answerer, ground_phrase
+from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.case import NOT_CHECKED
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
 from diffvqa.images.intensities import AS_STORED, EQUALISED, intensity_of
 from diffvqa.images.radiograph import read_radiograph
+from diffvqa.inference import features
+from diffvqa.inference.features import encode_squares
+from diffvqa.inference.grounding import ground_phrase
+from diffvqa.inference.pictures import show_radiograph
 
 EARLIER = {"StudyDate": "20230102"}
 SCHEMA = json.loads((Path(answers.__file__).parent / "answer.schema.json").read_text(encoding="utf-8"))
@@ -97,19 +101,15 @@ def test_the_schema_is_one_and_refuses_what_contradicts_itself(answerer, pngs):
 @pytest.fixture
 def shown(answerer, monkeypatch):
     """What the model is shown of files: their squares by name, as signed integers."""
-    encoder_of = module.encoder_of
 
     def show(**files):
         squares = []
 
-        def noting(folder):
-            def encode(pixels):
-                squares.extend(pixels)
-                return encoder_of(folder)(pixels)
+        def noting(model, shown):
+            squares.extend(shown)
+            return encode_squares(model, shown)
 
-            return encode
-
-        monkeypatch.setattr(module, "encoder_of", noting)
+        monkeypatch.setattr(features, "encode_squares", noting)
         answerer(**files)
         return {name: square.astype(int) for name, square in zip(("current", "prior"), squares, strict=False)}
 
@@ -136,8 +136,8 @@ def test_the_same_pixels_as_dicom_and_as_png_give_the_same_answer(answerer, show
 
 def test_a_model_of_equalised_images_is_shown_equalised_ones(answerer, shown, pngs, phantom_pixels, tmp_path):
     """However dark a file is: the convention belongs to the model and holds for every kind of file."""
-    assert answerer.difference.processor.intensity == EQUALISED
-    assert answerer.captioner.processor.intensity == EQUALISED
+    assert answerer.model.difference.processor.intensity == EQUALISED
+    assert answerer.model.captioner.processor.intensity == EQUALISED
     dark = {}
     for name, pixels in phantom_pixels.items():
         dark[name] = tmp_path / f"{name}.png"
@@ -149,7 +149,7 @@ def test_a_model_of_equalised_images_is_shown_equalised_ones(answerer, shown, pn
 
 
 def test_a_model_of_stored_values_is_shown_them(answerer, shown, pngs, phantom_pixels, monkeypatch, tmp_path):
-    monkeypatch.setattr(answerer.difference.processor, "intensity", AS_STORED)
+    monkeypatch.setattr(answerer.model.difference.processor, "intensity", AS_STORED)
     dark = {}
     for name, pixels in phantom_pixels.items():
         dark[name] = tmp_path / f"{name}.png"
@@ -207,7 +207,8 @@ def test_what_cannot_be_compared_is_an_answer_with_a_reason(answerer, pair, comm
 def test_a_phrase_has_the_same_box_in_dicom_and_in_png(answerer, pngs, pair):
     path = pair(bits=12, PhotometricInterpretation="MONOCHROME1")["current"]
     found, expected = (
-        ground_phrase(answerer.captioner, read_radiograph(one, "IMAGE"), "edema") for one in (path, pngs["current"])
+        ground_phrase(answerer.model.captioner, read_radiograph(one, "IMAGE"), "edema")
+        for one in (path, pngs["current"])
     )
     assert len(found) == len(expected) == 1
     assert found[0].box.as_tuple() == pytest.approx(expected[0].box.as_tuple(), abs=2)
@@ -215,7 +216,7 @@ def test_a_phrase_has_the_same_box_in_dicom_and_in_png(answerer, pngs, pair):
 
 def test_findings_are_asked_of_each_image_alone(answerer, pngs, monkeypatch):
     """Whatever this model says: as many answers as images, which the schema allows, or a reason."""
-    monkeypatch.setattr(answerer, "no_findings_reason", None)
+    monkeypatch.setattr(answerer, "model", replace(answerer.model, no_findings_reason=None))
     for names, files in ((["current", "prior"], pngs), (["current"], {"current": pngs["current"]})):
         plain = valid(answerer(**files))
         assert plain["findings_reason"] or list(plain["findings"]) == names
@@ -233,7 +234,10 @@ def test_boxes_are_in_pixels_of_the_file_however_it_was_turned(answerer, pair, p
     turned = np.ascontiguousarray(phantom_pixels["current"][:, ::-1].T)
     write_dicom(files["current"], turned, PatientOrientation=["F", "R"])
     radiograph, upright = read_radiograph(files["current"], "x"), read_radiograph(pngs["current"], "x")
-    assert np.abs(radiograph.square(64, EQUALISED).astype(int) - upright.square(64, EQUALISED)).mean() < 1
+    assert (
+        np.abs(show_radiograph(radiograph, 64, EQUALISED).astype(int) - show_radiograph(upright, 64, EQUALISED)).mean()
+        < 1
+    )
     box = Box(20, 10, 40, 30)
     width = phantom_pixels["current"].shape[1]
     x1, y1, x2, y2 = upright.frame.out_of_square(box, 64).as_tuple()
@@ -306,7 +310,7 @@ def test_a_folder_that_says_no_convention_shows_values_as_stored(model_folder, p
     damage("preprocessor_config.json", intensity=None)(tmp_path / "model")
     (tmp_path / "model" / "run.json").unlink()
     answerer = Answerer.from_pretrained(tmp_path / "model")
-    assert intensity_of(answerer.difference.processor) == AS_STORED
+    assert intensity_of(answerer.model.difference.processor) == AS_STORED
     assert "run.json" in answerer(**pngs).findings_reason
 
 

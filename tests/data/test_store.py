@@ -17,7 +17,6 @@ from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.files import is_unfinished
 from diffvqa.images import letterbox, read_image, read_squares
-from diffvqa.images.intensities import AS_STORED, EQUALISED, equalise
 from diffvqa.records import Cohort, Image, Pair, Question, Region, Study
 
 SIZE = 32
@@ -377,20 +376,3 @@ def test_grey_values_of_two_kinds_are_not_mixed(folder, tmp_path, datasets):
     with pytest.raises(InputError, match=r"are equalised, those of nih14 are not, .* prepare them separately"):
         prepare(replace(_cohort(folder), datasets=datasets), tmp_path / "store", SIZE)
     assert not (tmp_path / "store").exists()
-
-
-def test_a_model_of_equalised_images_is_shown_others_equalised(folder, tmp_path):
-    """Inside the picture; its margins stay black."""
-    prepare(replace(_cohort(folder), datasets=("nih14",)), tmp_path / "stored", SIZE)
-    prepare(replace(_cohort(folder), datasets=("mimic-cxr-jpg 2.1.0",)), tmp_path / "equalised", SIZE)
-    stored, equalised = Store.open(tmp_path / "stored"), Store.open(tmp_path / "equalised")
-    for position, image in enumerate(stored.images):
-        square = stored.pixels(position)
-        assert (stored.shown_pixels(position, AS_STORED) == square).all()
-        assert (equalised.shown_pixels(position, EQUALISED) == square).all()
-        left, width = int(image.frame.left), round(image.width * image.frame.scale)
-        inside = np.s_[:, left : left + width]
-        expected = np.zeros_like(square)
-        expected[inside] = equalise(square[inside])
-        assert left > 0
-        assert (stored.shown_pixels(position, EQUALISED) == expected).all()

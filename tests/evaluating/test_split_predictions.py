@@ -15,8 +15,9 @@ from diffvqa.evaluating.evaluate import evaluate
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
 from diffvqa.findings import read_changes
-from diffvqa.inference.asking import Written, encoder_of
-from diffvqa.inference.grounding import write_boxes
+from diffvqa.inference.asking import Written
+from diffvqa.inference.box_writing import write_boxes
+from diffvqa.inference.features import encode_blank
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import load_folder
 from diffvqa.records import Pair, Question
@@ -173,7 +174,7 @@ def test_boxes_are_in_pixels_of_the_source(store_folder, evaluation):
 
 def test_every_prompt_gets_a_well_formed_box_even_from_a_model_that_knows_nothing(captioner_folder):
     folder = load_folder(Captioner, captioner_folder, "MODEL")
-    features = {"image": encoder_of(folder)([np.zeros((64, 64), np.uint8)])[0]}
+    features = {"image": encode_blank(folder)}
     prompts = [referring_prompt("left pleural effusion"), region_prompt("left lung"), region_prompt("spine")]
     written = write_boxes(folder, [("image", prompt) for prompt in prompts], features)
     assert all(box is not None for _, box in written)

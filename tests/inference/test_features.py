@@ -1,26 +1,31 @@
 """Frozen features: encoded once, and again where a kill left less than all of them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+from transformers import SiglipImageProcessorPil
 
 from diffvqa.data.store import Store
 from diffvqa.inference import features
-from diffvqa.inference.features import discard_features, encode_images
+from diffvqa.inference.features import discard_features, encode_store
 
 
 @pytest.fixture
 def encode_into(store_folder):
     """Encode four images of the store into a folder; what they give, and how many had to be encoded."""
     store = Store.open(store_folder)
+    processor = SiglipImageProcessorPil(image_mean=[0.5], image_std=[0.5])
 
     def encode_into(folder):
         encoded = []
 
-        def encode(squares):
-            encoded.extend(squares)
-            return np.stack([square[:4, :8] for square in squares]).astype(np.float16)
+        def encode(pixel_values):
+            encoded.extend(pixel_values)
+            return pixel_values[:, 0, :4, :8]
 
-        found = encode_images(encode, store, [image.image_id for image in store.images[:4]], folder, "key")
+        model = SimpleNamespace(encode=encode, processor=processor)
+        found = encode_store(model, store, [image.image_id for image in store.images[:4]], folder, "key")
         return {image: np.array(tokens) for image, tokens in found.items()}, len(encoded)
 
     return encode_into

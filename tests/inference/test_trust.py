@@ -14,12 +14,19 @@ from diffvqa.answering.answerer import Answerer
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.evaluating.evaluate import evaluate
-from diffvqa.images.radiograph import read_radiograph
+from diffvqa.images.intensities import AS_STORED, EQUALISED, intensity_of
+from diffvqa.images.radiograph import Radiograph, read_radiograph
+from diffvqa.images.squares import inner_size
 from diffvqa.inference import measure_trust as measuring
 from diffvqa.inference.confidence import ConfidenceScale
-from diffvqa.inference.measure_trust import measure_trust
+from diffvqa.inference.features import encode_store
+from diffvqa.inference.input_check import fit_input_check
+from diffvqa.inference.measure_trust import draw_sample, is_measured, measure_trust
 from diffvqa.inference.trust import FOLDER, RECORD, Trust, load_trust
-from diffvqa.models.folder import weights_digest
+from diffvqa.models.difference import DifferenceModel
+from diffvqa.models.folder import load_folder, weights_digest
+from diffvqa.training.config import FinetuneConfig, load_config
+from diffvqa.training.finetune import finetune
 
 
 @pytest.fixture(scope="module")
@@ -30,8 +37,14 @@ def measured(model_folder, store_folder, tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measuring, "FEWEST_QUESTIONS", 1)
         patch.setattr(measuring, "FEWEST_IMAGES", 1)
-        measure_trust(folder, store_folder)
+        measure(folder, store_folder)
     return folder
+
+
+def measure(folder, store_folder):
+    model, store = load_folder(DifferenceModel, folder, "MODEL"), Store.open(store_folder)
+    sample = draw_sample(store, model.model.config.priors)
+    measure_trust(model, store, sample, encode_store(model, store, sample.images, folder / "features", "key"))
 
 
 @pytest.fixture
@@ -54,12 +67,19 @@ def test_both_are_measured_and_the_weights_stay_as_they_were(measured, model_fol
     assert record["confidence"]["answers"] == len(asked)
 
 
-def test_what_has_been_measured_is_not_measured_again(measured, store_folder, monkeypatch):
-    def load_folder(*_):
-        pytest.fail("the model is loaded to be measured again")
-
-    monkeypatch.setattr(measuring, "load_folder", load_folder)
-    measure_trust(measured, store_folder)
+def test_a_finetuning_ends_with_the_measuring_whoever_calls_it(finetune_settings, write_config, tmp_path, monkeypatch):
+    """And a finished model that nothing was measured of is measured when its training is asked for again."""
+    config = load_config(FinetuneConfig, write_config({**finetune_settings, "out": str(tmp_path / "model")}), [])
+    folder = finetune(config)
+    assert is_measured(folder)
+    record = (folder / FOLDER / RECORD).read_bytes()
+    assert not (folder / "features").exists()
+    shutil.rmtree(folder / FOLDER)
+    assert not is_measured(folder)
+    finetune(config)
+    assert (folder / FOLDER / RECORD).read_bytes() == record
+    monkeypatch.setattr("diffvqa.training.finetune.measure_trust", lambda *_: pytest.fail("measured once more"))
+    finetune(config)
 
 
 def test_it_holds_for_these_weights_only(measured):
@@ -70,7 +90,7 @@ def test_too_few_images_and_answers_give_nothing(model_folder, store_folder, tmp
     monkeypatch.setattr(measuring, "FEWEST_QUESTIONS", 10**6)
     monkeypatch.setattr(measuring, "FEWEST_IMAGES", 10**6)
     shutil.copytree(model_folder, tmp_path / "model")
-    measure_trust(tmp_path / "model", store_folder)
+    measure(tmp_path / "model", store_folder)
     assert load_trust(tmp_path / "model", weights_digest(model_folder)) == Trust()
 
 
@@ -94,10 +114,9 @@ def test_a_damaged_record_is_one_line(measured, tmp_path, text):
 
 def test_answers_carry_a_calibrated_confidence_and_a_flag(measured, files):
     answerer = Answerer.from_pretrained(measured)
-    answerer.trust = Trust(ConfidenceScale(2.0, -1.0), None)
-    calibrated, plain = answerer(**files), Answerer(answerer.difference, answerer.captioner)
-    plain.trust = Trust()
-    uncalibrated = plain(**files)
+    plain = Answerer(replace(answerer.model, trust=Trust()))
+    answerer.model = replace(answerer.model, trust=Trust(ConfidenceScale(2.0, -1.0), None))
+    calibrated, uncalibrated = answerer(**files), plain(**files)
     assert (calibrated.calibrated, uncalibrated.calibrated) == (True, False)
     assert calibrated.confidence == ConfidenceScale(2.0, -1.0).probability(uncalibrated.confidence)
     assert any(line.endswith("(calibrated)") for line in answer_lines(calibrated))
@@ -110,10 +129,11 @@ def test_answers_carry_a_calibrated_confidence_and_a_flag(measured, files):
 @pytest.mark.parametrize(("limit", "answered"), [(1e9, True), (0.8, True), (1e-9, False)])
 def test_images_unlike_the_training_data_are_remarked_on_or_refused(measured, files, limit, answered):
     answerer = Answerer.from_pretrained(measured)
-    check = replace(answerer.trust.input_check, limit=1.0)
+    check = replace(answerer.model.trust.input_check, limit=1.0)
     distances = [check.unlikeness(one.tokens[None])[0] for one in encoded(answerer, files)]
     factor = max(distances) if limit == 0.8 else 1
-    answerer.trust = replace(answerer.trust, input_check=replace(check, limit=limit * factor))
+    trust = replace(answerer.model.trust, input_check=replace(check, limit=limit * factor))
+    answerer.model = replace(answerer.model, trust=trust)
     answer = answerer(**files)
     assert set(answer.unlikeness) == {"current", "prior"}
     unlike = sum(distance > limit * max(distances) for distance in distances) if limit == 0.8 else 0
@@ -125,7 +145,7 @@ def test_images_unlike_the_training_data_are_remarked_on_or_refused(measured, fi
 
 
 def encoded(answerer, files):
-    return answerer.encode([read_radiograph(path, "x") for path in files.values()])
+    return answerer.model.encode_radiographs([read_radiograph(path, "x") for path in files.values()])
 
 
 def test_predictions_are_rescaled_too(measured, model_folder, store_folder, tmp_path):
@@ -141,3 +161,42 @@ def test_predictions_are_rescaled_too(measured, model_folder, store_folder, tmp_
             assert found["confidence"] == pytest.approx(scale.probability(plain["confidence"]), abs=1e-4)
         else:
             assert found == plain
+
+
+def test_finetuning_and_answering_check_the_same_pictures(model_folder, store_folder, tmp_path, monkeypatch):
+    """A model of equalised pictures, measured on a store whose pictures are as stored: by what it is shown in use."""
+    for name, target in (("store", store_folder), ("model", model_folder)):
+        shutil.copytree(target, tmp_path / name)
+    about = json.loads((tmp_path / "store/store.json").read_text())
+    (tmp_path / "store/store.json").write_text(json.dumps({**about, "datasets": ["table"]}))
+    store = Store.open(tmp_path / "store")
+    assert store.intensity == AS_STORED
+    sums = []
+    monkeypatch.setattr(measuring, "FEWEST_IMAGES", 1)
+    monkeypatch.setattr(measuring, "FEWEST_QUESTIONS", 10**6)
+
+    def noting(train, validate):
+        check = fit_input_check(train, validate)
+        sums.extend(check.unlikeness(validate))
+        return check
+
+    monkeypatch.setattr(measuring, "fit_input_check", noting)
+    measure(tmp_path / "model", tmp_path / "store")
+    answerer = Answerer.from_pretrained(tmp_path / "model")
+    assert intensity_of(answerer.model.difference.processor) == EQUALISED
+    sample = draw_sample(store, 1)
+    radiographs = []
+    for image_id in sample.validate:
+        image = store.images[store.index[image_id]]
+        square = store.pixels(store.index[image_id])
+        radiographs.append(Radiograph(without_margins(square, image)))
+    found = [one.unlikeness for one in answerer.model.encode_radiographs(radiographs)]
+    assert found == pytest.approx(sums, abs=1e-6)
+    assert np.std(found) > 1e-3
+
+
+def without_margins(square, image):
+    """The picture alone: a file of it is laid into the same square."""
+    width, height = inner_size(image.frame, (image.width, image.height))
+    left, top = int(image.frame.left), int(image.frame.top)
+    return square[top : top + height, left : left + width]

@@ -24,11 +24,12 @@ from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.evaluating.evaluate import evaluate
 from diffvqa.images.intensities import AS_STORED, EQUALISED, intensity_of
+from diffvqa.inference import features, pictures
+from diffvqa.inference.pictures import show_stored
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder
 from diffvqa.training.config import FinetuneConfig, load_config
-from diffvqa.training.datasets import Squares
 from diffvqa.training.finetune import finetune
 
 LANGUAGE = {
@@ -195,13 +196,14 @@ def test_an_encoder_of_equalised_images_is_shown_such_of_a_store_as_stored(
     blocks, part, configure, captioner_folder, language_folder, store_as_stored, monkeypatch
 ):
     """Its captioner's folder, and that of the encoder alone."""
-    shown, shown_pixels = set(), Store.shown_pixels
+    shown = set()
 
-    def watched(self, position, intensity):
+    def watched(store, position, intensity):
         shown.add(intensity)
-        return shown_pixels(self, position, intensity)
+        return show_stored(store, position, intensity)
 
-    monkeypatch.setattr(Store, "shown_pixels", watched)
+    for module in (features, pictures):
+        monkeypatch.setattr(module, "show_stored", watched)
     out = finetune(
         configure(
             "optimisation.steps=1",
@@ -214,14 +216,6 @@ def test_an_encoder_of_equalised_images_is_shown_such_of_a_store_as_stored(
     assert shown == {EQUALISED}
     assert intensity_of(load_folder(DifferenceModel, out, "MODEL").processor) == EQUALISED
     assert json.loads((out / "run.json").read_text())["intensity"] == EQUALISED
-
-
-def test_the_squares_of_a_store_as_stored_are_equalised_where_that_is_asked_for(store_as_stored):
-    store = Store.open(store_as_stored)
-    name = store.images[0].image_id
-    assert np.array_equal(Squares(store, AS_STORED)[name], store.pixels(0))
-    assert np.array_equal(Squares(store, EQUALISED)[name], store.shown_pixels(0, EQUALISED))
-    assert not np.array_equal(Squares(store, EQUALISED)[name], store.pixels(0))
 
 
 @pytest.mark.parametrize(

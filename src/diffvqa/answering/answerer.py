@@ -5,31 +5,22 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from diffvqa import __version__
 from diffvqa.answering.answer import CANNOT_ANSWER, CANNOT_COMPARE, Answer, FoundBox, ModelVersion
-from diffvqa.answering.case import CHANGE, Case, Encoded, make_case, read_question
-from diffvqa.boxes import Box
+from diffvqa.answering.case import CHANGE, Case, make_case, read_question
 from diffvqa.errors import InputError
 from diffvqa.findings import SHOWN_IN, Change, read_changes
 from diffvqa.images import ImageFile
-from diffvqa.images.intensities import intensity_of
-from diffvqa.images.radiograph import Radiograph, StoredFrame, read_radiograph
-from diffvqa.inference.asking import Written, answer_questions, encoder_of
-from diffvqa.inference.grounding import load_captioner, propose_boxes, write_boxes
-from diffvqa.inference.hub import model_folder
-from diffvqa.inference.image_findings import contradict, name_findings, why_no_findings
-from diffvqa.inference.trust import load_trust
-from diffvqa.models.captioner import Captioner
-from diffvqa.models.difference import DifferenceModel
-from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
+from diffvqa.images.radiograph import Radiograph, read_radiograph
+from diffvqa.inference.asking import Written, answer_questions
+from diffvqa.inference.grounding import ground
+from diffvqa.inference.image_findings import contradict, name_findings
+from diffvqa.inference.model import EncodedImage, FinetunedModel
 from diffvqa.records import Pair
-from diffvqa.tasks.text import encode_prompt, referring_prompt
 
 PathLike = str | os.PathLike[str]
 Given = ImageFile | Radiograph
@@ -37,28 +28,20 @@ Given = ImageFile | Radiograph
 
 
 class Answerer:
-    """A model folder, loaded once, that answers questions about image files."""
+    """A finetuned model that answers questions about image files."""
 
-    def __init__(
-        self,
-        difference: ModelFolder[DifferenceModel],
-        captioner: ModelFolder[Captioner] | None,
-        no_boxes_reason: str | None = "the model holds no captioner",
-    ) -> None:
-        digest = weights_digest(difference.path)
-        self.difference, self.captioner, self.no_boxes_reason = difference, captioner, no_boxes_reason
-        self.no_findings_reason = why_no_findings(difference.path)
-        self.trust = load_trust(difference.path, digest)
-        self.version = ModelVersion(difference.path.resolve().name, digest[:12], __version__)
+    def __init__(self, model: FinetunedModel) -> None:
+        self.model = model
 
     @classmethod
     def from_pretrained(cls, source: PathLike) -> Answerer:
         """Load a folder that `diffvqa finetune` has written, or one of the hub's (owner/name). Raises InputError."""
-        folder = model_folder(source)
-        answerer = cls(load_folder(DifferenceModel, folder, "MODEL"), *load_captioner(folder))
-        if folder != Path(source):
-            answerer.version = replace(answerer.version, name=os.fspath(source))
-        return answerer
+        return cls(FinetunedModel.load(source))
+
+    @property
+    def version(self) -> ModelVersion:
+        """Who answers."""
+        return ModelVersion(self.model.name, self.model.digest[:12], __version__)
 
     def __call__(
         self,
@@ -75,28 +58,11 @@ class Answerer:
         beams: of the beam search; 1 is greedy. trust_order, trust_identity: go on where DICOM headers say that the
         prior is the later one, or that the patients differ. Raises InputError, naming the argument.
         """
-        paths = self._named(current, prior)
-        read_question(question, alone=len(paths) == 1)
-        radiographs = [read_radiograph(path, f"--{name.split()[0]}") for name, path in paths.items()]
-        images = dict(zip(paths, self.encode(radiographs), strict=True))
+        files = self._named(current, prior)
+        read_question(question, alone=len(files) == 1)
+        radiographs = [read_radiograph(file, f"--{name.split()[0]}") for name, file in files.items()]
+        images = dict(zip(files, self.model.encode_radiographs(radiographs), strict=True))
         return self.answer([make_case(images, question, trust_order, trust_identity)], beams)[0]
-
-    @property
-    def size(self) -> int:
-        """The side of the model's square input, in pixels."""
-        return self.difference.model.config.vision_config.image_size
-
-    def encode(self, radiographs: Sequence[Radiograph]) -> list[Encoded]:
-        """Radiographs as the model sees them, at once; of them only what answers need is kept."""
-        tokens = captioner_tokens = _encode(self.difference, radiographs)
-        if self.captioner and self._captioner_sees_otherwise:
-            captioner_tokens = _encode(self.captioner, radiographs)
-        check = self.trust.input_check
-        unlikeness = check.unlikeness(np.stack(tokens)).tolist() if check else [None] * len(radiographs)
-        return [
-            Encoded(one.header, one.frame, one.digest, *seen)
-            for one, *seen in zip(radiographs, tokens, captioner_tokens, unlikeness, strict=True)
-        ]
 
     def answer(self, cases: Sequence[Case], beams: int = 1) -> list[Answer]:
         """The answers to cases, in their order, written in batches."""
@@ -105,7 +71,7 @@ class Answerer:
         keys = {image: str(number) for number, image in enumerate(asked_images)}
         features = {key: image.tokens for image, key in keys.items()}
         questions = [(_pair(case, keys), case.question) for case in asked]
-        written = answer_questions(self.difference, questions, features, beams=beams) if asked else []
+        written = answer_questions(self.model.difference, questions, features, beams=beams) if asked else []
         changes = [_changes(one.text) for one in written]
         findings = self._findings(asked, keys, features, beams)
         boxes = self._boxes(asked, changes, [found or {} for found, _ in findings], keys)
@@ -118,7 +84,7 @@ class Answerer:
     def _named(self, current: Given, prior: Given | Sequence[Given] | None) -> dict[str, Given]:
         """The files by their names: current, prior, prior 2 and so on."""
         priors = [prior] if isinstance(prior, str | bytes | os.PathLike | Radiograph) else list(prior or ())
-        taken = self.difference.model.config.priors
+        taken = self.model.priors
         if len(priors) > taken:
             raise InputError(f"--prior was given {len(priors)} times, but the model takes {taken} at the most")
         paths = {"current": current}
@@ -160,7 +126,7 @@ class Answerer:
         if changes is not None and "prior" in (findings[0] or {}) and contradict(changes, findings[0]):
             remarks += ("the findings named in each image contradict the changes: they are answers of their own",)
         # The scale was measured on greedy answers to questions about changes.
-        scale = self.trust.confidence if beams == 1 and case.question.startswith(CHANGE) else None
+        scale = self.model.trust.confidence if beams == 1 and case.question.startswith(CHANGE) else None
         return Answer(
             question=case.question,
             text=written.text,
@@ -171,23 +137,23 @@ class Answerer:
             findings=findings[0],
             findings_reason=findings[1],
             boxes=boxes,
-            boxes_reason=self.no_boxes_reason if boxes is None else None,
+            boxes_reason=self.model.no_boxes_reason if boxes is None else None,
             unlikeness=_unlikeness(case),
             remarks=remarks,
             model=self.version,
         )
 
     def _findings(
-        self, cases: Sequence[Case], keys: Mapping[Encoded, str], features: Mapping[str, np.ndarray], beams: int
+        self, cases: Sequence[Case], keys: Mapping[EncodedImage, str], features: Mapping[str, np.ndarray], beams: int
     ) -> list[tuple[dict[str, tuple[str, ...]] | None, str | None]]:
         """For each case what is named in its current and its prior image, or None with the reason."""
-        if self.no_findings_reason is not None:
-            return [(None, self.no_findings_reason)] * len(cases)
+        if self.model.no_findings_reason is not None:
+            return [(None, self.model.no_findings_reason)] * len(cases)
         alone = [
             {name: keys[case.images[name]] for name in ("current", "prior") if name in case.images} for case in cases
         ]
         wanted = dict.fromkeys(key for images in alone for key in images.values())
-        named = name_findings(self.difference, {key: features[key] for key in wanted}, beams) if wanted else {}
+        named = name_findings(self.model.difference, {key: features[key] for key in wanted}, beams) if wanted else {}
         found = []
         for images in alone:
             unread = [name for name, key in images.items() if named[key] is None]
@@ -203,13 +169,13 @@ class Answerer:
         cases: Sequence[Case],
         changes: Sequence[Iterable[Change] | None],
         findings: Sequence[Mapping[str, Sequence[str]]],
-        keys: Mapping[Encoded, str],
+        keys: Mapping[EncodedImage, str],
     ) -> list[tuple[FoundBox, ...] | None]:
         """For each case where each changed finding is, in the images that show it, then the others that are named.
 
         None without a captioner.
         """
-        if self.captioner is None:
+        if self.model.captioner is None:
             return [None] * len(cases)
         asked = [_shown(*one) for one in zip(cases, changes, findings, strict=True)]
         wanted = {
@@ -218,7 +184,7 @@ class Answerer:
             for image, name in shown
         }
         features = {key: image.captioner_tokens for image, key in keys.items()}
-        boxes = ground(self.captioner, wanted, features)
+        boxes = ground(self.model.captioner, wanted, features)
         return [
             tuple(
                 FoundBox(image, name, boxes[keys[case.images[image]], name], kind)
@@ -228,14 +194,8 @@ class Answerer:
             for case, shown in zip(cases, asked, strict=True)
         ]
 
-    @property
-    def _captioner_sees_otherwise(self) -> bool:
-        """Whether the captioner knows the encoder as stage 1 left it, or other grey values."""
-        trained = bool(self.difference.model.config.trainable_blocks)
-        return trained or intensity_of(self.captioner.processor) != intensity_of(self.difference.processor)
 
-
-def _pair(case: Case, keys: Mapping[Encoded, str]) -> Pair:
+def _pair(case: Case, keys: Mapping[EncodedImage, str]) -> Pair:
     current, *priors = (keys[image] for image in case.images.values())
     return Pair(current, *priors[:1], earlier=tuple(priors[1:]))
 
@@ -259,79 +219,6 @@ def _shown(
 def _unlikeness(case: Case) -> dict[str, float] | None:
     found = {name: image.unlikeness for name, image in case.images.items() if name in ("current", "prior")}
     return None if None in found.values() else {name: round(value, 3) for name, value in found.items()}
-
-
-def ground(
-    captioner: ModelFolder[Captioner],
-    asked: Mapping[tuple[str, str], StoredFrame],
-    features: Mapping[str, np.ndarray],
-) -> dict[tuple[str, str], Box]:
-    """The box, in pixels of the file, of each (image, phrase) of which the captioner writes one.
-
-    asked: with the frame of each image's file. A phrase that is longer than the texts that the captioner was trained on
-    has none.
-    """
-    config = captioner.model.config
-    prompts = {(image, phrase): referring_prompt(phrase) for image, phrase in asked}
-    fitting = {
-        key: prompt
-        for key, prompt in prompts.items()
-        if len(encode_prompt(captioner.tokenizer, prompt)) <= config.text_tokens
-    }
-    if not fitting:
-        return {}
-    written = write_boxes(captioner, [(image, prompt) for (image, _), prompt in fitting.items()], features)
-    found = {}
-    for key, (_, box) in zip(fitting, written, strict=True):
-        inside = None if box is None else asked[key].out_of_square(box, config.vision_config.image_size)
-        if inside is not None:
-            found[key] = inside
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class ProposedBox:
-    """A box in pixels of the source file; where there were several to choose from, its share of them, 0 to 1."""
-
-    box: Box
-    share: float | None
-
-
-def ground_phrase(
-    captioner: ModelFolder[Captioner],
-    radiograph: Radiograph,
-    phrase: str,
-    count: int = 1,
-    by: str = "samples",
-    seed: int = 0,
-) -> list[ProposedBox]:
-    """Up to `count` boxes of a phrase in a radiograph, in pixels of its file, the likeliest first.
-
-    One box is written greedily; several are told apart among samples, drawn with a seed, or beams. Raises InputError if
-    the captioner has not learnt to write boxes.
-    """
-    if "AREF" not in captioner.model.config.tasks:
-        raise InputError(
-            f"MODEL has learnt no boxes of phrases, only {', '.join(captioner.model.config.tasks)}; give one that was "
-            "pretrained with AREF"
-        )
-    size = captioner.model.config.vision_config.image_size
-    features, prompt = {"image": _encode(captioner, [radiograph])[0]}, referring_prompt(phrase)
-    if count == 1:
-        found = [(box, None) for _, box in write_boxes(captioner, [("image", prompt)], features) if box]
-    else:
-        proposed = propose_boxes(captioner, prompt, features["image"], count, by, seed)
-        found = [(one.box, one.share) for one in proposed]
-    inside = [(radiograph.frame.out_of_square(box, size), share) for box, share in found]
-    return [ProposedBox(box, share) for box, share in inside if box is not None]
-
-
-def _encode(folder: ModelFolder, radiographs: Sequence[Radiograph]) -> list[np.ndarray]:
-    """Patch tokens of each radiograph as a folder's model sees it: (patches, width) each."""
-    size, intensity = folder.model.config.vision_config.image_size, intensity_of(folder.processor)
-    tokens = encoder_of(folder)([radiograph.square(size, intensity) for radiograph in radiographs])
-    # Copies: whoever keeps one of them must not keep the memory of all.
-    return [one.copy() for one in tokens]
 
 
 def _same_file(a: Given, b: Given) -> bool:

@@ -15,6 +15,7 @@ from diffvqa import __version__
 from diffvqa.answering.answer import NOTICE
 from diffvqa.data.terms import closed_datasets, terms_of
 from diffvqa.errors import InputError
+from diffvqa.inference.grounding import CAPTIONER
 from diffvqa.inference.training_record import read_training
 from diffvqa.inference.trust import read_record
 from diffvqa.models.difference import DifferenceConfig
@@ -169,7 +170,7 @@ def _model(folder: Path, run: Mapping[str, Any], config: DifferenceConfig, diges
         ("priors", f"{config.priors} at the most"),
         ("grey values", run.get("intensity", "not recorded")),
         ("questions", asked),
-        ("boxes", "yes, by its captioner" if (folder / "captioner").is_dir() else "none: it holds no captioner"),
+        ("boxes", "yes, by its captioner" if (folder / CAPTIONER).is_dir() else "none: it holds no captioner"),
         ("parameters", f"{sum(run.get('parameters', {}).values()):,}"),
         ("training, stage 1", _stage_one(folder)),
         ("training, stage 2", f"{_length(run)}; {run.get('questions_seen', 0):,} questions seen"),
@@ -179,7 +180,7 @@ def _model(folder: Path, run: Mapping[str, Any], config: DifferenceConfig, diges
 
 def _stage_one(folder: Path) -> str:
     try:
-        run = json.loads((folder / "captioner" / "run.json").read_text(encoding="utf-8"))
+        run = json.loads((folder / CAPTIONER / "run.json").read_text(encoding="utf-8"))
         return f"{' + '.join(run['config']['objective'])}; {_length(run)}; {run['images_seen']:,} images seen"
     except (OSError, ValueError, LookupError, TypeError):
         return "not recorded"

@@ -6,14 +6,11 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numpy as np
-
 from diffvqa.answering import comparable
 from diffvqa.errors import InputError
 from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, DIFFERENCE_QUESTION
-from diffvqa.images.header import Header
-from diffvqa.images.radiograph import StoredFrame
 from diffvqa.inference.input_check import TOO_UNLIKE, UNLIKE
+from diffvqa.inference.model import EncodedImage
 
 LONGEST_QUESTION = 500
 
@@ -25,22 +22,6 @@ NOT_CHECKED = "whether the images are like the training data is not checked: it 
 """The remark where a model has no input check."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Encoded:
-    """An image as a difference model has seen it; each is one of its own, however alike.
-
-    frame: of the file. digest: of its pixels as stored. tokens: patch tokens (patches, width), and those that the
-    captioner sees. unlikeness: how unlike the training data it looks, as input_check has it, None if not checked.
-    """
-
-    header: Header | None
-    frame: StoredFrame
-    digest: bytes
-    tokens: np.ndarray
-    captioner_tokens: np.ndarray
-    unlikeness: float | None
-
-
 @dataclass(frozen=True, slots=True)
 class Case:
     """A question about images by their names (current, prior, prior 2, ...), looked at beforehand.
@@ -49,13 +30,13 @@ class Case:
     """
 
     question: str
-    images: Mapping[str, Encoded]
+    images: Mapping[str, EncodedImage]
     remarks: tuple[str, ...]
     reason: str | None
 
 
 def make_case(
-    images: Mapping[str, Encoded], question: str | None, trust_order: bool = False, trust_identity: bool = False
+    images: Mapping[str, EncodedImage], question: str | None, trust_order: bool = False, trust_identity: bool = False
 ) -> Case:
     """A case of images by their names, current first, then each the one before.
 

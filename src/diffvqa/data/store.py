@@ -18,7 +18,7 @@ import pyarrow as pa
 from diffvqa.data import index, shards
 from diffvqa.data.index import Rows, StoredImage
 from diffvqa.errors import InputError
-from diffvqa.images.intensities import AS_STORED, EQUALISED, equalise
+from diffvqa.images.intensities import AS_STORED, EQUALISED
 from diffvqa.records import Question
 
 SCHEMA = 3
@@ -117,19 +117,6 @@ class Store:
     def pixels(self, position: int) -> np.ndarray:
         """The grey square of the image at a position: uint8 (size, size), a copy."""
         return self._square(position, self.size)
-
-    def shown_pixels(self, position: int, intensity: str) -> np.ndarray:
-        """The same as a model of that convention of grey values is shown it: equalised where the store's are not."""
-        square = self.pixels(position)
-        if intensity == EQUALISED and self.intensity != EQUALISED:
-            image = self.images[position]
-            left, top, scale = int(image.frame.left), int(image.frame.top), image.frame.scale
-            # The margins are none of the picture.
-            picture = np.s_[
-                top : top + max(1, round(image.height * scale)), left : left + max(1, round(image.width * scale))
-            ]
-            square[picture] = equalise(square[picture])
-        return square
 
     def larger_pixels(self, position: int) -> np.ndarray:
         """The same one size up: uint8 (larger_size, larger_size), a copy."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -20,15 +20,10 @@ from diffvqa.evaluating import predictions
 from diffvqa.evaluating.examples import example_pairs, example_phrases
 from diffvqa.evaluating.truth import count_known, join_truth, read_truth
 from diffvqa.files import finished_in, write_text
-from diffvqa.images.intensities import intensity_of
-from diffvqa.inference.asking import encoder_of
-from diffvqa.inference.features import discard_features, encode_images
-from diffvqa.inference.grounding import load_captioner
-from diffvqa.inference.hub import model_folder
+from diffvqa.inference.features import discard_features, encode_blank
+from diffvqa.inference.grounding import CAPTIONER
+from diffvqa.inference.model import FinetunedModel
 from diffvqa.inference.training_record import read_training
-from diffvqa.inference.trust import load_trust
-from diffvqa.models.difference import DifferenceModel
-from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
 from diffvqa.progress import progress_bar
 from diffvqa.records import Question
 
@@ -59,14 +54,13 @@ def evaluate(
     store was made from; it goes into the rows of its difference questions, the controls' too. patients: how many of the
     split are asked about, drawn the same for every model; all if not given or there are no more. Raises InputError.
     """
-    folder = model_folder(folder)
-    model = load_folder(DifferenceModel, folder, "MODEL")
-    captioner = load_captioner(folder)[0] if grounding else None
+    model = FinetunedModel.load(folder, with_captioner=grounding)
+    captioner = model.captioner
     store = Store.open(store_folder, "STORE")
     known = Store.open(training_store, "--training") if training_store else store
     for one in (store, known):
         _require_same_size(model, one)
-    settings = read_training(folder)["config"]
+    settings = read_training(model.path)["config"]
     questions = _questions(store, settings, split)
     if store.questions and not questions:
         raise InputError(f"--split {split}: the store has no questions of the types that the model was trained on")
@@ -82,7 +76,7 @@ def evaluate(
     _claim_folder(
         out,
         {
-            "model": weights_digest(folder),
+            "model": model.digest,
             "split": split,
             **joined,
             "store": store.fingerprint,
@@ -97,34 +91,28 @@ def evaluate(
         },
     )
     encoded = features_folder or out / "features"
-    weights = weights_digest(folder)
     wanted = {image for one in questions for image in one.pair.images} | {image.image_id for image in shown}
-    features = _encode(model, weights, store, wanted, encoded / "asked", cluster)
+    features = model.encode_store(store, wanted, encoded / "asked", cluster)
     bank = predictions.retrieval_bank(training, SEED)
     trained_on = {image for one in bank for image in one.pair.images[:2]}
-    known_features = _encode(model, weights, known, trained_on, encoded / "known", cluster) if trained_on else {}
+    known_features = model.encode_store(known, trained_on, encoded / "known", cluster) if trained_on else {}
     with progress_bar("answer questions") as progress:
-        rows = predictions.predict_answers(model, questions, features, progress, beams, cluster)
+        rows = predictions.predict_answers(model.difference, questions, features, progress, beams, cluster)
     # The scale was measured on greedy answers.
-    scale = load_trust(folder, weights).confidence if beams == 1 else None
+    scale = model.trust.confidence if beams == 1 else None
     rows = join_truth(predictions.rescaled(rows, scale) if scale else rows, questions, truth)
     grounded, of_captioner = [], features
     if captioner:
-        if model.model.config.trainable_blocks:
-            # The captioner knows the encoder as stage 1 left it.
-            weights = weights_digest(folder / "captioner")
-            of_captioner = _encode(
-                captioner, weights, store, [one.image_id for one in shown], encoded / "captioner", cluster
-            )
+        images = [one.image_id for one in shown]
+        of_captioner = model.encode_for_captioner(store, features, images, encoded / "captioner", cluster)
         with progress_bar("ground phrases") as progress:
             grounded = predictions.predict_grounding(captioner, shown, of_captioner, SEED, progress, cluster)
     predictions.write_rows([*rows, *grounded], out / "predictions.jsonl")
-    blank = encoder_of(model)([np.zeros((store.size, store.size), dtype=np.uint8)])[0]
     controls = {
         "most_frequent": predictions.most_frequent(questions, training),
         "retrieval": predictions.retrieval(questions, features, bank, known_features),
-        "other_prior": predictions.other_prior(model, questions, features, SEED, beams, cluster),
-        "blank_images": predictions.blank_images(model, questions, blank, beams),
+        "other_prior": predictions.other_prior(model.difference, questions, features, SEED, beams, cluster),
+        "blank_images": predictions.blank_images(model.difference, questions, encode_blank(model.difference), beams),
     }
     controls = {name: join_truth(control, questions, truth) for name, control in controls.items()}
     controls["mean_box"] = []
@@ -138,7 +126,7 @@ def evaluate(
         else:
             # One of an earlier evaluation in this folder, with phrases.
             file.unlink(missing_ok=True)
-    predictions.write_rows(_curves(folder), out / "curves.jsonl")
+    predictions.write_rows(_curves(model.path), out / "curves.jsonl")
     pairs = example_pairs(rows, questions, captioner, store, of_captioner, out)
     predictions.write_rows(pairs, out / "examples.jsonl")
     predictions.write_rows(example_phrases(grounded, store, out), out / "phrases.jsonl")
@@ -172,14 +160,6 @@ def _shown(store: Store, questions: Sequence[Question], split: str, patients: Se
     return shown
 
 
-def _encode(
-    folder: ModelFolder, weights: str, store: Store, images: Iterable[str], out: Path, cluster: str | None
-) -> Mapping[str, np.ndarray]:
-    with progress_bar("encode images") as progress:
-        intensity = intensity_of(folder.processor)
-        return encode_images(encoder_of(folder), store, images, out, weights, progress, cluster, intensity)
-
-
 def _claim_folder(out: Path, facts: dict[str, Any]) -> None:
     """Make the evaluation's folder and write `run.json`, or find in it the same evaluation, to be done again.
 
@@ -207,14 +187,15 @@ def _claim_folder(out: Path, facts: dict[str, Any]) -> None:
         raise InputError(f"--out: cannot be made or written to ({error.strerror}); give another folder") from error
 
 
-def _require_same_size(model: ModelFolder[DifferenceModel], store: Store) -> None:
-    size = model.model.config.vision_config.image_size
-    if store.size != size:
-        raise InputError(f"STORE holds {store.size}-pixel images, the model takes {size}-pixel ones; prepare it anew")
+def _require_same_size(model: FinetunedModel, store: Store) -> None:
+    if store.size != model.image_size:
+        raise InputError(
+            f"STORE holds {store.size}-pixel images, the model takes {model.image_size}-pixel ones; prepare it anew"
+        )
 
 
 def _curves(folder: Path) -> Iterable[dict[str, Any]]:
-    for stage, log in (("pretrain", folder / "captioner" / "log.jsonl"), ("finetune", folder / "log.jsonl")):
+    for stage, log in (("pretrain", folder / CAPTIONER / "log.jsonl"), ("finetune", folder / "log.jsonl")):
         if log.is_file():
             for line in log.read_text(encoding="utf-8").splitlines():
                 yield {"stage": stage, **json.loads(line)}

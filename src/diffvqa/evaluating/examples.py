@@ -13,7 +13,7 @@ from PIL import Image as PillowImage
 from diffvqa.boxes import Box
 from diffvqa.data.store import Store
 from diffvqa.findings import Change, read_changes
-from diffvqa.inference.grounding import write_boxes
+from diffvqa.inference.box_writing import write_boxes
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import ModelFolder
 from diffvqa.records import Question

@@ -16,8 +16,8 @@ from diffvqa.data.index import StoredImage
 from diffvqa.files import replacing
 from diffvqa.findings import Change, read_changes
 from diffvqa.inference.asking import Progress, answer_questions
+from diffvqa.inference.box_writing import write_boxes
 from diffvqa.inference.confidence import ConfidenceScale
-from diffvqa.inference.grounding import write_boxes
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder

@@ -1,4 +1,4 @@
-"""An image file as an answer needs it: the pixels as stored, what its header says, and the model's square."""
+"""A radiograph of a file: its pixels as stored, and what its header says."""
 
 from __future__ import annotations
 
@@ -9,9 +9,8 @@ import numpy as np
 
 from diffvqa.boxes import Box, Frame, clip
 from diffvqa.errors import InputError
-from diffvqa.images import ImageFile, UnreadableImage, letterbox, read_image
+from diffvqa.images import ImageFile, UnreadableImage, read_image
 from diffvqa.images.header import Header, read_header
-from diffvqa.images.intensities import EQUALISED, equalise
 from diffvqa.images.orientation import UPRIGHT, Orientation
 
 
@@ -47,11 +46,6 @@ class Radiograph:
     def digest(self) -> bytes:
         """The same for the same picture only."""
         return hashlib.sha256(repr(self.stored.shape).encode() + self.stored.tobytes()).digest()
-
-    def square(self, size: int, intensity: str) -> np.ndarray:
-        """The upright picture in a square as a model of that convention is shown it: uint8 (size, size)."""
-        pixels = equalise(self.stored) if intensity == EQUALISED else self.stored
-        return letterbox(self.frame.orientation.upright(pixels), size)[0]
 
 
 def read_radiograph(file: ImageFile | Radiograph, argument: str) -> Radiograph:

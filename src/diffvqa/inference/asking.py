@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from diffvqa.errors import InputError
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, device
 from diffvqa.records import Pair
-from diffvqa.tasks.collate import collate_pairs, collate_prompts, encode_squares, pair_images
+from diffvqa.tasks.collate import collate_pairs, collate_prompts, pair_images
 from diffvqa.tasks.text import encode_prompt, question_prompt
 from diffvqa.workers import done_in_order
 
@@ -30,15 +29,6 @@ class Written:
 
     text: str
     confidence: float
-
-
-def encoder_of(folder: ModelFolder) -> Callable[[Sequence[np.ndarray]], np.ndarray]:
-    """Grey squares to patch tokens by a folder's model and its own processor."""
-    return functools.partial(_encode, folder)
-
-
-def _encode(folder: ModelFolder, pixels: Sequence[np.ndarray]) -> np.ndarray:
-    return encode_squares(folder.model.encode, folder.processor, pixels)
 
 
 def answer_questions(

@@ -1,4 +1,4 @@
-"""Frozen features: each image of a store encoded once, kept as float16 in a memory-mapped file."""
+"""Pictures to patch tokens; those of a store are encoded once and kept as float16 in a memory-mapped file."""
 
 from __future__ import annotations
 
@@ -7,20 +7,52 @@ import json
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import torch
 
 from diffvqa.data.store import Store
 from diffvqa.files import write_text
-from diffvqa.images.intensities import AS_STORED
+from diffvqa.images.intensities import intensity_of
+from diffvqa.images.radiograph import Radiograph
+from diffvqa.inference.pictures import show_radiograph, show_stored
+from diffvqa.models.folder import ModelFolder
+from diffvqa.tasks.collate import normalise
 from diffvqa.workers import done_in_order
 
 BATCH = 64
 _TOKENS, _DESCRIPTION = "features.npy", "features.json"
 
-Encode = Callable[[Sequence[np.ndarray]], np.ndarray]
-"""Grey squares, uint8 (size, size) each, to their patch tokens, (images, patches, width)."""
+
+class Encodes(Protocol):
+    """What makes patch tokens of pictures: a model with the processor that knows how its pixels are normalised."""
+
+    @property
+    def processor(self) -> Any: ...
+
+    def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """The patch tokens of images: (images, channels, size, size) -> (images, patches, width)."""
+
+
+def encode_squares(model: Encodes, squares: Sequence[np.ndarray]) -> np.ndarray:
+    """The patch tokens of grey squares (uint8, size x size each): float16 (images, patches, width).
+
+    Half precision everywhere, so that features kept on disk and features made for an answer are the same.
+    """
+    with torch.inference_mode():
+        return model.encode(normalise(squares, model.processor)).half().cpu().numpy()
+
+
+def encode_radiographs(model: ModelFolder, radiographs: Sequence[Radiograph]) -> np.ndarray:
+    """The patch tokens of pictures of files: float16 (images, patches, width)."""
+    size, intensity = model.image_size, intensity_of(model.processor)
+    return encode_squares(model, [show_radiograph(one, size, intensity) for one in radiographs])
+
+
+def encode_blank(model: ModelFolder) -> np.ndarray:
+    """The patch tokens of a black square: float16 (patches, width)."""
+    return encode_squares(model, [np.zeros((model.image_size, model.image_size), dtype=np.uint8)])[0]
 
 
 class Features(Mapping[str, np.ndarray]):
@@ -52,21 +84,21 @@ def _open_once(folder: Path, written: int) -> Features:
     return Features(folder, json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))["images"])
 
 
-def encode_images(
-    encode: Encode,
+def encode_store(
+    model: Encodes,
     store: Store,
     image_ids: Iterable[str],
     folder: Path,
     key: str,
     progress: Callable[[int, int], None] | None = None,
     cluster: str | None = None,
-    intensity: str = AS_STORED,
 ) -> Features:
     """The features of these images, computed into `folder` unless it already holds them under the same `key`.
 
     key: says which encoder made them. progress: called with (images done, images in all). cluster: the address of a Ray
-    cluster that encodes; `encode` is then sent there. intensity: the convention of grey values of the model.
+    cluster that encodes; the model is then sent there.
     """
+    intensity = intensity_of(model.processor)
     wanted = sorted(set(image_ids))
     if not wanted:
         raise ValueError("there are no images to encode")
@@ -79,7 +111,7 @@ def encode_images(
     record.unlink(missing_ok=True)
     tokens: np.ndarray | None = None
     done = 0
-    jobs = ((encode, store, intensity, wanted[start : start + BATCH]) for start in range(0, len(wanted), BATCH))
+    jobs = ((model, store, intensity, wanted[start : start + BATCH]) for start in range(0, len(wanted), BATCH))
     for part in done_in_order(_encode_stored, jobs, cluster=cluster, on_gpu=True):
         if tokens is None:
             shape = (len(wanted), *part.shape[1:])
@@ -112,5 +144,5 @@ def _kept(folder: Path, description: Mapping[str, Any]) -> Features | None:
     return None
 
 
-def _encode_stored(encode: Encode, store: Store, intensity: str, image_ids: Sequence[str]) -> np.ndarray:
-    return encode([store.shown_pixels(store.index[image_id], intensity) for image_id in image_ids])
+def _encode_stored(model: Encodes, store: Store, intensity: str, image_ids: Sequence[str]) -> np.ndarray:
+    return encode_squares(model, [show_stored(store, store.index[image_id], intensity) for image_id in image_ids])

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from diffvqa.data.history import with_earlier
-from diffvqa.data.index import StoredImage
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.files import write_text
 from diffvqa.findings import read_changes
-from diffvqa.inference.asking import Progress, answer_questions, encoder_of
+from diffvqa.inference.asking import Progress, answer_questions
 from diffvqa.inference.confidence import ConfidenceScale, fit_confidence
 from diffvqa.inference.input_check import InputCheck, fit_input_check, save_input_check
 from diffvqa.inference.trust import FOLDER, RECORD, read_record
 from diffvqa.models.difference import DifferenceModel
-from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
+from diffvqa.models.folder import ModelFolder, weights_digest
 from diffvqa.progress import progress_bar
 from diffvqa.records import Question
 
@@ -30,81 +29,87 @@ QUESTIONS, TRAINING_IMAGES, VALIDATION_IMAGES = 1000, 2000, 1000
 FEWEST_QUESTIONS, FEWEST_IMAGES = 50, 50
 """With fewer nothing is measured, and the model says so."""
 
-BATCH = 64
+
+@dataclass(frozen=True)
+class TrustSample:
+    """Images by their identifiers, and questions, that a model is measured on; drawn where there are more."""
+
+    train: Sequence[str]
+    validate: Sequence[str]
+    questions: Sequence[Question]
+
+    @property
+    def images(self) -> set[str]:
+        """Every image that has to be encoded."""
+        return {*self.train, *self.validate, *(image for one in self.questions for image in one.pair.images)}
 
 
-def measure_trust(folder: Path, store_folder: Path, seed: int = 0) -> None:
-    """Measure a finetuned model on the store that it was trained on, into its folder, unless that has been done.
+def draw_sample(store: Store, priors: int, seed: int = 0) -> TrustSample:
+    """The sample of a store: images that can be pretrained on, validation images, and validation questions.
 
-    The confidence scale comes from difference questions of the validation split, the input check from images that can
-    be pretrained on, with its limit from validation images. Raises InputError.
+    The questions are difference questions whose answers can be read. priors: how many earlier images the model takes.
     """
-    digest = weights_digest(folder)
-    if read_record(folder).get("weights") == digest:
-        return
-    model, store = load_folder(DifferenceModel, folder, "MODEL"), Store.open(store_folder)
     random = np.random.default_rng(seed)
-    trust = folder / FOLDER
-    trust.mkdir(exist_ok=True)
-    with progress_bar("measure the input check") as progress:
-        check, images = _check_inputs(model, store, random, progress)
-    if check:
-        save_input_check(check, trust)
-    with progress_bar("measure the confidence") as progress:
-        scale, answers = _scale_confidence(model, store, random, progress)
-    record = {
-        "weights": digest,
-        "store": store.fingerprint,
-        "input_check": {**images, "measured": check is not None},
-        "confidence": {**answers, "scale": asdict(scale) if scale else None},
-    }
-    write_text(trust / RECORD, json.dumps(record, indent=2))
-
-
-def _check_inputs(
-    model: ModelFolder[DifferenceModel], store: Store, random: np.random.Generator, progress: Progress
-) -> tuple[InputCheck | None, dict[str, int]]:
-    """The check, or None where there are too few images, and how many it was made from."""
-    train = [store.images[position] for position in pretraining_images(store)[0]]
-    validate = [image for image in store.images if image.split == "validate"]
-    drawn = {
-        "train": _draw(train, TRAINING_IMAGES, random),
-        "validate": _draw(validate, VALIDATION_IMAGES, random),
-    }
-    counts = {f"{split}_images": len(images) for split, images in drawn.items()}
-    if min(counts.values()) < FEWEST_IMAGES:
-        return None, counts
-    total, encode = sum(counts.values()), encoder_of(model)
-    tokens: dict[str, list[np.ndarray]] = {split: [] for split in drawn}
-    done = 0
-    for split, images in drawn.items():
-        for start in range(0, len(images), BATCH):
-            part = [_pixels(store, image) for image in images[start : start + BATCH]]
-            tokens[split].append(encode(part).astype(np.float16))
-            done += len(part)
-            progress(done, total)
-    return fit_input_check(*(np.concatenate(tokens[split]) for split in ("train", "validate"))), counts
-
-
-def _scale_confidence(
-    model: ModelFolder[DifferenceModel], store: Store, random: np.random.Generator, progress: Progress
-) -> tuple[ConfidenceScale | None, dict[str, int]]:
-    """The scale, or None where there are too few answers, and how many there were and were right."""
+    train = [store.images[position].image_id for position in pretraining_images(store)[0]]
+    validate = [image.image_id for image in store.images if image.split == "validate"]
+    train, validate = _draw(train, TRAINING_IMAGES, random), _draw(validate, VALIDATION_IMAGES, random)
     known = [
         one
         for one in store.questions
         if one.split == "validate" and one.type == "difference" and read_changes(one.answer)
     ]
-    questions = with_earlier(_draw(known, QUESTIONS, random), store, model.model.config.priors - 1)
+    return TrustSample(train, validate, with_earlier(_draw(known, QUESTIONS, random), store, priors - 1))
+
+
+def is_measured(folder: Path) -> bool:
+    """Whether a finetuned model has been measured with the weights that it has. Raises InputError."""
+    return read_record(folder).get("weights") == weights_digest(folder)
+
+
+def measure_trust(
+    model: ModelFolder[DifferenceModel], store: Store, sample: TrustSample, features: Mapping[str, np.ndarray]
+) -> None:
+    """Measure a finetuned model on a sample of the store that it was trained on, into its folder.
+
+    features: image identifier -> patch tokens, of every image of the sample. The input check comes from the sample's
+    training images, with its limit from the validation images; the confidence scale from the questions.
+    """
+    trust = model.path / FOLDER
+    trust.mkdir(exist_ok=True)
+    check = _fit_check(sample, features)
+    if check:
+        save_input_check(check, trust)
+    with progress_bar("measure the confidence") as progress:
+        scale, answers = _scale_confidence(model, sample.questions, features, progress)
+    record = {
+        "weights": weights_digest(model.path),
+        "store": store.fingerprint,
+        "input_check": {
+            "train_images": len(sample.train),
+            "validate_images": len(sample.validate),
+            "measured": check is not None,
+        },
+        "confidence": {**answers, "scale": asdict(scale) if scale else None},
+    }
+    write_text(trust / RECORD, json.dumps(record, indent=2))
+
+
+def _fit_check(sample: TrustSample, features: Mapping[str, np.ndarray]) -> InputCheck | None:
+    """The check, or None where there are too few images."""
+    if min(len(sample.train), len(sample.validate)) < FEWEST_IMAGES:
+        return None
+    return fit_input_check(*(np.stack([features[image] for image in part]) for part in (sample.train, sample.validate)))
+
+
+def _scale_confidence(
+    model: ModelFolder[DifferenceModel],
+    questions: Sequence[Question],
+    features: Mapping[str, np.ndarray],
+    progress: Progress,
+) -> tuple[ConfidenceScale | None, dict[str, int]]:
+    """The scale, or None where there are too few answers, and how many there were and were right."""
     if len(questions) < FEWEST_QUESTIONS:
         return None, {"answers": len(questions), "right": 0}
-    encode = encoder_of(model)
-    wanted = sorted({image for one in questions for image in one.pair.images})
-    features = {}
-    for start in range(0, len(wanted), BATCH):
-        part = wanted[start : start + BATCH]
-        pixels = [store.pixels(store.index[image]) for image in part]
-        features.update(zip(part, encode(pixels).astype(np.float16), strict=True))
     written = answer_questions(model, [(one.pair, one.text) for one in questions], features, progress)
     right = np.array([_right(answer.text, one) for answer, one in zip(written, questions, strict=True)])
     scale = fit_confidence(np.array([answer.confidence for answer in written]), right)
@@ -119,7 +124,3 @@ def _right(text: str, question: Question) -> bool:
 def _draw(items: Sequence, count: int, random: np.random.Generator) -> list:
     chosen = random.permutation(len(items))[:count]
     return [items[index] for index in sorted(chosen)]
-
-
-def _pixels(store: Store, image: StoredImage) -> np.ndarray:
-    return store.pixels(store.index[image.image_id])

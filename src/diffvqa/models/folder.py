@@ -39,6 +39,15 @@ class ModelFolder(Generic[Model]):
     def __reduce__(self) -> tuple[Any, ...]:
         return _load_once, (type(self.model), self.path.resolve(), self.argument)
 
+    @property
+    def image_size(self) -> int:
+        """The side of the model's square input, in pixels."""
+        return self.model.config.vision_config.image_size
+
+    def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """The patch tokens of images: (images, channels, size, size) -> (images, patches, encoder width)."""
+        return self.model.encode(pixel_values)
+
 
 # As many as an evaluation needs, the difference model and its captioner.
 @functools.lru_cache(maxsize=2)

@@ -42,7 +42,7 @@ def serve(model: Path, host: str, port: int, origin: str | None = None) -> None:
                 "the start of the page's address, such as https://rad.hospital.org"
             )
         answerer = Answerer.from_pretrained(model)
-        app = create_app(answerer, answerer.difference.model.config.priors, [host], origin)
+        app = create_app(answerer, answerer.model.priors, [host], origin)
         shown = f"[{host}]" if ":" in host else host
         print(f"model {answerer.version.name}, version {answerer.version.version}: http://{shown}:", end="")
         reached = f", reached as {origin}" if origin else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -185,14 +185,3 @@ def collate_pairs(pairs: Sequence[Mapping[str, Any]], processor: Any) -> dict[st
     else:
         made = {"prior": torch.from_numpy(prior), "current": torch.from_numpy(current)}
     return {**made, "has_prior": torch.tensor([pair["has_prior"] for pair in pairs])}
-
-
-def encode_squares(
-    encode: Callable[[torch.Tensor], torch.Tensor], processor: Any, pixels: Sequence[np.ndarray]
-) -> np.ndarray:
-    """The patch tokens of grey squares (uint8, size x size each) by `encode`, float16 (images, patches, width).
-
-    Half precision everywhere, so that features kept on disk and features made for one answer are the same.
-    """
-    with torch.inference_mode():
-        return encode(normalise(pixels, processor)).half().cpu().numpy()

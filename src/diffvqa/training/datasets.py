@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -221,19 +221,3 @@ class QuestionCollator:
             **collate.collate_pairs(items, self.processor),
             **collate.collate_questions(encoded, self.tokenizer.pad_token_id),
         }
-
-
-class Squares(Mapping[str, np.ndarray]):
-    """Image identifier -> grey square, uint8 (size, size), of a store, as a model of that intensity is shown it."""
-
-    def __init__(self, store: Store, intensity: str) -> None:
-        self.store, self.intensity = store, intensity
-
-    def __getitem__(self, image_id: str) -> np.ndarray:
-        return self.store.shown_pixels(self.store.index[image_id], self.intensity)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self.store.index)
-
-    def __len__(self) -> int:
-        return len(self.store.index)

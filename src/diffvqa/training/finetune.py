@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
 from transformers import (
     PreTrainedTokenizerBase,
     set_seed,
@@ -16,22 +14,24 @@ from diffvqa.data.history import with_earlier
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.images.intensities import EQUALISED, intensity_of
-from diffvqa.inference.features import discard_features, encode_images
+from diffvqa.inference.features import Features, discard_features, encode_store
+from diffvqa.inference.grounding import CAPTIONER
+from diffvqa.inference.measure_trust import TrustSample, draw_sample, is_measured, measure_trust
+from diffvqa.inference.pictures import StorePixels
 from diffvqa.models.difference import DifferenceModel
-from diffvqa.models.folder import device
+from diffvqa.models.folder import ModelFolder, device, load_folder, weights_digest
 from diffvqa.models.gathering import processes
 from diffvqa.progress import progress_bar
 from diffvqa.records import Question
-from diffvqa.tasks.collate import encode_squares
 from diffvqa.tasks.text import encode_prompt, question_prompt
 from diffvqa.tasks.tokenizer import complete, read_tokenizer
 from diffvqa.training.config import FinetuneConfig
-from diffvqa.training.datasets import QuestionCollator, QuestionDraws, Squares
+from diffvqa.training.datasets import QuestionCollator, QuestionDraws
 from diffvqa.training.difference_model import build_model
 from diffvqa.training.lora import add_adapters, merge_adapters
 from diffvqa.training.precision import usable_precision
 from diffvqa.training.pretrained import Pretrained, read_pretrained
-from diffvqa.training.processes import first_goes_first, join_processes
+from diffvqa.training.processes import first_goes_first, is_first, join_processes
 from diffvqa.training.run import (
     claim_folder,
     count_parameters,
@@ -52,7 +52,8 @@ VALIDATION_QUESTIONS = 128
 def finetune(config: FinetuneConfig) -> Path:
     """Train a difference model as configured and save it, with its captioner if it has one, in `config.out`.
 
-    Where the encoder is frozen every image is encoded once, before training. A run that was stopped goes on from its
+    Where the encoder is frozen every image is encoded once, before training. At the end it is measured how far the
+    model's answers can be trusted. A run that was stopped goes on from its
     last checkpoint; a finished one is left as it is. Raises InputError and RunFailed.
     """
     join_processes()
@@ -75,8 +76,18 @@ def finetune(config: FinetuneConfig) -> Path:
     with first_goes_first():
         out = claim_folder(config, store=store.fingerprint, encoder_digest=digest)
     if out is None:
+        # Finished, perhaps by a version that measured nothing.
+        if is_first() and not is_measured(Path(config.out)):
+            _measure(Path(config.out), store, draw_sample(store, config.priors))
         return Path(config.out)
-    images = _images(config, store, questions, model, pretrained, digest, out)
+    sample = draw_sample(store, config.priors)
+    features = None
+    if not config.trainable_blocks:
+        wanted = {image for part in questions.values() for one in part for image in one.pair.images} | sample.images
+        frozen = ModelFolder(model.to(device()), tokenizer, pretrained.processor, out, "`encoder`")
+        with first_goes_first(), progress_bar("encode images") as progress:
+            features = encode_store(frozen, store, wanted, out / FEATURES, digest, progress)
+    images = StorePixels(store, pretrained.processor.intensity) if features is None else features
     count = config.optimisation.draws(len(questions["train"]))
     trained = train(
         model,
@@ -98,8 +109,8 @@ def finetune(config: FinetuneConfig) -> Path:
         part.save_pretrained(out)
     if pretrained.captioner:
         ignored = shutil.ignore_patterns("checkpoints", "encoder")
-        shutil.copytree(pretrained.captioner, out / "captioner", ignore=ignored, dirs_exist_ok=True)
-    discard_features(out / FEATURES)
+        shutil.copytree(pretrained.captioner, out / CAPTIONER, ignore=ignored, dirs_exist_ok=True)
+    _measure(out, store, sample, features)
     write_record(
         out,
         config.model_dump(mode="json"),
@@ -120,30 +131,14 @@ def finetune(config: FinetuneConfig) -> Path:
     return out
 
 
-def _images(
-    config: FinetuneConfig,
-    store: Store,
-    questions: dict[str, list[Question]],
-    model: DifferenceModel,
-    pretrained: Pretrained,
-    digest: str,
-    out: Path,
-) -> Mapping[str, np.ndarray]:
-    """What training sees of each image: frozen features, computed here, or its pixels where the encoder is trained."""
-    if config.trainable_blocks:
-        return Squares(store, pretrained.processor.intensity)
-    wanted = {image for part in questions.values() for one in part for image in one.pair.images}
-    model.to(device())
-    with first_goes_first(), progress_bar("encode images") as progress:
-        return encode_images(
-            lambda pixels: encode_squares(model.encode, pretrained.processor, pixels),
-            store,
-            wanted,
-            out / FEATURES,
-            key=digest,
-            progress=progress,
-            intensity=pretrained.processor.intensity,
-        )
+def _measure(out: Path, store: Store, sample: TrustSample, features: Features | None = None) -> None:
+    """Measure how far the saved model can be trusted; features: of its encoder, where it stayed as it was."""
+    model = load_folder(DifferenceModel, out, "`out`")
+    if features is None and sample.images:
+        with progress_bar("encode images") as progress:
+            features = encode_store(model, store, sample.images, out / FEATURES, weights_digest(out), progress)
+    measure_trust(model, store, sample, features or {})
+    discard_features(out / FEATURES)
 
 
 def _questions(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, SiglipImageProcessorPil
 
 from diffvqa.errors import InputError
@@ -15,6 +16,7 @@ from diffvqa.images.intensities import AS_STORED
 from diffvqa.models.captioner import Captioner, CaptionerConfig
 from diffvqa.models.checkpoint import image_statistics, load_encoder
 from diffvqa.models.difference import DifferenceConfig
+from diffvqa.models.encoder import patch_tokens
 from diffvqa.models.folder import load_folder
 from diffvqa.tasks.tokenizer import read_tokenizer
 from diffvqa.training.sizes import explain_source
@@ -28,6 +30,10 @@ class Pretrained:
     processor: Any
     tokenizer: PreTrainedTokenizerBase | None
     captioner: Path | None
+
+    def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
+        """The patch tokens of images: (images, channels, size, size) -> (images, patches, width)."""
+        return patch_tokens(self.encoder, pixel_values.to(self.encoder.device))
 
     def digest(self) -> str:
         """The SHA-256 of the encoder's weights."""

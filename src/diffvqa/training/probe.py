@@ -24,14 +24,11 @@ from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.files import finished_in, write_text
 from diffvqa.findings import DIFFERENCE_QUESTION, read_changes
-from diffvqa.images.intensities import intensity_of
-from diffvqa.inference.features import discard_features, encode_images
-from diffvqa.models.encoder import patch_tokens
+from diffvqa.inference.features import discard_features, encode_store
 from diffvqa.models.folder import device
 from diffvqa.models.probe import BoxProbe, LabelProbe
 from diffvqa.progress import progress_bar
 from diffvqa.records import SPLITS, Question
-from diffvqa.tasks.collate import encode_squares
 from diffvqa.training.pretrained import Pretrained, read_pretrained
 
 PREDICTIONS, RECORD = "probe_predictions.jsonl", "run.json"
@@ -171,19 +168,11 @@ def _learnt_from(store: Store) -> set[str]:
 
 
 def _encoded(pretrained: Pretrained, probed: Probed, folder: Path) -> Probed:
-    encoder = pretrained.encoder.eval().to(device())
-
-    def encode(pixels: Sequence[np.ndarray]) -> np.ndarray:
-        tokens = lambda values: patch_tokens(encoder, values.to(device()))  # noqa: E731
-        return encode_squares(tokens, pretrained.processor, pixels)
-
+    pretrained.encoder.eval().to(device())
     wanted = {image.image_id for split in SPLITS for image in probed.images(split)}
     wanted |= {image for split in SPLITS for question in probed.pairs(split) for image in question.pair.images[:2]}
     with progress_bar("encode images") as progress:
-        intensity = intensity_of(pretrained.processor)
-        features = encode_images(
-            encode, probed.store, wanted, folder, pretrained.digest(), progress, intensity=intensity
-        )
+        features = encode_store(pretrained, probed.store, wanted, folder, pretrained.digest(), progress)
     return replace(probed, features=features)
 
 

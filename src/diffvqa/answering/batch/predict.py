@@ -14,7 +14,7 @@ from diffvqa import __version__
 from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.batch.line_file import find_written, open_after, write_lines
 from diffvqa.answering.batch.pairs import PairRow, as_columns, column_of, read_pairs, require_files
-from diffvqa.answering.case import Case, Encoded, make_case
+from diffvqa.answering.case import Case, make_case
 from diffvqa.errors import InputError
 from diffvqa.files import digest_of
 from diffvqa.images import UnreadableImage, read_image
@@ -22,6 +22,7 @@ from diffvqa.images.header import read_header
 from diffvqa.images.radiograph import Radiograph
 from diffvqa.inference.asking import encode_question
 from diffvqa.inference.hub import model_folder
+from diffvqa.inference.model import EncodedImage
 from diffvqa.progress import progress_bar
 from diffvqa.workers import done_in_order
 
@@ -67,7 +68,7 @@ def predict_pairs(
         return Outcome(len(rows), written.problems, done_before=True)
     require_files(rows)
     answerer = Answerer.from_pretrained(model)
-    _require_priors(rows, answerer.difference.model.config.priors)
+    _require_priors(rows, answerer.model.priors)
     done, problems = written.lines, written.problems
     with open_after(out, facts, ids, written) as file, progress_bar("answer pairs") as progress:
         progress(done, len(rows))
@@ -122,9 +123,9 @@ def _parts(rows: Sequence[PairRow], first: int) -> list[_Part]:
 
 
 def _jobs(
-    answerer: Answerer, parts: Sequence[_Part], first: int, encoded: Iterator[list[Encoded | str]], asking: Asking
+    answerer: Answerer, parts: Sequence[_Part], first: int, encoded: Iterator[list[EncodedImage | str]], asking: Asking
 ) -> Iterator[tuple[Answerer, list[tuple[str, Case | str]], int]]:
-    kept: dict[Path, Encoded | str] = {}
+    kept: dict[Path, EncodedImage | str] = {}
     for number, part in enumerate(parts):
         for group in part.groups:
             kept.update(zip(group, next(encoded), strict=True))
@@ -134,12 +135,12 @@ def _jobs(
             kept.pop(path, None)
 
 
-def _encode(answerer: Answerer, paths: Sequence[Path]) -> list[Encoded | str]:
+def _encode(answerer: Answerer, paths: Sequence[Path]) -> list[EncodedImage | str]:
     """Each image as the model sees it, or what is wrong with its file."""
     with ThreadPoolExecutor() as threads:
         read = list(threads.map(_read, paths))
     radiographs = [one for one in read if isinstance(one, Radiograph)]
-    encoded = iter(answerer.encode(radiographs) if radiographs else ())
+    encoded = iter(answerer.model.encode_radiographs(radiographs) if radiographs else ())
     return [next(encoded) if isinstance(one, Radiograph) else one for one in read]
 
 
@@ -152,7 +153,7 @@ def _read(path: Path) -> Radiograph | str:
         return f"a file that cannot be read ({error.strerror})"
 
 
-def _case(answerer: Answerer, row: PairRow, encoded: Mapping[Path, Encoded | str], asking: Asking) -> Case | str:
+def _case(answerer: Answerer, row: PairRow, encoded: Mapping[Path, EncodedImage | str], asking: Asking) -> Case | str:
     """The case of a row, or the problem that it has."""
     images = {name: encoded[path] for name, path in row.images.items()}
     for name, image in images.items():
@@ -160,7 +161,7 @@ def _case(answerer: Answerer, row: PairRow, encoded: Mapping[Path, Encoded | str
             return f"`{column_of(name)}`: expected a PNG, JPEG or DICOM radiograph, found {image}"
     try:
         case = make_case(images, row.question, asking.trust_order, asking.trust_identity)
-        encode_question(answerer.difference, case.question)
+        encode_question(answerer.model.difference, case.question)
     except InputError as error:
         return as_columns(str(error))
     return case
@@ -177,7 +178,7 @@ def _answer(answerer: Answerer, rows: Sequence[tuple[str, Case | str]], beams: i
         if isinstance(case, str):
             lines[name] = {"id": name, "problem": case}
         else:
-            by_length[len(encode_question(answerer.difference, case.question))].append((name, case))
+            by_length[len(encode_question(answerer.model.difference, case.question))].append((name, case))
     for asked in by_length.values():
         answers = answerer.answer([case for _, case in asked], beams)
         lines |= {name: {"id": name, **one.as_dict()} for (name, _), one in zip(asked, answers, strict=True)}

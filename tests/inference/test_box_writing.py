@@ -9,15 +9,15 @@ import torch
 from transformers import SiglipImageProcessorPil
 
 from diffvqa.boxes import Box
-from diffvqa.inference.grounding import (
+from diffvqa.inference.box_writing import (
     Proposal,
     _different,
     _write_constrained,
-    load_captioner,
     notation_of,
     propose_boxes,
     write_boxes,
 )
+from diffvqa.inference.grounding import load_captioner
 from diffvqa.models.captioner import Captioner, CaptionerConfig
 from diffvqa.models.folder import ModelFolder
 from diffvqa.tasks.box_text import add_location_tokens

@@ -1,0 +1,166 @@
+"""Boxes that a captioner writes after prompts, in pixels of its square, on images that are encoded already."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import LogitsProcessorList
+
+from diffvqa.boxes import Box, intersection_over_union
+from diffvqa.errors import InputError
+from diffvqa.inference.asking import Progress, batches
+from diffvqa.inference.constraint import AllowedTokens
+from diffvqa.models.captioner import Captioner
+from diffvqa.models.folder import ModelFolder
+from diffvqa.tasks.box_grammar import box_grammar
+from diffvqa.tasks.box_text import Notation
+from diffvqa.tasks.collate import collate_prompts
+from diffvqa.tasks.text import encode_prompt, phrase_and_box
+from diffvqa.workers import done_in_order
+
+SAME_BOX = 0.5
+"""Two boxes with at least this intersection over union are one box, written twice."""
+
+WRITTEN = 64
+"""Texts that are written where several boxes are asked for: many differ in a figure only."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A box of several, in pixels of the model's square, and its share of what was written for it, 0 to 1."""
+
+    box: Box
+    share: float
+
+
+def notation_of(folder: ModelFolder[Captioner]) -> Notation:
+    """How a captioner writes boxes."""
+    config = folder.model.config
+    return Notation(config.box_bins, config.location_tokens, config.region_box_first)
+
+
+def write_boxes(
+    folder: ModelFolder[Captioner],
+    prompts: Sequence[tuple[str, tuple[str, ...]]],
+    features: Mapping[str, np.ndarray],
+    progress: Progress | None = None,
+    cluster: str | None = None,
+) -> list[tuple[str, Box | None]]:
+    """For each (image identifier, prompt) the text that the captioner goes on with, and the box in it.
+
+    The box is in pixels of the model's square; decoding is constrained so that it is always well formed. cluster: the
+    address of a Ray cluster that writes. Raises InputError if a prompt is longer than the texts that the captioner was
+    trained on.
+    """
+    jobs = ((folder, part, features) for part in batches(prompts))
+    found: list[tuple[str, Box | None]] = []
+    for written in done_in_order(_write_batch, jobs, cluster=cluster, on_gpu=True):
+        found += written
+        if progress:
+            progress(len(found), len(prompts))
+    return found
+
+
+def _write_batch(
+    folder: ModelFolder[Captioner], prompts: Sequence[tuple[str, tuple[str, ...]]], features: Mapping[str, np.ndarray]
+) -> list[tuple[str, Box | None]]:
+    texts = _texts(folder, _write_constrained(folder, prompts, features).sequences)
+    return [(" ".join(text.split()), _box_in(folder, text)) for text in texts]
+
+
+def propose_boxes(
+    folder: ModelFolder[Captioner],
+    prompt: tuple[str, ...],
+    features: np.ndarray,
+    count: int,
+    by: str = "samples",
+    seed: int = 0,
+) -> list[Proposal]:
+    """Up to `count` different boxes for a prompt about an image, the likeliest first.
+
+    by: `samples`, drawn with a seed; or `beams`, of a beam search, which finds what is likeliest and mostly near one
+    place. Boxes that overlap by SAME_BOX are one, with the shares of all. features: (patches, width). Raises InputError
+    as `write_boxes` does.
+    """
+    texts, shares = {"samples": _sample, "beams": _search_beams}[by](folder, prompt, features, seed)
+    boxes = [_box_in(folder, text) for text in texts]
+    proposals = [Proposal(box, share) for box, share in zip(boxes, shares, strict=True) if box is not None]
+    return _different(proposals)[:count]
+
+
+def _sample(
+    folder: ModelFolder[Captioner], prompt: tuple[str, ...], features: np.ndarray, seed: int
+) -> tuple[list[str], list[float]]:
+    """Sampled texts, each with an equal share."""
+    devices = [folder.model.device] if folder.model.device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        prompts = [("image", prompt)] * WRITTEN
+        written = _write_constrained(folder, prompts, {"image": features}, do_sample=True, top_k=0)
+    return _texts(folder, written.sequences), [1 / WRITTEN] * WRITTEN
+
+
+def _search_beams(
+    folder: ModelFolder[Captioner], prompt: tuple[str, ...], features: np.ndarray, seed: int
+) -> tuple[list[str], list[float]]:
+    """The texts of all beams, with their shares of the beams' probability; there is no chance in it."""
+    written = _write_constrained(
+        folder,
+        [("image", prompt)],
+        {"image": features},
+        num_beams=WRITTEN,
+        num_return_sequences=WRITTEN,
+        # Scores are then sums of log probabilities, not means.
+        length_penalty=0.0,
+        output_scores=True,
+    )
+    return _texts(folder, written.sequences), written.sequences_scores.softmax(0).tolist()
+
+
+def _different(proposals: Sequence[Proposal]) -> list[Proposal]:
+    """Without those that are a likelier one over again, whose share they are added to."""
+    exact: dict[Box, float] = {}
+    for proposal in proposals:
+        exact[proposal.box] = exact.get(proposal.box, 0.0) + proposal.share
+    kept: dict[Box, float] = {}
+    for box, share in sorted(exact.items(), key=lambda item: -item[1]):
+        same = next((other for other in kept if intersection_over_union(box, other) >= SAME_BOX), box)
+        kept[same] = kept.get(same, 0.0) + share
+    return [Proposal(box, share) for box, share in sorted(kept.items(), key=lambda item: -item[1])]
+
+
+def _write_constrained(
+    folder: ModelFolder[Captioner],
+    prompts: Sequence[tuple[str, tuple[str, ...]]],
+    features: Mapping[str, np.ndarray],
+    **how: Any,
+) -> Any:
+    """What `generate` returns for (image identifier, prompt), its sequences new tokens only."""
+    config, tokenizer = folder.model.config, folder.tokenizer
+    encoded = [encode_prompt(tokenizer, prompt) for _, prompt in prompts]
+    longest = max(len(prompt) for prompt in encoded)
+    if longest > config.text_tokens:
+        raise InputError(f"a phrase of {longest} tokens is too long: the model takes {config.text_tokens}")
+    allowed = box_grammar(tokenizer, notation_of(folder)).constraint(
+        [prompt for _, prompt in prompts], config.text_tokens
+    )
+    with torch.inference_mode():
+        return folder.model.write(
+            torch.from_numpy(np.stack([features[image] for image, _ in prompts]).astype(np.float32)),
+            **collate_prompts(encoded, tokenizer.pad_token_id),
+            new_tokens=config.text_tokens,
+            logits_processor=LogitsProcessorList([AllowedTokens(allowed, longest, how.get("num_beams", 1))]),
+            **how,
+        )
+
+
+def _texts(folder: ModelFolder[Captioner], sequences: torch.Tensor) -> list[str]:
+    return [folder.tokenizer.decode(row, skip_special_tokens=True) for row in sequences.tolist()]
+
+
+def _box_in(folder: ModelFolder[Captioner], text: str) -> Box | None:
+    return phrase_and_box(text, folder.image_size, notation_of(folder))[1]

@@ -1,0 +1,120 @@
+"""A finetuned model as answers, evaluations and servers use it: the model, its captioner, and how far to trust it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from diffvqa.data.store import Store
+from diffvqa.images.header import Header
+from diffvqa.images.intensities import intensity_of
+from diffvqa.images.radiograph import Radiograph, StoredFrame
+from diffvqa.inference.features import Features, encode_radiographs, encode_store
+from diffvqa.inference.grounding import load_captioner
+from diffvqa.inference.hub import model_folder
+from diffvqa.inference.image_findings import why_no_findings
+from diffvqa.inference.trust import Trust, load_trust
+from diffvqa.models.captioner import Captioner
+from diffvqa.models.difference import DifferenceModel
+from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
+from diffvqa.progress import progress_bar
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedImage:
+    """An image of a file as a model has seen it; each is one of its own, however alike.
+
+    frame: of the file. digest: of its pixels as stored. tokens: patch tokens (patches, width), and those that the
+    captioner sees. unlikeness: how unlike the training data it looks, as input_check has it, None if not checked.
+    """
+
+    header: Header | None
+    frame: StoredFrame
+    digest: bytes
+    tokens: np.ndarray
+    captioner_tokens: np.ndarray
+    unlikeness: float | None
+
+
+@dataclass(frozen=True)
+class FinetunedModel:
+    """A model folder, loaded.
+
+    name: of the folder, or on the hub. digest: the SHA-256 of the weights that answer. captioner: None where there is
+    none that writes boxes, with the reason in no_boxes_reason; no_findings_reason: why it cannot be asked for the
+    findings of an image, None if it can.
+    """
+
+    name: str
+    digest: str
+    difference: ModelFolder[DifferenceModel]
+    captioner: ModelFolder[Captioner] | None
+    no_boxes_reason: str | None
+    no_findings_reason: str | None
+    trust: Trust
+
+    @classmethod
+    def load(cls, source: str | os.PathLike[str], with_captioner: bool = True) -> FinetunedModel:
+        """The model in a folder that `diffvqa finetune` has written, or of the hub (owner/name). Raises InputError."""
+        folder = model_folder(source)
+        name = folder.resolve().name if folder == Path(source) else os.fspath(source)
+        difference = load_folder(DifferenceModel, folder, "MODEL")
+        captioner, reason = load_captioner(folder) if with_captioner else (None, "no boxes are asked for")
+        digest = weights_digest(folder)
+        return cls(name, digest, difference, captioner, reason, why_no_findings(folder), load_trust(folder, digest))
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.difference.path
+
+    @property
+    def image_size(self) -> int:
+        """The side of the model's square input, in pixels."""
+        return self.difference.image_size
+
+    @property
+    def priors(self) -> int:
+        """How many earlier images it takes at the most."""
+        return self.difference.model.config.priors
+
+    def encode_radiographs(self, radiographs: Sequence[Radiograph]) -> list[EncodedImage]:
+        """Radiographs as the model sees them, at once; only what answers need is kept."""
+        tokens = captioner_tokens = encode_radiographs(self.difference, radiographs)
+        if self.captioner and self._captioner_sees_otherwise:
+            captioner_tokens = encode_radiographs(self.captioner, radiographs)
+        check = self.trust.input_check
+        unlikeness = check.unlikeness(tokens).tolist() if check else [None] * len(radiographs)
+        return [
+            EncodedImage(one.header, one.frame, one.digest, *seen)
+            for one, *seen in zip(radiographs, tokens, captioner_tokens, unlikeness, strict=True)
+        ]
+
+    def encode_store(self, store: Store, images: Iterable[str], folder: Path, cluster: str | None = None) -> Features:
+        """The patch tokens of images of a store, by their identifiers; they are kept in `folder`."""
+        return _encode(self.difference, store, images, folder, self.digest, cluster)
+
+    def encode_for_captioner(
+        self, store: Store, features: Features, images: Iterable[str], folder: Path, cluster: str | None = None
+    ) -> Features:
+        """The patch tokens that the captioner sees of these images: `features`, unless it sees them otherwise."""
+        if not (self.captioner and self._captioner_sees_otherwise):
+            return features
+        return _encode(self.captioner, store, images, folder, weights_digest(self.captioner.path), cluster)
+
+    @property
+    def _captioner_sees_otherwise(self) -> bool:
+        """Whether a captioner knows the encoder as stage 1 left it, or other grey values."""
+        trained = bool(self.difference.model.config.trainable_blocks)
+        return trained or intensity_of(self.captioner.processor) != intensity_of(self.difference.processor)
+
+
+def _encode(
+    model: ModelFolder, store: Store, images: Iterable[str], folder: Path, key: str, cluster: str | None
+) -> Features:
+    with progress_bar("encode images") as progress:
+        return encode_store(model, store, images, folder, key, progress, cluster)
