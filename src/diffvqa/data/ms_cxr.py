@@ -12,7 +12,7 @@ from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.mimic.folders import find_folder, require_folder
 from diffvqa.data.mimic.jpg import SPLITS, seconds_of
-from diffvqa.data.tables import find_table, read_rows
+from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
 from diffvqa.records import Cohort, Image, Problem, Region, Source, Study
 

@@ -12,7 +12,7 @@ from diffvqa.data import splits
 from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box, fit_to_file
 from diffvqa.data.paths import is_plain_name
-from diffvqa.data.tables import find_table, read_cells, read_rows
+from diffvqa.data.rows import find_table, read_cells, read_rows
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, NIH_FINDINGS, changes_between, write_changes
 from diffvqa.records import Cohort, Image, Pair, Problem, Question, Region, Source, Study

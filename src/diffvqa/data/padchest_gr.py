@@ -31,8 +31,8 @@ from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.mimic.jpg import seconds_of
 from diffvqa.data.paths import is_plain_name
+from diffvqa.data.rows import find_table, read_rows
 from diffvqa.data.splits import split_of
-from diffvqa.data.tables import find_table, read_rows
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, PADCHEST_FINDINGS, changes_between, write_changes
 from diffvqa.records import Cohort, Image, Pair, Problem, Question, Region, Source, Study

@@ -17,7 +17,7 @@ from diffvqa.data import splits
 from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.paths import inside
-from diffvqa.data.tables import find_table, read_rows
+from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
 from diffvqa.records import QUESTION_TYPES, Cohort, Image, Pair, Problem, Question, Region, Source, Study
 

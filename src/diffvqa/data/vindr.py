@@ -12,7 +12,7 @@ from diffvqa.data import splits
 from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.paths import is_plain_name
-from diffvqa.data.tables import find_table, read_rows
+from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
 from diffvqa.findings import VINDR_FINDINGS
 from diffvqa.records import Cohort, Image, Problem, Region, Source, Study

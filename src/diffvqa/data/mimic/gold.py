@@ -13,7 +13,7 @@ from pathlib import Path
 from diffvqa.data.mending import fit_box
 from diffvqa.data.mimic.folders import find_folder, require_folder
 from diffvqa.data.mimic.jpg import ImageRow, read_images
-from diffvqa.data.tables import read_rows
+from diffvqa.data.rows import read_rows
 from diffvqa.errors import InputError
 from diffvqa.records import Cohort, Image, Problem, Region, Source, Study
 
