@@ -9,6 +9,7 @@ from diffvqa.data.mimic import diffvqa as difference_questions
 from diffvqa.data.mimic import imagenome, jpg
 from diffvqa.data.mimic.folders import find_folder, require_folder, with_version
 from diffvqa.data.mimic.reports import Reports
+from diffvqa.data.reader import PHYSIONET, Dataset, Reader
 from diffvqa.errors import InputError
 from diffvqa.records import Cohort, Image, Problem, Source, Study
 
@@ -88,3 +89,19 @@ def _assemble(folders: dict[str, Path | None]) -> Cohort:
     questions = difference_questions.read_questions(folders["diffvqa"], studies, problems) if folders["diffvqa"] else []
     datasets = tuple(with_version(folder, part) for part, folder in folders.items() if folder)
     return Cohort(tuple(studies), tuple(questions), tuple(problems), datasets)
+
+
+READER = Reader(
+    kind="mimic",
+    description="MIMIC-CXR-JPG with MIMIC-CXR reports, Chest ImaGenome and Medical-Diff-VQA (PhysioNet)",
+    read=read,
+    parts=PARTS,
+    read_parts=read_parts,
+    datasets=(
+        Dataset(name="mimic-cxr-jpg", title="MIMIC-CXR-JPG", terms=PHYSIONET, equalised=True),
+        Dataset(name="mimic-cxr", title="MIMIC-CXR reports", terms=PHYSIONET, has_images=False),
+        Dataset(name="chest-imagenome", title="Chest ImaGenome", terms=PHYSIONET, has_images=False),
+        Dataset(name="medical-diff-vqa", title="Medical-Diff-VQA", terms=PHYSIONET, has_images=False),
+    ),
+    patients="mimic",
+)
