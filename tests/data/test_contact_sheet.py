@@ -52,7 +52,7 @@ def test_half_of_the_images_have_boxes_where_there_are_as_many(store, seed):
 
 
 def test_no_image_is_shown_twice(store):
-    shown = {tile[5, 5:250].tobytes() + tile[TILE // 2, 200:].tobytes() for tile in tiles(draw_sheet(store, 8), 8)}
+    shown = {tile[TILE // 2, 200:].tobytes() for tile in tiles(draw_sheet(store, 8), 8)}
     assert len(shown) == 8
 
 

@@ -220,6 +220,6 @@ READER = Reader(
     read=read,
     parts=PARTS,
     read_parts=read_parts,
-    datasets=(Dataset(name="ms-cxr", title="MS-CXR", terms=PHYSIONET, equalised=True),),
+    datasets=(Dataset("ms-cxr", "MS-CXR", PHYSIONET, equalised=True),),
     patients="mimic",
 )

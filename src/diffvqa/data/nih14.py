@@ -209,9 +209,9 @@ READER = Reader(
     read=read,
     datasets=(
         Dataset(
-            name="nih14",
-            title="NIH ChestX-ray14",
-            terms="open; the NIH Clinical Center is to be named and its paper cited",
+            "nih14",
+            "NIH ChestX-ray14",
+            "open; the NIH Clinical Center is to be named and its paper cited",
             closed=False,
         ),
     ),

@@ -401,5 +401,5 @@ READER = Reader(
     kind="padchest-gr",
     description="PadChest-GR: sentences with boxes; prior images become difference questions (by agreement)",
     read=read,
-    datasets=(Dataset(name="padchest-gr", title="PadChest-GR", terms="an agreement with BIMCV, for research"),),
+    datasets=(Dataset("padchest-gr", "PadChest-GR", "an agreement with BIMCV, for research"),),
 )

@@ -292,5 +292,5 @@ READER = Reader(
     read=read,
     parts=PARTS,
     read_parts=read_parts,
-    datasets=(Dataset(name="table", title="a hospital's own tables", terms="the hospital's"),),
+    datasets=(Dataset("table", "a hospital's own tables", "the hospital's"),),
 )

@@ -224,5 +224,5 @@ READER = Reader(
     kind="vindr",
     description="VinDr-CXR with its readers' boxes; single images, no questions (PhysioNet or Kaggle)",
     read=read,
-    datasets=(Dataset(name="vindr", title="VinDr-CXR", terms=f"{PHYSIONET}, or the rules of the Kaggle competition"),),
+    datasets=(Dataset("vindr", "VinDr-CXR", f"{PHYSIONET}, or the rules of the Kaggle competition"),),
 )

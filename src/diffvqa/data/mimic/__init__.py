@@ -98,10 +98,10 @@ READER = Reader(
     parts=PARTS,
     read_parts=read_parts,
     datasets=(
-        Dataset(name="mimic-cxr-jpg", title="MIMIC-CXR-JPG", terms=PHYSIONET, equalised=True),
-        Dataset(name="mimic-cxr", title="MIMIC-CXR reports", terms=PHYSIONET, has_images=False),
-        Dataset(name="chest-imagenome", title="Chest ImaGenome", terms=PHYSIONET, has_images=False),
-        Dataset(name="medical-diff-vqa", title="Medical-Diff-VQA", terms=PHYSIONET, has_images=False),
+        Dataset("mimic-cxr-jpg", "MIMIC-CXR-JPG", PHYSIONET, equalised=True),
+        Dataset("mimic-cxr", "MIMIC-CXR reports", PHYSIONET, has_images=False),
+        Dataset("chest-imagenome", "Chest ImaGenome", PHYSIONET, has_images=False),
+        Dataset("medical-diff-vqa", "Medical-Diff-VQA", PHYSIONET, has_images=False),
     ),
     patients="mimic",
 )

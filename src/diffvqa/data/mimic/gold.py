@@ -148,8 +148,6 @@ READER = Reader(
     read=read,
     parts=PARTS,
     read_parts=read_parts,
-    datasets=(
-        Dataset(name="imagenome-gold", title="Chest ImaGenome, gold annotations", terms=PHYSIONET, equalised=True),
-    ),
+    datasets=(Dataset("imagenome-gold", "Chest ImaGenome, gold annotations", PHYSIONET, equalised=True),),
     patients="mimic",
 )
