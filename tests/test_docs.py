@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 import diffvqa
-from diffvqa.data import READERS
 from diffvqa.data.problems import FAULTS, NOTES
+from diffvqa.data.registry import READERS
 from diffvqa.training.objectives import OBJECTIVES
 
 ROOT = Path(__file__).parents[1]

@@ -15,7 +15,7 @@ from diffvqa.boxes import Box, intersection_over_union
 from diffvqa.data import read_sources, splits, vindr
 from diffvqa.data.inspection import check_files, summarise
 from diffvqa.errors import InputError
-from diffvqa.findings import LEVELS, VINDR_FINDINGS
+from diffvqa.findings import LEVELS
 from diffvqa.images import read_image
 
 WIDTH, HEIGHT = 80, 100
@@ -286,9 +286,9 @@ def test_fusing_keeps_what_is_apart_and_does_not_mind_the_order():
 
 
 def test_the_names_fit_the_answers():
-    assert len(VINDR_FINDINGS) == 22
-    assert len(set(VINDR_FINDINGS.values())) == 22
-    for name in VINDR_FINDINGS.values():
+    assert len(vindr.LABELS) == 22
+    assert len(set(vindr.LABELS.values())) == 22
+    for name in vindr.LABELS.values():
         assert name == name.lower()
         assert "," not in name
         assert name not in LEVELS

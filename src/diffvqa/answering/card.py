@@ -13,7 +13,7 @@ import transformers
 
 from diffvqa import __version__
 from diffvqa.answering.answer import NOTICE
-from diffvqa.data.terms import closed_datasets, terms_of
+from diffvqa.data.registry import dataset_of
 from diffvqa.errors import InputError
 from diffvqa.inference.grounding import CAPTIONER
 from diffvqa.inference.training_record import read_training
@@ -133,7 +133,8 @@ _STAGES = {"datasets": "questions and language model", "encoder_datasets": "imag
 def _warning(run: Mapping[str, Any]) -> str | None:
     """Why the weights are not to be published, or None."""
     recorded = [run.get(key) for key in _STAGES]
-    closed = dict.fromkeys(closed_datasets(name for names in recorded for name in names or ()))
+    found = [dataset_of(name) for names in recorded for name in names or ()]
+    closed = dict.fromkeys(dataset.title for dataset in found if dataset.closed)
     if closed:
         return f"Trained on data that is given out under a licence or an agreement only: {', '.join(closed)}."
     if not all(recorded):
@@ -145,7 +146,7 @@ def _data(run: Mapping[str, Any]) -> str:
     rows = []
     for key, stage in _STAGES.items():
         for name in run.get(key) or ():
-            found = terms_of(name)
+            found = dataset_of(name)
             rows.append((stage, found.title, found.terms))
         if not run.get(key):
             rows.append((stage, "not recorded", "not known"))

@@ -1,69 +1,18 @@
-"""Datasets as they lie on disk, read into records. A new dataset is one file here and one entry in READERS."""
+"""Datasets as they lie on disk, read into records. A new dataset is one file here and one entry in `registry`."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from diffvqa.data import mimic, ms_cxr, nih14, padchest_gr, table, vindr
 from diffvqa.data.chronology import ReversedPairs, settle_pairs
-from diffvqa.data.mimic import gold
+from diffvqa.data.reader import Reader
+from diffvqa.data.registry import readers
 from diffvqa.data.splits import split_by_patient
 from diffvqa.errors import InputError
 from diffvqa.records import Cohort
-
-
-@dataclass(frozen=True)
-class Reader:
-    """How one kind of dataset is read.
-
-    read: from the one folder that holds it. parts: names of folders or files that may be given one by one instead
-    (`KIND:name=path,...`), which `read_parts` then gets as keyword arguments.
-    """
-
-    description: str
-    read: Callable[[Path], Cohort]
-    parts: tuple[str, ...] = ()
-    read_parts: Callable[..., Cohort] | None = None
-
-
-READERS: dict[str, Reader] = {
-    "mimic": Reader(
-        "MIMIC-CXR-JPG with MIMIC-CXR reports, Chest ImaGenome and Medical-Diff-VQA (PhysioNet)",
-        mimic.read,
-        mimic.PARTS,
-        mimic.read_parts,
-    ),
-    "nih14": Reader("NIH ChestX-ray14 with its boxes; follow-ups become difference questions (open)", nih14.read),
-    "vindr": Reader("VinDr-CXR with its readers' boxes; single images, no questions (PhysioNet or Kaggle)", vindr.read),
-    "padchest-gr": Reader(
-        "PadChest-GR: sentences with boxes; prior images become difference questions (by agreement)", padchest_gr.read
-    ),
-    "ms-cxr": Reader(
-        "MS-CXR: phrases with boxes on images of MIMIC-CXR-JPG (PhysioNet)",
-        ms_cxr.read,
-        ms_cxr.PARTS,
-        ms_cxr.read_parts,
-    ),
-    "imagenome-gold": Reader(
-        "Chest ImaGenome's gold boxes and sentences on MIMIC-CXR-JPG, all for test (PhysioNet)",
-        gold.read,
-        gold.PARTS,
-        gold.read_parts,
-    ),
-    "table": Reader(
-        "a hospital's own tables of images, boxes and questions (docs/table.md)",
-        table.read,
-        table.PARTS,
-        table.read_parts,
-    ),
-}
-
-
-_OF_MIMIC = {"mimic", "ms-cxr", "imagenome-gold"}
-"""Kinds that share the patients of MIMIC-CXR, and their identifiers."""
 
 
 def _read_source(source: str) -> Cohort:
@@ -72,16 +21,16 @@ def _read_source(source: str) -> Cohort:
     Raises InputError for an unknown kind or name and for a folder or file that is not there.
     """
     kind, colon, rest = source.partition(":")
-    known = ", ".join(READERS)
-    if not colon and kind not in READERS:
+    known = ", ".join(readers())
+    reader = readers().get(kind)
+    if reader is None and not colon:
         raise InputError(f"expected KIND:PATH, found no colon; the kinds are {known}")
-    if kind not in READERS:
+    if reader is None:
         raise InputError(f"no kind of dataset is called {kind!r}; there are: {known} (written KIND:PATH)")
     if not rest:
         raise InputError(f"{kind}: the folder is missing; write {kind}:PATH")
-    reader = READERS[kind]
     if not re.match(r"\w+=", rest):
-        return _named(reader.read(_existing(kind, rest)), kind)
+        return _named(reader.read(_existing(kind, rest)), reader)
     if reader.read_parts is None:
         raise InputError(f"{kind}: takes one folder, not named ones; write {kind}:PATH")
     parts: dict[str, Path] = {}
@@ -93,12 +42,12 @@ def _read_source(source: str) -> Cohort:
                 f"found {name if equals else 'a part without a name'!r}"
             )
         parts[name] = _existing(f"{kind}:{name}", path)
-    return _named(reader.read_parts(**parts), kind)
+    return _named(reader.read_parts(**parts), reader)
 
 
-def _named(cohort: Cohort, kind: str) -> Cohort:
-    """The cohort with its kind as its dataset where its reader does not say more."""
-    return cohort if cohort.datasets else replace(cohort, datasets=(kind,))
+def _named(cohort: Cohort, reader: Reader) -> Cohort:
+    """The cohort with the first dataset of its reader where it names none."""
+    return cohort if cohort.datasets else replace(cohort, datasets=(reader.datasets[0].name,))
 
 
 def _existing(argument: str, path: str) -> Path:
@@ -117,7 +66,7 @@ def read_sources(
     reversed_pairs: what becomes of questions whose prior image is the later one. split_seed: split by patient with this
     seed, in place of the datasets' own splits; images that a dataset gives for test alone (those of Chest ImaGenome's
     gold patients) are then split like all others. Raises InputError if two sources hold an image of the same
-    identifier, or a patient, unless both are parts of MIMIC-CXR.
+    identifier, or a patient, unless both have their patients from one register, as parts of MIMIC-CXR do.
     """
     cohort = settle_pairs(_joined(sources), reversed_pairs)
     return cohort if split_seed is None else split_by_patient(cohort, split_seed)
@@ -125,12 +74,12 @@ def read_sources(
 
 def _joined(sources: Sequence[str]) -> Cohort:
     if not sources:
-        raise InputError("no source given; write KIND:PATH with a KIND of " + ", ".join(READERS))
+        raise InputError("no source given; write KIND:PATH with a KIND of " + ", ".join(readers()))
     cohorts = [_read_source(source) for source in sources]
     if len(cohorts) == 1:
         return cohorts[0]
     _refuse_shared_images(cohorts)
-    _refuse_shared_patients([source.partition(":")[0] for source in sources], cohorts)
+    _refuse_shared_patients([readers()[source.partition(":")[0]] for source in sources], cohorts)
     return Cohort(
         studies=tuple(study for cohort in cohorts for study in cohort.studies),
         questions=tuple(question for cohort in cohorts for question in cohort.questions),
@@ -152,15 +101,18 @@ def _refuse_shared_images(cohorts: Sequence[Cohort]) -> None:
                     )
 
 
-def _refuse_shared_patients(kinds: Sequence[str], cohorts: Sequence[Cohort]) -> None:
+def _refuse_shared_patients(read_by: Sequence[Reader], cohorts: Sequence[Cohort]) -> None:
     """Two people of one number would be one person, with a history and a split that neither has."""
     seen: dict[str, int] = {}
     for number, cohort in enumerate(cohorts, start=1):
         for study in cohort.studies:
             other = seen.setdefault(study.subject_id, number)
-            if other != number and not {kinds[other - 1], kinds[number - 1]} <= _OF_MIMIC:
+            if other == number:
+                continue
+            one, two = read_by[other - 1], read_by[number - 1]
+            if one.patients is None or one.patients != two.patients:
                 raise InputError(
-                    f"sources {other} ({kinds[other - 1]}) and {number} ({kinds[number - 1]}) hold a patient of the "
-                    "same identifier; if these are two people, give the patients of one source other identifiers, "
-                    "or prepare the sources separately"
+                    f"sources {other} ({one.kind}) and {number} ({two.kind}) hold a patient of the same identifier; "
+                    "if these are two people, give the patients of one source other identifiers, or prepare the "
+                    "sources separately"
                 )

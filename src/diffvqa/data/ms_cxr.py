@@ -12,7 +12,8 @@ from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.mimic.folders import find_folder, require_folder
 from diffvqa.data.mimic.jpg import SPLITS, seconds_of
-from diffvqa.data.tables import find_table, read_rows
+from diffvqa.data.reader import PHYSIONET, Dataset, Reader
+from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
 from diffvqa.records import Cohort, Image, Problem, Region, Source, Study
 
@@ -211,3 +212,14 @@ def _read_times(
             reason = "expected dates as 21800506 and times as 213014.531"
             problems.append(Problem("date_unreadable", Source(table.name, number), reason))
     return seconds, views
+
+
+READER = Reader(
+    kind="ms-cxr",
+    description="MS-CXR: phrases with boxes on images of MIMIC-CXR-JPG (PhysioNet)",
+    read=read,
+    parts=PARTS,
+    read_parts=read_parts,
+    datasets=(Dataset("ms-cxr", "MS-CXR", PHYSIONET, equalised=True),),
+    patients="mimic",
+)

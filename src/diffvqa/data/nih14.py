@@ -12,12 +12,32 @@ from diffvqa.data import splits
 from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box, fit_to_file
 from diffvqa.data.paths import is_plain_name
-from diffvqa.data.tables import find_table, read_cells, read_rows
+from diffvqa.data.reader import Dataset, Reader
+from diffvqa.data.rows import find_table, read_cells, read_rows
 from diffvqa.errors import InputError
-from diffvqa.findings import DIFFERENCE_QUESTION, NIH_FINDINGS, changes_between, write_changes
+from diffvqa.findings import DIFFERENCE_QUESTION, changes_between, write_changes
 from diffvqa.records import Cohort, Image, Pair, Problem, Question, Region, Source, Study
 
 FRONTAL = ("AP", "PA")
+LABELS = {
+    "Atelectasis": "atelectasis",
+    "Cardiomegaly": "cardiomegaly",
+    "Consolidation": "consolidation",
+    "Edema": "edema",
+    "Effusion": "pleural effusion",
+    "Emphysema": "emphysema",
+    "Fibrosis": "fibrosis",
+    "Hernia": "hernia",
+    "Infiltrate": "infiltration",
+    "Infiltration": "infiltration",
+    "Mass": "mass",
+    "Nodule": "nodule",
+    "Pleural_Thickening": "pleural thickening",
+    "Pneumonia": "pneumonia",
+    "Pneumothorax": "pneumothorax",
+}
+"""The labels of the release (and of its box list) in the words of the answers."""
+
 NO_FINDING = "No Finding"
 
 SIDE = 1024
@@ -105,9 +125,9 @@ def _findings(labels: str, where: Source, problems: list[Problem]) -> Iterator[s
     for label in labels.split("|"):
         label = label.strip()
         if label and label != NO_FINDING:
-            if label not in NIH_FINDINGS:
+            if label not in LABELS:
                 problems.append(Problem("label_unknown", where, f"label {label!r} is kept as it is"))
-            yield NIH_FINDINGS.get(label, label.lower().replace("_", " "))
+            yield LABELS.get(label, label.lower().replace("_", " "))
 
 
 def _read_boxes(folder: Path, problems: list[Problem]) -> dict[str, _Boxes]:
@@ -181,3 +201,18 @@ def _follow_ups(studies: list[Study]) -> Iterator[Question]:
                 answer=write_changes(changes),
                 split=current.split,
             )
+
+
+READER = Reader(
+    kind="nih14",
+    description="NIH ChestX-ray14 with its boxes; follow-ups become difference questions (open)",
+    read=read,
+    datasets=(
+        Dataset(
+            "nih14",
+            "NIH ChestX-ray14",
+            "open; the NIH Clinical Center is to be named and its paper cited",
+            closed=False,
+        ),
+    ),
+)

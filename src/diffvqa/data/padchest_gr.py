@@ -31,16 +31,52 @@ from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.mimic.jpg import seconds_of
 from diffvqa.data.paths import is_plain_name
+from diffvqa.data.reader import Dataset, Reader
+from diffvqa.data.rows import find_table, read_rows
 from diffvqa.data.splits import split_of
-from diffvqa.data.tables import find_table, read_rows
 from diffvqa.errors import InputError
-from diffvqa.findings import DIFFERENCE_QUESTION, PADCHEST_FINDINGS, changes_between, write_changes
+from diffvqa.findings import DIFFERENCE_QUESTION, changes_between, write_changes
 from diffvqa.records import Cohort, Image, Pair, Problem, Question, Region, Source, Study
 
 IMAGE_FOLDERS = ("images", "PadChest_GR", "Padchest_GR_files", "PadChest_GR_progression_prior_studies")
 """Where images lie, at any depth, beside those in the release's folder itself."""
 
 SPLITS = {"train": "train", "validation": "validate", "test": "test"}
+
+LABELS = {
+    "alveolar pattern": "lung opacity",
+    "aortic elongation": "tortuosity of the thoracic aorta",
+    "apical pleural thickening": "pleural thickening",
+    "ascendent aortic elongation": "tortuosity of the thoracic aorta",
+    "atypical pneumonia": "pneumonia",
+    "calcified densities": "calcification",
+    "calcified granuloma": "granuloma",
+    "calcified pleural thickening": "pleural thickening",
+    "callus rib fracture": "fracture",
+    "clavicle fracture": "fracture",
+    "costophrenic angle blunting": "blunting of the costophrenic angle",
+    "descendent aortic elongation": "tortuosity of the descending aorta",
+    "ground glass pattern": "lung opacity",
+    "heart insufficiency": "heart failure",
+    "hiatal hernia": "hernia",
+    "humeral fracture": "fracture",
+    "infiltrates": "infiltration",
+    "interstitial pattern": "lung opacity",
+    "laminar atelectasis": "atelectasis",
+    "lobar atelectasis": "atelectasis",
+    "loculated pleural effusion": "pleural effusion",
+    "multiple nodules": "nodule",
+    "pulmonary edema": "edema",
+    "pulmonary fibrosis": "fibrosis",
+    "pulmonary mass": "mass",
+    "reticular interstitial pattern": "lung opacity",
+    "rib fracture": "fracture",
+    "round atelectasis": "atelectasis",
+    "segmental atelectasis": "atelectasis",
+    "total atelectasis": "atelectasis",
+    "vertebral fracture": "fracture",
+}
+"""The labels of PadChest that the answers (or NIH ChestX-ray14) call otherwise; all the others are kept."""
 
 NO_FINDINGS = frozenset({"normal", "unchanged", "exclude", "suboptimal study"})
 """Labels of PadChest that name no finding."""
@@ -157,9 +193,7 @@ def _finding(entry: dict[str, Any]) -> Finding:
     return Finding(
         sentence=_text(entry.get("sentence_en")),
         abnormal=entry.get("abnormal") is True,
-        labels=tuple(
-            sys.intern(PADCHEST_FINDINGS.get(label, label)) for label in labels if label and label not in NO_FINDINGS
-        ),
+        labels=tuple(sys.intern(LABELS.get(label, label)) for label in labels if label and label not in NO_FINDINGS),
         boxes=_list(entry.get("boxes")) or _list(entry.get("extra_boxes")),
         progression=_text(entry.get("progression")).lower(),
     )
@@ -361,3 +395,11 @@ def _contradicts(finding: Finding, before: dict[str, None]) -> bool:
     known = [label in before for label in finding.labels]
     progression = PROGRESSIONS.get(finding.progression)
     return (progression == "stable" and not all(known)) or (progression == "new" and bool(known) and all(known))
+
+
+READER = Reader(
+    kind="padchest-gr",
+    description="PadChest-GR: sentences with boxes; prior images become difference questions (by agreement)",
+    read=read,
+    datasets=(Dataset("padchest-gr", "PadChest-GR", "an agreement with BIMCV, for research"),),
+)

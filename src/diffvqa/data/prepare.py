@@ -17,6 +17,7 @@ from diffvqa.data.index import StoredImage
 from diffvqa.data.mending import fit_to_file
 from diffvqa.data.problems import count_kinds, refuse_faults, write_problems
 from diffvqa.data.pruning import without_images
+from diffvqa.data.registry import refuse_two_intensities
 from diffvqa.data.shards import Progress, Shard
 from diffvqa.data.store import (
     ABOUT,
@@ -27,7 +28,6 @@ from diffvqa.data.store import (
     STARTED,
     Store,
     checksum_of,
-    refuse_two_intensities,
 )
 from diffvqa.errors import InputError
 from diffvqa.files import digest_of, finished_in, hold, is_unfinished, write_text

@@ -8,7 +8,6 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ import pyarrow as pa
 
 from diffvqa.data import index, shards
 from diffvqa.data.index import Rows, StoredImage
+from diffvqa.data.registry import dataset_of
 from diffvqa.errors import InputError
 from diffvqa.images.intensities import AS_STORED, EQUALISED
 from diffvqa.records import Question
@@ -28,28 +28,6 @@ ABOUT, STARTED, IMAGES, QUESTIONS, PROBLEMS = (
     "store.json", "started.json", "images.parquet", "questions.parquet", "problems.csv",
 )  # fmt: skip
 """The files of a store beside its shards: the first is written last, and the second first."""
-
-_EQUALISED_DATASETS = ("mimic-cxr-jpg", "ms-cxr", "imagenome-gold")
-"""Those whose files hold equalised grey values; the last two are boxes on images of the first."""
-
-_WITHOUT_IMAGES = ("mimic-cxr", "chest-imagenome", "medical-diff-vqa")
-"""Those that add texts, boxes and questions to the images of MIMIC-CXR-JPG."""
-
-
-def refuse_two_intensities(datasets: Iterable[str]) -> None:
-    """Raises InputError if some of these datasets hold equalised grey values and others do not."""
-    with_images = [name for name in datasets if name.partition(" ")[0] not in _WITHOUT_IMAGES]
-    equalised = [name for name in with_images if _is_equalised(name)]
-    others = [name for name in with_images if name not in equalised]
-    if equalised and others:
-        raise InputError(
-            f"the grey values of {', '.join(equalised)} are equalised, those of {', '.join(others)} are not, and a "
-            "model reads all images of a store in one way; prepare them separately, each into a store of its own"
-        )
-
-
-def _is_equalised(dataset: str) -> bool:
-    return dataset.partition(" ")[0] in _EQUALISED_DATASETS
 
 
 class Store:
@@ -77,7 +55,7 @@ class Store:
     @property
     def intensity(self) -> str:
         """How grey values are to be read by a model trained on it: EQUALISED or AS_STORED."""
-        return EQUALISED if any(map(_is_equalised, self.datasets)) else AS_STORED
+        return EQUALISED if any(dataset_of(name).equalised for name in self.datasets) else AS_STORED
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], argument: str = "store") -> Store:

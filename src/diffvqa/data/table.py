@@ -17,7 +17,8 @@ from diffvqa.data import splits
 from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.paths import inside
-from diffvqa.data.tables import find_table, read_rows
+from diffvqa.data.reader import Dataset, Reader
+from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
 from diffvqa.records import QUESTION_TYPES, Cohort, Image, Pair, Problem, Question, Region, Source, Study
 
@@ -283,3 +284,13 @@ def _reason_to_skip(
     if study_of[prior].subject_id != study_of[current].subject_id:
         return "pair_of_two_patients", "the two images belong to different patients"
     return None
+
+
+READER = Reader(
+    kind="table",
+    description="a hospital's own tables of images, boxes and questions (docs/table.md)",
+    read=read,
+    parts=PARTS,
+    read_parts=read_parts,
+    datasets=(Dataset("table", "a hospital's own tables", "the hospital's"),),
+)

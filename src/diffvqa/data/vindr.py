@@ -12,9 +12,9 @@ from diffvqa.data import splits
 from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.paths import is_plain_name
-from diffvqa.data.tables import find_table, read_rows
+from diffvqa.data.reader import PHYSIONET, Dataset, Reader
+from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
-from diffvqa.findings import VINDR_FINDINGS
 from diffvqa.records import Cohort, Image, Problem, Region, Source, Study
 from diffvqa.workers import usable_cores
 
@@ -27,6 +27,32 @@ TABLES = {
 SUFFIXES = (".dicom", ".dcm", ".png", ".jpg", ".jpeg")
 """Of several files of one image, the one named first here counts."""
 
+LABELS = {
+    "Aortic enlargement": "aortic enlargement",
+    "Atelectasis": "atelectasis",
+    "Calcification": "calcification",
+    "Cardiomegaly": "cardiomegaly",
+    "Clavicle fracture": "clavicle fracture",
+    "Consolidation": "consolidation",
+    "Edema": "edema",
+    "Emphysema": "emphysema",
+    "Enlarged PA": "enlarged pulmonary artery",
+    "ILD": "interstitial lung disease",
+    "Infiltration": "infiltration",
+    "Lung Opacity": "lung opacity",
+    "Lung cavity": "lung cavity",
+    "Lung cyst": "lung cyst",
+    "Mediastinal shift": "mediastinal shift",
+    "Nodule/Mass": "nodule or mass",
+    "Other lesion": "other lesion",
+    "Pleural effusion": "pleural effusion",
+    "Pleural thickening": "pleural thickening",
+    "Pneumothorax": "pneumothorax",
+    "Pulmonary fibrosis": "fibrosis",
+    "Rib fracture": "rib fracture",
+}
+"""The classes of boxes (PhysioNet's 22, of which Kaggle has 14) in the words of the answers."""
+
 NO_FINDING = "no finding"
 
 SAME_BOX = 0.5
@@ -37,7 +63,7 @@ and a group can hardly reach from one lesion to the next; it is also the usual t
 """
 
 _CORNERS = ("x_min", "y_min", "x_max", "y_max")
-_KNOWN = {label.lower(): finding for label, finding in VINDR_FINDINGS.items()}
+_KNOWN = {label.lower(): finding for label, finding in LABELS.items()}
 
 
 @dataclass(slots=True)
@@ -192,3 +218,11 @@ def _scale(image: _Annotated, size: tuple[int, int], problems: list[Problem]) ->
 def _scaled(corners: tuple[str, ...], scale: tuple[float, float]) -> Iterator[float]:
     for corner, factor in zip(corners, (*scale, *scale), strict=True):
         yield float(corner) * factor
+
+
+READER = Reader(
+    kind="vindr",
+    description="VinDr-CXR with its readers' boxes; single images, no questions (PhysioNet or Kaggle)",
+    read=read,
+    datasets=(Dataset("vindr", "VinDr-CXR", f"{PHYSIONET}, or the rules of the Kaggle competition"),),
+)

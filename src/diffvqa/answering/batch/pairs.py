@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffvqa.answering.case import read_question
-from diffvqa.data.tables import read_cells
+from diffvqa.data.rows import read_cells
 from diffvqa.errors import InputError
 
 COLUMNS = ("id", "current", "prior", "prior_2, prior_3, ...", "question")

@@ -9,6 +9,7 @@ from diffvqa.data.mimic import diffvqa as difference_questions
 from diffvqa.data.mimic import imagenome, jpg
 from diffvqa.data.mimic.folders import find_folder, require_folder, with_version
 from diffvqa.data.mimic.reports import Reports
+from diffvqa.data.reader import PHYSIONET, Dataset, Reader
 from diffvqa.errors import InputError
 from diffvqa.records import Cohort, Image, Problem, Source, Study
 
@@ -88,3 +89,19 @@ def _assemble(folders: dict[str, Path | None]) -> Cohort:
     questions = difference_questions.read_questions(folders["diffvqa"], studies, problems) if folders["diffvqa"] else []
     datasets = tuple(with_version(folder, part) for part, folder in folders.items() if folder)
     return Cohort(tuple(studies), tuple(questions), tuple(problems), datasets)
+
+
+READER = Reader(
+    kind="mimic",
+    description="MIMIC-CXR-JPG with MIMIC-CXR reports, Chest ImaGenome and Medical-Diff-VQA (PhysioNet)",
+    read=read,
+    parts=PARTS,
+    read_parts=read_parts,
+    datasets=(
+        Dataset("mimic-cxr-jpg", "MIMIC-CXR-JPG", PHYSIONET, equalised=True),
+        Dataset("mimic-cxr", "MIMIC-CXR reports", PHYSIONET, has_images=False),
+        Dataset("chest-imagenome", "Chest ImaGenome", PHYSIONET, has_images=False),
+        Dataset("medical-diff-vqa", "Medical-Diff-VQA", PHYSIONET, has_images=False),
+    ),
+    patients="mimic",
+)

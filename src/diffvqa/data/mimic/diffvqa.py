@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from diffvqa.data.mimic.jpg import SPLITS, identifier
-from diffvqa.data.tables import find_table, read_rows
+from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
 from diffvqa.records import QUESTION_TYPES, Pair, Problem, Question, Source, Study
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from diffvqa.data.reader import SYNTHETIC
 from diffvqa.errors import InputError
 
 NAMES = {
@@ -29,10 +30,6 @@ MARKS = {
     "gold": ("gold_dataset/gold_bbox_coordinate_annotations_1000images.csv",),
 }
 """What a folder must hold, one of them, to be that dataset."""
-
-
-SYNTHETIC = "(synthetic)"
-"""After the name of a dataset of which nothing but the layout is real."""
 
 _SAYS_SYNTHETIC = "SYNTHETIC.txt"
 _VERSION = re.compile(r"\d+(\.\d+)*")

@@ -13,7 +13,8 @@ from pathlib import Path
 from diffvqa.data.mending import fit_box
 from diffvqa.data.mimic.folders import find_folder, require_folder
 from diffvqa.data.mimic.jpg import ImageRow, read_images
-from diffvqa.data.tables import read_rows
+from diffvqa.data.reader import PHYSIONET, Dataset, Reader
+from diffvqa.data.rows import read_rows
 from diffvqa.errors import InputError
 from diffvqa.records import Cohort, Image, Problem, Region, Source, Study
 
@@ -139,3 +140,14 @@ def _regions(
         box = fit_box(corners, image.width, image.height, where, problems)
         if box is not None:
             yield Region(box, name, tuple(sentences.get(name, ())))
+
+
+READER = Reader(
+    kind="imagenome-gold",
+    description="Chest ImaGenome's gold boxes and sentences on MIMIC-CXR-JPG, all for test (PhysioNet)",
+    read=read,
+    parts=PARTS,
+    read_parts=read_parts,
+    datasets=(Dataset("imagenome-gold", "Chest ImaGenome, gold annotations", PHYSIONET, equalised=True),),
+    patients="mimic",
+)

@@ -14,7 +14,7 @@ from diffvqa.boxes import Box
 from diffvqa.data.mending import fit_box
 from diffvqa.data.mimic.jpg import SPLITS, ImageRow
 from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside
-from diffvqa.data.tables import find_table, read_rows
+from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
 from diffvqa.records import NO_REGIONS, Problem, Region, Regions, Source
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.paths import is_plain_name
-from diffvqa.data.tables import find_table, read_rows
+from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
 from diffvqa.records import Problem, Source
 

@@ -4,8 +4,8 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from diffvqa.data import tables
-from diffvqa.data.tables import find_table, read_rows
+from diffvqa.data import rows as reading
+from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
 
 
@@ -156,7 +156,7 @@ def test_a_row_of_too_many_cells_that_are_no_text_costs_that_row_only(tmp_path, 
 
 
 def test_characters_are_whole_wherever_the_file_is_cut_to_be_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(tables, "_CHUNK", 3)
+    monkeypatch.setattr(reading, "_CHUNK", 3)
     text = "".join(f"{number},é€\U0001fac1\n" for number in range(50))
     (tmp_path / "t.csv").write_text(f"a,b\n{text}", encoding="utf-8")
     problems = []
