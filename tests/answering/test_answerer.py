@@ -180,7 +180,7 @@ def test_a_file_that_is_no_image_is_named_by_its_argument(answerer, files, tmp_p
 
 def test_an_evaluation_and_an_answer_agree(answerer, model_folder, store_folder, cohort_folder, tmp_path):
     """The same images through the store and as files give the same text."""
-    from diffvqa.evaluating.predictions import predict_answers
+    from diffvqa.evaluating.questions import predict_answers
     from diffvqa.inference.features import encode_squares
 
     store = Store.open(store_folder)

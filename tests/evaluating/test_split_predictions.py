@@ -10,8 +10,10 @@ from PIL import Image as PillowImage
 from diffvqa.boxes import Box, mean_box
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
-from diffvqa.evaluating import predictions
+from diffvqa.evaluating import controls
 from diffvqa.evaluating.evaluate import evaluate
+from diffvqa.evaluating.phrases import source_box
+from diffvqa.evaluating.rows import write_rows
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
 from diffvqa.findings import read_changes
@@ -31,7 +33,7 @@ def ask(number, answer, text="what has changed?", kind="difference", pair=None):
 def test_the_most_frequent_answer_is_that_of_the_same_question():
     training = [ask(0, "x"), ask(1, "y"), ask(2, "y"), ask(3, "no", "is there edema?", "presence")]
     asked = [ask(4, "?"), ask(5, "?", "is there edema?", "presence"), ask(6, "?", "what has changed in the lung area?")]
-    assert [row["answer"] for row in predictions.most_frequent(asked, training)] == ["y", "no", "y"]
+    assert [row["answer"] for row in controls.most_frequent(asked, training)] == ["y", "no", "y"]
 
 
 def test_retrieval_answers_like_the_nearest_training_pair():
@@ -43,7 +45,7 @@ def test_retrieval_answers_like_the_nearest_training_pair():
         ask(1, "cd", pair=Pair("c", "d")),
         ask(2, "ef", pair=Pair("e", "f")),
     ]
-    (row,) = predictions.retrieval([ask(3, "?", pair=Pair("copy", "d"))], features, training, features)
+    (row,) = controls.retrieval([ask(3, "?", pair=Pair("copy", "d"))], features, training, features)
     assert row["answer"] == "cd"
 
 
@@ -53,27 +55,27 @@ def test_every_prior_is_another_patient_s(monkeypatch):
         assert all(pair.earlier == (f"{pair.prior[0]}-",) for pair, _ in asked)
         return [Written(f"{pair.current} after {pair.prior}", 1.0) for pair, _ in asked]
 
-    monkeypatch.setattr(predictions, "answer_questions", answer_questions)
+    monkeypatch.setattr(controls, "answer_questions", answer_questions)
     pairs = [Pair(f"{one}{number + 1}", f"{one}{number}", (f"{one}-",)) for one in "abc" for number in range(4)]
     asked = [replace(ask(pair.current, "x", pair=pair), subject_id=pair.current[0]) for pair in pairs]
-    rows = predictions.other_prior(None, [*asked, ask(9, "yes", kind="presence", pair=Pair("z"))], {}, 0, beams=3)
+    rows = controls.other_prior(None, [*asked, ask(9, "yes", kind="presence", pair=Pair("z"))], {}, 0, beams=3)
     assert [row["id"] for row in rows] == [one.question_id for one in asked]
     shown = [row["answer"].split(" after ") for row in rows]
     assert [current for current, _ in shown] == [pair.current for pair in pairs]
     assert all(current[0] != prior[0] for current, prior in shown)
     assert {prior for _, prior in shown} == {pair.prior for pair in pairs}
-    assert predictions.other_prior(None, asked[:4], {}, 0) == []
+    assert controls.other_prior(None, asked[:4], {}, 0) == []
 
 
 def test_the_mean_box_is_the_mean_of_the_training_boxes(store_folder):
     store = Store.open(store_folder)
     train = [image for image in store.images if image.split == "train"]
     test = [image for image in store.images if image.split == "test"]
-    rows = predictions.mean_boxes(test, train, ("AREF", "CAREF"), 0)
+    rows = controls.mean_boxes(test, train, ("AREF", "CAREF"), 0)
     row = next(row for row in rows if row["task"] == "CAREF")
     image = next(image for image in test if row["id"].startswith(image.image_id))
     boxes = [one.frame.into(region.box) for one in train for region in one.regions if region.name == row["question"]]
-    assert row["boxes"][0] == pytest.approx(predictions.source_box(image, mean_box(boxes)).as_tuple(), abs=0.01)
+    assert row["boxes"][0] == pytest.approx(source_box(image, mean_box(boxes)).as_tuple(), abs=0.01)
 
 
 def test_rows_are_written_whole_or_not_at_all(tmp_path):
@@ -82,7 +84,7 @@ def test_rows_are_written_whole_or_not_at_all(tmp_path):
         raise RuntimeError
 
     with pytest.raises(RuntimeError):
-        predictions.write_rows(rows(), tmp_path / "rows.jsonl")
+        write_rows(rows(), tmp_path / "rows.jsonl")
     assert not list(tmp_path.iterdir())
 
 
@@ -115,7 +117,7 @@ def test_an_evaluation_predicts_every_question_and_phrase_with_every_control(
 
 def test_phrases_have_the_same_names_whatever_else_a_captioner_has_learnt(store_folder):
     images = Store.open(store_folder).images
-    both, alone = (predictions.mean_boxes(images, images, tasks, 0) for tasks in (("AREF", "CAREF"), ("AREF",)))
+    both, alone = (controls.mean_boxes(images, images, tasks, 0) for tasks in (("AREF", "CAREF"), ("AREF",)))
     assert alone == [row for row in both if row["task"] == "AREF"]
     assert 0 < len(alone) < len(both)
 

@@ -16,8 +16,18 @@ from diffvqa.data.index import StoredImage
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
-from diffvqa.evaluating import predictions
+from diffvqa.evaluating.controls import (
+    blank_images,
+    mean_boxes,
+    most_frequent,
+    other_prior,
+    retrieval,
+    retrieval_bank,
+)
 from diffvqa.evaluating.examples import example_pairs, example_phrases
+from diffvqa.evaluating.phrases import predict_grounding
+from diffvqa.evaluating.questions import predict_answers, rescaled
+from diffvqa.evaluating.rows import write_rows
 from diffvqa.evaluating.truth import count_known, join_truth, read_truth
 from diffvqa.files import finished_in, write_text
 from diffvqa.inference.features import discard_features, encode_blank
@@ -93,43 +103,43 @@ def evaluate(
     encoded = features_folder or out / "features"
     wanted = {image for one in questions for image in one.pair.images} | {image.image_id for image in shown}
     features = model.encode_store(store, wanted, encoded / "asked", cluster)
-    bank = predictions.retrieval_bank(training, SEED)
+    bank = retrieval_bank(training, SEED)
     trained_on = {image for one in bank for image in one.pair.images[:2]}
     known_features = model.encode_store(known, trained_on, encoded / "known", cluster) if trained_on else {}
     with progress_bar("answer questions") as progress:
-        rows = predictions.predict_answers(model.difference, questions, features, progress, beams, cluster)
+        rows = predict_answers(model.difference, questions, features, progress, beams, cluster)
     # The scale was measured on greedy answers.
     scale = model.trust.confidence if beams == 1 else None
-    rows = join_truth(predictions.rescaled(rows, scale) if scale else rows, questions, truth)
+    rows = join_truth(rescaled(rows, scale) if scale else rows, questions, truth)
     grounded, of_captioner = [], features
     if captioner:
         images = [one.image_id for one in shown]
         of_captioner = model.encode_for_captioner(store, features, images, encoded / "captioner", cluster)
         with progress_bar("ground phrases") as progress:
-            grounded = predictions.predict_grounding(captioner, shown, of_captioner, SEED, progress, cluster)
-    predictions.write_rows([*rows, *grounded], out / "predictions.jsonl")
+            grounded = predict_grounding(captioner, shown, of_captioner, SEED, progress, cluster)
+    write_rows([*rows, *grounded], out / "predictions.jsonl")
     controls = {
-        "most_frequent": predictions.most_frequent(questions, training),
-        "retrieval": predictions.retrieval(questions, features, bank, known_features),
-        "other_prior": predictions.other_prior(model.difference, questions, features, SEED, beams, cluster),
-        "blank_images": predictions.blank_images(model.difference, questions, encode_blank(model.difference), beams),
+        "most_frequent": most_frequent(questions, training),
+        "retrieval": retrieval(questions, features, bank, known_features),
+        "other_prior": other_prior(model.difference, questions, features, SEED, beams, cluster),
+        "blank_images": blank_images(model.difference, questions, encode_blank(model.difference), beams),
     }
     controls = {name: join_truth(control, questions, truth) for name, control in controls.items()}
     controls["mean_box"] = []
     if captioner:
         known_images = [known.images[position] for position in pretraining_images(known)[0]]
-        controls["mean_box"] = predictions.mean_boxes(shown, known_images, captioner.model.config.tasks, SEED)
+        controls["mean_box"] = mean_boxes(shown, known_images, captioner.model.config.tasks, SEED)
     for name, control in controls.items():
         file = out / "controls" / f"{name}.jsonl"
         if control:
-            predictions.write_rows(control, file)
+            write_rows(control, file)
         else:
             # One of an earlier evaluation in this folder, with phrases.
             file.unlink(missing_ok=True)
-    predictions.write_rows(_curves(model.path), out / "curves.jsonl")
+    write_rows(_curves(model.path), out / "curves.jsonl")
     pairs = example_pairs(rows, questions, captioner, store, of_captioner, out)
-    predictions.write_rows(pairs, out / "examples.jsonl")
-    predictions.write_rows(example_phrases(grounded, store, out), out / "phrases.jsonl")
+    write_rows(pairs, out / "examples.jsonl")
+    write_rows(example_phrases(grounded, store, out), out / "phrases.jsonl")
     if not features_folder:
         discard_features(encoded)
 

@@ -1,87 +1,25 @@
-"""Predictions on a split of a store, and those of the controls, each as one JSON object a line."""
+"""What the model's predictions are held against: answers and boxes of systems that do not see, or do not compare."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 
-from diffvqa.boxes import Box, clip, mean_box
+from diffvqa.boxes import Box, mean_box
 from diffvqa.data.index import StoredImage
-from diffvqa.files import replacing
-from diffvqa.findings import Change, read_changes
-from diffvqa.inference.asking import Progress, answer_questions
-from diffvqa.inference.box_writing import write_boxes
-from diffvqa.inference.confidence import ConfidenceScale
-from diffvqa.models.captioner import Captioner
+from diffvqa.evaluating.phrases import asked_of
+from diffvqa.evaluating.questions import question_row
+from diffvqa.evaluating.rows import Row
+from diffvqa.inference.asking import answer_questions
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder
 from diffvqa.records import Pair, Question
-from diffvqa.tasks.text import referring_prompt, region_prompt
-
-PROMPTS_AN_IMAGE = 4
-"""Phrases, and regions, that are grounded in one image; drawn where it has more."""
 
 RETRIEVAL_BANK = 20_000
 """Training questions that the retrieval control looks through; drawn where there are more."""
-
-Row = dict[str, Any]
-
-
-def change_rows(changes: Iterable[Change]) -> list[Row]:
-    """Changes as plain values."""
-    return [
-        {"finding": change.finding, "kind": change.kind, "before": change.before, "after": change.after}
-        for change in sorted(changes, key=lambda change: (change.finding, change.kind))
-    ]
-
-
-def predict_answers(
-    folder: ModelFolder[DifferenceModel],
-    questions: Sequence[Question],
-    features: Mapping[str, np.ndarray],
-    progress: Progress | None = None,
-    beams: int = 1,
-    cluster: str | None = None,
-) -> list[Row]:
-    """The model's rows for these questions; cluster: the address of a Ray cluster that answers them."""
-    asked = [(question.pair, question.text) for question in questions]
-    written = answer_questions(folder, asked, features, progress, beams, cluster)
-    return [
-        {**_question_row(question, answer.text), "confidence": round(answer.confidence, 6)}
-        for question, answer in zip(questions, written, strict=True)
-    ]
-
-
-def rescaled(rows: Iterable[Row], scale: ConfidenceScale) -> list[Row]:
-    """The rows, the confidence of answers to difference questions being the probability that they are right."""
-    return [
-        {**row, "confidence": round(scale.probability(row["confidence"]), 6)}
-        if row["question_type"] == "difference"
-        else row
-        for row in rows
-    ]
-
-
-def _question_row(question: Question, answer: str) -> Row:
-    row: Row = {
-        "id": question.question_id,
-        "task": "question",
-        "question_type": question.type,
-        "question": question.text,
-        "answer": answer,
-        "references": [question.answer],
-        "subject_id": question.subject_id,
-    }
-    if question.type == "difference":
-        readings = read_changes(answer)
-        row["changes"] = change_rows(readings[0]) if readings else None
-    return row
 
 
 def most_frequent(questions: Sequence[Question], training: Sequence[Question]) -> list[Row]:
@@ -96,7 +34,7 @@ def most_frequent(questions: Sequence[Question], training: Sequence[Question]) -
         # Ties go to the first in the alphabet, so that the order of the rows does not matter.
         return min(seen, key=lambda text: (-seen[text], text)) if seen else ""
 
-    return [_question_row(question, answer(question)) for question in questions]
+    return [question_row(question, answer(question)) for question in questions]
 
 
 def blank_images(
@@ -111,7 +49,7 @@ def blank_images(
     # The images are the same for all, so every different question needs one answer only.
     different = list(dict.fromkeys(asked(question) for question in questions))
     answers = dict(zip(different, answer_questions(folder, different, features, beams=beams), strict=True))
-    return [_question_row(question, answers[asked(question)].text) for question in questions]
+    return [question_row(question, answers[asked(question)].text) for question in questions]
 
 
 def other_prior(
@@ -143,7 +81,7 @@ def other_prior(
         shown.append((replace(past, current=question.pair.current), question.text))
         turns[question.subject_id] += 1
     answers = answer_questions(folder, shown, features, beams=beams, cluster=cluster)
-    return [_question_row(question, answer.text) for question, answer in zip(asked, answers, strict=True)]
+    return [question_row(question, answer.text) for question, answer in zip(asked, answers, strict=True)]
 
 
 def retrieval_bank(training: Sequence[Question], seed: int) -> Sequence[Question]:
@@ -166,7 +104,7 @@ def retrieval(
     training images. Of both parts the features are given, image identifier -> patch tokens.
     """
     if not training:
-        return [_question_row(question, "") for question in questions]
+        return [question_row(question, "") for question in questions]
     bank_pooled, asked_pooled = _pooled(training_features), _pooled(features)
     every = np.stack(list(bank_pooled.values()))
     mean, deviation = every.mean(0), every.std(0) + 1e-6
@@ -197,29 +135,11 @@ def retrieval(
         answers.update(
             {one.question_id: bank[index].answer for one, index in zip(group, nearest, strict=False) if bank}
         )
-    return [_question_row(question, answers.get(question.question_id, "")) for question in questions]
+    return [question_row(question, answers.get(question.question_id, "")) for question in questions]
 
 
 def _pooled(features: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {image: tokens.astype(np.float32).mean(0) for image, tokens in features.items()}
-
-
-def predict_grounding(
-    folder: ModelFolder[Captioner],
-    images: Sequence[StoredImage],
-    features: Mapping[str, np.ndarray],
-    seed: int,
-    progress: Progress | None = None,
-    cluster: str | None = None,
-) -> list[Row]:
-    """The captioner's rows: the box of a phrase (AREF) and the phrase and box of a named region (CAREF).
-
-    cluster: the address of a Ray cluster that writes them.
-    """
-    asked = [one for image in images for one in _asked_of(image, folder.model.config.tasks, seed)]
-    prompts = [(one.image.image_id, one.prompt) for one in asked]
-    boxes = write_boxes(folder, prompts, features, progress, cluster)
-    return [one.row(text, box) for one, (text, box) in zip(asked, boxes, strict=True)]
 
 
 def mean_boxes(
@@ -242,76 +162,7 @@ def mean_boxes(
     fallback = mean_box(every) if every else None
     phrase_means = {phrase: mean_box(max(found.values(), key=len)) for phrase, found in by_phrase.items()}
     region_means = {name: mean_box(found) for name, found in by_region.items()}
-    asked = [one for image in images for one in _asked_of(image, tasks, seed)]
+    asked = [one for image in images for one in asked_of(image, tasks, seed)]
     return [
         one.row("", (phrase_means if one.task == "AREF" else region_means).get(one.words, fallback)) for one in asked
     ]
-
-
-def source_box(image: StoredImage, box: Box | None) -> Box | None:
-    """A box in the store's square, in pixels of the source file, clipped to it."""
-    return None if box is None else clip(image.frame.out_of(box), image.width, image.height)
-
-
-@dataclass(frozen=True)
-class _AskedWhere:
-    """A phrase (AREF) or a region (CAREF) of an image that the captioner is asked for, and its boxes.
-
-    number: among those of this image and task, so that it has one name whatever else a captioner has learnt.
-    """
-
-    image: StoredImage
-    task: str
-    number: int
-    words: str
-    prompt: tuple[str, ...]
-    references: list[Box]
-
-    def row(self, text: str, box: Box | None) -> Row:
-        """The answer, its box being in the store's square, as a line of predictions."""
-        found = source_box(self.image, box)
-        return {
-            "id": f"{self.image.image_id}/{self.task}/{self.number}",
-            "task": self.task,
-            "question": self.words,
-            "answer": text,
-            "references": [],
-            "boxes": [] if found is None else [_rounded(found)],
-            "reference_boxes": [_rounded(reference) for reference in self.references],
-            "subject_id": self.image.subject_id,
-        }
-
-
-def _asked_of(image: StoredImage, tasks: Collection[str], seed: int) -> list[_AskedWhere]:
-    """What the captioner is asked about an image: its phrases and regions, for the tasks that it has learnt."""
-    phrases: dict[str, list[Box]] = defaultdict(list)
-    regions: dict[str, list[Box]] = defaultdict(list)
-    for region in image.regions:
-        for phrase in region.phrases:
-            phrases[phrase].append(region.box)
-        if region.name and region.phrases:
-            regions[region.name].append(region.box)
-    # Drawn for both tasks, learnt or not: every captioner is asked for the same.
-    random = np.random.default_rng((seed, *image.image_id.encode()))
-    found = []
-    for task, words, prompt in (("AREF", phrases, referring_prompt), ("CAREF", regions, region_prompt)):
-        names = sorted(words)
-        if len(names) > PROMPTS_AN_IMAGE:
-            names = [names[index] for index in sorted(random.choice(len(names), PROMPTS_AN_IMAGE, replace=False))]
-        if task in tasks:
-            found += [
-                _AskedWhere(image, task, number, name, prompt(name), words[name]) for number, name in enumerate(names)
-            ]
-    return found
-
-
-def _rounded(box: Box) -> list[float]:
-    return [round(value, 2) for value in box.as_tuple()]
-
-
-def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
-    """Write one JSON object a line, whole or not at all."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")

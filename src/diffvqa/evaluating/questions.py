@@ -1,0 +1,67 @@
+"""The model's answers to questions of a split, as lines of predictions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from diffvqa.evaluating.rows import Row
+from diffvqa.findings import Change, read_changes
+from diffvqa.inference.asking import Progress, answer_questions
+from diffvqa.inference.confidence import ConfidenceScale
+from diffvqa.models.difference import DifferenceModel
+from diffvqa.models.folder import ModelFolder
+from diffvqa.records import Question
+
+
+def predict_answers(
+    folder: ModelFolder[DifferenceModel],
+    questions: Sequence[Question],
+    features: Mapping[str, np.ndarray],
+    progress: Progress | None = None,
+    beams: int = 1,
+    cluster: str | None = None,
+) -> list[Row]:
+    """The model's rows for these questions; cluster: the address of a Ray cluster that answers them."""
+    asked = [(question.pair, question.text) for question in questions]
+    written = answer_questions(folder, asked, features, progress, beams, cluster)
+    return [
+        {**question_row(question, answer.text), "confidence": round(answer.confidence, 6)}
+        for question, answer in zip(questions, written, strict=True)
+    ]
+
+
+def rescaled(rows: Iterable[Row], scale: ConfidenceScale) -> list[Row]:
+    """The rows, the confidence of answers to difference questions being the probability that they are right."""
+    return [
+        {**row, "confidence": round(scale.probability(row["confidence"]), 6)}
+        if row["question_type"] == "difference"
+        else row
+        for row in rows
+    ]
+
+
+def question_row(question: Question, answer: str) -> Row:
+    """The line of an answer to a question; of a difference question with the changes that it states."""
+    row: Row = {
+        "id": question.question_id,
+        "task": "question",
+        "question_type": question.type,
+        "question": question.text,
+        "answer": answer,
+        "references": [question.answer],
+        "subject_id": question.subject_id,
+    }
+    if question.type == "difference":
+        readings = read_changes(answer)
+        row["changes"] = change_rows(readings[0]) if readings else None
+    return row
+
+
+def change_rows(changes: Iterable[Change]) -> list[Row]:
+    """Changes as plain values."""
+    return [
+        {"finding": change.finding, "kind": change.kind, "before": change.before, "after": change.after}
+        for change in sorted(changes, key=lambda change: (change.finding, change.kind))
+    ]
