@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +13,12 @@ import numpy as np
 from diffvqa import __version__
 from diffvqa.answering.answer import CANNOT_ANSWER, CANNOT_COMPARE, Answer, FoundBox, ModelVersion
 from diffvqa.answering.case import CHANGE, Case, Encoded, make_case, read_question
+from diffvqa.answering.image_files import Given, name_files, read_files
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
 from diffvqa.findings import SHOWN_IN, Change, read_changes
-from diffvqa.images import ImageFile
 from diffvqa.images.intensities import intensity_of
-from diffvqa.images.radiograph import Radiograph, StoredFrame, read_radiograph
+from diffvqa.images.radiograph import Radiograph, StoredFrame
 from diffvqa.inference.asking import Written, answer_questions, encoder_of
 from diffvqa.inference.grounding import load_captioner, propose_boxes, write_boxes
 from diffvqa.inference.hub import model_folder
@@ -32,8 +31,6 @@ from diffvqa.records import Pair
 from diffvqa.tasks.text import encode_prompt, referring_prompt
 
 PathLike = str | os.PathLike[str]
-Given = ImageFile | Radiograph
-"""A radiograph as a file, by its path or its content, or read already."""
 
 
 class Answerer:
@@ -75,10 +72,13 @@ class Answerer:
         beams: of the beam search; 1 is greedy. trust_order, trust_identity: go on where DICOM headers say that the
         prior is the later one, or that the patients differ. Raises InputError, naming the argument.
         """
-        paths = self._named(current, prior)
-        read_question(question, alone=len(paths) == 1)
-        radiographs = [read_radiograph(path, f"--{name.split()[0]}") for name, path in paths.items()]
-        images = dict(zip(paths, self.encode(radiographs), strict=True))
+        files = name_files(current, prior)
+        priors, taken = len(files) - 1, self.difference.model.config.priors
+        if priors > taken:
+            raise InputError(f"--prior was given {priors} times, but the model takes {taken} at the most")
+        read_question(question, alone=not priors)
+        radiographs = read_files(files)
+        images = dict(zip(radiographs, self.encode(list(radiographs.values())), strict=True))
         return self.answer([make_case(images, question, trust_order, trust_identity)], beams)[0]
 
     @property
@@ -114,20 +114,6 @@ class Answerer:
             for case, one, *rest in zip(asked, written, changes, findings, boxes, strict=True)
         )
         return [next(answers) if case.reason is None else self._no_answer(case) for case in cases]
-
-    def _named(self, current: Given, prior: Given | Sequence[Given] | None) -> dict[str, Given]:
-        """The files by their names: current, prior, prior 2 and so on."""
-        priors = [prior] if isinstance(prior, str | bytes | os.PathLike | Radiograph) else list(prior or ())
-        taken = self.difference.model.config.priors
-        if len(priors) > taken:
-            raise InputError(f"--prior was given {len(priors)} times, but the model takes {taken} at the most")
-        paths = {"current": current}
-        for number, path in enumerate(priors, start=1):
-            paths["prior" if number == 1 else f"prior {number}"] = path
-        for (name, one), (other, another) in itertools.combinations(paths.items(), 2):
-            if _same_file(one, another):
-                raise InputError(f"--{name} and --{other} are the same file; give different radiographs")
-        return paths
 
     def _no_answer(self, case: Case) -> Answer:
         text = CANNOT_ANSWER if len(case.images) == 1 else CANNOT_COMPARE
@@ -332,10 +318,3 @@ def _encode(folder: ModelFolder, radiographs: Sequence[Radiograph]) -> list[np.n
     tokens = encoder_of(folder)([radiograph.square(size, intensity) for radiograph in radiographs])
     # Copies: whoever keeps one of them must not keep the memory of all.
     return [one.copy() for one in tokens]
-
-
-def _same_file(a: Given, b: Given) -> bool:
-    if not (isinstance(a, str | os.PathLike) and isinstance(b, str | os.PathLike)):
-        return False  # their pixels are compared later
-    # Not Path.exists, which raises where a folder may not be entered, and names it.
-    return os.path.exists(a) and os.path.exists(b) and os.path.samefile(a, b)
