@@ -386,7 +386,12 @@ def answer(
         from diffvqa.answering.overlay import draw_answer
 
     _new_picture("--overlay", overlay, current, *(prior or []))
-    radiographs = read_files(name_files(current, prior), _report_elements() if dicom_sr else ())
+    elements: tuple[str, ...] = ()
+    if dicom_sr:
+        from diffvqa.answering.dicom.sources import ELEMENTS
+
+        elements = ELEMENTS
+    radiographs = read_files(name_files(current, prior), elements)
     sources = _dicom_sources(model, radiographs, question) if dicom_sr else None
     result = Answerer.from_pretrained(model)(
         current=radiographs["current"],
@@ -398,7 +403,7 @@ def answer(
     )
     if overlay:
         _save_picture(draw_answer(result, radiographs), "--overlay", overlay)
-    if sources:
+    if dicom_sr:
         _save_dicom(result, sources, radiographs, dicom_sr)
     print(json.dumps(result.as_dict(), indent=2) if as_json else "\n".join(answer_lines(result)))
 
@@ -600,12 +605,6 @@ def _save_picture(picture, option: str, path: Path) -> None:
         raise InputError(
             f"{option}: the picture cannot be written there ({error.strerror}); give another path"
         ) from error
-
-
-def _report_elements() -> tuple[str, ...]:
-    from diffvqa.answering.dicom.sources import ELEMENTS
-
-    return ELEMENTS
 
 
 def _dicom_sources(model: Path, radiographs: dict[str, Radiograph], question: str | None):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from diffvqa.data.mending import fit_to_file
@@ -67,7 +66,11 @@ def check_files(cohort: Cohort, deep: bool = False) -> Cohort:
         if not image.path.is_file():
             return Problem("image_missing", where, "the image file is not there")
         try:
-            return _decoded_size(image.path) if deep else whole_size(image.path)
+            if not deep:
+                return whole_size(image.path)
+            frame = Radiograph.from_file(image.path).frame
+            require_upright(frame.orientation)
+            return frame.width, frame.height
         except UnreadableImage as error:
             return Problem("image_unreadable", where, str(error))
 
@@ -82,9 +85,3 @@ def check_files(cohort: Cohort, deep: bool = False) -> Cohort:
                 fit_to_file(image, found, resized)
     checked = without_images(cohort, lost)
     return replace(checked, problems=(*checked.problems, *resized)) if resized else checked
-
-
-def _decoded_size(path: Path) -> tuple[int, int]:
-    frame = Radiograph.from_file(path).frame
-    require_upright(frame.orientation)
-    return frame.width, frame.height

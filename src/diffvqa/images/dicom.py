@@ -118,7 +118,8 @@ def take_elements(dataset: Dataset, names: Iterable[str]) -> Dataset:
     from pydicom.tag import Tag
 
     taken = Dataset({tag: dataset.get_item(tag) for tag in map(Tag, names) if tag in dataset})
-    taken.set_original_encoding(*dataset.original_encoding, dataset.original_character_set)
+    implicit, little = dataset.original_encoding
+    taken.set_original_encoding(implicit, little, dataset.original_character_set)
     return taken
 
 
@@ -146,7 +147,8 @@ def require_whole(dataset: Dataset, opened: BinaryIO) -> None:
         bits = width * height * frames * samples * int(dataset.get("BitsAllocated", 8))
         if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
             bits = bits * 2 // 3
-        reason = _why_pixels_incomplete(opened, *dataset.original_encoding, expected=(bits + 7) // 8)
+        implicit, little = dataset.original_encoding
+        reason = _why_pixels_incomplete(opened, bool(implicit), bool(little), expected=(bits + 7) // 8)
     except Exception:  # values of any kind stand where numbers should
         reason = _NO_DICOM
     if reason:
@@ -154,7 +156,7 @@ def require_whole(dataset: Dataset, opened: BinaryIO) -> None:
 
 
 def _why_pixels_incomplete(file: BinaryIO, implicit: bool, little: bool, expected: int) -> str | None:
-    """The same for a file that stands at its pixel data; expected: the bytes of the picture if it is not compressed."""
+    """Why the pixel data are incomplete, or None; expected: the bytes of the picture if it is not compressed."""
     end, order = os.fstat(file.fileno()).st_size, "<" if little else ">"
     header = file.read(8 if implicit else 12)
     if len(header) < (8 if implicit else 12):
