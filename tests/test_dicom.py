@@ -24,8 +24,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from diffvqa.data.headers import image_size, whole_size
 from diffvqa.images import UnreadableImage, letterbox, read_image, read_squares
+from diffvqa.images.undecoded import image_size, whole_size
 
 WIDTH, HEIGHT = 60, 40
 SECRET = "Nobody^Known"

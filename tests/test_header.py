@@ -1,5 +1,6 @@
 """What DICOM headers say beside pixels, and pictures that were stored turned."""
 
+import io
 import itertools
 from datetime import date, time
 
@@ -11,13 +12,14 @@ from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
 from diffvqa.boxes import Box
-from diffvqa.images import UnreadableImage
-from diffvqa.images.header import Header, read_header
+from diffvqa.images import UnreadableImage, dicom
+from diffvqa.images.header import ELEMENTS, Header, header_of
 from diffvqa.images.orientation import UPRIGHT, Orientation, orientation_of
+from diffvqa.images.radiograph import Radiograph
 
 
 @pytest.fixture
-def read(tmp_path):
+def read():
     def written_and_read(**elements):
         dataset = Dataset()
         dataset.file_meta = FileMetaDataset()
@@ -26,19 +28,34 @@ def read(tmp_path):
         dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID = "1.2.3"
         for name, value in elements.items():
             setattr(dataset, name, value)
-        dataset.save_as(tmp_path / "file.dcm", enforce_file_format=True)
-        return read_header(tmp_path / "file.dcm")
+        file = io.BytesIO()
+        dataset.save_as(file, enforce_file_format=True)
+        file.seek(0)
+        return header_of(dicom.parse(file, ELEMENTS))
 
     return written_and_read
 
 
-def test_a_header_that_says_nothing_is_no_error(read, tmp_path):
+def test_a_header_that_says_nothing_is_no_error(read):
     assert read() == Header()
     assert read(PatientID="", ViewPosition="", Modality="", StudyDate="", PatientOrientation="") == Header()
+
+
+def test_only_a_dicom_file_has_a_header(write_dicom, tmp_path):
     Image.new("L", (20, 20)).save(tmp_path / "a.png")
-    assert read_header(tmp_path / "a.png") is None
+    assert Radiograph.from_file(tmp_path / "a.png").header is None
+    path = write_dicom(tmp_path / "a.dcm", np.zeros((40, 40), np.uint8))
+    assert Radiograph.from_file(path).header.view == "PA"
     with pytest.raises(UnreadableImage):
-        read_header(tmp_path / "missing.dcm")
+        Radiograph.from_file(tmp_path / "missing.dcm")
+
+
+def test_only_elements_that_are_asked_for_are_kept_and_none_is_shown(write_dicom, secrets, tmp_path):
+    path = write_dicom(tmp_path / "a.dcm", np.zeros((40, 40), np.uint8))
+    assert len(Radiograph.from_file(path).elements) == 0
+    radiograph = Radiograph.from_file(path, ["PatientName", "AccessionNumber", "StudyDescription"])
+    assert [one.keyword for one in radiograph.elements] == ["AccessionNumber", "PatientName"]
+    assert not any(secret in repr(radiograph) for secret in secrets)
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,15 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, TextIO
 
 import typer
 
 from diffvqa import __version__
 from diffvqa.errors import InputError, RunFailed
+
+if TYPE_CHECKING:
+    from diffvqa.images.radiograph import Radiograph
 
 NOTICE = "Research software. Not for clinical use."
 
@@ -375,24 +378,29 @@ def answer(
     with _imports():
         from diffvqa.answering.answer_text import answer_lines
         from diffvqa.answering.answerer import Answerer
+        from diffvqa.answering.image_files import name_files, read_files
         from diffvqa.answering.overlay import draw_answer
 
     _new_picture("--overlay", overlay, current, *(prior or []))
-    sources = _dicom_sources(model, current, prior or [], question) if dicom_sr else None
+    elements: tuple[str, ...] = ()
+    if dicom_sr:
+        from diffvqa.answering.dicom.sources import ELEMENTS
+
+        elements = ELEMENTS
+    radiographs = read_files(name_files(current, prior), elements)
+    sources = _dicom_sources(model, radiographs, question) if dicom_sr else None
     result = Answerer.from_pretrained(model)(
-        current=current,
-        prior=prior,
+        current=radiographs["current"],
+        prior=[radiograph for name, radiograph in radiographs.items() if name != "current"],
         question=question,
         beams=beams,
         trust_order=trust_order,
         trust_identity=trust_identity,
     )
     if overlay:
-        sides = {"prior": prior[0] if prior else None, "current": current}
-        picture = draw_answer(result, {side: path for side, path in sides.items() if path})
-        _save_picture(picture, "--overlay", overlay)
-    if sources:
-        _save_dicom(result, sources, {"prior": prior[0], "current": current}, dicom_sr)
+        _save_picture(draw_answer(result, radiographs), "--overlay", overlay)
+    if dicom_sr:
+        _save_dicom(result, sources, radiographs, dicom_sr)
     print(json.dumps(result.as_dict(), indent=2) if as_json else "\n".join(answer_lines(result)))
 
 
@@ -595,7 +603,7 @@ def _save_picture(picture, option: str, path: Path) -> None:
         ) from error
 
 
-def _dicom_sources(model: Path, current: Path, priors: list[Path], question: str | None):
+def _dicom_sources(model: Path, radiographs: dict[str, Radiograph], question: str | None):
     """What a structured report rests on, looked at before the model is loaded."""
     from diffvqa.answering.case import CHANGE
     from diffvqa.answering.dicom.sources import read_sources
@@ -607,16 +615,16 @@ def _dicom_sources(model: Path, current: Path, priors: list[Path], question: str
         raise InputError(f"--dicom-sr reports what has changed: leave out --question, or begin it with {CHANGE!r}")
     model = model_folder(model)
     captioner = weights_digest(model / CAPTIONER) if (model / CAPTIONER).is_dir() else None
+    current, *priors = radiographs.values()
     return read_sources(current, priors, weights_digest(model), captioner)
 
 
-def _save_dicom(result, sources, files: dict[str, Path], folder: Path) -> None:
+def _save_dicom(result, sources, radiographs: dict[str, Radiograph], folder: Path) -> None:
     from diffvqa.answering.dicom.key_image import make_key_image
     from diffvqa.answering.dicom.sources import make_folder, save
     from diffvqa.answering.dicom.structured_report import make_report
-    from diffvqa.images.radiograph import read_radiograph
 
-    pictures = {name: read_radiograph(path, f"--{name}").stored for name, path in files.items()}
+    pictures = {name: radiograph.stored for name, radiograph in radiographs.items()}
     make_folder(folder)
     save(make_report(result, sources), folder, "report")
     save(make_key_image(result, sources, pictures), folder, "key-image")

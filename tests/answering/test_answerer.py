@@ -118,16 +118,17 @@ def test_the_lines_say_all_that_the_answer_holds(saying, files):
 
 def test_the_picture_of_an_answer_tells_changes_from_findings(saying, files):
     answer = saying(**files)
-    whole = np.asarray(draw_answer(answer, files)).astype(int)
+    radiographs = {name: read_radiograph(path, name) for name, path in files.items()}
+    whole = np.asarray(draw_answer(answer, radiographs)).astype(int)
 
     def drawn(kind):
         without = tuple(one for one in answer.boxes if one.kind != kind)
-        return np.abs(whole - np.asarray(draw_answer(replace(answer, boxes=without), files))).sum()
+        return np.abs(whole - np.asarray(draw_answer(replace(answer, boxes=without), radiographs))).sum()
 
     assert drawn("change") > 0
     assert drawn("finding") > 0
     as_finding = tuple(replace(one, kind="finding") for one in answer.boxes)
-    thinner = np.asarray(draw_answer(replace(answer, boxes=as_finding), files)).astype(int)
+    thinner = np.asarray(draw_answer(replace(answer, boxes=as_finding), radiographs)).astype(int)
     assert np.abs(whole - thinner).sum() > 0
 
 

@@ -20,6 +20,7 @@ from diffvqa.answering.batch.line_file import RECORD, find_written, open_after, 
 from diffvqa.answering.batch.pairs import read_pairs
 from diffvqa.answering.batch.predict import Asking, predict_pairs
 from diffvqa.errors import InputError
+from diffvqa.images.radiograph import Radiograph
 from diffvqa.inference.model import FinetunedModel
 
 SCHEMA = json.loads((Path(answers.__file__).parent / "answer.schema.json").read_text(encoding="utf-8"))
@@ -103,8 +104,8 @@ def test_the_lines_are_what_the_answerer_says_of_each_row(answerer, model_folder
 
 def test_every_image_is_read_and_encoded_once_and_let_go(model_folder, pairs, tmp_path, monkeypatch):
     read, encoded, kept = Counter(), [], []
-    read_image, encode = batch.read_image, FinetunedModel.encode_radiographs
-    monkeypatch.setattr(batch, "read_image", lambda path: read.update([path.name]) or read_image(path))
+    from_file, encode = Radiograph.from_file, FinetunedModel.encode_radiographs
+    monkeypatch.setattr(Radiograph, "from_file", lambda path: read.update([path.name]) or from_file(path))
     noting_images = lambda self, some: encoded.extend(some) or encode(self, some)  # noqa: E731
     monkeypatch.setattr(FinetunedModel, "encode_radiographs", noting_images)
     jobs = batch._jobs

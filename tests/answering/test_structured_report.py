@@ -10,6 +10,7 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
+from PIL import Image
 from pydicom import Dataset, dcmread
 from pydicom.dataset import FileMetaDataset
 from pydicom.sr.codedict import codes
@@ -18,12 +19,13 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 from diffvqa.answering.answer import CANNOT_COMPARE, NOTICE, Answer, FoundBox, ModelVersion
 from diffvqa.answering.dicom.codes import FINDINGS, finding_code, private_code
 from diffvqa.answering.dicom.key_image import make_key_image
-from diffvqa.answering.dicom.sources import make_folder, read_sources, save
+from diffvqa.answering.dicom.sources import ELEMENTS, make_folder, read_sources, save
 from diffvqa.answering.dicom.structured_report import make_report, read_changes_back
 from diffvqa.answering.marks import describe, difference, marks_of
 from diffvqa.boxes import Box, clip
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, LEVELS, SHOWN_IN, Change, write_changes
+from diffvqa.images.radiograph import read_radiograph
 
 SHAPES = {"prior": (40, 50), "current": (64, 48)}
 NAME = "Nobody^Known"
@@ -54,6 +56,10 @@ def header(side, **elements):
     return dataset
 
 
+def read(path, argument):
+    return read_radiograph(path, argument, ELEMENTS)
+
+
 @pytest.fixture
 def write(tmp_path):
     """Write the prior and the current file, with other elements where given, and read what reports rest on."""
@@ -62,7 +68,7 @@ def write(tmp_path):
         paths = {side: tmp_path / f"{side}.dcm" for side in SHAPES}
         for side, path in paths.items():
             header(side, **others.get(side, {})).save_as(path, enforce_file_format=True)
-        return read_sources(paths["current"], [paths["prior"]], model, None)
+        return read_sources(read(paths["current"], "--current"), [read(paths["prior"], "--prior")], model, None)
 
     return written
 
@@ -312,7 +318,7 @@ WRONG = {
     "no study": ({"StudyInstanceUID": None}, "StudyInstanceUID"),
     "identifier of letters": ({"SeriesInstanceUID": "abc"}, "SeriesInstanceUID"),
     "tomography": ({"SOPClassUID": "1.2.840.10008.5.1.4.1.1.2"}, "CT Image Storage"),
-    "no size": ({"Rows": None}, "Rows"),
+    "no size": ({"Rows": None}, "without a picture"),
     "the same image": ({"SOPInstanceUID": header("current").SOPInstanceUID}, "different radiographs"),
 }
 
@@ -330,12 +336,13 @@ def test_files_that_cannot_be_reported_on_are_named(write, kind, tmp_path):
 
 def test_what_is_no_dicom_is_named_and_so_is_a_missing_prior(write, tmp_path):
     write()
-    (tmp_path / "secret.png").write_bytes(b"\x89PNG and so on" * 20)
+    Image.new("L", (40, 40)).save(tmp_path / "secret.png")
+    picture, prior = read(tmp_path / "secret.png", "--current"), read(tmp_path / "prior.dcm", "--prior")
     with pytest.raises(InputError, match="--current: --dicom-sr expects") as caught:
-        read_sources(tmp_path / "secret.png", [tmp_path / "prior.dcm"], "a", None)
+        read_sources(picture, [prior], "a", None)
     assert "secret" not in str(caught.value)
     with pytest.raises(InputError, match="give --prior"):
-        read_sources(tmp_path / "current.dcm", [], "a", None)
+        read_sources(prior, [], "a", None)
 
 
 def test_without_highdicom_the_extra_is_named(write, monkeypatch):

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from diffvqa.errors import InputError
-from diffvqa.images.header import read_header
+from diffvqa.images.radiograph import Radiograph
 from diffvqa.serving import decoding, turns, uploads
 from diffvqa.serving.app import FORMS
 from diffvqa.serving.decoding import Decoder
@@ -367,7 +367,7 @@ def test_a_header_comes_back_whole(decoder, write_dicom, tmp_path):
     path = tmp_path / "a.dcm"
     write_dicom(path, np.zeros((50, 40), np.uint8), PatientOrientation=["F", "L"])
     found = decoder(path.read_bytes(), "prior")
-    assert found.header == read_header(path)
+    assert found.header == Radiograph.from_file(path).header
     assert None not in (found.header.patient, found.header.taken)
     assert found.header.orientation.transposed
     assert found.stored.shape == (50, 40)

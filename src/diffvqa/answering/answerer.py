@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
@@ -12,10 +11,9 @@ import numpy as np
 from diffvqa import __version__
 from diffvqa.answering.answer import CANNOT_ANSWER, CANNOT_COMPARE, Answer, FoundBox, ModelVersion
 from diffvqa.answering.case import CHANGE, Case, make_case, read_question
+from diffvqa.answering.image_files import Given, name_files, read_files
 from diffvqa.errors import InputError
 from diffvqa.findings import SHOWN_IN, Change, read_changes
-from diffvqa.images import ImageFile
-from diffvqa.images.radiograph import Radiograph, read_radiograph
 from diffvqa.inference.asking import Written, answer_questions
 from diffvqa.inference.grounding import ground
 from diffvqa.inference.image_findings import contradict, name_findings
@@ -23,8 +21,6 @@ from diffvqa.inference.model import EncodedImage, FinetunedModel
 from diffvqa.records import Pair
 
 PathLike = str | os.PathLike[str]
-Given = ImageFile | Radiograph
-"""A radiograph as a file, by its path or its content, or read already."""
 
 
 class Answerer:
@@ -58,10 +54,13 @@ class Answerer:
         beams: of the beam search; 1 is greedy. trust_order, trust_identity: go on where DICOM headers say that the
         prior is the later one, or that the patients differ. Raises InputError, naming the argument.
         """
-        files = self._named(current, prior)
-        read_question(question, alone=len(files) == 1)
-        radiographs = [read_radiograph(file, f"--{name.split()[0]}") for name, file in files.items()]
-        images = dict(zip(files, self.model.encode_radiographs(radiographs), strict=True))
+        files = name_files(current, prior)
+        priors, taken = len(files) - 1, self.model.priors
+        if priors > taken:
+            raise InputError(f"--prior was given {priors} times, but the model takes {taken} at the most")
+        read_question(question, alone=not priors)
+        radiographs = read_files(files)
+        images = dict(zip(radiographs, self.model.encode_radiographs(list(radiographs.values())), strict=True))
         return self.answer([make_case(images, question, trust_order, trust_identity)], beams)[0]
 
     def answer(self, cases: Sequence[Case], beams: int = 1) -> list[Answer]:
@@ -80,20 +79,6 @@ class Answerer:
             for case, one, *rest in zip(asked, written, changes, findings, boxes, strict=True)
         )
         return [next(answers) if case.reason is None else self._no_answer(case) for case in cases]
-
-    def _named(self, current: Given, prior: Given | Sequence[Given] | None) -> dict[str, Given]:
-        """The files by their names: current, prior, prior 2 and so on."""
-        priors = [prior] if isinstance(prior, str | bytes | os.PathLike | Radiograph) else list(prior or ())
-        taken = self.model.priors
-        if len(priors) > taken:
-            raise InputError(f"--prior was given {len(priors)} times, but the model takes {taken} at the most")
-        paths = {"current": current}
-        for number, path in enumerate(priors, start=1):
-            paths["prior" if number == 1 else f"prior {number}"] = path
-        for (name, one), (other, another) in itertools.combinations(paths.items(), 2):
-            if _same_file(one, another):
-                raise InputError(f"--{name} and --{other} are the same file; give different radiographs")
-        return paths
 
     def _no_answer(self, case: Case) -> Answer:
         text = CANNOT_ANSWER if len(case.images) == 1 else CANNOT_COMPARE
@@ -219,10 +204,3 @@ def _shown(
 def _unlikeness(case: Case) -> dict[str, float] | None:
     found = {name: image.unlikeness for name, image in case.images.items() if name in ("current", "prior")}
     return None if None in found.values() else {name: round(value, 3) for name, value in found.items()}
-
-
-def _same_file(a: Given, b: Given) -> bool:
-    if not (isinstance(a, str | os.PathLike) and isinstance(b, str | os.PathLike)):
-        return False  # their pixels are compared later
-    # Not Path.exists, which raises where a folder may not be entered, and names it.
-    return os.path.exists(a) and os.path.exists(b) and os.path.samefile(a, b)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -13,7 +12,7 @@ from PIL import ImageDraw, ImageFont
 from diffvqa.answering.answer import NOTICE, Answer
 from diffvqa.boxes import Box, Frame
 from diffvqa.images.colours import BOX_COLOURS
-from diffvqa.images.radiograph import read_radiograph
+from diffvqa.images.radiograph import Radiograph
 
 SIZE = 512
 
@@ -30,20 +29,22 @@ class Marked:
     line: int = BROAD
 
 
-def draw_answer(answer: Answer, files: Mapping[str, str | os.PathLike[str]]) -> PillowImage.Image:
-    """The files by their names (prior, current), with the answer's boxes: broad of changes, thin of other findings.
+def draw_answer(answer: Answer, radiographs: Mapping[str, Radiograph]) -> PillowImage.Image:
+    """The nearest prior and the current radiograph with the answer's boxes: broad of changes, thin of other findings.
 
-    Raises InputError for a file that cannot be read.
+    radiographs: those of the question by their names (current, prior, prior 2, ...).
     """
     panels = []
-    for image, path in files.items():
+    for image in ("prior", "current"):
+        if image not in radiographs:
+            continue
         marked = [
             Marked(found.label, found.box, BROAD if found.kind == "change" else THIN)
             for found in answer.boxes or ()
             if found.image == image
         ]
         title = f"{image}: {answer.text}" if answer.reason else image
-        panels.append((title, read_radiograph(path, f"--{image}").stored, marked))
+        panels.append((title, radiographs[image].stored, marked))
     return draw_overlay(panels)
 
 

@@ -7,12 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
 
-from diffvqa.data.headers import require_upright, whole_size
 from diffvqa.data.mending import fit_to_file
 from diffvqa.data.problems import count_kinds
 from diffvqa.data.pruning import without_images
 from diffvqa.data.splits import shared_patients
-from diffvqa.images import UnreadableImage, read_image
+from diffvqa.images import UnreadableImage
+from diffvqa.images.orientation import require_upright
+from diffvqa.images.radiograph import Radiograph
+from diffvqa.images.undecoded import whole_size
 from diffvqa.records import QUESTION_TYPES, SPLITS, Cohort, Image, Problem, Source
 from diffvqa.workers import usable_cores
 
@@ -64,8 +66,11 @@ def check_files(cohort: Cohort, deep: bool = False) -> Cohort:
         if not image.path.is_file():
             return Problem("image_missing", where, "the image file is not there")
         try:
-            require_upright(image.path)
-            return read_image(image.path).shape[::-1] if deep else whole_size(image.path)
+            if not deep:
+                return whole_size(image.path)
+            frame = Radiograph.from_file(image.path).frame
+            require_upright(frame.orientation)
+            return frame.width, frame.height
         except UnreadableImage as error:
             return Problem("image_unreadable", where, str(error))
 

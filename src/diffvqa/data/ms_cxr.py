@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from diffvqa.boxes import Box
-from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.mimic.folders import find_folder, require_folder
 from diffvqa.data.mimic.jpg import SPLITS, seconds_of
 from diffvqa.data.reader import PHYSIONET, Dataset, Reader
 from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
+from diffvqa.images.undecoded import NO_HEADER, image_size
 from diffvqa.records import Cohort, Image, Problem, Region, Source, Study
 
 PARTS = ("boxes", "jpg")

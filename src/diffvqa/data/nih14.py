@@ -9,13 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from diffvqa.data import splits
-from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box, fit_to_file
 from diffvqa.data.paths import is_plain_name
 from diffvqa.data.reader import Dataset, Reader
 from diffvqa.data.rows import find_table, read_cells, read_rows
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, changes_between, write_changes
+from diffvqa.images.undecoded import NO_HEADER, image_size
 from diffvqa.records import Cohort, Image, Pair, Problem, Question, Region, Source, Study
 
 FRONTAL = ("AP", "PA")

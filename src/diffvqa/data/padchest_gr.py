@@ -27,7 +27,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.mimic.jpg import seconds_of
 from diffvqa.data.paths import is_plain_name
@@ -36,6 +35,7 @@ from diffvqa.data.rows import find_table, read_rows
 from diffvqa.data.splits import split_of
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, changes_between, write_changes
+from diffvqa.images.undecoded import NO_HEADER, image_size
 from diffvqa.records import Cohort, Image, Pair, Problem, Question, Region, Source, Study
 
 IMAGE_FOLDERS = ("images", "PadChest_GR", "Padchest_GR_files", "PadChest_GR_progression_prior_studies")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 
-from diffvqa.data.headers import require_upright
 from diffvqa.files import digest_of, replacing, write_text
 from diffvqa.images import UnreadableImage, read_squares
 from diffvqa.records import Image
@@ -88,7 +87,7 @@ def write_shard(folder: Path, number: int, paths: Sequence[Path], size: int) -> 
     squares: tuple[list[np.ndarray], ...] = ([], [])
     for path in paths:
         try:
-            outcome, pictures = _read_upright(path, sizes)
+            outcome, pictures = read_squares(path, sizes)
         except UnreadableImage as error:
             outcomes.append(str(error))
             continue
@@ -106,11 +105,6 @@ def write_shard(folder: Path, number: int, paths: Sequence[Path], size: int) -> 
     # Last: it is the sign that the pixels are whole.
     write_text(_record_of(folder, number), json.dumps({"outcomes": outcomes, "digests": digests}) + "\n")
     return shard
-
-
-def _read_upright(path: Path, sizes: Sequence[int]) -> tuple[tuple[int, int], list[np.ndarray]]:
-    require_upright(path)
-    return read_squares(path, sizes)
 
 
 def read_shard(folder: Path, number: int, size: int) -> Shard | None:
@@ -142,7 +136,7 @@ def mended_shards(folder: Path, images: Sequence[Image], size: int) -> list[str]
 
 def _is_readable(path: Path, sizes: Sequence[int]) -> bool:
     try:
-        _read_upright(path, sizes)
+        read_squares(path, sizes)
     except UnreadableImage:
         return False
     return True

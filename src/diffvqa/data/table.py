@@ -14,12 +14,12 @@ from pathlib import Path
 
 from diffvqa.boxes import Box
 from diffvqa.data import splits
-from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.paths import inside
 from diffvqa.data.reader import Dataset, Reader
 from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
+from diffvqa.images.undecoded import NO_HEADER, image_size
 from diffvqa.records import QUESTION_TYPES, Cohort, Image, Pair, Problem, Question, Region, Source, Study
 
 PARTS = ("images", "boxes", "questions", "root")

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from diffvqa.boxes import Box, intersection_over_union, mean_box
 from diffvqa.data import splits
-from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.mending import fit_box
 from diffvqa.data.paths import is_plain_name
 from diffvqa.data.reader import PHYSIONET, Dataset, Reader
 from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
+from diffvqa.images.undecoded import NO_HEADER, image_size
 from diffvqa.records import Cohort, Image, Problem, Region, Source, Study
 from diffvqa.workers import usable_cores
 

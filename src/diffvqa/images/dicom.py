@@ -1,6 +1,7 @@
 """DICOM files: the size that their header states, whether they are whole, and their one picture as grey pixels.
 
-Only what is asked for by name is read; for pictures that is no name, date or identifier.
+An open file is parsed once, and everything is taken from that. Only what is asked for by name is read; for pictures
+that is no name, date or identifier.
 """
 
 from __future__ import annotations
@@ -13,14 +14,14 @@ import struct
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
 from diffvqa.images.intensities import distinct, stretch, to_bytes
-from diffvqa.images.opening import ImageFile, open_image
+from diffvqa.images.opening import ImageFile
 from diffvqa.images.shape import UnreadableImage
 
 if TYPE_CHECKING:
@@ -28,15 +29,19 @@ if TYPE_CHECKING:
 
 SUFFIXES = (".dcm", ".dicom")
 
-_SHAPE = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames", "PhotometricInterpretation")
-_PICTURE = (
-    *_SHAPE, "BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration", "PixelData", "ExtendedOffsetTable",
+SHAPE = ("Rows", "Columns", "SamplesPerPixel", "BitsAllocated", "NumberOfFrames", "PhotometricInterpretation")
+"""The elements that the size of a picture rests on, and whether its file is whole."""
+
+PICTURE = (
+    *SHAPE, "BitsStored", "HighBit", "PixelRepresentation", "PlanarConfiguration", "PixelData", "ExtendedOffsetTable",
     "ExtendedOffsetTableLengths", "FloatPixelData", "DoubleFloatPixelData", "PixelPaddingValue",
     "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
     "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
     *(f"{kind}{colour}PaletteColorLookupTable{part}" for colour in ("Red", "Green", "Blue")
       for kind, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))),
 )  # fmt: skip
+"""The elements that grey pixels are made of."""
+
 _WITHOUT_PREAMBLE = (b"\x02\0", b"\x08\0")
 """How older files begin: with the first element, of group 2 or 8."""
 
@@ -49,46 +54,109 @@ _NO_PICTURE = "a DICOM file without a picture"
 _CUT = "the file ends before its image does"
 
 
-def is_dicom(file: ImageFile) -> bool:
-    """Whether a file is a DICOM file by its content, or says so by its name and its content does not say otherwise."""
-    named = not isinstance(file, bytes) and Path(file).suffix.lower() in SUFFIXES
-    try:
-        with open_image(file) as opened:
-            head = opened.read(132)
-    except (UnreadableImage, OSError):
-        return named
+def is_dicom(opened: BinaryIO, file: ImageFile) -> bool:
+    """Whether an open file is a DICOM file by its content, or by its name where its content does not say otherwise.
+
+    The file stands at its beginning, before and after.
+    """
+    head = opened.read(132)
+    opened.seek(0)
     if head.startswith(_OTHER_KINDS):
         return False
+    named = not isinstance(file, bytes) and Path(file).suffix.lower() in SUFFIXES
     return named or head[128:] == b"DICM" or head.startswith(_WITHOUT_PREAMBLE)
 
 
-def read_size(file: ImageFile) -> tuple[int, int]:
-    """Width and height in pixels that the header states. Raises UnreadableImage."""
-    with open_image(file) as opened:
-        return _size(_read(opened, _SHAPE, stop_before_pixels=True))
+def parse(opened: BinaryIO, names: Iterable[str], stop_before_pixels: bool = False) -> Dataset:
+    """The elements of these names, each still as its bytes, and a transfer syntax in any case. Raises UnreadableImage.
 
-
-def why_incomplete(path: Path) -> str | None:
-    """Why a file does not hold all of the picture that its header announces, or None. No pixel is read."""
+    stop_before_pixels: the file then stands at its pixel data.
+    """
     try:
-        with open_image(path) as file:
-            dataset = _read(file, _SHAPE, stop_before_pixels=True)
-            width, height = _size(dataset)
-            if dataset.file_meta.TransferSyntaxUID.is_deflated:
-                return None  # unpacked whole when the header was read
-            frames, samples = int(dataset.get("NumberOfFrames", 1)), int(dataset.get("SamplesPerPixel", 1))
-            bits = width * height * frames * samples * int(dataset.get("BitsAllocated", 8))
-            if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
-                bits = bits * 2 // 3
-            return _why_pixels_incomplete(file, *dataset.original_encoding, expected=(bits + 7) // 8)
-    except UnreadableImage as error:
-        return str(error)
+        from pydicom import dcmread
+        from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+    except ImportError as error:
+        raise UnreadableImage("a DICOM file, and pydicom, which reads them, is not installed") from error
+    _silence_pydicom()
+    try:
+        dataset = dcmread(opened, stop_before_pixels=stop_before_pixels, force=True, specific_tags=list(names))
+        if "TransferSyntaxUID" not in dataset.file_meta:
+            # Files older than the preamble: pydicom has found out how they are written.
+            implicit, little = dataset.original_encoding
+            explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
+            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
+        return dataset
+    except Exception as error:  # damaged files make pydicom raise many kinds
+        raise UnreadableImage(_NO_DICOM) from error
+
+
+def _silence_pydicom() -> None:
+    """No warnings of pydicom: on damaged files they quote what should not be read, names too.
+
+    For good, and not only while a file is read: warnings belong to the process, and several threads read.
+    """
+    warnings.filterwarnings("ignore", module=rf"pydicom|{re.escape(__name__)}")
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
+
+
+def decode_elements(dataset: Dataset, names: Iterable[str]) -> None:
+    """Turn the bytes of these elements into values, and remove those that are empty.
+
+    Raises UnreadableImage. Elements of other names may be damaged without harm.
+    """
+    try:
+        for name in names:
+            if name in dataset and dataset[name].is_empty:
+                del dataset[name]
+    except Exception as error:  # damaged files make pydicom raise many kinds
+        raise UnreadableImage(_NO_DICOM) from error
+
+
+def take_elements(dataset: Dataset, names: Iterable[str]) -> Dataset:
+    """A dataset of these elements alone, each as it is, without the file that they are of."""
+    from pydicom import Dataset
+    from pydicom.tag import Tag
+
+    taken = Dataset({tag: dataset.get_item(tag) for tag in map(Tag, names) if tag in dataset})
+    implicit, little = dataset.original_encoding
+    taken.set_original_encoding(implicit, little, dataset.original_character_set)
+    return taken
+
+
+def size_of(dataset: Dataset) -> tuple[int, int]:
+    """Width and height in pixels that the header states. Raises UnreadableImage."""
+    decode_elements(dataset, SHAPE)
+    if not len(dataset):
+        raise UnreadableImage(_NO_DICOM)
+    width, height = dataset.get("Columns"), dataset.get("Rows")
+    if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
+        raise UnreadableImage(_NO_PICTURE)
+    return width, height
+
+
+def require_whole(dataset: Dataset, opened: BinaryIO) -> None:
+    """Raises UnreadableImage for a file that does not hold all of the picture that its header announces.
+
+    opened: stands at its pixel data, none of which is decoded.
+    """
+    width, height = size_of(dataset)
+    try:
+        if dataset.file_meta.TransferSyntaxUID.is_deflated:
+            return  # unpacked whole when the header was read
+        frames, samples = int(dataset.get("NumberOfFrames", 1)), int(dataset.get("SamplesPerPixel", 1))
+        bits = width * height * frames * samples * int(dataset.get("BitsAllocated", 8))
+        if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
+            bits = bits * 2 // 3
+        implicit, little = dataset.original_encoding
+        reason = _why_pixels_incomplete(opened, bool(implicit), bool(little), expected=(bits + 7) // 8)
     except Exception:  # values of any kind stand where numbers should
-        return _NO_DICOM
+        reason = _NO_DICOM
+    if reason:
+        raise UnreadableImage(reason)
 
 
 def _why_pixels_incomplete(file: BinaryIO, implicit: bool, little: bool, expected: int) -> str | None:
-    """The same for a file that stands at its pixel data; expected: the bytes of the picture if it is not compressed."""
+    """Why the pixel data are incomplete, or None; expected: the bytes of the picture if it is not compressed."""
     end, order = os.fstat(file.fileno()).st_size, "<" if little else ">"
     header = file.read(8 if implicit else 12)
     if len(header) < (8 if implicit else 12):
@@ -109,69 +177,22 @@ def _why_pixels_incomplete(file: BinaryIO, implicit: bool, little: bool, expecte
     return _CUT
 
 
-def read_pixels(file: ImageFile) -> np.ndarray:
+def pixels_of(dataset: Dataset, opened: BinaryIO) -> np.ndarray:
     """The one picture of a file: uint8, shape (height, width), higher is brighter.
 
-    Raises UnreadableImage, also for several frames, and where pydicom or a decoder is not installed.
+    dataset: has the elements PICTURE of the open file. Raises UnreadableImage, also for several frames, and where a
+    decoder is not installed.
     """
-    with open_image(file) as opened:
-        dataset = _read(opened, _PICTURE)
-        _require_decodable(dataset)
-        width, height = _size(dataset)
-        try:
-            pixels = _brightness(dataset, _stored(dataset, opened))
-        except Exception as error:  # decoders raise many kinds on damaged files
-            raise UnreadableImage("a DICOM file whose picture cannot be decoded") from error
-        if pixels.shape != (height, width):
-            raise UnreadableImage("a DICOM file whose picture has another size than its header says")
-        return pixels
-
-
-def read_elements(file: ImageFile, names: Sequence[str]) -> Dataset:
-    """The elements of these names that stand before the pixels and are not empty. Raises UnreadableImage."""
-    with open_image(file) as opened:
-        return _read(opened, names, stop_before_pixels=True)
-
-
-def _read(file: BinaryIO, names: Sequence[str], stop_before_pixels: bool = False) -> Dataset:
-    """The elements of these names, without those that are empty, and with a transfer syntax in any case."""
+    decode_elements(dataset, PICTURE)
+    _require_decodable(dataset)
+    width, height = size_of(dataset)
     try:
-        from pydicom import dcmread
-        from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
-    except ImportError as error:
-        raise UnreadableImage("a DICOM file, and pydicom, which reads them, is not installed") from error
-    _silence_pydicom()
-    try:
-        dataset = dcmread(file, stop_before_pixels=stop_before_pixels, force=True, specific_tags=list(names))
-        for element in list(dataset):
-            if element.is_empty:
-                del dataset[element.tag]
-        if "TransferSyntaxUID" not in dataset.file_meta:
-            # Files older than the preamble: pydicom has found out how they are written.
-            implicit, little = dataset.original_encoding
-            explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
-            dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
-        return dataset
-    except Exception as error:  # damaged files make pydicom raise many kinds
-        raise UnreadableImage(_NO_DICOM) from error
-
-
-def _silence_pydicom() -> None:
-    """No warnings of pydicom: on damaged files they quote what should not be read, names too.
-
-    For good, and not only while a file is read: warnings belong to the process, and several threads read.
-    """
-    warnings.filterwarnings("ignore", module=rf"pydicom|{re.escape(__name__)}")
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)
-
-
-def _size(dataset: Dataset) -> tuple[int, int]:
-    if not len(dataset):
-        raise UnreadableImage(_NO_DICOM)
-    width, height = dataset.get("Columns"), dataset.get("Rows")
-    if not (isinstance(width, int) and isinstance(height, int) and width > 0 and height > 0):
-        raise UnreadableImage(_NO_PICTURE)
-    return width, height
+        pixels = _brightness(dataset, _stored(dataset, opened))
+    except Exception as error:  # decoders raise many kinds on damaged files
+        raise UnreadableImage("a DICOM file whose picture cannot be decoded") from error
+    if pixels.shape != (height, width):
+        raise UnreadableImage("a DICOM file whose picture has another size than its header says")
+    return pixels
 
 
 def _require_decodable(dataset: Dataset) -> None:

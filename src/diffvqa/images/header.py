@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from datetime import date, time
 from typing import TYPE_CHECKING
 
-from diffvqa.images import dicom
-from diffvqa.images.opening import ImageFile
+from diffvqa.images.dicom import decode_elements
 from diffvqa.images.orientation import UPRIGHT, Orientation, orientation_of
 
 if TYPE_CHECKING:
@@ -21,10 +20,12 @@ RADIOGRAPHS = ("CR", "DX", "RG")
 """The modalities (PS3.3 C.7.3.1.1.1) of plain radiographs."""
 
 _MOMENTS = ("Study", "Acquisition", "Content")
-_TAGS = (
+ELEMENTS = (
     "PatientID", "IssuerOfPatientID", "ViewPosition", "Modality", "BodyPartExamined", "PatientOrientation",
     *(f"{kind}{part}" for kind in _MOMENTS for part in ("Date", "Time")),
 )  # fmt: skip
+"""The elements of a DICOM file that a header is made of."""
+
 _LATERAL = {"LL", "RL", "LAT", "LATERAL", "LEFT LATERAL", "RIGHT LATERAL"}
 _CHEST = ("CHEST", "THORAX", "LUNG")
 _ELSEWHERE = (
@@ -49,11 +50,9 @@ class Header:
     orientation: Orientation = UPRIGHT
 
 
-def read_header(file: ImageFile) -> Header | None:
-    """The header of a DICOM file; None for a file of another kind. Raises UnreadableImage."""
-    if not dicom.is_dicom(file):
-        return None
-    dataset = dicom.read_elements(file, _TAGS)
+def header_of(dataset: Dataset) -> Header:
+    """The header of a DICOM file, of which the dataset has ELEMENTS. Raises UnreadableImage."""
+    decode_elements(dataset, ELEMENTS)
     modality, patient = _text(dataset, "Modality").upper(), _text(dataset, "PatientID")
     directions = _text(dataset, "PatientOrientation").upper().split("\\")
     return Header(

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import BinaryIO
 
 from diffvqa.images.shape import UnreadableImage
@@ -12,19 +14,21 @@ ImageFile = str | os.PathLike[str] | bytes
 """A file's path, or all of its content."""
 
 
-def open_image(file: ImageFile) -> BinaryIO:
-    """The content of a file that is there and not empty. Raises UnreadableImage, with the reason but not the path."""
-    opened = io.BytesIO(file) if isinstance(file, bytes) else _open_path(file)
-    try:
-        empty = not opened.read(1)
-        opened.seek(0)
-    except OSError as error:
-        opened.close()
-        raise UnreadableImage("the file cannot be read") from error
-    if empty:
-        opened.close()
-        raise UnreadableImage("an empty file")
-    return opened
+@contextmanager
+def open_image(file: ImageFile) -> Iterator[BinaryIO]:
+    """The content of a file that is there and not empty.
+
+    Raises UnreadableImage, with the reason but not the path, also where reading fails inside the block.
+    """
+    content: BinaryIO = io.BytesIO(file) if isinstance(file, bytes) else _open_path(file)
+    with content as opened:
+        try:
+            if not opened.read(1):
+                raise UnreadableImage("an empty file")
+            opened.seek(0)
+            yield opened
+        except OSError as error:
+            raise UnreadableImage("the file cannot be read") from error
 
 
 def _open_path(path: str | os.PathLike[str]) -> BinaryIO:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from diffvqa.boxes import Box
+from diffvqa.images.shape import UnreadableImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +54,12 @@ def orientation_of(directions: Sequence[str]) -> Orientation:
     if row not in ("L", "R") or column not in ("H", "F"):
         return UPRIGHT
     return Orientation(transposed, row == "R", column == "H")
+
+
+def require_upright(orientation: Orientation) -> None:
+    """Raises UnreadableImage for a picture that is stored turned or mirrored.
+
+    Boxes of a dataset may be in pixels of either picture, and left and right in reports are the patient's.
+    """
+    if orientation != UPRIGHT:
+        raise UnreadableImage("stored turned or mirrored (PatientOrientation): save it upright")

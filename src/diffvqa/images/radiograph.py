@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from diffvqa.boxes import Box, Frame, clip
 from diffvqa.errors import InputError
-from diffvqa.images import ImageFile, UnreadableImage, read_image
-from diffvqa.images.header import Header, read_header
+from diffvqa.images import ImageFile, UnreadableImage
+from diffvqa.images.header import Header
 from diffvqa.images.orientation import UPRIGHT, Orientation
+from diffvqa.images.reading import read_picture
+
+if TYPE_CHECKING:
+    from pydicom import Dataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,10 +37,23 @@ class StoredFrame:
 
 @dataclass(frozen=True, slots=True)
 class Radiograph:
-    """Grey pixels of a file as stored, uint8 (height, width), and its DICOM header if it has one."""
+    """Grey pixels of a file as stored, uint8 (height, width), and its DICOM header if it has one.
+
+    elements: of the DICOM file, those that were asked for beside; they may be the patient's, and are not shown.
+    """
 
     stored: np.ndarray
     header: Header | None = None
+    elements: Dataset | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_file(cls, file: ImageFile, elements: Sequence[str] = ()) -> Radiograph:
+        """The radiograph in a PNG, JPEG or DICOM file, by its path or its content, which is opened and parsed once.
+
+        elements: names of further elements that are kept of a DICOM file. Raises UnreadableImage, with the reason but
+        not the path.
+        """
+        return cls(*read_picture(file, elements))
 
     @property
     def frame(self) -> StoredFrame:
@@ -48,15 +67,15 @@ class Radiograph:
         return hashlib.sha256(repr(self.stored.shape).encode() + self.stored.tobytes()).digest()
 
 
-def read_radiograph(file: ImageFile | Radiograph, argument: str) -> Radiograph:
-    """The radiograph in a PNG, JPEG or DICOM file, by its path or its content; one that is read already as it is.
+def read_radiograph(file: ImageFile | Radiograph, argument: str, elements: Sequence[str] = ()) -> Radiograph:
+    """The radiograph in a file, as `Radiograph.from_file` has it; one that is read already as it is.
 
     Raises InputError, naming the argument and not the path.
     """
     if isinstance(file, Radiograph):
         return file
     try:
-        return Radiograph(read_image(file), read_header(file))
+        return Radiograph.from_file(file, elements)
     except UnreadableImage as error:
         raise InputError(
             f"{argument}: expected a PNG, JPEG or DICOM radiograph, found {error}; give another file"

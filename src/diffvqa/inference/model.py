@@ -89,9 +89,10 @@ class FinetunedModel:
             captioner_tokens = encode_radiographs(self.captioner, radiographs)
         check = self.trust.input_check
         unlikeness = check.unlikeness(tokens).tolist() if check else [None] * len(radiographs)
+        # Copies: whoever keeps one image must not keep the memory of all.
         return [
-            EncodedImage(one.header, one.frame, one.digest, *seen)
-            for one, *seen in zip(radiographs, tokens, captioner_tokens, unlikeness, strict=True)
+            EncodedImage(one.header, one.frame, one.digest, seen.copy(), by_captioner.copy(), score)
+            for one, seen, by_captioner, score in zip(radiographs, tokens, captioner_tokens, unlikeness, strict=True)
         ]
 
     def encode_store(self, store: Store, images: Iterable[str], folder: Path, cluster: str | None = None) -> Features:

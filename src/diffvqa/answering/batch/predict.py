@@ -17,8 +17,7 @@ from diffvqa.answering.batch.pairs import PairRow, as_columns, column_of, read_p
 from diffvqa.answering.case import Case, make_case
 from diffvqa.errors import InputError
 from diffvqa.files import digest_of
-from diffvqa.images import UnreadableImage, read_image
-from diffvqa.images.header import read_header
+from diffvqa.images import UnreadableImage
 from diffvqa.images.radiograph import Radiograph
 from diffvqa.inference.asking import encode_question
 from diffvqa.inference.hub import model_folder
@@ -146,11 +145,9 @@ def _encode(answerer: Answerer, paths: Sequence[Path]) -> list[EncodedImage | st
 
 def _read(path: Path) -> Radiograph | str:
     try:
-        return Radiograph(read_image(path), read_header(path))
+        return Radiograph.from_file(path)
     except UnreadableImage as error:
         return str(error)
-    except OSError as error:
-        return f"a file that cannot be read ({error.strerror})"
 
 
 def _case(answerer: Answerer, row: PairRow, encoded: Mapping[Path, EncodedImage | str], asking: Asking) -> Case | str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pydicom import Dataset, dcmread
+from pydicom import Dataset
 from pydicom.uid import (
     UID,
     ComputedRadiographyImageStorage,
@@ -23,6 +23,7 @@ from pydicom.uid import (
 from diffvqa import __version__
 from diffvqa.errors import InputError
 from diffvqa.files import replacing
+from diffvqa.images.radiograph import Radiograph
 
 SERIES_DESCRIPTION = "RESEARCH USE ONLY diffvqa"
 
@@ -41,6 +42,11 @@ _REQUIRED_EMPTY = (
     "StudyTime", "ReferringPhysicianName",
 )  # fmt: skip
 _DATES = ("Content", "Acquisition", "Series", "Study")
+ELEMENTS = (
+    *_UIDS, *_OWNER, *(f"{name}{part}" for name in _DATES for part in ("Date", "Time")), "Rows", "Columns",
+    "SpecificCharacterSet",
+)  # fmt: skip
+"""The elements of the compared files that a result rests on."""
 _NO_DATE = datetime(1900, 1, 1)
 
 
@@ -79,8 +85,8 @@ class Sources:
         return generate_uid(entropy_srcs=["\n".join((__version__, self.model, self.captioner or "", *content))])
 
 
-def read_sources(current: Path, priors: Sequence[Path], model: str, captioner: str | None) -> Sources:
-    """The headers of the compared files, nearest prior first.
+def read_sources(current: Radiograph, priors: Sequence[Radiograph], model: str, captioner: str | None) -> Sources:
+    """The headers of the compared radiographs, which were read with ELEMENTS, nearest prior first.
 
     Raises InputError, naming the argument, for a file that is no DICOM radiograph or does not say what identifies it,
     where there is no prior, and where highdicom is not installed. Whose they are is for the answer to check.
@@ -88,7 +94,7 @@ def read_sources(current: Path, priors: Sequence[Path], model: str, captioner: s
     _require_highdicom()
     if not priors:
         raise InputError("--dicom-sr reports a change, which takes two radiographs; give --prior too")
-    headers = [_read(current, "--current"), *(_read(path, "--prior") for path in priors)]
+    headers = [_header(current, "--current"), *(_header(prior, "--prior") for prior in priors)]
     images = [_without_patient(one) for one in headers]
     if len({one.SOPInstanceUID for one in images}) < len(images):
         raise InputError("--prior and --current have the same SOPInstanceUID; give different radiographs")
@@ -157,16 +163,14 @@ def _silence() -> None:
         logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
-def _read(path: Path, argument: str) -> Dataset:
+def _header(radiograph: Radiograph, argument: str) -> Dataset:
     """What is needed of a header, its text as unicode."""
-    dates = [f"{name}{part}" for name in _DATES for part in ("Date", "Time")]
-    names = [*_UIDS, *_OWNER, *dates, "Rows", "Columns", "SpecificCharacterSet"]
+    found = radiograph.elements
     try:
-        header = dcmread(path, stop_before_pixels=True, specific_tags=names)
-        header.decode()
-        for element in list(header):
-            if element.is_empty or element.VM != 1:
-                del header[element.tag]
+        if found is None:
+            raise ValueError("no DICOM file")
+        found.decode()
+        header = Dataset({one.tag: one for one in found if one.VM == 1 and not one.is_empty})
     except Exception as error:  # damaged files make pydicom raise many kinds
         raise InputError(
             f"{argument}: --dicom-sr expects a DICOM file, found another kind or a damaged one; give the file that "
@@ -178,8 +182,6 @@ def _read(path: Path, argument: str) -> Dataset:
     if header.SOPClassUID not in _RADIOGRAPHS:
         kinds = ", ".join(UID(one).name for one in _RADIOGRAPHS)
         raise InputError(f"{argument}: --dicom-sr expects one of {kinds}; found {UID(header.SOPClassUID).name}")
-    if not all(isinstance(header.get(name), int) and header[name].value > 0 for name in ("Rows", "Columns")):
-        raise InputError(f"{argument}: --dicom-sr expects a DICOM file with Rows and Columns, found none in it")
     return header
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from diffvqa.data.headers import NO_HEADER, image_size
 from diffvqa.data.paths import is_plain_name
 from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
+from diffvqa.images.undecoded import NO_HEADER, image_size
 from diffvqa.records import Problem, Source
 
 FRONTAL = ("AP", "PA")

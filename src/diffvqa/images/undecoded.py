@@ -1,0 +1,80 @@
+"""What an image file tells without being decoded: the size of its picture, and whether the file is whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image as PillowImage
+
+from diffvqa.images import dicom
+from diffvqa.images.header import ELEMENTS, header_of
+from diffvqa.images.opening import open_image
+from diffvqa.images.orientation import require_upright
+from diffvqa.images.shape import UnreadableImage, not_a_radiograph
+
+_ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND\xaeB\x60\x82"}
+"""How a JPEG and a PNG file begin, and how they end."""
+
+_TAIL = 64
+"""Bytes at the end in which the end marker is looked for: some writers leave a few after it."""
+
+
+NO_HEADER = "neither a JPEG, a PNG nor a DICOM file with a header that can be read"
+"""What is said of a file of which `image_size` finds none."""
+
+
+def image_size(path: Path) -> tuple[int, int] | None:
+    """Width and height that the header of an image file states, or None if it has no header that can be read."""
+    try:
+        with open_image(path) as opened:
+            if dicom.is_dicom(opened, path):
+                return dicom.size_of(dicom.parse(opened, dicom.SHAPE, stop_before_pixels=True))
+            return _pillow_size(opened)
+    except UnreadableImage:
+        return None
+
+
+def whole_size(path: Path) -> tuple[int, int]:
+    """Width and height of a file that seems to be a whole JPEG, PNG or DICOM file of a radiograph that stands upright.
+
+    Judged by how it begins and ends, and by its header. Raises UnreadableImage with the reason, without the path.
+    """
+    with open_image(path) as opened:
+        if dicom.is_dicom(opened, path):
+            dataset = dicom.parse(opened, (*dicom.SHAPE, *ELEMENTS), stop_before_pixels=True)
+            require_upright(header_of(dataset).orientation)
+            dicom.require_whole(dataset, opened)
+            size = dicom.size_of(dataset)
+        else:
+            _require_end(opened)
+            size = _pillow_size(opened)
+    if reason := not_a_radiograph(*size):
+        raise UnreadableImage(reason)
+    return size
+
+
+def _pillow_size(opened: BinaryIO) -> tuple[int, int]:
+    try:
+        with PillowImage.open(opened, formats=("PNG", "JPEG")) as image:
+            return image.size
+    except Exception as error:  # Pillow's header readers raise many kinds on damaged files
+        raise UnreadableImage(NO_HEADER) from error
+
+
+def _require_end(opened: BinaryIO) -> None:
+    """Raises UnreadableImage for a file that does not begin or not end as JPEG and PNG files do.
+
+    The file stands at its beginning, before and after.
+    """
+    head = opened.read(8)
+    opened.seek(0, os.SEEK_END)
+    opened.seek(max(0, opened.tell() - _TAIL))
+    tail = opened.read()
+    opened.seek(0)
+    ends = [end for start, end in _ENDS.items() if head.startswith(start)]
+    if not ends:
+        raise UnreadableImage("neither a JPEG, a PNG nor a DICOM file")
+    if ends[0] not in tail:
+        raise UnreadableImage("the file ends before its image does")
