@@ -154,6 +154,13 @@ def test_an_item_has_what_its_heads_take_and_no_more(store, config):
     for objective, names in taken.items():
         learning = config.model_copy(update={"objective": dict.fromkeys(objective.split("+"), 1.0)})
         assert set(PretrainingDraws(store, images, learning, 2)[0]) == {"pixels", *names}
+    without_regions = copy.copy(store)
+    without_regions.images = [replace(image, regions=None) for image in store.images]
+    for objective in ("clip", "siglip", "cap", "classification"):
+        learning = config.model_copy(update={"objective": {objective: 1.0}})
+        one, other = (PretrainingDraws(there, images, learning, 2)[0] for there in (store, without_regions))
+        assert one.pop("pixels").tolist() == other.pop("pixels").tolist()
+        assert one == other
 
 
 def test_a_pair_is_its_prior_image_then_its_current_one_and_a_box_is_of_the_image_that_shows_it(

@@ -20,7 +20,7 @@ from diffvqa.tasks.pretraining import ImageTexts, Phrase
 from diffvqa.tasks.text import question
 from diffvqa.tasks.transform import Augmentation, augment
 from diffvqa.training.config import PretrainConfig
-from diffvqa.training.objectives import HeadContext, draws_pairs, heads_of
+from diffvqa.training.objectives import HeadContext, draws_pairs, heads_of, looks_at_places
 
 
 def shuffled(count: int, seed: tuple[int, ...], position: int) -> tuple[int, int]:
@@ -68,7 +68,7 @@ class PretrainingDraws(Dataset):
     ) -> None:
         self.store, self.images, self.config, self.length = store, images, config, length
         self.pairs = pairs_to_learn(store, images, split) if draws_pairs(config.objective) else None
-        self.mixture = config.mixture
+        self.mixture, self.places = config.mixture, looks_at_places(config.objective)
         # Where there are reports at all, an image without one of which no finding is named may have any.
         self.reported = any(store.images[place].report for place in images)
 
@@ -79,7 +79,7 @@ class PretrainingDraws(Dataset):
         place, seed, changes = self._draw(position)
         random = np.random.default_rng(seed)
         stored = self.store.images[place]
-        regions = [region for region in stored.regions if region.phrases]
+        regions = [region for region in stored.regions if region.phrases] if self.places else []
         size = self.store.size
         # What is turned and scaled is taken one size up, so that it is as sharp as what is not.
         larger = self.config.augmentation != Augmentation()

@@ -108,17 +108,17 @@ def _contrast(sigmoid: bool, local: bool) -> Head:
     )
 
 
-_captioning = Head(lambda context: CaptioningHead(context.width, context.decoder_config), draw_texts, _pack_texts)
+_CAPTIONS = Head(lambda context: CaptioningHead(context.width, context.decoder_config), draw_texts, _pack_texts)
 
 OBJECTIVES: dict[str, Objective] = {
     "location_aware": Objective(
         "captions, and phrases with their boxes: the method",
         ("reports", "phrases"),
-        _captioning,
+        _CAPTIONS,
         ("Cap", "AREF", "GCAP", "CAREF"),
     ),
-    "cap": Objective("captions of whole images", ("reports",), _captioning, ("Cap",)),
-    "local_captioning": Objective("phrases with their boxes", ("phrases",), _captioning, ("AREF", "GCAP", "CAREF")),
+    "cap": Objective("captions of whole images", ("reports",), _CAPTIONS, ("Cap",)),
+    "local_captioning": Objective("phrases with their boxes", ("phrases",), _CAPTIONS, ("AREF", "GCAP", "CAREF")),
     "clip": Objective("images against reports, softmax", ("reports",), _contrast(sigmoid=False, local=False)),
     "siglip": Objective("images against reports, sigmoid", ("reports",), _contrast(sigmoid=True, local=False)),
     "local_contrastive": Objective(
@@ -180,6 +180,11 @@ def task_weights(objectives: Mapping[str, float]) -> dict[str, float]:
 def draws_pairs(objectives: Mapping[str, float]) -> bool:
     """Whether any of these objectives learns from pairs of images."""
     return any(OBJECTIVES[name].pairs for name in objectives)
+
+
+def looks_at_places(objectives: Mapping[str, float]) -> bool:
+    """Whether any of these objectives learns from boxes in an image."""
+    return any({"phrases", "changes"}.intersection(OBJECTIVES[name].needs) for name in objectives)
 
 
 def heads_of(objectives: Mapping[str, float]) -> dict[str, Head]:
