@@ -134,13 +134,8 @@ def _padded(rows: Sequence[list[int]], padding: int) -> tuple[torch.Tensor, torc
 
 def collate_prompts(prompts: Sequence[list[int]], padding: int) -> dict[str, torch.Tensor]:
     """Prompts to be gone on with, as left-padded `input_ids` and `attention_mask`, each (prompts, length)."""
-    length = max(len(prompt) for prompt in prompts)
-    input_ids = torch.full((len(prompts), length), padding)
-    attention_mask = torch.zeros((len(prompts), length), dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        input_ids[row, length - len(prompt) :] = torch.tensor(prompt)
-        attention_mask[row, length - len(prompt) :] = 1
-    return {"input_ids": input_ids, "attention_mask": attention_mask}
+    input_ids, attention_mask = _padded([prompt[::-1] for prompt in prompts], padding)
+    return {"input_ids": input_ids.flip(1), "attention_mask": attention_mask.flip(1)}
 
 
 def pair_images(images: Mapping[str, np.ndarray], pair: Pair, priors: int = 1) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,10 +71,6 @@ def _take_report(image: ImageTexts, mixture: Mixture, random: np.random.Generato
     return [Phrase(report, Box(0, 0, image.size, image.size))] if report else []
 
 
-def _take_findings(image: ImageTexts, mixture: Mixture, random: np.random.Generator) -> Collection[str] | None:
-    return image.findings
-
-
 Places = tuple[frozenset[Change], dict[str, str]]
 """The changes of a pair, and where one of its images shows the findings: boxes as text."""
 
@@ -129,7 +125,7 @@ OBJECTIVES: dict[str, Objective] = {
         ("findings",),
         Head(
             lambda context: ClassificationHead(context.width, len(context.findings)),
-            _take_findings,
+            lambda image, *_: image.findings,
             lambda images, context: collate_findings(images, context.findings),
         ),
     ),

@@ -68,15 +68,8 @@ def make_head_context(
         pad_token_id=tokenizer.pad_token_id,
     )
     decoder_config = captioner_config(config, encoder, tokenizer).decoder_config
-    return HeadContext(
-        encoder.config.hidden_size,
-        encoder.config.image_size,
-        decoder_config,
-        text_config,
-        tokenizer,
-        config.text_tokens,
-        findings,
-    )
+    width, size = encoder.config.hidden_size, encoder.config.image_size
+    return HeadContext(width, size, decoder_config, text_config, tokenizer, config.text_tokens, findings)
 
 
 def build_encoder(config: PretrainConfig, size: int) -> PreTrainedModel:
