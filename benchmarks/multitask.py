@@ -18,10 +18,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from diffvqa.models.pretraining import CAPTIONING
-from diffvqa.tasks.collate import PretrainingText, pack_texts
+from diffvqa.tasks.collate import pack_texts
+from diffvqa.tasks.text import Text
 from diffvqa.training.config import PretrainConfig, load_config
-from diffvqa.training.pretraining_model import build_encoder, build_model, make_surroundings
+from diffvqa.training.objectives import CAPTIONING
+from diffvqa.training.pretraining_model import build_encoder, build_model, make_head_context
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 SIZES = {
@@ -34,12 +35,12 @@ SIZES = {
     },
 }
 REPEATS = 9
-# A caption, and phrases with a box: lengths in tokens of the prefix and of the target.
+# A caption, and phrases with a box: lengths in tokens of the prefix and of the target, with start and end.
 TEXTS = [(2, 60), (2, 22), (2, 22), (8, 22)]
 
 
 class Tokenizer:
-    """As much of a tokenizer as a model is built from."""
+    """As much of a tokenizer as a model and its batches are made with: texts are numbers, each a token."""
 
     bos_token_id, eos_token_id, pad_token_id, mask_token_id = 1, 2, 0, 3
 
@@ -49,20 +50,23 @@ class Tokenizer:
     def __len__(self) -> int:
         return self.vocabulary
 
+    def encode(self, text: str, add_special_tokens: bool) -> list[int]:
+        return [int(number) for number in text.split()]
 
-def batch(images: int, texts_an_image: int, size: dict, channels: int, masks: int) -> dict:
+
+def batch(images: int, texts_an_image: int, size: dict, channels: int, tokenizer: Tokenizer, longest: int) -> dict:
     """Random pictures with so many texts each, of the kinds in TEXTS in turn: the same texts either way."""
     random = np.random.default_rng(0)
 
-    def text(number: int) -> PretrainingText:
-        prefix, target = (random.integers(4, size["vocabulary"], length).tolist() for length in TEXTS[number])
-        return PretrainingText((prefix, target))
+    def text(number: int) -> Text:
+        drawn = (random.integers(4, size["vocabulary"], length - 1).tolist() for length in TEXTS[number])
+        prefix, target = (" ".join(map(str, tokens)) for tokens in drawn)
+        return Text((prefix,), (target,))
 
     kinds = iter(range(images * texts_an_image))
     rows = [[text(next(kinds) % len(TEXTS)) for _ in range(texts_an_image)] for _ in range(images)]
-    packed = pack_texts(rows, Tokenizer.mask_token_id, Tokenizer.pad_token_id, masks)
     pixels = torch.randn(images, channels, size["pixels"], size["pixels"])
-    return {"pixel_values": pixels, "labels": packed.pop("labels"), CAPTIONING: packed}
+    return {"pixel_values": pixels, CAPTIONING: pack_texts(rows, tokenizer, longest)}
 
 
 def seconds(model: torch.nn.Module, inputs: dict) -> float:
@@ -79,13 +83,13 @@ def main() -> None:
     config = load_config(PretrainConfig, CONFIGS / name / "pretrain.yaml", size["fewer"])
     tokenizer = Tokenizer(size["vocabulary"])
     encoder = build_encoder(config, size["pixels"])
-    model = build_model(config, encoder, make_surroundings(config, encoder, tokenizer, [])).train()
+    model = build_model(config, encoder, make_head_context(config, encoder, tokenizer, [])).train()
     # As in training: in bf16 on the CPU the plain attention is the faster one (benchmarks/attention.py).
     model.set_attn_implementation("eager")
     images, channels = size["images"], encoder.config.num_channels
     ways = {
-        "one pass": batch(images, len(TEXTS), size, channels, config.text_tokens),
-        "one task": batch(images * len(TEXTS), 1, size, channels, config.text_tokens),
+        "one pass": batch(images, len(TEXTS), size, channels, tokenizer, config.text_tokens),
+        "one task": batch(images * len(TEXTS), 1, size, channels, tokenizer, config.text_tokens),
     }
     times: dict[str, list[float]] = {way: [] for way in ways}
     for repeat in range(REPEATS + 2):

@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffvqa.models.pretraining import CAPTIONING
 from diffvqa.training.config import PretrainConfig, load_config
-from diffvqa.training.pretraining_model import build_encoder, build_model, make_surroundings
+from diffvqa.training.objectives import CAPTIONING
+from diffvqa.training.pretraining_model import build_encoder, build_model, make_head_context
 
 CONFIG = Path(__file__).parents[1] / "configs" / "vitl384" / "pretrain.yaml"
 VOCABULARY, TEXTS, TOKENS, REPEATS = 50_258, 4, 40, 10
@@ -39,8 +39,8 @@ def batch(images: int, pixels: int, device: torch.device) -> dict:
     ids = torch.randint(0, VOCABULARY, (images, length), device=device)
     return {
         "pixel_values": torch.randn(images, 3, pixels, pixels, device=device),
-        "labels": ids.roll(-1, 1),
         CAPTIONING: {
+            "labels": ids.roll(-1, 1),
             "input_ids": ids,
             "position_ids": torch.arange(TOKENS, device=device).repeat(images, TEXTS),
             "text_index": torch.arange(length, device=device).div(TOKENS, rounding_mode="floor").repeat(images, 1),
@@ -77,7 +77,7 @@ def main() -> None:
     images = {"cuda": {224: 64, 384: 24}, "cpu": {224: 2, 384: 1}}[device.type][pixels]
     config = load_config(PretrainConfig, CONFIG, fewer)
     encoder = build_encoder(config, pixels)
-    model = build_model(config, encoder, make_surroundings(config, encoder, Tokenizer(), [])).to(device).train()
+    model = build_model(config, encoder, make_head_context(config, encoder, Tokenizer(), [])).to(device).train()
     if device.type == "cpu":
         model.set_attn_implementation("eager")
     optimiser = torch.optim.AdamW(model.parameters(), fused=device.type == "cuda")

@@ -66,8 +66,9 @@ def test_a_step_of_stage_1_on_two_processes_is_the_step_on_one(objective, pretra
     assert [record["processes"] for record in records] == [1, 2, 2]
 
 
-def test_parts_of_a_step_are_the_step(pretrain_settings, write_config, tmp_path):
-    settings = {**pretrain_settings, "encoder": PLAIN_ENCODER, "optimisation": STEP}
+@pytest.mark.parametrize("objective", ["location_aware", "paired"])
+def test_parts_of_a_step_are_the_step(objective, pretrain_settings, write_config, tmp_path):
+    settings = {**pretrain_settings, "encoder": PLAIN_ENCODER, "objective": objective, "optimisation": STEP}
     for name, launch, accumulation in (("at once", "one", 1), ("in parts", "one", 4), ("both", "whole", 2)):
         optimisation = {**STEP, "accumulation": accumulation}
         path = write_config({**settings, "optimisation": optimisation, "out": str(tmp_path / name)})

@@ -5,7 +5,15 @@ import random
 
 import pytest
 
-from diffvqa.findings import LEVELS, NOTHING_CHANGED, Change, changes_between, read_changes, write_changes
+from diffvqa.findings import (
+    LEVELS,
+    NOTHING_CHANGED,
+    Change,
+    changes_between,
+    names_finding,
+    read_changes,
+    write_changes,
+)
 
 NAMES = ["pleural effusion", "edema", "enlargement of the cardiac silhouette", "lung opacity", "fracture"]
 
@@ -67,6 +75,28 @@ def test_case_space_and_the_last_full_stop_are_overlooked():
 def test_infection_counts_as_pneumonia():
     (reading,) = read_changes("the main image has an additional finding of infection than the reference image.")
     assert reading == frozenset({Change("pneumonia", "added")})
+
+
+@pytest.mark.parametrize(
+    ("phrase", "finding", "named"),
+    [
+        ("there is a mass in the left lung", "mass", True),
+        ("Mass in the left lung.", "mass", True),
+        ("massive left pleural effusion", "mass", False),
+        ("massive left pleural effusion", "pleural effusion", True),
+        ("a biomass", "mass", False),
+        ("two masses, one of them calcified", "mass", True),
+        ("bilateral pleural effusions", "pleural effusion", True),
+        ("nodule (mass?)", "nodule (mass?)", True),
+        ("no mass is seen", "mass", False),
+        ("No mass", "mass", False),
+        ("the lungs are free of edema", "edema", False),
+        ("nodules not seen before have resolved", "nodule", False),
+        ("known nodule", "nodule", True),
+    ],
+)
+def test_a_phrase_names_a_finding_in_whole_words_and_does_not_deny_it(phrase, finding, named):
+    assert names_finding(phrase, finding) == named
 
 
 def test_changes_between_are_turned_round_with_the_images():

@@ -122,6 +122,12 @@ def read_findings(text: str) -> tuple[str, ...] | None:
     return tuple(dict.fromkeys(_canonical(name) for name in names))
 
 
+def names_finding(phrase: str, finding: str) -> bool:
+    """Whether a phrase has a finding in whole words, or in the plural, and does not deny it; in any case of letters."""
+    named = re.search(rf"(?<!\w){re.escape(finding)}(?:e?s)?(?!\w)", phrase, re.IGNORECASE)
+    return bool(named) and not _DENIED.search(phrase)
+
+
 def turn_round(answer: str) -> str | None:
     """The difference answer that holds when prior and current image change places.
 
@@ -141,6 +147,7 @@ def _enumerate(names: list[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + ", and " + names[-1]
 
 
+_DENIED = re.compile(r"\b(?:no|not|without|resolved|free of)\b", re.IGNORECASE)
 _LEVEL = re.compile(r"the level of (?P<finding>.+?) has changed from (?P<levels>.+ to .+)")
 _LISTS: tuple[tuple[ChangeKind, re.Pattern[str]], ...] = (
     ("added", re.compile(r"the main image has (?:an )?additional findings? of (.+) than the reference image")),

@@ -5,8 +5,19 @@ import torch
 
 from diffvqa.models.captioner import Captioner, CaptionerConfig
 from diffvqa.models.encoder import build_encoder, vision_config
+from diffvqa.tasks.collate import pack_texts
+from diffvqa.tasks.text import Text
 
 START, END, MASK, PADDING = 1, 2, 3, 0
+
+
+class Numbers:
+    """A tokenizer of texts that are their own token ids."""
+
+    pad_token_id, bos_token_id, eos_token_id, mask_token_id = PADDING, START, END, MASK
+
+    def encode(self, text, add_special_tokens):
+        return [int(number) for number in text.split()]
 
 
 def tiny_captioner() -> Captioner:
@@ -57,6 +68,12 @@ def logits(captioner, inputs):
         return captioner(**inputs).logits
 
 
+def loss(captioner, inputs, labels, **more):
+    texts = {name: value for name, value in inputs.items() if name != "pixel_values"}
+    with torch.no_grad():
+        return captioner.head(captioner.encode(inputs["pixel_values"]), labels=labels, **texts, **more).loss
+
+
 def test_a_causal_text_sees_no_future(captioner):
     inputs = batch()
     before = logits(captioner, inputs)
@@ -76,13 +93,11 @@ def test_a_parallel_text_sees_both_ways(captioner):
 
 def test_parallel_prediction_sees_no_text(captioner):
     """Two targets of different lengths and words, the same prefix: the same logits at their masks."""
-    from diffvqa.tasks.collate import PretrainingText, pack_texts
-
     image = batch(images=1)["pixel_values"]
     found = []
-    for target in ([20, 21, END], [30, 31, 32, 33, END]):
-        packed = pack_texts([[PretrainingText(([START, 10], target), parallel=True)]], MASK, PADDING, masks=8)
-        packed.pop("labels")
+    for target in ("20 21", "30 31 32 33"):
+        packed = pack_texts([[Text(("10",), (target,), parallel=True)]], Numbers(), maximum=8)
+        del packed["labels"], packed["weights"]
         found.append(logits(captioner, {"pixel_values": image, **packed}))
     assert torch.equal(found[0], found[1])
 
@@ -128,10 +143,9 @@ def test_the_loss_is_the_mean_over_target_tokens_of_both_kinds(captioner):
     labels[0, 3:6] = torch.tensor([5, 6, END])
     labels[2, 2:4] = torch.tensor([8, END])
     expected = torch.nn.functional.cross_entropy(logits(captioner, inputs).flatten(0, 1), labels.flatten())
-    with torch.no_grad():
-        assert torch.allclose(captioner(**inputs, labels=labels).loss, expected, atol=1e-5)
-        halved = captioner(**inputs, labels=labels, num_items_in_batch=10).loss
-        weighed = captioner(**inputs, labels=labels, weights=torch.full((3, 7), 3.0)).loss
+    assert torch.allclose(loss(captioner, inputs, labels), expected, atol=1e-5)
+    halved = loss(captioner, inputs, labels, targets=10)
+    weighed = loss(captioner, inputs, labels, weights=torch.full((3, 7), 3.0))
     assert torch.allclose(halved, expected / 2, atol=1e-5)
     assert torch.allclose(weighed, expected * 3, atol=1e-5)
 
@@ -139,8 +153,7 @@ def test_the_loss_is_the_mean_over_target_tokens_of_both_kinds(captioner):
 def test_a_batch_without_a_text_has_no_loss(captioner):
     inputs = batch()
     inputs["text_index"][:] = -1
-    with torch.no_grad():
-        assert captioner(**inputs, labels=torch.full((3, 7), -100)).loss == 0
+    assert loss(captioner, inputs, torch.full((3, 7), -100)) == 0
 
 
 def test_writing_with_the_cache_equals_writing_without(captioner):

@@ -8,7 +8,7 @@ from diffvqa.models.captioner import CaptioningHead
 from diffvqa.models.classifier import ClassificationHead
 from diffvqa.models.contrastive import ContrastiveHead
 from diffvqa.models.encoder import build_encoder, vision_config
-from diffvqa.models.pretraining import CAPTIONING, PretrainingModel
+from diffvqa.models.pretraining import PretrainingModel
 
 VISION = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2,
@@ -16,6 +16,7 @@ VISION = {
 }  # fmt: skip
 DECODER = {"n_embd": 24, "n_layer": 2, "n_head": 2, "vocab_size": 60, "n_positions": 16, "add_cross_attention": True}
 DROPPING_NOTHING = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
+CAPTIONING = "captioning"
 TEXT = {"hidden_size": 24, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2, "vocab_size": 60}
 
 
@@ -35,12 +36,12 @@ def batch(images=4):
     ids = torch.randint(4, 60, (images, 6), generator=generator)
     return {
         "pixel_values": torch.randn(images, 1, 32, 32, generator=generator),
-        "labels": torch.where(torch.arange(6) < 2, -100, ids.roll(-1, 1)),
         CAPTIONING: {
             "input_ids": ids,
             "position_ids": torch.arange(6).repeat(images, 1),
             "text_index": torch.zeros(images, 6, dtype=torch.long),
             "parallel": torch.zeros(images, 6, dtype=torch.bool),
+            "labels": torch.where(torch.arange(6) < 2, -100, ids.roll(-1, 1)),
             "weights": torch.ones(images, 6),
         },
         "clip": {
@@ -78,15 +79,17 @@ def test_every_parameter_learns(model):
 
 
 def test_micro_batches_add_up_to_the_step(model):
-    whole = model(**batch())
-    parts = [half(batch(), which) for which in (0, 1)]
+    inputs = batch()
+    # Three target tokens are in the first half, eight in the second.
+    inputs[CAPTIONING]["labels"][0] = inputs[CAPTIONING]["labels"][1, 2] = -100
+    whole = model(**inputs)
+    parts = [half(inputs, which) for which in (0, 1)]
     for part in parts:
         part["clip"]["image_index"] = torch.arange(2)
-    found = [model(**part, num_items_in_batch=4 * 4, micro_batches=2) for part in parts]
-    assert sum(one.losses[CAPTIONING] for one in found) == pytest.approx(float(whole.losses[CAPTIONING]), abs=1e-5)
-    assert sum(one.losses["classification"] for one in found) == pytest.approx(
-        float(whole.losses["classification"]), abs=1e-5
-    )
+        part[CAPTIONING]["targets"] = 11 / 2
+    found = [model(**part, micro_batches=2) for part in parts]
+    for name in (CAPTIONING, "classification"):
+        assert sum(one.losses[name] for one in found) == pytest.approx(float(whole.losses[name]), abs=1e-5)
     # Negatives come from one micro-batch.
     assert sum(one.negatives["clip"] for one in found) == 1
 

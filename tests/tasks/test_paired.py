@@ -20,12 +20,13 @@ def tokenizer():
 
 def test_a_finding_lies_in_the_smallest_box_that_names_it():
     phrases = [
+        Phrase("massive left lung opacity", SMALL, "left lung"),
         Phrase("small left pleural effusion", LARGE, "left lung"),
         Phrase("Pleural effusion.", SMALL, None),
         Phrase("no pneumothorax", SMALL, None),
         Phrase("the previously seen edema has resolved", SMALL, None),
     ]
-    assert place_findings(["pleural effusion", "pneumothorax", "edema", "nodule"], phrases) == {
+    assert place_findings(["pleural effusion", "pneumothorax", "edema", "nodule", "mass"], phrases) == {
         "pleural effusion": SMALL
     }
 

@@ -11,13 +11,14 @@ from transformers import AutoTokenizer, CLIPTextConfig, GPT2Config, SiglipImageP
 
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
-from diffvqa.findings import DIFFERENCE_QUESTION
+from diffvqa.findings import DIFFERENCE_QUESTION, SHOWN_IN, names_finding
 from diffvqa.records import Pair, Question
-from diffvqa.tasks.pretraining import Drawn
+from diffvqa.tasks.box_text import box_to_text
 from diffvqa.tasks.text import encode, referring, region_referring
+from diffvqa.tasks.transform import Augmentation
 from diffvqa.training.config import PretrainConfig, load_config
 from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws, QuestionDraws, pairs_to_learn, shuffled
-from diffvqa.training.objectives import Surroundings
+from diffvqa.training.objectives import HeadContext
 
 
 @pytest.fixture(scope="module")
@@ -28,6 +29,19 @@ def config(pretrain_settings, write_config):
 @pytest.fixture(scope="module")
 def store(store_folder):
     return Store.open(store_folder)
+
+
+def collator(objective, captioner_folder, text_tokens):
+    context = HeadContext(
+        width=32,
+        image_size=64,
+        decoder_config=GPT2Config(),
+        text_config=CLIPTextConfig(),
+        tokenizer=AutoTokenizer.from_pretrained(captioner_folder),
+        text_tokens=text_tokens,
+        findings=[],
+    )
+    return PretrainingCollator({objective: 1.0}, context, SiglipImageProcessorPil.from_pretrained(captioner_folder))
 
 
 def test_an_epoch_draws_everything_once_and_the_next_in_another_order():
@@ -44,7 +58,7 @@ def test_a_draw_depends_on_seed_and_position_only(store, config):
     for position in (17, 3, 61):
         a, b = one[position], other[position]
         assert (a["pixels"] == b["pixels"]).all()
-        assert a["texts"] == b["texts"]
+        assert a["captioning"] == b["captioning"]
     reseeded = PretrainingDraws(store, images, config.model_copy(update={"seed": 9}), 100)
     assert any((one[place]["pixels"] != reseeded[place]["pixels"]).any() for place in range(5))
 
@@ -53,14 +67,10 @@ def test_a_batch_has_every_task_and_its_loss_mask(store, config, captioner_folde
     images, _ = pretraining_images(store)
     draws = PretrainingDraws(store, images, config, 100)
     tokenizer = AutoTokenizer.from_pretrained(captioner_folder)
-    around = Surroundings(32, GPT2Config(), CLIPTextConfig(), tokenizer, 64, [])
-    processor = SiglipImageProcessorPil.from_pretrained(captioner_folder)
-    collator = PretrainingCollator({"location_aware": 1.0}, around, processor)
     items = [draws[place] for place in range(16)]
-    tasks = Counter(text.task for item in items for text in item["texts"])
-    assert set(tasks) == {"Cap", "AREF", "GCAP", "CAREF"}
-    batch = collator(items)
-    batch = {"labels": batch["labels"], **batch["captioning"]}
+    tasks = Counter(text.prefix[0] for item in items for text in item["captioning"])
+    assert set(tasks) == {"Cap:", "ARef:", "GCap:", "ARef Region:"}
+    batch = collator("location_aware", captioner_folder, 64)(items)["captioning"]
     assert batch["input_ids"].shape[0] == 16
     assert (batch["text_index"].amax(1) + 1).sum() == sum(tasks.values())
     learnt, parallel = batch["labels"] != -100, batch["parallel"]
@@ -76,8 +86,9 @@ def test_findings_are_unknown_of_images_without_a_report_or_findings(store, conf
     def known(images):
         copied = copy.copy(store)
         copied.images = images
-        draws = PretrainingDraws(copied, range(len(images)), config, len(images))
-        return {draws.identifier(place): draws[place]["findings_known"] for place in range(len(images))}
+        learning = config.model_copy(update={"objective": {"classification": 1.0}})
+        draws = PretrainingDraws(copied, range(len(images)), learning, len(images))
+        return {draws.identifier(place): draws[place]["classification"] is not None for place in range(len(images))}
 
     images = list(store.images)[:4]
     silent = [replace(images[0], report="", findings=()), replace(images[1], report="", findings=("edema",))]
@@ -89,17 +100,15 @@ def test_findings_are_unknown_of_images_without_a_report_or_findings(store, conf
 
 def test_texts_that_do_not_fit_are_left_out_of_a_batch(captioner_folder):
     tokenizer = AutoTokenizer.from_pretrained(captioner_folder)
-    around = Surroundings(32, GPT2Config(), CLIPTextConfig(), tokenizer, 32, [])
-    processor = SiglipImageProcessorPil.from_pretrained(captioner_folder)
     fits = referring("effusion", "1 2 3 4")
     too_long = region_referring("left costophrenic angle " * 6, "effusion", "1 2 3 4")
     pixels = np.zeros((64, 64), np.uint8)
     items = [
-        {"pixels": pixels, "texts": [Drawn("CAREF", too_long, False), Drawn("AREF", fits, False)]},
-        {"pixels": pixels, "texts": [Drawn("CAREF", too_long, False)]},
+        {"pixels": pixels, "captioning": [too_long, fits]},
+        {"pixels": pixels, "captioning": [too_long]},
     ]
-    batch = PretrainingCollator({"location_aware": 1.0}, around, processor)(items)
-    assert batch["captioning"]["text_index"].amax(1).tolist() == [0, -1]
+    batch = collator("location_aware", captioner_folder, 32)(items)["captioning"]
+    assert batch["text_index"].amax(1).tolist() == [0, -1]
     assert (batch["labels"][0] != -100).sum() == len(encode(tokenizer, fits, 32)[1])
     assert (batch["labels"][1] == -100).all()
 
@@ -131,6 +140,72 @@ def test_pretraining_with_evaluation_patients_takes_no_pair_of_a_test_question(s
         drawn = {pair[:2] for pair in PretrainingDraws(store, images, paired, 8, split).pairs}
         assert drawn
         assert drawn <= asked[split]
+
+
+def test_an_item_has_what_its_heads_take_and_no_more(store, config):
+    images, _ = pretraining_images(store)
+    taken = {
+        "location_aware": {"captioning"},
+        "cap+local_captioning": {"captioning"},
+        "clip": {"clip"},
+        "classification+cap": {"captioning", "classification"},
+        "paired": {"paired"},
+    }
+    for objective, names in taken.items():
+        learning = config.model_copy(update={"objective": dict.fromkeys(objective.split("+"), 1.0)})
+        assert set(PretrainingDraws(store, images, learning, 2)[0]) == {"pixels", *names}
+    without_regions = copy.copy(store)
+    without_regions.images = [replace(image, regions=None) for image in store.images]
+    for objective in ("clip", "siglip", "cap", "classification"):
+        learning = config.model_copy(update={"objective": {objective: 1.0}})
+        one, other = (PretrainingDraws(there, images, learning, 2)[0] for there in (store, without_regions))
+        assert one.pop("pixels").tolist() == other.pop("pixels").tolist()
+        assert one == other
+
+
+def test_a_pair_is_its_prior_image_then_its_current_one_and_a_box_is_of_the_image_that_shows_it(
+    store, config, captioner_folder
+):
+    """From the difference questions, read here anew, to the texts that a batch teaches."""
+    still = config.model_copy(update={"objective": {"paired": 1.0}, "augmentation": Augmentation()})
+    asked = {
+        one.pair.current: (one.pair.prior, one.answer)
+        for one in store.questions
+        if one.split == "train" and one.text == DIFFERENCE_QUESTION
+    }
+    images, _ = pretraining_images(store)
+    draws = PretrainingDraws(store, images, still, 2 * len(asked))
+    tokenizer = AutoTokenizer.from_pretrained(captioner_folder)
+    collate = collator("paired", captioner_folder, 1000)
+    checked = Counter()
+    for position in range(0, len(draws), 2):
+        shown = {"prior": draws.identifier(position), "current": draws.identifier(position + 1)}
+        assert shown["prior"] == asked[shown["current"]][0]
+        items = [draws[position], draws[position + 1]]
+        for item, image in zip(items, shown.values(), strict=True):
+            assert (item["pixels"] == store.pixels(store.index[image])).all()
+        labels = collate(items)["paired"]["labels"][0]
+        text = tokenizer.decode(labels[labels != -100], skip_special_tokens=True)
+        for change in items[0]["paired"][0]:
+            side = SHOWN_IN[change.kind][-1]
+            written = {name: box_of(store, image, change.finding, still.notation) for name, image in shown.items()}
+            if written[side] is None:
+                continue
+            level = f" from {change.before} to {change.after}" if change.kind == "level" else ""
+            said = change.finding + level if level else f"{change.kind} {change.finding}"
+            assert f" {said} : {written[side]}" in text
+            # Where the other image shows it too, or elsewhere, an exchange of the two would be seen.
+            checked[change.kind] += written["prior"] != written["current"]
+    assert min(checked[kind] for kind in SHOWN_IN) > 0
+
+
+def box_of(store, image, finding, notation):
+    """The smallest box of an image that a phrase says a finding of, as text."""
+    stored = store.images[store.index[image]]
+    named = [one.box for one in stored.regions if any(names_finding(phrase, finding) for phrase in one.phrases)]
+    if not named:
+        return None
+    return box_to_text(stored.frame.into(min(named, key=lambda box: box.area)), store.size, notation)
 
 
 def test_question_types_come_in_their_shares_and_each_question_once_an_epoch():

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
+from transformers import AutoTokenizer, CLIPTextConfig, GPT2Config
 
 from diffvqa.errors import InputError
 from diffvqa.evaluating.evaluate import evaluate
@@ -13,7 +14,7 @@ from diffvqa.evaluation.score import score_folder
 from diffvqa.models.encoder import encoder_config_class
 from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
 from diffvqa.training.finetune import finetune
-from diffvqa.training.objectives import OBJECTIVES, read_objective, task_weights
+from diffvqa.training.objectives import OBJECTIVES, HeadContext, make_heads, read_objective, task_weights
 from diffvqa.training.pretrain import pretrain
 
 SUMS = ["clip+cap", "local_contrastive+local_captioning"]
@@ -99,6 +100,43 @@ def test_the_tasks_of_a_sum_are_weighed_and_the_method_is_one(pretrain_settings,
         "GCAP": 2.0,
         "CAREF": 2.0,
     }
+
+
+def test_parts_of_a_step_are_the_step(pretrain_settings, write_config, tmp_path):
+    """Of each captioning head the mean is over its target tokens in the step, however many are in each part."""
+    # Without batch normalisation, whose statistics are of a part.
+    encoder = {"num_hidden_layers": 1, "num_attention_heads": 2, "hidden_size": 32, "intermediate_size": 64}
+    plain = {**pretrain_settings, "encoder": {**encoder, "patch_size": 16}}
+    logs = []
+    for parts in (1, 4):
+        step = ["optimisation.batch_size=8", f"optimisation.accumulation={parts}", "optimisation.precision=fp32"]
+        out = pretrain(configure(plain, write_config, tmp_path / str(parts), "cap+paired", *step))
+        logs.append([json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()])
+    for whole, in_parts in zip(*logs, strict=True):
+        assert in_parts.get("losses") == pytest.approx(whole.get("losses"), abs=1e-4)
+
+
+def test_captioning_objectives_share_a_head_and_others_begin_as_they_do_alone(captioner_folder):
+    tokenizer = AutoTokenizer.from_pretrained(captioner_folder)
+    sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2, "vocab_size": len(tokenizer), "add_cross_attention": True}
+    context = HeadContext(
+        width=16,
+        image_size=64,
+        decoder_config=GPT2Config(**sizes),
+        text_config=CLIPTextConfig(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=32),
+        tokenizer=tokenizer,
+        text_tokens=32,
+        findings=["edema"],
+    )
+
+    def heads(asked):
+        torch.manual_seed(0)
+        return make_heads(read_objective(asked), context)
+
+    alone, together = heads("clip"), heads("cap+clip+local_captioning+location_aware")
+    assert list(together) == ["captioning", "clip"]
+    expected = alone["clip"].state_dict()
+    assert all(torch.equal(weight, expected[name]) for name, weight in together["clip"].state_dict().items())
 
 
 def test_an_objective_whose_tasks_are_not_drawn_is_refused(pretrain_settings, write_config, tmp_path):

@@ -8,7 +8,7 @@ from transformers import GPT2Config, Qwen3Config
 
 from diffvqa.models.difference import DifferenceConfig, DifferenceModel
 from diffvqa.training.config import PretrainConfig, load_config
-from diffvqa.training.pretraining_model import build_encoder, build_model, make_surroundings
+from diffvqa.training.pretraining_model import build_encoder, build_model, make_head_context
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 VOCABULARY = 50_258
@@ -55,7 +55,7 @@ def count(model):
 
 def build(config, size):
     encoder = build_encoder(config, size)
-    return build_model(config, encoder, make_surroundings(config, encoder, Tokenizer(), []))
+    return build_model(config, encoder, make_head_context(config, encoder, Tokenizer(), []))
 
 
 @pytest.mark.parametrize("name", SIZES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,13 @@ from diffvqa.inference.box_writing import write_boxes
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import ModelFolder
 from diffvqa.records import Question
+from diffvqa.tasks.paired import place_findings
+from diffvqa.tasks.pretraining import Phrase
 from diffvqa.tasks.text import referring_prompt
 
 EXAMPLES = 12
 PICTURES = "examples"
 SEED = 0
-_NEGATED = re.compile(r"\b(?:no|not|without|resolved)\b")
 
 
 def example_pairs(
@@ -119,19 +119,9 @@ def _predicted_boxes(
 def _reference_boxes(findings: Sequence[str], image: str, store: Store) -> list[dict[str, Any]]:
     """The smallest box of the dataset whose phrase names the finding: the place that says most."""
     stored = store.images[store.index[image]]
-    found = []
-    for finding in findings:
-        named = [region.box for region in stored.regions if any(_names(phrase, finding) for phrase in region.phrases)]
-        if named:
-            smallest = min(named, key=lambda box: box.area)
-            found.append(_labelled(finding, stored.frame.into(smallest), "reference"))
-    return found
-
-
-def _names(phrase: str, finding: str) -> bool:
-    """Whether a phrase has a finding in whole words, or in the plural, and does not deny it."""
-    named = re.search(rf"(?<!\w){re.escape(finding)}(?:e?s)?(?!\w)", phrase)
-    return bool(named) and not _NEGATED.search(phrase)
+    phrases = [Phrase(phrase, region.box) for region in stored.regions for phrase in region.phrases]
+    places = place_findings(findings, phrases)
+    return [_labelled(finding, stored.frame.into(box), "reference") for finding, box in places.items()]
 
 
 def _labelled(label: str, box: Box, kind: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from transformers.modeling_outputs import CausalLMOutput
 
 from diffvqa.models import encoder
 from diffvqa.models.composite import declare_parts
+from diffvqa.models.gathering import HeadOutput, sum_over_processes
 
 IGNORED = -100
 
@@ -64,42 +65,52 @@ class CaptioningHead(nn.Module):
     def forward(
         self,
         tokens: torch.Tensor,
-        input_ids: torch.Tensor,
-        position_ids: torch.Tensor,
-        text_index: torch.Tensor,
-        parallel: torch.Tensor,
-        labels: torch.Tensor | None = None,
+        labels: torch.Tensor,
         weights: torch.Tensor | None = None,
-        num_items_in_batch: torch.Tensor | int | None = None,
-    ) -> CausalLMOutput:
-        """The logits of every token, and with labels the loss: the mean over target tokens.
+        targets: torch.Tensor | float | None = None,
+        **texts: torch.Tensor,
+    ) -> HeadOutput:
+        """This process's part of the mean loss over target tokens.
 
-        All texts of an image stand in one row, so that the image is encoded, and looked at, once. tokens: (images,
-        patches, encoder width). The rest is (images, length): input_ids; position_ids, from 0 in each text;
-        text_index, the number of the text a token belongs to, -1 where there is none; parallel, true in a text that
-        is predicted at once from mask tokens, its self-attention not causal (arXiv 2306.07915); labels, aligned with
-        the logits, -100 where there is no loss; weights, of each label's loss, 1 where not given. The loss is divided
-        by `num_items_in_batch` target tokens where given. Logits: (images, length, vocabulary), only without labels.
+        tokens and texts: for which see `read`. labels: (images, length), aligned with the logits, -100 where there is
+        no loss. weights: (images, length), of each label's loss, 1 where not given. targets: how many target tokens a
+        micro-batch has, on all processes, on average over the step's; where not given, how many this one has.
         """
-        projected = self.projector(tokens)
-        hidden = self.decoder.transformer(
-            input_ids=input_ids,
-            position_ids=position_ids,
-            attention_mask=_attention(text_index, parallel, projected.dtype),
-            encoder_hidden_states=projected,
-            use_cache=False,
-        ).last_hidden_state
-        if labels is None:
-            return CausalLMOutput(logits=self.decoder.lm_head(hidden))
+        hidden = self.read(tokens, **texts)
         # Only positions with a label are worth the vocabulary's product.
         wanted = labels != IGNORED
         predicted = self.decoder.lm_head(hidden[wanted]).float()
         losses = functional.cross_entropy(predicted, labels[wanted], reduction="none")
         if weights is not None:
             losses = losses * weights[wanted]
-        # A batch without a single text has no loss, and no NaN.
-        count = wanted.sum().clamp(min=1) if num_items_in_batch is None else num_items_in_batch
-        return CausalLMOutput(loss=losses.sum() / count)
+        if targets is None:
+            # A batch without a single text has no loss, and no NaN.
+            targets = sum_over_processes(wanted.sum()).clamp(min=1)
+        return HeadOutput(losses.sum() / targets)
+
+    def read(
+        self,
+        tokens: torch.Tensor,
+        input_ids: torch.Tensor,
+        position_ids: torch.Tensor,
+        text_index: torch.Tensor,
+        parallel: torch.Tensor,
+    ) -> torch.Tensor:
+        """The decoder's last hidden state at every token: (images, length, decoder width).
+
+        All texts of an image stand in one row, so that the image is encoded, and looked at, once. tokens: (images,
+        patches, encoder width). The rest is (images, length): input_ids; position_ids, from 0 in each text;
+        text_index, the number of the text a token belongs to, -1 where there is none; parallel, true in a text that
+        is predicted at once from mask tokens, its self-attention not causal (arXiv 2306.07915).
+        """
+        projected = self.projector(tokens)
+        return self.decoder.transformer(
+            input_ids=input_ids,
+            position_ids=position_ids,
+            attention_mask=_attention(text_index, parallel, projected.dtype),
+            encoder_hidden_states=projected,
+            use_cache=False,
+        ).last_hidden_state
 
     @torch.no_grad()
     def write(
@@ -145,8 +156,9 @@ class Captioner(PreTrainedModel):
         return encoder.patch_tokens(self.encoder, pixel_values.to(self.device))
 
     def forward(self, pixel_values: torch.Tensor, **texts: Any) -> CausalLMOutput:
-        """Logits or loss of texts about images (images, channels, size, size); for `texts` see `CaptioningHead`."""
-        return self.head(self.encode(pixel_values), **texts)
+        """The logits of texts about images (images, channels, size, size); for `texts` see `CaptioningHead.read`."""
+        hidden = self.head.read(self.encode(pixel_values), **texts)
+        return CausalLMOutput(logits=self.head.decoder.lm_head(hidden))
 
     def write(self, tokens: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         """Go on with prompts about images encoded by `encode`; see `CaptioningHead.write`."""

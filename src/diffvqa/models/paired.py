@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import nn
 from transformers import GPT2Config
 
-from diffvqa.models.captioner import IGNORED, CaptioningHead
-from diffvqa.models.gathering import HeadOutput, sum_over_processes
+from diffvqa.models.captioner import CaptioningHead
+from diffvqa.models.gathering import HeadOutput
 
 
 class PairedHead(nn.Module):
@@ -20,12 +22,11 @@ class PairedHead(nn.Module):
         nn.init.normal_(self.time.weight, std=0.1)
         self.captioning = CaptioningHead(width, decoder_config)
 
-    def forward(self, tokens: torch.Tensor, labels: torch.Tensor, **texts: torch.Tensor) -> HeadOutput:
+    def forward(self, tokens: torch.Tensor, **texts: Any) -> HeadOutput:
         """This process's part of the mean loss over target tokens.
 
-        tokens: (images, patches, width), image 2n the prior one of pair n, image 2n + 1 its current one. labels and
-        texts: (pairs, length), for which see CaptioningHead.
+        tokens: (images, patches, width), image 2n the prior one of pair n, image 2n + 1 its current one. texts: one row
+        a pair, for which see CaptioningHead. The first time embedding is the prior's, the second the current's.
         """
         pairs = (tokens.unflatten(0, (-1, 2)) + self.time.weight[:, None]).flatten(1, 2)
-        targets = sum_over_processes((labels != IGNORED).sum()).clamp(min=1)
-        return HeadOutput(self.captioning(pairs, labels=labels, num_items_in_batch=targets, **texts).loss)
+        return self.captioning(pairs, **texts)

@@ -14,9 +14,6 @@ from diffvqa.models.composite import declare_parts
 from diffvqa.models.encoder import patch_tokens
 from diffvqa.models.gathering import processes
 
-CAPTIONING = "captioning"
-"""The name of the head that all captioning objectives share."""
-
 
 @dataclass
 class PretrainingOutput(ModelOutput):
@@ -36,7 +33,7 @@ class PretrainingConfig(PreTrainedConfig):
 class PretrainingModel(PreTrainedModel):
     """An encoder whose patch tokens every head is given; the loss is the heads' weighted sum.
 
-    weights: of each head by its name; the captioning head weighs its texts itself.
+    weights: of each head's loss by the head's name, 1 where not given.
     """
 
     config_class = PretrainingConfig
@@ -61,26 +58,20 @@ class PretrainingModel(PreTrainedModel):
     def forward(
         self,
         pixel_values: torch.Tensor,
-        labels: torch.Tensor | None = None,
-        num_items_in_batch: torch.Tensor | int | None = None,
-        micro_batches: int = 1,
+        micro_batches: int | None = None,
         **batch: Any,
     ) -> PretrainingOutput:
         """The loss of one micro-batch on this process.
 
-        pixel_values: (images, channels, size, size). labels: of the captioning head. batch: under each head's name the
-        rest of its input. num_items_in_batch: target tokens in the whole step, on all processes; micro_batches: how
-        many a process takes in a step. What micro-batches and processes give adds up to the step's loss: in captioning
-        the mean over all target tokens, in the others over micro-batches.
+        pixel_values: (images, channels, size, size). micro_batches: how many a process takes in a step, None outside a
+        step. batch: under each head's name its input; what else is there is overlooked. What the micro-batches and the
+        processes of a step give adds up to its loss.
         """
         tokens = patch_tokens(self.encoder, pixel_values)
-        # Outside a step each process has its own mean.
-        share = processes() if num_items_in_batch is None else 1 / micro_batches
+        # Outside a step the mean over processes is the loss.
+        share = processes() if micro_batches is None else 1 / micro_batches
         losses, negatives = {}, {}
         for name, head in self.heads.items():
-            if name == CAPTIONING:
-                losses[name] = head(tokens, labels=labels, num_items_in_batch=num_items_in_batch, **batch[name]).loss
-                continue
             found = head(tokens, **batch[name])
             losses[name] = found.loss * share
             if found.negatives is not None:

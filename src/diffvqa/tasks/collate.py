@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
 from diffvqa.records import Pair
-from diffvqa.tasks.text import IGNORED, encode_prompt
+from diffvqa.tasks.pretraining import Phrase
+from diffvqa.tasks.text import IGNORED, DoesNotFit, Text, encode, encode_prompt
 
 
 def normalise(pixels: Sequence[np.ndarray], processor: Any) -> torch.Tensor:
@@ -25,37 +26,21 @@ def normalise(pixels: Sequence[np.ndarray], processor: Any) -> torch.Tensor:
     return (grey - mean) / deviation
 
 
-Encoded = tuple[list[int], list[int]]
-"""The token ids of a text: its prefix, and its target with the end token."""
+def pack_texts(images: Sequence[Sequence[Text]], tokenizer: Any, maximum: int) -> dict[str, torch.Tensor]:
+    """The texts of each image, one after the other in its row; the tensors of `CaptioningHead.forward`.
 
-
-@dataclass(frozen=True, slots=True)
-class PretrainingText:
-    """An encoded text, whether it is predicted in parallel, and how much each of its target tokens weighs."""
-
-    encoded: Encoded
-    parallel: bool = False
-    weight: float = 1.0
-
-
-def pack_texts(
-    images: Sequence[Sequence[PretrainingText]], mask: int, padding: int, masks: int
-) -> dict[str, torch.Tensor]:
-    """The texts of each image, one after the other in its row; the tensors of `Captioner.forward`.
-
-    In a text that is predicted in parallel `masks` mask tokens stand after the prefix, however long the target, so
-    that its length is not betrayed (arXiv 2306.07915). labels[t] is what position t predicts: the next token, or in
-    parallel the token of its place.
+    A text has at most `maximum` tokens; one that cannot be cut to so many is left out. In a text that is predicted in
+    parallel `maximum` mask tokens stand after the prefix, however long the target, so that its length is not betrayed
+    (arXiv 2306.07915). labels[t] is what position t predicts: the next token, or in parallel the token of its place.
     """
-    rows = [
-        [
-            _parallel_text(number, text, mask, masks) if text.parallel else _causal_text(number, text)
-            for number, text in enumerate(texts)
-        ]
-        for texts in images
-    ]
+    rows: list[list[dict[str, list]]] = []
+    for texts in images:
+        rows.append([])
+        for text in texts:
+            with contextlib.suppress(DoesNotFit):
+                rows[-1].append(_pack_text(len(rows[-1]), text, tokenizer, maximum))
     fill = {
-        "input_ids": padding,
+        "input_ids": tokenizer.pad_token_id,
         "position_ids": 0,
         "text_index": -1,
         "parallel": False,
@@ -70,18 +55,14 @@ def pack_texts(
     return packed
 
 
-def _causal_text(number: int, text: PretrainingText) -> dict[str, list]:
-    prefix, target = text.encoded
-    return _packed_text(number, [*prefix, *target[:-1]], [IGNORED] * (len(prefix) - 1) + target, text)
-
-
-def _parallel_text(number: int, text: PretrainingText, mask: int, masks: int) -> dict[str, list]:
-    prefix, target = text.encoded
-    labels = [IGNORED] * len(prefix) + target + [IGNORED] * (masks - len(target))
-    return _packed_text(number, prefix + [mask] * masks, labels, text)
-
-
-def _packed_text(number: int, input_ids: list[int], labels: list[int], text: PretrainingText) -> dict[str, list]:
+def _pack_text(number: int, text: Text, tokenizer: Any, maximum: int) -> dict[str, list]:
+    prefix, target = encode(tokenizer, text, maximum)
+    if text.parallel:
+        input_ids = prefix + [tokenizer.mask_token_id] * maximum
+        labels = [IGNORED] * len(prefix) + target + [IGNORED] * (maximum - len(target))
+    else:
+        input_ids = prefix + target[:-1]
+        labels = [IGNORED] * (len(prefix) - 1) + target
     length = len(input_ids)
     return {
         "input_ids": input_ids,
@@ -93,33 +74,25 @@ def _packed_text(number: int, input_ids: list[int], labels: list[int], text: Pre
     }
 
 
-@dataclass(frozen=True, slots=True)
-class Described:
-    """What is said of a place in the image at this position of a batch: x1 y1 x2 y2 as shares of its side."""
+def collate_phrases(
+    images: Sequence[Sequence[Phrase]], image_size: int, tokenizer: Any, maximum: int
+) -> dict[str, torch.Tensor]:
+    """The phrases of each image as the tensors of `ContrastiveHead.forward`: of at most `maximum` tokens, right-padded.
 
-    image: int
-    text: str
-    box: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
-
-
-def collate_descriptions(described: Sequence[Described], tokenizer: Any, maximum: int) -> dict[str, torch.Tensor]:
-    """Descriptions as the tensors of `ContrastiveHead.forward`: texts of at most `maximum` tokens, right-padded.
-
-    text_key is equal where the text is, in any process: equal texts must not be told apart.
+    Images are squares of `image_size` pixels. text_key is equal where the text is, in any process: equal texts must not
+    be told apart.
     """
-    encoded = [(encode_prompt(tokenizer, (one.text,))[: maximum - 1], [tokenizer.eos_token_id]) for one in described]
-    length = max((len(prefix) + 1 for prefix, _ in encoded), default=1)
-    input_ids = torch.full((len(described), length), tokenizer.pad_token_id)
-    attention_mask = torch.zeros((len(described), length), dtype=torch.long)
-    for row, (prefix, end) in enumerate(encoded):
-        input_ids[row, : len(prefix) + 1] = torch.tensor(prefix + end)
-        attention_mask[row, : len(prefix) + 1] = 1
+    placed = [(place, phrase) for place, phrases in enumerate(images) for phrase in phrases]
+    end = [tokenizer.eos_token_id]
+    encoded = [encode_prompt(tokenizer, (phrase.phrase,))[: maximum - 1] + end for _, phrase in placed]
+    input_ids, attention_mask = _padded(encoded, tokenizer.pad_token_id)
+    boxes = [[edge / image_size for edge in phrase.box.as_tuple()] for _, phrase in placed]
     return {
         "input_ids": input_ids,
         "attention_mask": attention_mask,
-        "image_index": torch.tensor([one.image for one in described], dtype=torch.long),
-        "boxes": torch.tensor([one.box for one in described], dtype=torch.float).view(-1, 4),
-        "text_key": torch.tensor([_key(one.text) for one in described], dtype=torch.long),
+        "image_index": torch.tensor([place for place, _ in placed], dtype=torch.long),
+        "boxes": torch.tensor(boxes, dtype=torch.float).view(-1, 4),
+        "text_key": torch.tensor([_key(phrase.phrase) for _, phrase in placed], dtype=torch.long),
     }
 
 
@@ -127,37 +100,42 @@ def _key(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big", signed=True)
 
 
-def collate_findings(images: Sequence[Collection[str]], names: Sequence[str]) -> torch.Tensor:
-    """Which of the named findings each image has: float (images, names), 1 or 0."""
-    return torch.tensor([[float(name in findings) for name in names] for findings in images])
+def collate_findings(images: Sequence[Collection[str] | None], names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """The findings of each image, None where they are unknown, as the tensors of `ClassificationHead.forward`."""
+    return {
+        "findings": torch.tensor([[float(name in (findings or ())) for name in names] for findings in images]),
+        "known": torch.tensor([findings is not None for findings in images]),
+    }
 
 
-def collate_questions(texts: Sequence[Encoded], padding: int) -> dict[str, torch.Tensor]:
-    """Encoded texts as right-padded `input_ids`, `attention_mask` and `labels`, each (texts, length).
+def collate_questions(texts: Sequence[Text], tokenizer: Any, maximum: int) -> dict[str, torch.Tensor]:
+    """Questions of at most `maximum` tokens as right-padded `input_ids`, `attention_mask`, `labels`: (texts, length).
 
     labels[t] is the token that position t predicts, that is the next one, and IGNORED outside the target.
     """
-    length = max(len(prefix) + len(target) for prefix, target in texts) - 1
-    input_ids = torch.full((len(texts), length), padding)
-    attention_mask = torch.zeros((len(texts), length), dtype=torch.long)
-    labels = torch.full((len(texts), length), IGNORED)
-    for row, (prefix, target) in enumerate(texts):
-        count = len(prefix) + len(target) - 1
-        input_ids[row, :count] = torch.tensor([*prefix, *target[:-1]])
-        attention_mask[row, :count] = 1
-        labels[row, len(prefix) - 1 : count] = torch.tensor(target)
+    encoded = [encode(tokenizer, text, maximum) for text in texts]
+    input_ids, attention_mask = _padded([prefix + target[:-1] for prefix, target in encoded], tokenizer.pad_token_id)
+    labels = torch.full_like(input_ids, IGNORED)
+    for row, (prefix, target) in enumerate(encoded):
+        labels[row, len(prefix) - 1 : len(prefix) + len(target) - 1] = torch.tensor(target)
     return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+
+
+def _padded(rows: Sequence[list[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Token ids, padded on the right, and a mask of where they stand: (rows, length) each."""
+    length = max(map(len, rows), default=1)
+    input_ids = torch.full((len(rows), length), padding)
+    attention_mask = torch.zeros((len(rows), length), dtype=torch.long)
+    for row, tokens in enumerate(rows):
+        input_ids[row, : len(tokens)] = torch.tensor(tokens)
+        attention_mask[row, : len(tokens)] = 1
+    return input_ids, attention_mask
 
 
 def collate_prompts(prompts: Sequence[list[int]], padding: int) -> dict[str, torch.Tensor]:
     """Prompts to be gone on with, as left-padded `input_ids` and `attention_mask`, each (prompts, length)."""
-    length = max(len(prompt) for prompt in prompts)
-    input_ids = torch.full((len(prompts), length), padding)
-    attention_mask = torch.zeros((len(prompts), length), dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        input_ids[row, length - len(prompt) :] = torch.tensor(prompt)
-        attention_mask[row, length - len(prompt) :] = 1
-    return {"input_ids": input_ids, "attention_mask": attention_mask}
+    input_ids, attention_mask = _padded([prompt[::-1] for prompt in prompts], padding)
+    return {"input_ids": input_ids.flip(1), "attention_mask": attention_mask.flip(1)}
 
 
 def pair_images(images: Mapping[str, np.ndarray], pair: Pair, priors: int = 1) -> dict[str, Any]:

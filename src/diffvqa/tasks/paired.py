@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from diffvqa.boxes import Box
-from diffvqa.findings import NOTHING_CHANGED, Change
+from diffvqa.findings import NOTHING_CHANGED, Change, names_finding
 from diffvqa.tasks.pretraining import Phrase
 from diffvqa.tasks.text import SEPARATOR, Text, encode, encode_segment
 
 _PREFIX = "Change:"
 _NEXT = ";"
-_DENIED = re.compile(r"\b(?:no|not|without|resolved|free of)\b")
 
 
 def place_findings(findings: Iterable[str], phrases: Sequence[Phrase]) -> dict[str, Box]:
     """Where an image shows each of these findings: the smallest box of a phrase that names it and does not deny it.
 
-    A finding that no phrase names has no entry.
+    A finding that no phrase names has no entry. Boxes are in the phrases' unit.
     """
     places = {}
     for finding in findings:
-        named = [one.box for one in phrases if finding in one.phrase.lower() and not _DENIED.search(one.phrase.lower())]
+        named = [one.box for one in phrases if names_finding(one.phrase, finding)]
         if named:
             places[finding] = min(named, key=lambda box: box.area)
     return places

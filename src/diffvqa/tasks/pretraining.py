@@ -2,69 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from diffvqa.boxes import Box
+from diffvqa.findings import Change
 from diffvqa.tasks import text
+from diffvqa.tasks.box_text import Notation, box_to_text
 
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """Something said of a place in an image: its box in the image as the model sees it, the region's name or None."""
+    """Something said of a place in an image: its box in pixels, and the region's name or None."""
 
     phrase: str
     box: Box
-    region: str | None
+    region: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What texts are drawn from: an image's report and phrases, and how they are written."""
+class ImageTexts:
+    """What is said of an image of `size` x `size` pixels as the model sees it, and how boxes are written in it.
+
+    phrases: with boxes in these pixels. findings: None where they are unknown. changes: those between the two images of
+    its pair.
+    """
 
     report: str
-    phrases: list[Phrase]
-    write_box: Callable[[Box], str]
-    region_box_first: bool = False
+    phrases: Sequence[Phrase]
+    size: int
+    notation: Notation
+    findings: Collection[str] | None = None
+    changes: frozenset[Change] = frozenset()
 
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """A text drawn for an image: its task, and whether it is predicted in parallel."""
-
-    task: str
-    text: text.Text
-    parallel: bool
+    def write_box(self, box: Box) -> str:
+        """A box in pixels of the image, as text."""
+        return box_to_text(box, self.size, self.notation)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
     """A task: what in an image it can be taught with, and the text that one of these makes."""
 
-    candidates: Callable[[Seen], Sequence[Any]]
-    write: Callable[[Seen, Any], text.Text]
+    candidates: Callable[[ImageTexts], Sequence[Any]]
+    write: Callable[[ImageTexts, Any], text.Text]
 
 
 TASKS: dict[str, Task] = {
     "Cap": Task(
-        lambda seen: [seen.report] if seen.report.strip() else [],
-        lambda seen, report: text.caption(report),
+        lambda image: [image.report] if image.report.strip() else [],
+        lambda image, report: text.caption(report),
     ),
     "AREF": Task(
-        lambda seen: seen.phrases,
-        lambda seen, drawn: text.referring(drawn.phrase, seen.write_box(drawn.box)),
+        lambda image: image.phrases,
+        lambda image, drawn: text.referring(drawn.phrase, image.write_box(drawn.box)),
     ),
     "GCAP": Task(
-        lambda seen: seen.phrases,
-        lambda seen, drawn: text.grounded_captioning(seen.write_box(drawn.box), drawn.phrase),
+        lambda image: image.phrases,
+        lambda image, drawn: text.grounded_captioning(image.write_box(drawn.box), drawn.phrase),
     ),
     "CAREF": Task(
-        lambda seen: [phrase for phrase in seen.phrases if phrase.region],
-        lambda seen, drawn: text.region_referring(
-            drawn.region, drawn.phrase, seen.write_box(drawn.box), seen.region_box_first
+        lambda image: [phrase for phrase in image.phrases if phrase.region],
+        lambda image, drawn: text.region_referring(
+            drawn.region, drawn.phrase, image.write_box(drawn.box), image.notation.region_box_first
         ),
     ),
 }
@@ -75,29 +78,40 @@ TASKS: dict[str, Task] = {
 class Mixture:
     """Which texts an image teaches in one pass.
 
-    texts: how many of each task; of 1.5 every other image has two. parallel: the share of a task predicted in parallel.
-    last_part_only: tasks whose loss is on the last part alone. one_task: one text an image, its task drawn by the
-    weights in `texts`.
+    texts: how many of each task; of 1.5 every other image has two. weights: of a task's target tokens in the loss, 1
+    where not given. parallel: the share of a task predicted in parallel. last_part_only: tasks whose loss is on the
+    last part alone. one_task: one text an image, its task drawn by the shares in `texts`. phrases: how many phrases a
+    contrast of places takes.
     """
 
     texts: Mapping[str, float]
+    weights: Mapping[str, float] = field(default_factory=dict)
     parallel: Mapping[str, float] = field(default_factory=dict)
     last_part_only: tuple[str, ...] = ()
     one_task: bool = False
+    phrases: int = 0
 
 
-def draw_texts(seen: Seen, mixture: Mixture, random: np.random.Generator) -> list[Drawn]:
+def draw_texts(image: ImageTexts, mixture: Mixture, random: np.random.Generator) -> list[text.Text]:
     """The texts of one image for one pass over it; fewer than the mixture asks for where the image has not so many."""
-    candidates = {task: TASKS[task].candidates(seen) for task in mixture.texts}
+    candidates = {task: TASKS[task].candidates(image) for task in mixture.texts}
     drawn = []
     for task, count in _counts(mixture, candidates, random).items():
         there = candidates[task]
         for place in random.choice(len(there), min(count, len(there)), replace=False):
-            written = TASKS[task].write(seen, there[place])
+            written = TASKS[task].write(image, there[place])
             if task in mixture.last_part_only:
                 written = text.last_part_only(written)
-            drawn.append(Drawn(task, written, bool(random.random() < mixture.parallel.get(task, 0.0))))
+            parallel = bool(random.random() < mixture.parallel.get(task, 0.0))
+            drawn.append(replace(written, parallel=parallel, weight=mixture.weights.get(task, 1.0)))
     return drawn
+
+
+def draw_phrases(image: ImageTexts, mixture: Mixture, random: np.random.Generator) -> list[Phrase]:
+    """As many different phrases of an image as the mixture asks for, or as there are, without full stops."""
+    there = image.phrases
+    chosen = random.choice(len(there), min(mixture.phrases, len(there)), replace=False)
+    return [replace(there[place], phrase=text.plain_phrase(there[place].phrase)) for place in chosen]
 
 
 def _counts(mixture: Mixture, candidates: Mapping[str, Sequence[Any]], random: np.random.Generator) -> dict[str, int]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from diffvqa.boxes import Box
@@ -30,10 +30,15 @@ class DoesNotFit(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """A training text: the loss covers the segments of `target` and the end token, never `prefix`."""
+    """A training text: the loss covers the segments of `target` and the end token, never `prefix`.
+
+    parallel: whether the target is predicted at once, from mask tokens. weight: of each target token in the loss.
+    """
 
     prefix: tuple[str, ...]
     target: tuple[str, ...]
+    parallel: bool = False
+    weight: float = 1.0
 
 
 def caption(report: str) -> Text:
@@ -59,7 +64,7 @@ def region_referring(region: str, phrase: str, box: str, box_first: bool = False
 
 def last_part_only(text: Text) -> Text:
     """The same text with the loss on its last part alone: what stands before that is given."""
-    return Text(text.prefix + text.target[:-1], text.target[-1:])
+    return replace(text, prefix=text.prefix + text.target[:-1], target=text.target[-1:])
 
 
 def question(text: str, answer: str) -> Text:

@@ -25,7 +25,7 @@ from diffvqa.records import QUESTION_TYPES
 from diffvqa.tasks.box_text import Notation
 from diffvqa.tasks.pretraining import TASKS, Mixture
 from diffvqa.tasks.transform import Augmentation
-from diffvqa.training.objectives import draws_phrases, read_objective, task_weights
+from diffvqa.training.objectives import read_objective, task_weights
 
 LOCAL_TASKS = tuple(task for task in TASKS if task != "Cap")
 """The tasks whose texts are phrases with their boxes."""
@@ -126,7 +126,7 @@ class PretrainConfig(_Settings):
         tasks = task_weights(self.objective)
         if tasks and not any(self.texts.get(task) for task in tasks):
             raise ValueError(f"`texts` has none of the tasks of `objective`, which are {', '.join(tasks)}")
-        if draws_phrases(self.objective) and not self.phrases:
+        if "local_contrastive" in self.objective and not self.phrases:
             raise ValueError(
                 "`objective`: local_contrastive takes as many phrases of an image as `texts` asks for of "
                 f"{', '.join(LOCAL_TASKS)} together, which is 0; give texts={{AREF: 1}} for one phrase an image"
@@ -150,9 +150,12 @@ class PretrainConfig(_Settings):
 
     @property
     def mixture(self) -> Mixture:
-        """The texts that the captioning objectives draw."""
-        texts = {task: self.texts[task] for task in task_weights(self.objective) if task in self.texts}
-        return Mixture(texts, self.parallel, self.last_part_only, self.one_task_per_image)
+        """What the objectives draw of the texts of an image."""
+        weights = task_weights(self.objective)
+        texts = {task: self.texts[task] for task in weights if task in self.texts}
+        return Mixture(
+            texts, weights, self.parallel, self.last_part_only, self.one_task_per_image, phrases=self.phrases
+        )
 
     @property
     def notation(self) -> Notation:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -14,17 +13,14 @@ from torch.utils.data import Dataset
 from diffvqa.boxes import Frame
 from diffvqa.data.store import Store
 from diffvqa.findings import DIFFERENCE_QUESTION, Change, read_changes
-from diffvqa.models.pretraining import CAPTIONING
 from diffvqa.records import Question
 from diffvqa.tasks import collate
-from diffvqa.tasks.box_text import box_to_text
-from diffvqa.tasks.collate import PretrainingText, pair_images
-from diffvqa.tasks.paired import place_findings
-from diffvqa.tasks.pretraining import Drawn, Phrase, Seen, draw_texts
-from diffvqa.tasks.text import DoesNotFit, encode, one_line, plain_phrase, question
+from diffvqa.tasks.collate import pair_images
+from diffvqa.tasks.pretraining import ImageTexts, Phrase
+from diffvqa.tasks.text import question
 from diffvqa.tasks.transform import Augmentation, augment
 from diffvqa.training.config import PretrainConfig
-from diffvqa.training.objectives import Surroundings, draws_pairs, head_inputs, task_weights
+from diffvqa.training.objectives import HeadContext, draws_pairs, heads_of, looks_at_places
 
 
 def shuffled(count: int, seed: tuple[int, ...], position: int) -> tuple[int, int]:
@@ -61,7 +57,7 @@ def pairs_to_learn(store: Store, images: Sequence[int], split: str) -> list[tupl
 
 
 class PretrainingDraws(Dataset):
-    """Item n is the n-th image of the run, augmented, with what is drawn for it; as many items as the run needs.
+    """Item n is the n-th image of the run, augmented, and by name what each head takes of it; as many as the run needs.
 
     Where an objective learns from pairs, items 2n and 2n + 1 are the prior and the current image of the n-th pair.
     split: that of the questions which say what changed.
@@ -72,8 +68,7 @@ class PretrainingDraws(Dataset):
     ) -> None:
         self.store, self.images, self.config, self.length = store, images, config, length
         self.pairs = pairs_to_learn(store, images, split) if draws_pairs(config.objective) else None
-        self.mixture = config.mixture
-        self.phrases = config.phrases
+        self.mixture, self.places = config.mixture, looks_at_places(config.objective)
         # Where there are reports at all, an image without one of which no finding is named may have any.
         self.reported = any(store.images[place].report for place in images)
 
@@ -84,8 +79,8 @@ class PretrainingDraws(Dataset):
         place, seed, changes = self._draw(position)
         random = np.random.default_rng(seed)
         stored = self.store.images[place]
-        regions = [region for region in stored.regions if region.phrases]
-        size, notation = self.store.size, self.config.notation
+        regions = [region for region in stored.regions if region.phrases] if self.places else []
+        size = self.store.size
         # What is turned and scaled is taken one size up, so that it is as sharp as what is not.
         larger = self.config.augmentation != Augmentation()
         pixels = (self.store.larger_pixels if larger else self.store.pixels)(place)
@@ -98,23 +93,13 @@ class PretrainingDraws(Dataset):
             if box is not None
             for phrase in region.phrases
         ]
-        seen = Seen(stored.report, phrases, lambda box: box_to_text(box, size, notation), self.config.region_box_first)
-        texts = draw_texts(seen, self.mixture, random)
-        chosen = random.choice(len(phrases), min(self.phrases, len(phrases)), replace=False)
-        places = place_findings((change.finding for change in changes), phrases)
-        return {
-            "pixels": pixels,
-            "texts": texts,
-            "report": one_line(stored.report),
-            "phrases": [
-                (plain_phrase(phrases[place].phrase), tuple(edge / size for edge in phrases[place].box.as_tuple()))
-                for place in chosen
-            ],
-            "findings": stored.findings,
-            "findings_known": bool(stored.findings or stored.report or not self.reported),
-            "changes": changes,
-            "places": {finding: box_to_text(box, size, notation) for finding, box in places.items()},
-        }
+        known = stored.findings or stored.report or not self.reported
+        image = ImageTexts(
+            stored.report, phrases, size, self.config.notation, stored.findings if known else None, changes
+        )
+        # In this order, for the heads draw from the same numbers.
+        taken = {name: head.take(image, self.mixture, random) for name, head in heads_of(self.config.objective).items()}
+        return {"pixels": pixels, **taken}
 
     def identifier(self, position: int) -> str:
         """Which image the draw at a position shows."""
@@ -131,33 +116,17 @@ class PretrainingDraws(Dataset):
 
 
 class PretrainingCollator:
-    """Images with what was drawn for them to the tensors of `PretrainingModel.forward`."""
+    """Images with what the heads take of them to the tensors of `PretrainingModel.forward`."""
 
-    def __init__(self, objective: Mapping[str, float], around: Surroundings, processor: Any) -> None:
-        self.objective, self.around, self.processor = objective, around, processor
-        self.task_weights = task_weights(objective)
+    def __init__(self, objective: Mapping[str, float], context: HeadContext, processor: Any) -> None:
+        self.objective, self.context, self.processor = objective, context, processor
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, Any]:
-        batch = {
+        heads = heads_of(self.objective)
+        return {
             "pixel_values": collate.normalise([item["pixels"] for item in items], self.processor),
-            **head_inputs(self.objective, items, self.around),
+            **{name: head.collate([item[name] for item in items], self.context) for name, head in heads.items()},
         }
-        if self.task_weights:
-            packed = self._pack([item["texts"] for item in items])
-            batch |= {"labels": packed.pop("labels"), CAPTIONING: packed}
-        return batch
-
-    def _pack(self, images: list[list[Drawn]]) -> dict[str, torch.Tensor]:
-        tokenizer, length = self.around.tokenizer, self.around.text_tokens
-        texts: list[list[PretrainingText]] = []
-        for drawn in images:
-            texts.append([])
-            for one in drawn:
-                # Where `text_tokens` leaves no room for a phrase beside its box, the text is left out.
-                with contextlib.suppress(DoesNotFit):
-                    encoded = encode(tokenizer, one.text, length)
-                    texts[-1].append(PretrainingText(encoded, one.parallel, self.task_weights[one.task]))
-        return collate.pack_texts(texts, tokenizer.mask_token_id, tokenizer.pad_token_id, masks=length)
 
 
 class QuestionDraws(Dataset):
@@ -216,8 +185,7 @@ class QuestionCollator:
         self.tokenizer, self.processor, self.text_tokens = tokenizer, processor, text_tokens
 
     def __call__(self, items: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        encoded = [encode(self.tokenizer, item["text"], self.text_tokens) for item in items]
         return {
             **collate.collate_pairs(items, self.processor),
-            **collate.collate_questions(encoded, self.tokenizer.pad_token_id),
+            **collate.collate_questions([item["text"] for item in items], self.tokenizer, self.text_tokens),
         }

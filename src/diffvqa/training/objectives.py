@@ -2,30 +2,38 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 from transformers import CLIPTextConfig, GPT2Config
 
+from diffvqa.boxes import Box
+from diffvqa.findings import Change
+from diffvqa.models.captioner import CaptioningHead
 from diffvqa.models.classifier import ClassificationHead
 from diffvqa.models.contrastive import ContrastiveHead
 from diffvqa.models.paired import PairedHead
-from diffvqa.tasks.collate import Described, PretrainingText, collate_descriptions, collate_findings, pack_texts
-from diffvqa.tasks.paired import change_text
-from diffvqa.tasks.text import DoesNotFit, encode
+from diffvqa.tasks.collate import collate_findings, collate_phrases, pack_texts
+from diffvqa.tasks.paired import change_text, place_findings
+from diffvqa.tasks.pretraining import ImageTexts, Mixture, Phrase, draw_phrases, draw_texts
+from diffvqa.tasks.text import Text, one_line
+
+CAPTIONING = "captioning"
+"""The name of the head that all captioning objectives share."""
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What a head is made for: the encoder's width, a decoder's and a text encoder's sizes, the tokenizer, the names of
-    findings."""
+class HeadContext:
+    """What a head is made for: the encoder's width, the images' size in pixels, a decoder's and a text encoder's sizes,
+    the tokenizer, the longest text in tokens, the names of findings."""
 
     width: int
+    image_size: int
     decoder_config: GPT2Config
     text_config: CLIPTextConfig
     tokenizer: Any
@@ -33,87 +41,98 @@ class Surroundings:
     findings: Sequence[str]
 
 
-Items = Sequence[Mapping[str, Any]]
-"""What `PretrainingDraws` gives: pixels, texts, report, phrases, findings of each image and whether these are known,
-and of pairs their changes."""
+@dataclass(frozen=True)
+class Head:
+    """A head of the model: how it is made, what it takes of an image, and its input of what it took of a batch's."""
+
+    make: Callable[[HeadContext], nn.Module]
+    take: Callable[[ImageTexts, Mixture, np.random.Generator], Any]
+    collate: Callable[[Sequence[Any], HeadContext], dict[str, torch.Tensor]]
 
 
 @dataclass(frozen=True)
 class Objective:
-    """One objective: tasks of the captioning head, or a head of its own with what makes its input; or nothing.
+    """One objective: what it learns by a head, or nothing.
 
-    needs: what it learns from, any of these: reports, phrases, findings, changes. pairs: whether images are drawn as
-    pairs of prior and current ones.
+    needs: what it learns from, any of these: reports, phrases, findings, changes. tasks: those that it teaches the
+    captioning head; other heads are of one objective. pairs: whether images are drawn as pairs of prior and current
+    ones.
     """
 
     summary: str
     needs: tuple[str, ...] = ()
+    head: Head | None = None
     tasks: tuple[str, ...] = ()
-    make_head: Callable[[Surroundings], nn.Module] | None = None
-    make_input: Callable[[Items, Surroundings], dict[str, torch.Tensor]] | None = None
     pairs: bool = False
 
 
-def _contrast(sigmoid: bool, local: bool) -> Callable[[Surroundings], nn.Module]:
-    return lambda around: ContrastiveHead(around.width, around.text_config, sigmoid, local)
+def _take_report(image: ImageTexts, mixture: Mixture, random: np.random.Generator) -> list[Phrase]:
+    report = one_line(image.report)
+    return [Phrase(report, Box(0, 0, image.size, image.size))] if report else []
 
 
-def _reports(items: Items, around: Surroundings) -> dict[str, torch.Tensor]:
-    described = [Described(image, item["report"]) for image, item in enumerate(items) if item["report"]]
-    return collate_descriptions(described, around.tokenizer, around.text_tokens)
+Places = tuple[frozenset[Change], dict[str, str]]
+"""The changes of a pair, and where one of its images shows the findings: boxes as text."""
 
 
-def _phrases(items: Items, around: Surroundings) -> dict[str, torch.Tensor]:
-    described = [Described(image, *phrase) for image, item in enumerate(items) for phrase in item["phrases"]]
-    return collate_descriptions(described, around.tokenizer, around.text_tokens)
+def _take_places(image: ImageTexts, mixture: Mixture, random: np.random.Generator) -> Places:
+    places = place_findings((change.finding for change in image.changes), image.phrases)
+    return image.changes, {finding: image.write_box(box) for finding, box in places.items()}
 
 
-def _findings(items: Items, around: Surroundings) -> dict[str, torch.Tensor]:
-    return {
-        "findings": collate_findings([item["findings"] for item in items], around.findings),
-        "known": torch.tensor([item["findings_known"] for item in items]),
-    }
+def _pack_texts(images: Sequence[Sequence[Text]], context: HeadContext) -> dict[str, torch.Tensor]:
+    return pack_texts(images, context.tokenizer, context.text_tokens)
 
 
-def _changes(items: Items, around: Surroundings) -> dict[str, torch.Tensor]:
-    tokenizer, length = around.tokenizer, around.text_tokens
-    rows: list[list[PretrainingText]] = []
-    for prior, current in zip(items[::2], items[1::2], strict=True):
-        text = change_text(current["changes"], prior["places"], current["places"], tokenizer, length)
-        rows.append([])
-        with contextlib.suppress(DoesNotFit):
-            rows[-1].append(PretrainingText(encode(tokenizer, text, length)))
-    return pack_texts(rows, tokenizer.mask_token_id, tokenizer.pad_token_id, masks=length)
+def _pack_changes(images: Sequence[Places], context: HeadContext) -> dict[str, torch.Tensor]:
+    texts = [
+        [change_text(changes, prior, current, context.tokenizer, context.text_tokens)]
+        for (_, prior), (changes, current) in zip(images[::2], images[1::2], strict=True)
+    ]
+    return _pack_texts(texts, context)
 
+
+def _collate_phrases(images: Sequence[Sequence[Phrase]], context: HeadContext) -> dict[str, torch.Tensor]:
+    return collate_phrases(images, context.image_size, context.tokenizer, context.text_tokens)
+
+
+def _contrast(sigmoid: bool, local: bool) -> Head:
+    return Head(
+        lambda context: ContrastiveHead(context.width, context.text_config, sigmoid, local),
+        draw_phrases if local else _take_report,
+        _collate_phrases,
+    )
+
+
+_CAPTIONS = Head(lambda context: CaptioningHead(context.width, context.decoder_config), draw_texts, _pack_texts)
 
 OBJECTIVES: dict[str, Objective] = {
     "location_aware": Objective(
-        "captions, and phrases with their boxes: the method", ("reports", "phrases"), ("Cap", "AREF", "GCAP", "CAREF")
+        "captions, and phrases with their boxes: the method",
+        ("reports", "phrases"),
+        _CAPTIONS,
+        ("Cap", "AREF", "GCAP", "CAREF"),
     ),
-    "cap": Objective("captions of whole images", ("reports",), ("Cap",)),
-    "local_captioning": Objective("phrases with their boxes", ("phrases",), ("AREF", "GCAP", "CAREF")),
-    "clip": Objective(
-        "images against reports, softmax", ("reports",), (), _contrast(sigmoid=False, local=False), _reports
-    ),
-    "siglip": Objective(
-        "images against reports, sigmoid", ("reports",), (), _contrast(sigmoid=True, local=False), _reports
-    ),
+    "cap": Objective("captions of whole images", ("reports",), _CAPTIONS, ("Cap",)),
+    "local_captioning": Objective("phrases with their boxes", ("phrases",), _CAPTIONS, ("AREF", "GCAP", "CAREF")),
+    "clip": Objective("images against reports, softmax", ("reports",), _contrast(sigmoid=False, local=False)),
+    "siglip": Objective("images against reports, sigmoid", ("reports",), _contrast(sigmoid=True, local=False)),
     "local_contrastive": Objective(
-        "patches under boxes against phrases, softmax", ("phrases",), (), _contrast(sigmoid=False, local=True), _phrases
+        "patches under boxes against phrases, softmax", ("phrases",), _contrast(sigmoid=False, local=True)
     ),
     "classification": Objective(
         "the dataset's findings",
         ("findings",),
-        (),
-        lambda around: ClassificationHead(around.width, len(around.findings)),
-        _findings,
+        Head(
+            lambda context: ClassificationHead(context.width, len(context.findings)),
+            lambda image, *_: image.findings,
+            lambda images, context: collate_findings(images, context.findings),
+        ),
     ),
     "paired": Objective(
         "what changed between two images of a patient, each change with its box",
         ("changes",),
-        (),
-        lambda around: PairedHead(around.width, around.decoder_config),
-        _changes,
+        Head(lambda context: PairedHead(context.width, context.decoder_config), _take_places, _pack_changes),
         pairs=True,
     ),
     "none": Objective("nothing: the encoder stays as it begins"),
@@ -159,18 +178,20 @@ def draws_pairs(objectives: Mapping[str, float]) -> bool:
     return any(OBJECTIVES[name].pairs for name in objectives)
 
 
-def draws_phrases(objectives: Mapping[str, float]) -> bool:
-    """Whether any of these objectives learns from phrases by a head of its own."""
-    return any(OBJECTIVES[name].make_input is _phrases for name in objectives)
+def looks_at_places(objectives: Mapping[str, float]) -> bool:
+    """Whether any of these objectives learns from boxes in an image."""
+    return any({"phrases", "changes"}.intersection(OBJECTIVES[name].needs) for name in objectives)
 
 
-def make_heads(objectives: Mapping[str, float], around: Surroundings) -> dict[str, nn.Module]:
-    """The heads of these objectives but for the captioning head, by the objective's name."""
-    makers = {name: OBJECTIVES[name].make_head for name in objectives}
-    return {name: make(around) for name, make in makers.items() if make}
+def heads_of(objectives: Mapping[str, float]) -> dict[str, Head]:
+    """The heads of these objectives: the captioning head, which several share, first, then each by its objective."""
+    named = [(CAPTIONING if OBJECTIVES[name].tasks else name, OBJECTIVES[name].head) for name in objectives]
+    return dict(sorted([(name, head) for name, head in named if head], key=lambda entry: entry[0] != CAPTIONING))
 
 
-def head_inputs(objectives: Mapping[str, float], items: Items, around: Surroundings) -> dict[str, Any]:
-    """What the same heads are given of a batch of images, by the objective's name."""
-    makers = {name: OBJECTIVES[name].make_input for name in objectives}
-    return {name: make(items, around) for name, make in makers.items() if make}
+def make_heads(objectives: Mapping[str, float], context: HeadContext) -> dict[str, nn.Module]:
+    """New heads of these objectives, by name."""
+    heads = heads_of(objectives)
+    # The captioning head last, so that a seed gives the weights that it has always given.
+    made = {name: heads[name].make(context) for name in sorted(heads, key=lambda name: name == CAPTIONING)}
+    return {name: made[name] for name in heads}

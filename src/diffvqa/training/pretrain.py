@@ -18,15 +18,15 @@ from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner, CaptionerConfig
 from diffvqa.models.checkpoint import has_statistics, image_statistics
 from diffvqa.models.gathering import processes
-from diffvqa.models.pretraining import CAPTIONING, PretrainingModel
+from diffvqa.models.pretraining import PretrainingModel
 from diffvqa.tasks.box_text import add_location_tokens
 from diffvqa.tasks.text import caption, region_referring
 from diffvqa.tasks.tokenizer import complete, read_tokenizer, train_tokenizer
 from diffvqa.training.config import PretrainConfig
 from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws, pairs_to_learn
-from diffvqa.training.objectives import NONE, OBJECTIVES, draws_pairs
+from diffvqa.training.objectives import CAPTIONING, NONE, OBJECTIVES, draws_pairs
 from diffvqa.training.precision import usable_precision
-from diffvqa.training.pretraining_model import build_encoder, build_model, captioner_config, make_surroundings
+from diffvqa.training.pretraining_model import build_encoder, build_model, captioner_config, make_head_context
 from diffvqa.training.processes import first_goes_first, is_first, join_processes
 from diffvqa.training.run import (
     claim_folder,
@@ -63,8 +63,8 @@ def pretrain(config: PretrainConfig) -> Path:
         processor = _processor(config, store.size, encoder.config.num_channels)
         processor.intensity = store.intensity
         findings = sorted({finding for index in images for finding in store.images[index].findings})
-        around = make_surroundings(config, encoder, tokenizer, findings)
-        model = build_model(config, encoder, around)
+        context = make_head_context(config, encoder, tokenizer, findings)
+        model = build_model(config, encoder, context)
     _refuse_nothing_to_learn(config, store, images)
     if share_of_batch(config.optimisation) % 2 and draws_pairs(config.objective):
         raise InputError("`optimisation.batch_size`: of pairs a process takes an even number of images at once")
@@ -79,7 +79,7 @@ def pretrain(config: PretrainConfig) -> Path:
             model,
             PretrainingDraws(store, images, config, count),
             _validation(store, config),
-            PretrainingCollator(config.objective, around, processor),
+            PretrainingCollator(config.objective, context, processor),
             config.optimisation,
             out,
             config.seed,

@@ -9,23 +9,20 @@ from transformers import CLIPTextConfig, GPT2Config, PreTrainedModel, PreTrained
 
 from diffvqa.errors import InputError
 from diffvqa.models import encoder as encoders
-from diffvqa.models.captioner import CaptionerConfig, CaptioningHead
+from diffvqa.models.captioner import CaptionerConfig
 from diffvqa.models.checkpoint import load_encoder
-from diffvqa.models.pretraining import CAPTIONING, PretrainingModel
+from diffvqa.models.pretraining import PretrainingModel
 from diffvqa.training.config import PretrainConfig
-from diffvqa.training.objectives import Surroundings, make_heads, task_weights
+from diffvqa.training.objectives import HeadContext, make_heads
 from diffvqa.training.sizes import explain_source, refuse_unknown_sizes
 
 NO_DROPOUT = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
 """As in CapPa (arXiv 2306.07915): what is dropped would be another thing on every number of processes."""
 
 
-def build_model(config: PretrainConfig, encoder: PreTrainedModel, around: Surroundings) -> PretrainingModel:
-    """An encoder with the heads of the configured objectives. Raises InputError, and what explain_sizes explains."""
-    heads = make_heads(config.objective, around)
-    if task_weights(config.objective):
-        heads = {CAPTIONING: CaptioningHead(around.width, around.decoder_config), **heads}
-    return PretrainingModel(encoder, heads, config.objective)
+def build_model(config: PretrainConfig, encoder: PreTrainedModel, context: HeadContext) -> PretrainingModel:
+    """An encoder with new heads of the configured objectives. Raises what explain_sizes explains."""
+    return PretrainingModel(encoder, make_heads(config.objective, context), config.objective)
 
 
 def captioner_config(
@@ -53,9 +50,9 @@ def captioner_config(
     )
 
 
-def make_surroundings(
+def make_head_context(
     config: PretrainConfig, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, findings: Sequence[str]
-) -> Surroundings:
+) -> HeadContext:
     """What heads are made for. A text encoder is as large as the decoder, so that objectives can be compared."""
     refuse_unknown_sizes(config.decoder, GPT2Config, "decoder")
     decoder = GPT2Config(**config.decoder)
@@ -71,9 +68,8 @@ def make_surroundings(
         pad_token_id=tokenizer.pad_token_id,
     )
     decoder_config = captioner_config(config, encoder, tokenizer).decoder_config
-    return Surroundings(
-        encoder.config.hidden_size, decoder_config, text_config, tokenizer, config.text_tokens, findings
-    )
+    width, size = encoder.config.hidden_size, encoder.config.image_size
+    return HeadContext(width, size, decoder_config, text_config, tokenizer, config.text_tokens, findings)
 
 
 def build_encoder(config: PretrainConfig, size: int) -> PreTrainedModel:

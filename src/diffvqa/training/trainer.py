@@ -14,6 +14,8 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
 from diffvqa.errors import RunFailed
+from diffvqa.models.gathering import sum_over_processes
+from diffvqa.tasks.text import IGNORED
 
 FAILED = "failed_step.json"
 
@@ -90,8 +92,17 @@ class StageTrainer(Trainer):
         return [name for name in super().get_decay_parameter_names(model) if name in matrices]
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
-        """A step's micro-batches, and how many target tokens they have together; 1 where none has a target."""
+        """A step's micro-batches, and how many target tokens they have together; 1 where none has a target.
+
+        The library counts the labels of a batch itself. To the inputs of heads that have labels their `targets` are
+        added: how many target tokens a micro-batch has, on all processes, on average over the step's.
+        """
         samples, tokens = super().get_batch_samples(epoch_iterator, num_batches, device)
+        for name in [name for name, part in samples[0].items() if isinstance(part, dict) and "labels" in part]:
+            found = sum((sample[name]["labels"] != IGNORED).sum() for sample in samples)
+            targets = sum_over_processes(found.to(device)).clamp(min=1) / self.args.gradient_accumulation_steps
+            for sample in samples:
+                sample[name]["targets"] = targets
         return samples, torch.ones((), device=device) if tokens is None else tokens.clamp(min=1)
 
     def compute_loss(
