@@ -1,6 +1,7 @@
 """The report: one file that loads nothing, with every text escaped."""
 
 import json
+import re
 from html.parser import HTMLParser
 
 import numpy as np
@@ -174,6 +175,8 @@ def test_what_lies_behind_the_scores_is_there(page):
     labels = [attributes["aria-label"] for _, attributes in page.elements if attributes.get("role") == "img"]
     assert f"{EVIL}: false-change rate 0.00 at 0, 1.00 at 0.5" in labels
     assert "Accuracy against confidence: 1.00 at 0.70" in labels
+    [recall] = [label for label in labels if label.startswith("Recall: ")]
+    assert re.search(r"This model 1\.000 \(.*\), Blank images 0\.000 \(", recall)
 
 
 def test_a_chart_is_drawn_the_same_again_and_shares_no_identifier_with_another(folder):

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from diffvqa.errors import InputError
 from diffvqa.evaluation.changes import best_agreement
 from diffvqa.evaluation.curves import read_curves
 from diffvqa.evaluation.examples import Example, read_examples, read_phrases
-from diffvqa.evaluation.names import MEANINGS, SCORES, change_scores, find_score, system_name, systems_of
-from diffvqa.evaluation.names import value_and_interval as in_writing
 from diffvqa.evaluation.page import render
 from diffvqa.evaluation.predictions import read_object
-from diffvqa.evaluation.report_charts import draw_curve
-from diffvqa.evaluation.report_sections import paired_table, score_sections
+from diffvqa.evaluation.report_sections import curve_section, score_sections
 from diffvqa.files import write_text
 from diffvqa.findings import Change, read_changes
-
-ACCURACY = "accuracy_0.5"
 
 
 def write_report(folder: str | Path) -> Path:
@@ -40,10 +34,7 @@ def write_report(folder: str | Path) -> Path:
         "evaluation/report.html",
         facts={str(name).replace("_", " ").capitalize(): _fact(value) for name, value in run.items()},
         metrics=metrics,
-        panels=[found for group in _panels(metrics) if (found := [panel for panel in group if panel[-1]])],
-        paired=paired_table(metrics),
-        sections=score_sections(metrics),
-        curves=[drawn for curve in read_curves(folder) if (drawn := draw_curve(curve))],
+        sections=[*score_sections(metrics), *curve_section(read_curves(folder))],
         examples=[(example, _agreement(example)) for example in read_examples(folder)],
         phrases=read_phrases(folder),
     )
@@ -56,35 +47,6 @@ def _fact(value: object) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{key}: {item}" for key, item in value.items())
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-
-
-Bar = tuple[str, bool, str, str, float, float, float]
-"""A system's name, whether it is the model, its score and interval in writing; low, value, high in per cent."""
-
-Panel = tuple[str, str, Sequence[Bar]]
-"""A score's title and meaning, and the bars of all systems that have it."""
-
-
-def _panels(metrics: Mapping) -> tuple[list[Panel], list[Panel]]:
-    """The main scores: of changes, and of boxes."""
-    model = metrics["model"]
-    changes = [name for name in change_scores(model["changes"]) if name != "precision"] if model["changes"] else []
-    return (
-        [(SCORES[name], MEANINGS[name], _bars(metrics, "changes", name)) for name in changes],
-        [
-            (f"{task}: {SCORES[ACCURACY]}", MEANINGS[ACCURACY], _bars(metrics, "grounding", task, ACCURACY))
-            for task in model["grounding"]
-        ],
-    )
-
-
-def _bars(metrics: Mapping, *path: str) -> list[Bar]:
-    bars = []
-    for name, system in systems_of(metrics).items():
-        if score := find_score(system, path):
-            low, value, high = (100 * min(max(score[key], 0.0), 1.0) for key in ("low", "value", "high"))
-            bars.append((system_name(name), name == "model", *in_writing(score), low, value, high))
-    return bars
 
 
 def _agreement(example: Example) -> list[tuple[str, str, str, str]]:

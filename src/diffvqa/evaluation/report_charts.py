@@ -1,4 +1,4 @@
-"""The report's charts: losses by step, false changes against the strength of a factor, accuracy against confidence."""
+"""The report's charts: a score of all systems, losses by step, false changes by strength, accuracy by confidence."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from diffvqa.evaluation.curves import Curve, Point, thin
 from diffvqa.evaluation.drawing import draw
 from diffvqa.evaluation.groups import factor_and_strength
+from diffvqa.evaluation.names import system_name, value_and_interval
 from diffvqa.evaluation.page import Chart
 
 if TYPE_CHECKING:
@@ -20,6 +21,24 @@ MODEL, OTHER, LINE = "#0b62a4", "#7b858d", "#dcdfe0"
 
 Response = tuple[float, Mapping[str, float]]
 """A strength, and the false-change rate at it with its interval."""
+
+
+def draw_scores(title: str, meaning: str, scores: Mapping[str, Mapping[str, float]]) -> Chart:
+    """A score of all systems that have it, by the key of the system: a dot on its interval, from 0 to 1."""
+
+    def paint(axes: Axes) -> None:
+        for place, (system, score) in enumerate(scores.items()):
+            colour, weight = (MODEL, "bold") if system == "model" else (OTHER, "normal")
+            axes.hlines(place, score["low"], score["high"], color=colour, linewidth=4, alpha=0.4)
+            axes.plot(score["value"], place, "o", color=colour, clip_on=False)
+            axes.text(1.04, place, f"{score['value']:.3f}", verticalalignment="center", fontweight=weight)
+        axes.set(xlim=(0, 1), ylim=(len(scores) - 0.5, -0.5), xticks=(0, 1))
+        axes.set_yticks(range(len(scores)), [system_name(system) for system in scores])
+        axes.tick_params(left=False)
+        axes.spines["left"].set_visible(False)
+
+    parts = [f"{system_name(system)} {' ('.join(value_and_interval(score))})" for system, score in scores.items()]
+    return _chart(paint, f"{title}: {', '.join(parts)}", title, meaning, (3, 0.4 + 0.24 * len(scores)))
 
 
 def draw_curve(curve: Curve) -> Chart | None:
@@ -89,7 +108,13 @@ def draw_reliability(bins: Sequence[Mapping]) -> Chart:
     return _chart(paint, f"Accuracy against confidence: {said}", "Reliability", about)
 
 
-def _chart(paint: Callable[[Axes], None], description: str, title: str, caption: str = "") -> Chart:
+def _chart(
+    paint: Callable[[Axes], None],
+    description: str,
+    title: str,
+    caption: str = "",
+    inches: tuple[float, float] = (4.4, 2.6),
+) -> Chart:
     """A small chart of one panel, with a grid."""
 
     def fill(figure: Figure) -> None:
@@ -98,7 +123,7 @@ def _chart(paint: Callable[[Axes], None], description: str, title: str, caption:
         axes.set_axisbelow(True)
         paint(axes)
 
-    return Chart(draw(fill, 4.4, 2.6), description, title, caption)
+    return Chart(draw(fill, *inches), description, title, caption)
 
 
 def _line(axes: Axes, points: Iterable[Point], **style: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 from diffvqa.evaluation.breakdown import LEVEL
 from diffvqa.evaluation.calibration import SHARES
+from diffvqa.evaluation.curves import Curve
 from diffvqa.evaluation.names import (
     BOX_SCORES,
     MEANINGS,
@@ -22,8 +23,9 @@ from diffvqa.evaluation.names import (
 )
 from diffvqa.evaluation.page import Chart, Row, Table
 from diffvqa.evaluation.published import PUBLISHED, SCORES_OF_ROW, remarks
-from diffvqa.evaluation.report_charts import draw_reliability, draw_response, responses
+from diffvqa.evaluation.report_charts import draw_curve, draw_reliability, draw_response, draw_scores, responses
 
+ACCURACY = BOX_SCORES[0]
 TEXT_SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider", "exact")
 SHORT_TEXT_SCORES = ("exact", "bleu_1", "meteor", "rouge_l", "cider")  # most answers have one or two words
 CALIBRATION_SCORES = ("ece", "auroc", *(f"selective_{share}" for share in SHARES))
@@ -50,7 +52,7 @@ class Section:
     """A heading, a sentence or two, charts, tables, and what must be kept in mind."""
 
     title: str
-    tables: Sequence[Table]
+    tables: Sequence[Table] = ()
     charts: Sequence[Chart] = ()
     about: str = ""
     notes: Sequence[str] = ()
@@ -62,6 +64,12 @@ def score_sections(metrics: Mapping) -> Iterator[Section]:
     groups = [group for group in model["answers"] if group not in ("difference", "all")]
     if not groups and "difference" not in model["answers"] and not model["changes"]:
         groups = [group for group in model["answers"] if group == "all"]
+    if charts := list(_main_scores(metrics)):
+        about = (
+            f"Dots are scores, bars their 95 % intervals: {model['replicates']} resamples of the {model['patients']} "
+            f"patients, the same for every system (seed {model['seed']})."
+        )
+        yield Section("In short", _paired(metrics), charts, about)
     if tables := list(_difference_tables(metrics)):
         yield Section("Difference questions", tables)
     if row := metrics.get("published_row"):
@@ -89,17 +97,33 @@ def score_sections(metrics: Mapping) -> Iterator[Section]:
         yield Section("Where: grounding", [table])
 
 
-def paired_table(metrics: Mapping) -> Table | None:
-    """The model minus each control, on the rows that both have; None without a control that shares any."""
+def curve_section(curves: Sequence[Curve]) -> Iterator[Section]:
+    """The losses of training, if there are any."""
+    if charts := [drawn for curve in curves if (drawn := draw_curve(curve))]:
+        yield Section("Training", charts=charts)
+
+
+def _main_scores(metrics: Mapping) -> Iterator[Chart]:
+    model = metrics["model"]
+    names = [name for name in change_scores(model["changes"]) if name != "precision"] if model["changes"] else []
+    paths = {("changes", name): SCORES[name] for name in names}
+    paths |= {("grounding", task, ACCURACY): f"{task}: {SCORES[ACCURACY]}" for task in model["grounding"]}
+    for path, title in paths.items():
+        if scores := _by_system(metrics, *path):
+            yield draw_scores(title, MEANINGS[path[-1]], scores)
+
+
+def _paired(metrics: Mapping) -> list[Table]:
+    """The model minus each control, on the rows that both have; none without a control that shares any."""
     columns: dict[str, Sequence[str]] = {SCORES["f1"]: ("changes", "f1")}
-    columns |= {f"{task} accuracy": ("grounding", task, "accuracy_0.5") for task in metrics["model"]["grounding"]}
+    columns |= {f"{task} accuracy": ("grounding", task, ACCURACY) for task in metrics["model"]["grounding"]}
     rows = []
     for name, pairs in metrics["paired"].items():
         scores = [find_score(pairs, path) for path in columns.values()]
         if any(scores):
             rows.append(Row(system_name(name), [_difference(score) for score in scores]))
     caption = "This model minus each control, with the interval of the paired difference: above 0, the model is better."
-    return Table(["This model minus …", *columns], [("", rows)], caption) if rows else None
+    return [Table(["This model minus …", *columns], [("", rows)], caption)] if rows else []
 
 
 def _difference_tables(metrics: Mapping) -> Iterator[Table]:

@@ -1,112 +1,87 @@
-"""A study as one HTML page that loads nothing."""
+"""A study's page: of one that runs, or made anew from the records that its folder holds."""
 
 from __future__ import annotations
 
+import lzma
 from collections.abc import Mapping, Sequence
-from html import escape
-from importlib.resources import files
-from string import Template
+from pathlib import Path
 from typing import Any
 
-from diffvqa import __version__
-from diffvqa.study.systems import Column, System, columns_of
-from diffvqa.study.tables import ABOUT, Row, asked_in_words, programs_of, remarks_on, rows_of, significant
+from diffvqa.errors import InputError
+from diffvqa.evaluation.page import Chart, Row, Table, render
+from diffvqa.evaluation.predictions import read_object
+from diffvqa.study.figures import FIGURES, draw_figures
+from diffvqa.study.systems import System, columns_of, systems_of
+from diffvqa.study.tables import ABOUT, read_csv, rows_of, significant
+
+SUMMARY, COMPARISONS, SCORES = "summary.json", "comparisons.json", "study.csv"
+
+CAPTION = "The systems, and the controls of each below."
+DIFFERENCES = ("First", "Second", "Score", "Difference", "p")
 
 
 def render_page(
     systems: Sequence[System],
     comparisons: Mapping[str, Sequence[Mapping[str, Any]]],
     figures: Mapping[str, str],
-    results: Sequence[Mapping[str, Any]],
-    cells: int,
+    summary: Mapping[str, Any],
 ) -> str:
     """The whole page.
 
-    comparisons: of each evaluation. figures: name -> SVG, an evaluation's begin with its name. cells: how many the
-    study has, run or not.
+    comparisons: of each evaluation. figures: as draw_figures gives them. summary: the facts and remarks of the study,
+    and how much each evaluation asked, in words.
     """
-    body = [
-        _remarks(results, cells),
-        *(_evaluation(systems, name, compared, figures) for name, compared in comparisons.items()),
+    evaluations = [
+        {
+            "name": name,
+            "asked": summary["asked"][name],
+            "scores": _score_table(systems, name),
+            "figures": [Chart(figures[key], FIGURES[kind]) for kind in FIGURES if (key := f"{name}-{kind}") in figures],
+            "compared": bool(compared),
+            "differences": _difference_table(compared),
+        }
+        for name, compared in comparisons.items()
     ]
-    return Template(files("diffvqa.study").joinpath("page.html").read_text(encoding="utf-8")).substitute(
-        style=files("diffvqa.evaluation").joinpath("page.css").read_text(encoding="utf-8").strip(),
-        about=escape(ABOUT),
-        facts=_facts(systems, results),
-        body="\n".join(part for part in body if part),
-        version=escape(__version__),
+    return render(
+        "study/study_page.html",
+        about=ABOUT,
+        facts=summary["facts"],
+        remarks=summary["remarks"],
+        evaluations=evaluations,
     )
 
 
-def _facts(systems: Sequence[System], results: Sequence[Mapping[str, Any]]) -> str:
-    finished = [result for result in results if "error" not in result]
-    facts = {
-        "Systems": len(systems),
-        "Cells finished": len(finished),
-        "Program": ", ".join(programs_of(results)) or "not recorded",
-        "Device": ", ".join(sorted({result["device"] for result in finished})) or "none yet",
-        "Images seen in stage 1": ", ".join(f"{number:,}" for number in sorted({one.images_seen for one in systems})),
-    }
-    return (
-        '<dl class="facts">'
-        + "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>" for name, value in facts.items())
-        + "</dl>"
-    )
+def page_from(folder: Path) -> str:
+    """The page of the study whose summary.json, comparisons.json and study.csv (or study.csv.xz) lie in a folder.
 
-
-def _remarks(results: Sequence[Mapping[str, Any]], cells: int) -> str:
-    lines = "".join(f"<p>{escape(line)}</p>" for line in remarks_on(results, cells))
-    return f'<div class="notes" role="note">{lines}</div>' if lines else ""
-
-
-def _evaluation(
-    systems: Sequence[System],
-    evaluation: str,
-    compared: Sequence[Mapping[str, Any]],
-    figures: Mapping[str, str],
-) -> str:
-    columns = columns_of(systems, evaluation)
-    head = "".join(f'<th scope="col">{escape(column.title)}</th>' for column in columns)
-    rows = "".join(_row(row, columns) for row in rows_of(systems, columns))
-    drawings = "".join(
-        f'<section class="panel">{drawing}</section>'
-        for name, drawing in figures.items()
-        if name.rpartition("-")[0] == evaluation
-    )
-    return (
-        f"<h2>{escape(evaluation)}</h2><p>{escape(asked_in_words(systems, evaluation))}.</p>"
-        "<table><caption>The systems, and the controls of each below.</caption>"
-        f'<thead><tr><th scope="col"></th>{head}</tr></thead><tbody>{rows}</tbody></table>'
-        f'<div class="panels">{drawings}</div>' + _differences(compared)
-    )
-
-
-def _differences(compared: Sequence[Mapping[str, Any]]) -> str:
-    """The table of what differs by more than other patients would explain."""
-    titles = ("First", "Second", "Score", "Difference", "p")
-    rows = [
-        f'<tr><th scope="row">{escape(first)}</th>'
-        + "".join(
-            f'<td data-label="{title}">{escape(cell)}</td>' for title, cell in zip(titles[1:], cells, strict=True)
+    Raises InputError for a folder that lacks one of them, or has others than `diffvqa study` writes.
+    """
+    summary, comparisons = read_object(folder / SUMMARY), read_object(folder / COMPARISONS)
+    scores = next((path for path in (folder / SCORES, folder / f"{SCORES}.xz") if path.is_file()), None)
+    if summary is None or comparisons is None or scores is None:
+        raise InputError(
+            f"FOLDER: expected {SUMMARY}, {COMPARISONS} and {SCORES}, found no study with all of them; "
+            "give the command of the study again: it writes them, and trains nothing that is finished"
         )
-        + "</tr>"
-        for first, *cells in significant(compared)
-    ]
-    if not rows:
-        return "<p>No difference was found that other patients would not explain as well.</p>" if compared else ""
-    head = "".join(f'<th scope="col">{title}</th>' for title in titles)
-    return (
-        f"<details><summary>{len(rows)} differences that other patients would not explain</summary><table><thead><tr>"
-        f"{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></details>"
-    )
+    try:
+        content = scores.read_bytes()
+        evaluations = read_csv((lzma.decompress(content) if scores.suffix == ".xz" else content).decode())
+        results = [{**cell, "evaluations": evaluations.get(cell["cell"], {})} for cell in summary["cells"]]
+        systems = systems_of(results)
+        return render_page(systems, comparisons, draw_figures(systems, list(comparisons)), summary)
+    except (KeyError, TypeError, ValueError, AttributeError, lzma.LZMAError) as error:
+        raise InputError(
+            "FOLDER: its files are not as `diffvqa study` writes them; take them anew from the study's own folder"
+        ) from error
 
 
-def _row(row: Row, columns: Sequence[Column]) -> str:
-    cells = "".join(
-        f'<td data-label="{escape(column.title)}">{value}'
-        + "".join(f'<span class="interval">{escape(below)}</span>' for below in others)
-        + "</td>"
-        for column, (value, *others) in zip(columns, row.cells, strict=True)
+def _score_table(systems: Sequence[System], evaluation: str) -> Table:
+    columns = columns_of(systems, evaluation)
+    return Table(["", *(column.title for column in columns)], [("", rows_of(systems, columns))], CAPTION)
+
+
+def _difference_table(compared: Sequence[Mapping[str, Any]]) -> Table:
+    """What differs by more than other patients would explain."""
+    return Table(
+        DIFFERENCES, [("", [Row(first, [(cell,) for cell in cells]) for first, *cells in significant(compared)])]
     )
-    kind = ' class="is-model"' if row.of == "model" else ""
-    return f'<tr{kind}><th scope="row">{escape(row.name)}</th>{cells}</tr>'
