@@ -249,6 +249,27 @@ def study(
     print(f"page: {page}")
 
 
+@app.command("study-page")
+def study_page(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="of a study, or of its records, such as results/study/tiny")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="HTML", help="where it is written; FOLDER/study.html if not given")
+    ] = None,
+) -> None:
+    """Make a study's page from the scores in its folder."""
+    from diffvqa.files import write_text
+    from diffvqa.study.study_page import page_from
+
+    page, out = page_from(folder), out or folder / "study.html"
+    try:
+        write_text(out, page)
+    except OSError as error:
+        raise InputError(f"--out: the page cannot be written there ({error.strerror}); give another path") from error
+    print(f"page: {out}")
+
+
 @app.command()
 def evaluate(
     model: Model,

@@ -1,5 +1,6 @@
 """Changes taken apart, on cases counted by hand."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -14,8 +15,8 @@ from diffvqa.evaluation.breakdown import (
 from diffvqa.evaluation.changes import judge, tally_changes
 from diffvqa.evaluation.groups import factor_and_strength
 from diffvqa.evaluation.intervals import resample_patients, score_tally
-from diffvqa.evaluation.plots import draw_reliability, draw_response, responses
 from diffvqa.evaluation.predictions import Prediction
+from diffvqa.evaluation.report_charts import MODEL, draw_reliability, draw_response, responses
 from diffvqa.findings import NOTHING_CHANGED, Change, write_changes
 
 EDEMA, WORSE = Change("edema", "added"), Change("edema", "level", "mild", "severe")
@@ -147,13 +148,21 @@ def test_a_curve_is_a_factor_s_rates_by_strength():
     assert found == {"noise": [(0, 0.1), (0.5, 0.2), (1, 0.4)], "zoom": [(1, 0.3)]}
 
 
-def test_the_plots_say_in_words_what_they_show():
-    assert "noise: false-change rate 0.10 at 0, 0.40 at 1" in draw_response(
-        "noise", [(0, rate(0.1)), (1, rate(0.4))], 1
-    )
-    assert draw_response("noise", [(0.0, rate(0.1))], 1).count("<circle") == 1
+def test_the_charts_say_in_words_what_they_show():
+    response = draw_response("noise", [(0, rate(0.1)), (1, rate(0.4))], 1)
+    assert response.description == "noise: false-change rate 0.10 at 0, 0.40 at 1"
     bins = [{"low": 0.9, "high": 1.0, "n": 4, "confidence": rate(0.8), "accuracy": rate(0.5)}]
-    assert "0.50 at 0.80" in draw_reliability(bins)
+    assert draw_reliability(bins).description == "Accuracy against confidence: 0.50 at 0.80"
+
+
+def test_a_response_has_a_dot_a_strength_and_a_higher_one_for_a_higher_rate():
+    def heights(*values):
+        drawn = draw_response("noise", [(place, rate(value)) for place, value in enumerate(values)], 1).svg
+        return [float(found) for found in re.findall(rf'y="([\d.]+)" style="fill: {MODEL}', drawn)]
+
+    assert len(heights(0.1)) == 1
+    low, high, between = heights(0.1, 0.4, 0.2)
+    assert low > between > high  # from the top
 
 
 def test_a_pair_without_group_is_in_none():

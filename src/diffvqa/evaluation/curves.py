@@ -1,4 +1,4 @@
-"""Loss curves for the report: read from a file, drawn as SVG."""
+"""Loss curves for the report: read from a file, thinned to be drawn."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffvqa.errors import InputError
-from diffvqa.evaluation.axes import Axes, Point
 from diffvqa.evaluation.predictions import read_lines
+
+Point = tuple[float, float]
+"""A step and a loss, or whatever else a chart has along its two axes."""
 
 MOST_POINTS = 240
 """More steps than this are drawn as means over equal stretches."""
@@ -50,31 +52,6 @@ def thin(points: Sequence[Point]) -> list[Point]:
     stretch = math.ceil(len(points) / MOST_POINTS)
     parts = [points[start : start + stretch] for start in range(0, len(points), max(stretch, 1))]
     return [(sum(step for step, _ in part) / len(part), sum(loss for _, loss in part) / len(part)) for part in parts]
-
-
-def draw_curve(curve: Curve) -> str:
-    """One stage as an SVG element: training loss as a line, evaluation loss as a dashed line with dots."""
-    loss, checks = thin(curve.loss), thin(curve.evaluation_loss)
-    points = [*loss, *checks]
-    if not points:
-        return ""
-    steps, losses = zip(*points, strict=True)
-    first, last = min(steps), max(max(steps), min(steps) + 1)
-    low, high = min(losses), max(losses)
-    margin = 0.05 * (high - low) or 0.5
-    axes = Axes((first, last), (low - margin, high + margin), "step")
-    return axes.draw(
-        _describe(curve),
-        axes.line("training", loss),
-        axes.line("evaluation", checks),
-        axes.dots("evaluation", checks),
-    )
-
-
-def _describe(curve: Curve) -> str:
-    losses = (("loss", curve.loss), ("evaluation loss", curve.evaluation_loss))
-    ends = [f"{name} from {points[0][1]:.3g} to {points[-1][1]:.3g}" for name, points in losses if points]
-    return f"{curve.stage}: {', '.join(ends)}"
 
 
 def _is_finite(value: object) -> bool:

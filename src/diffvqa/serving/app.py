@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
+from anyio import CapacityLimiter
 from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, JSONResponse, Response
 from fastapi.staticfiles import StaticFiles
@@ -24,7 +25,7 @@ from diffvqa.serving import description
 from diffvqa.serving.decoding import Decoder
 from diffvqa.serving.examples import EXAMPLES, IMAGES, draw_example, truth_of
 from diffvqa.serving.guard import LOCAL, Guard
-from diffvqa.serving.turns import Turns
+from diffvqa.serving.turns import turn
 from diffvqa.serving.uploads import LARGEST_FILE, Form, read_form
 
 PAGE = Path(__file__).parent / "page"
@@ -49,8 +50,8 @@ def create_app(answerer: Answering, priors: int = 1, hosts: Collection[str] = ()
 
     priors: how many earlier radiographs the model takes; hosts: its names beside those of here; origin: as of Guard.
     """
-    decoder, pictures, answers = Decoder(), Turns(), Turns()
-    picture_forms, answer_forms = Turns(FORMS), Turns(FORMS)
+    decoder, pictures, answers = Decoder(), CapacityLimiter(1), CapacityLimiter(1)
+    picture_forms, answer_forms = CapacityLimiter(FORMS), CapacityLimiter(FORMS)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -64,18 +65,18 @@ def create_app(answerer: Answering, priors: int = 1, hosts: Collection[str] = ()
 
     @app.post("/answer", **description.for_answers(priors))
     async def answer(request: Request) -> JSONResponse:
-        async with answer_forms.next():
+        async with turn(answer_forms):
             form = await read_form(request, {"current": 1, "prior": priors}, ("question", *_FLAGS))
-            async with answers.next():  # not before: an upload may be slow
+            async with turn(answers):  # not before: an upload may be slow
                 found = await run_in_threadpool(_answer, answerer, decoder, form)
         return JSONResponse(found.as_dict())
 
     @app.post("/picture", response_class=Response, **description.for_pictures())
     async def picture(request: Request) -> Response:
-        async with picture_forms.next():
+        async with turn(picture_forms):
             form = await read_form(request, {"image": 1})
             content = _required(form, "image")
-            async with pictures.next():
+            async with turn(pictures):
                 png = await run_in_threadpool(lambda: _png(decoder(content, "image")))
         return Response(png, media_type="image/png")
 
@@ -100,7 +101,11 @@ def create_app(answerer: Answering, priors: int = 1, hosts: Collection[str] = ()
     )
     async def health() -> dict[str, Any]:
         limits = {"priors": priors, "file_bytes": LARGEST_FILE}
-        return {"status": "busy" if answers.busy else "ready", "model": asdict(answerer.version), "limits": limits}
+        return {
+            "status": "ready" if answers.available_tokens else "busy",
+            "model": asdict(answerer.version),
+            "limits": limits,
+        }
 
     for path, name in (("/", "index.html"), ("/docs", "docs.html")):
         app.get(path, include_in_schema=False)(_page(name))

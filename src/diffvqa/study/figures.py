@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
-import importlib.util
-import io
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
-from diffvqa.errors import InputError
+from diffvqa.evaluation.drawing import draw
 from diffvqa.evaluation.groups import factor_and_strength
 from diffvqa.study.config import MAIN
 from diffvqa.study.systems import F1, FALSE_CHANGES, RECALL, Mean, System, learning_curves
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+FIGURES = {
+    "recall": "Recall of changes against the false-change rate",
+    "factors": "False-change rate against the strength of each factor of the acquisition",
+    "steps": "Recall of what came or went by steps of severity",
+    "images": "Change F1 against the images seen in stage 1",
+    "time": "Change F1 against the seconds of stage 1",
+}
+"""What the figures of an evaluation show, by the end of their names, in the order in which they are shown."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F", "#882255", "#117733")
 """Told apart by the colour-blind too (Okabe and Ito, and two of Tol's); markers differ as well."""
@@ -21,12 +32,7 @@ MARKERS = "osD^vP*Xh<"
 ACROSS = 4  # small panels side by side
 
 Style = dict[str, str]
-
-
-def require_matplotlib() -> None:
-    """Raises InputError if figures cannot be drawn."""
-    if importlib.util.find_spec("matplotlib") is None:
-        raise InputError("a study draws with matplotlib: pip install 'diffvqa[study]'")
+Paint = Callable[["Axes"], None]
 
 
 def draw_figures(systems: Sequence[System], evaluations: Sequence[str]) -> dict[str, str]:
@@ -58,7 +64,7 @@ def _recall_against_false_changes(systems: Sequence[System], evaluation: str) ->
     if not found:
         return None
 
-    def paint(axes: Any) -> None:
+    def paint(axes: Axes) -> None:
         for name, style, mean, seeds in found:
             if len(seeds) > 1:
                 axes.scatter(*zip(*seeds, strict=True), s=14, alpha=0.5, linewidths=0, **style)
@@ -84,8 +90,8 @@ def _false_changes_by_factor(systems: Sequence[System], evaluation: str) -> str 
     if not strengths:
         return None
 
-    def panel(factor: str) -> Callable[[Any], None]:
-        def paint(axes: Any) -> None:
+    def panel(factor: str) -> Paint:
+        def paint(axes: Axes) -> None:
             for system, style in _styled(systems):
                 points = [
                     (strength, system.mean(evaluation, f"groups/{factor} {strength:g}/false_change_rate"))
@@ -105,7 +111,7 @@ def _recall_by_step(systems: Sequence[System], evaluation: str) -> str | None:
     if len(steps) < 2:
         return None
 
-    def paint(axes: Any) -> None:
+    def paint(axes: Axes) -> None:
         for system, style in _styled(systems):
             points = [(int(step), system.mean(evaluation, f"steps/{step}/recall")) for step in steps]
             _line(axes, points, system.name, style)
@@ -123,15 +129,15 @@ def _recall_by_step(systems: Sequence[System], evaluation: str) -> str | None:
 def _learning_curves(
     systems: Sequence[System], evaluation: str, place: Callable[[System], float | None], title: str
 ) -> str | None:
-    """Change F1 against how long stage 1 was; none where no two systems that have it differ by that alone."""
-    curves = learning_curves([one for one in systems if one.mean(evaluation, F1)])
+    """Change F1 against how long stage 1 was; none where no two systems of which that is known differ by it alone."""
+    curves = learning_curves([one for one in systems if one.mean(evaluation, F1) and place(one) is not None])
     if all(len(curve) == 1 for curve in curves.values()):
         return None
 
-    def paint(axes: Any) -> None:
+    def paint(axes: Axes) -> None:
         for (name, curve), style in zip(curves.items(), _styles(), strict=False):
-            points = [(where, one.mean(evaluation, F1)) for one in curve if (where := place(one)) is not None]
-            _line(axes, sorted(points, key=lambda point: point[0]), name, style)
+            points = sorted((place(one) or 0, number, one) for number, one in enumerate(curve))
+            _line(axes, [(where, one.mean(evaluation, F1)) for where, _, one in points], name, style)
         axes.set(xlabel=title, ylabel="change F1", ylim=(0, None))
         _legend(axes)
 
@@ -153,7 +159,7 @@ def _with_recall(system: System) -> str:
     return f"{system.name} (recall {recall.value:.2f})" if recall else system.name
 
 
-def _line(axes: Any, points: Sequence[tuple[float, Mean | None]], name: str, style: Style) -> None:
+def _line(axes: Axes, points: Sequence[tuple[float, Mean | None]], name: str, style: Style) -> None:
     """A line through means, with bars of their intervals over patients."""
     known = [(x, mean) for x, mean in points if mean]
     if known:
@@ -174,31 +180,21 @@ def _styles() -> Iterator[Style]:
             yield {"color": colour, "marker": MARKERS[(place + turn) % len(MARKERS)]}
 
 
-def _legend(axes: Any) -> None:
+def _legend(axes: Axes) -> None:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
-def _draw(panels: Sequence[Callable[[Any], None]], titles: Sequence[str], x: str = "", y: str = "") -> str:
+def _draw(panels: Sequence[Paint], titles: Sequence[str], x: str = "", y: str = "") -> str:
     """Panels as one SVG; several share their axes' titles and one legend."""
-    import matplotlib
-
-    matplotlib.use("svg")
-    from matplotlib import pyplot
-
-    # The same figure is the same text, and its words stay words.
-    style = {"svg.hashsalt": "diffvqa", "svg.fonttype": "none", "font.family": "sans-serif", "font.size": 9}
     columns = min(len(panels), ACROSS)
     rows = math.ceil(len(panels) / columns)
-    size = (5.6, 3.8) if len(panels) == 1 else (2.2 * columns, 1.9 * rows + 0.9)
-    with pyplot.rc_context(style):
-        figure, grid = pyplot.subplots(rows, columns, figsize=size, layout="constrained", sharey=len(panels) > 1,
-                                       squeeze=False)  # fmt: skip
-        every = list(grid.flat)
+
+    def fill(figure: Figure) -> None:
+        every = list(figure.subplots(rows, columns, sharey=len(panels) > 1, squeeze=False).flat)
         for axes, paint, title in zip(every, panels, titles, strict=False):
             paint(axes)
             axes.set_title(title, loc="left", fontsize=9)
-            axes.spines[["top", "right"]].set_visible(False)
         for axes in every[len(panels) :]:
             axes.set_visible(False)
         if len(panels) > 1:
@@ -206,8 +202,5 @@ def _draw(panels: Sequence[Callable[[Any], None]], titles: Sequence[str], x: str
             figure.supylabel(y, fontsize=9)
             handles, labels = every[0].get_legend_handles_labels()
             figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper center", ncols=3)
-        file = io.StringIO()
-        figure.savefig(file, format="svg", metadata={"Date": None}, transparent=True)
-        pyplot.close(figure)
-    drawn = file.getvalue()
-    return drawn[drawn.index("<svg") :]
+
+    return draw(fill, *((5.6, 3.8) if len(panels) == 1 else (2.2 * columns, 1.9 * rows + 0.9)))

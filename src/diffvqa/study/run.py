@@ -18,7 +18,6 @@ from diffvqa.files import finished_in, hold, write_text
 from diffvqa.progress import progress_bar
 from diffvqa.study.cells import is_whole, run_cell, was_asked, written_cell
 from diffvqa.study.config import SIZE, StudyConfig, cells_of
-from diffvqa.study.figures import require_matplotlib
 from diffvqa.study.stores import StudyStore, check_questions, check_source, study_store
 from diffvqa.study.summary import write_summary
 from diffvqa.workers import done_in_order, usable_cores
@@ -38,7 +37,6 @@ def run_study(config: StudyConfig, workers: int | None = None, cluster: str | No
     core or a GPU each, on a file system that it shares. Raises InputError, and RunFailed where cells failed, after the
     others were run and the tables written.
     """
-    require_matplotlib()
     with _claimed(Path(config.out), config) as claimed:
         return _run_cells(claimed, workers, cluster)
 

@@ -1,4 +1,4 @@
-"""What a study found, written down: every score, tables of means, paired tests, figures, and a page."""
+"""What a study found, written down: every score, tables of means, paired tests, figures, facts, and a page."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from diffvqa.files import write_text
 from diffvqa.study.cells import evaluation_folder
 from diffvqa.study.config import MAIN, PROBE, QUESTIONS, STORE
 from diffvqa.study.figures import draw_figures
-from diffvqa.study.page import render_page
+from diffvqa.study.study_page import COMPARISONS, SCORES, SUMMARY, render_page
 from diffvqa.study.systems import System, systems_of
-from diffvqa.study.tables import write_csv, write_markdown
+from diffvqa.study.tables import asked_in_words, programs_of, remarks_on, write_csv, write_markdown
 
 Comparisons = Mapping[str, Sequence[Mapping[str, Any]]]
 """Evaluation -> what `evaluation.comparison.compare` gives, once for all systems that were asked the same."""
 
 
 def write_summary(out: Path, results: Sequence[Mapping[str, Any]], cells: int) -> Path:
-    """Write study.csv, comparisons.json, study.md, figures/*.svg and study.html into `out`; the page's path.
+    """Write study.csv, comparisons.json, summary.json, study.md, figures/*.svg and study.html; the page's path.
 
     cells: how many the study has, run or not.
     """
     systems = systems_of(results)
     evaluations = list(dict.fromkeys(name for result in results for name in result.get("evaluations", {})))
     comparisons = {name: _compared(out, systems, name) for name in evaluations}
-    write_text(out / "study.csv", write_csv(results))
-    write_text(out / "comparisons.json", json.dumps(comparisons, indent=1) + "\n")
+    write_text(out / SCORES, write_csv(results))
+    write_text(out / COMPARISONS, json.dumps(comparisons, indent=1) + "\n")
     write_text(out / "study.md", write_markdown(systems, comparisons, results, cells))
     figures = draw_figures(systems, evaluations)
     (out / "figures").mkdir(exist_ok=True)
@@ -38,8 +38,26 @@ def write_summary(out: Path, results: Sequence[Mapping[str, Any]], cells: int) -
             path.unlink()
     for name, drawing in figures.items():
         write_text(out / "figures" / f"{name}.svg", drawing)
-    write_text(out / "study.html", render_page(systems, comparisons, figures, results, cells))
+    summary = {
+        "facts": _facts(systems, results),
+        "remarks": remarks_on(results, cells),
+        "asked": {name: asked_in_words(systems, name) for name in evaluations},
+        "cells": [{key: value for key, value in result.items() if key != "evaluations"} for result in results],
+    }
+    write_text(out / SUMMARY, json.dumps(summary, indent=1) + "\n")
+    write_text(out / "study.html", render_page(systems, comparisons, figures, summary))
     return out / "study.html"
+
+
+def _facts(systems: Sequence[System], results: Sequence[Mapping[str, Any]]) -> dict[str, str]:
+    finished = [result for result in results if "error" not in result]
+    return {
+        "Systems": str(len(systems)),
+        "Cells finished": str(len(finished)),
+        "Program": ", ".join(programs_of(results)) or "not recorded",
+        "Device": ", ".join(sorted({result["device"] for result in finished})) or "none yet",
+        "Images seen in stage 1": ", ".join(f"{number:,}" for number in sorted({one.images_seen for one in systems})),
+    }
 
 
 def _compared(out: Path, systems: Sequence[System], evaluation: str) -> list[dict[str, Any]]:

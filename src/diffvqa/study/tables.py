@@ -5,11 +5,11 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from diffvqa.evaluation.changes import INDUCED
 from diffvqa.evaluation.names import SCORES, find_score, system_name
+from diffvqa.evaluation.page import Row
 from diffvqa.evaluation.score import CONTROLS
 from diffvqa.study.config import PROBE
 from diffvqa.study.systems import Column, Mean, System, columns_of
@@ -46,6 +46,24 @@ def write_csv(results: Sequence[Mapping[str, Any]]) -> str:
                     of_cell = [result["cell"], *(result["settings"][axis] for axis in axes), result["images_seen"]]
                     rows.writerow([*of_cell, evaluation, system, path, score["value"], score["low"], score["high"]])
     return file.getvalue()
+
+
+def read_csv(text: str) -> dict[str, dict[str, Any]]:
+    """What `write_csv` wrote: cell -> evaluation -> metrics of the model and its controls.
+
+    Raises KeyError and ValueError for another text.
+    """
+    cells: dict[str, dict[str, Any]] = {}
+    for row in csv.DictReader(io.StringIO(text)):
+        evaluations = cells.setdefault(row["cell"], {})
+        part = evaluations.setdefault(row["evaluation"], {"model": {}, "controls": {}})
+        for key in (
+            *(["model"] if row["system"] == "model" else ["controls", row["system"]]),
+            *row["score"].split("/"),
+        ):
+            part = part.setdefault(key, {})
+        part.update({key: float(row[key]) for key in ("value", "low", "high")})
+    return cells
 
 
 def _flat(scores: Any, path: str = "") -> Iterator[tuple[str, Mapping[str, float]]]:
@@ -129,18 +147,9 @@ def _of_probe(scores: Mapping[str, Any]) -> str:
     return ", ".join(f"{part['n']:,} {name} of {part['patients']:,} patients" for name, part in found.items())
 
 
-@dataclass(frozen=True)
-class Row:
-    """A line of an evaluation's table: a system's model or one of its controls, its name, and its cells in writing."""
-
-    of: str
-    name: str
-    cells: Sequence[tuple[str, ...]]
-
-
 def rows_of(systems: Sequence[System], columns: Sequence[Column]) -> list[Row]:
     """The models of all systems, then their controls; of controls that have the same scores, one."""
-    rows = [Row("model", name_with_seeds(system, systems), _in_columns(system, columns, "model")) for system in systems]
+    rows = [Row(name_with_seeds(system, systems), _in_columns(system, columns, "model"), True) for system in systems]
     for control in CONTROLS:
         seen = {(NONE,) * len(columns)}
         for system in systems:
@@ -148,7 +157,7 @@ def rows_of(systems: Sequence[System], columns: Sequence[Column]) -> list[Row]:
             # Values and intervals: how many seeds a system has does not make its control another one.
             scores = tuple(cell[:2] for cell in cells)
             if scores not in seen:
-                rows.append(Row(control, f"{system_name(control)} ({system.name})", cells))
+                rows.append(Row(f"{system_name(control)} ({system.name})", cells))
             seen.add(scores)
     return rows
 

@@ -28,7 +28,7 @@ from diffvqa.tasks.tokenizer import complete, read_tokenizer
 from diffvqa.training.config import FinetuneConfig
 from diffvqa.training.datasets import QuestionCollator, QuestionDraws
 from diffvqa.training.difference_model import build_model
-from diffvqa.training.lora import add_adapters, merge_adapters
+from diffvqa.training.lora import add_adapters
 from diffvqa.training.precision import usable_precision
 from diffvqa.training.pretrained import Pretrained, read_pretrained
 from diffvqa.training.processes import first_goes_first, is_first, join_processes
@@ -70,8 +70,7 @@ def finetune(config: FinetuneConfig) -> Path:
     set_seed(config.seed)
     with explain_sizes("`language_model`, `merge`, `trainable_blocks`"):
         model = build_model(config, pretrained.encoder, tokenizer)
-    if config.lora_rank:
-        add_adapters(model.language_model, config.lora_rank)
+    adapters = add_adapters(model.language_model, config.lora_rank) if config.lora_rank else None
     digest = pretrained.digest()
     with first_goes_first():
         out = claim_folder(config, store=store.fingerprint, encoder_digest=digest)
@@ -103,8 +102,8 @@ def finetune(config: FinetuneConfig) -> Path:
     )
     if trained is None:
         return out
-    if config.lora_rank:
-        merge_adapters(trained.language_model)
+    if adapters:
+        adapters.merge_and_unload()
     for part in (trained, tokenizer, pretrained.processor):
         part.save_pretrained(out)
     if pretrained.captioner:

@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from transformers import PreTrainedModel
 from transformers.pytorch_utils import Conv1D
 
 from diffvqa.errors import InputError
 
+if TYPE_CHECKING:
+    from peft import LoraModel
 
-def add_adapters(language_model: PreTrainedModel, rank: int) -> None:
-    """Give every linear layer an adapter of that rank and freeze the rest. Raises InputError where peft is missing."""
+
+def add_adapters(language_model: PreTrainedModel, rank: int) -> LoraModel:
+    """Give every linear layer an adapter of that rank and freeze the rest; what merges them in the end.
+
+    Raises InputError where peft is missing.
+    """
     try:
-        from peft import LoraConfig, inject_adapter_in_model
+        from peft import LoraConfig, LoraModel
     except ImportError as error:
         raise InputError("`lora_rank` needs peft; install it with `pip install 'diffvqa[lora]'`") from error
     transposed = any(isinstance(module, Conv1D) for module in language_model.modules())
     # The usual scale: twice the rank.
     settings = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", fan_in_fan_out=transposed)
-    inject_adapter_in_model(settings, language_model)
-
-
-def merge_adapters(language_model: PreTrainedModel) -> None:
-    """Add the adapters to the weights and take them away: what is left is a model as it was before."""
-    from peft.tuners.tuners_utils import BaseTunerLayer
-
-    adapted = [(name, module) for name, module in language_model.named_modules() if isinstance(module, BaseTunerLayer)]
-    for name, module in adapted:
-        module.merge()
-        language_model.set_submodule(name, module.get_base_layer())
-    language_model.requires_grad_(True)
+    return LoraModel(language_model, settings, "default")
