@@ -61,9 +61,6 @@ class Section:
 def score_sections(metrics: Mapping) -> Iterator[Section]:
     """The sections that there are scores for; metrics: as score_folder returns them."""
     model = metrics["model"]
-    groups = [group for group in model["answers"] if group not in ("difference", "all")]
-    if not groups and "difference" not in model["answers"] and not model["changes"]:
-        groups = [group for group in model["answers"] if group == "all"]
     if charts := list(_main_scores(metrics)):
         about = (
             f"Dots are scores, bars their 95 % intervals: {model['replicates']} resamples of the {model['patients']} "
@@ -86,6 +83,9 @@ def score_sections(metrics: Mapping) -> Iterator[Section]:
         charts = [draw_reliability(model["calibration"]["bins"])] if model["calibration"] else []
         table = _table(about, [*CALIBRATION_SCORES, "n"], [("", rows)], explained=CALIBRATION_SCORES)
         yield Section("Confidence", [table], charts)
+    groups = [group for group in model["answers"] if group not in ("difference", "all")]
+    if not groups and "difference" not in model["answers"] and not model["changes"]:
+        groups = [group for group in model["answers"] if group == "all"]
     if groups:
         about = f"Questions on one image, by type. {_tokenizer(metrics)}"
         bodies = [(group.capitalize(), _by_system(metrics, "answers", group)) for group in groups]
@@ -106,7 +106,7 @@ def curve_section(curves: Sequence[Curve]) -> Iterator[Section]:
 def _main_scores(metrics: Mapping) -> Iterator[Chart]:
     model = metrics["model"]
     names = [name for name in change_scores(model["changes"]) if name != "precision"] if model["changes"] else []
-    paths = {("changes", name): SCORES[name] for name in names}
+    paths: dict[tuple[str, ...], str] = {("changes", name): SCORES[name] for name in names}
     paths |= {("grounding", task, ACCURACY): f"{task}: {SCORES[ACCURACY]}" for task in model["grounding"]}
     for path, title in paths.items():
         if scores := _by_system(metrics, *path):
