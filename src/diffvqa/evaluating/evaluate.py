@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence, Set
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from diffvqa.data.history import with_earlier
 from diffvqa.data.index import StoredImage
@@ -19,10 +17,9 @@ from diffvqa.errors import InputError
 from diffvqa.evaluating import predictions
 from diffvqa.evaluating.examples import example_pairs, example_phrases
 from diffvqa.evaluating.truth import count_known, join_truth, read_truth
-from diffvqa.files import finished_in, write_text
 from diffvqa.images.intensities import intensity_of
 from diffvqa.inference.asking import encoder_of
-from diffvqa.inference.features import discard_features, encode_images
+from diffvqa.inference.features import encode_images
 from diffvqa.inference.grounding import load_captioner
 from diffvqa.inference.hub import model_folder
 from diffvqa.inference.training_record import read_training
@@ -31,6 +28,7 @@ from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
 from diffvqa.progress import progress_bar
 from diffvqa.records import Question
+from diffvqa.runs import Claim
 
 SEED = 0
 
@@ -79,71 +77,63 @@ def evaluate(
     truth = {} if truth_folder is None else read_truth(truth_folder)
     joined = {} if truth_folder is None else {"truth": count_known(questions, truth)}
     shown = _shown(store, questions, split, asked_about)
-    _claim_folder(
-        out,
-        {
-            "model": weights_digest(folder),
-            "split": split,
-            **joined,
-            "store": store.fingerprint,
-            "training store": known.fingerprint,
-            "dataset": ", ".join(store.datasets) or "not recorded",
-            "image size": store.size,
-            "patients": len({image.subject_id for image in shown}),
-            "seed": settings["seed"],
-            "beams": beams,
-            "date": date.today().isoformat(),
-            "device": "CUDA " + torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        },
-    )
-    encoded = features_folder or out / "features"
     weights = weights_digest(folder)
-    wanted = {image for one in questions for image in one.pair.images} | {image.image_id for image in shown}
-    features = _encode(model, weights, store, wanted, encoded / "asked", cluster)
-    bank = predictions.retrieval_bank(training, SEED)
-    trained_on = {image for one in bank for image in one.pair.images[:2]}
-    known_features = _encode(model, weights, known, trained_on, encoded / "known", cluster) if trained_on else {}
-    with progress_bar("answer questions") as progress:
-        rows = predictions.predict_answers(model, questions, features, progress, beams, cluster)
-    # The scale was measured on greedy answers.
-    scale = load_trust(folder, weights).confidence if beams == 1 else None
-    rows = join_truth(predictions.rescaled(rows, scale) if scale else rows, questions, truth)
-    grounded, of_captioner = [], features
-    if captioner:
-        if model.model.config.trainable_blocks:
-            # The captioner knows the encoder as stage 1 left it.
-            weights = weights_digest(folder / "captioner")
-            of_captioner = _encode(
-                captioner, weights, store, [one.image_id for one in shown], encoded / "captioner", cluster
-            )
-        with progress_bar("ground phrases") as progress:
-            grounded = predictions.predict_grounding(captioner, shown, of_captioner, SEED, progress, cluster)
-    predictions.write_rows([*rows, *grounded], out / "predictions.jsonl")
-    blank = encoder_of(model)([np.zeros((store.size, store.size), dtype=np.uint8)])[0]
-    controls = {
-        "most_frequent": predictions.most_frequent(questions, training),
-        "retrieval": predictions.retrieval(questions, features, bank, known_features),
-        "other_prior": predictions.other_prior(model, questions, features, SEED, beams, cluster),
-        "blank_images": predictions.blank_images(model, questions, blank, beams),
-    }
-    controls = {name: join_truth(control, questions, truth) for name, control in controls.items()}
-    controls["mean_box"] = []
-    if captioner:
-        known_images = [known.images[position] for position in pretraining_images(known)[0]]
-        controls["mean_box"] = predictions.mean_boxes(shown, known_images, captioner.model.config.tasks, SEED)
-    for name, control in controls.items():
-        file = out / "controls" / f"{name}.jsonl"
-        if control:
-            predictions.write_rows(control, file)
-        else:
-            # One of an earlier evaluation in this folder, with phrases.
-            file.unlink(missing_ok=True)
-    predictions.write_rows(_curves(folder), out / "curves.jsonl")
-    pairs = example_pairs(rows, questions, captioner, store, of_captioner, out)
-    predictions.write_rows(pairs, out / "examples.jsonl")
-    predictions.write_rows(example_phrases(grounded, store, out), out / "phrases.jsonl")
-    if not features_folder:
-        discard_features(encoded)
+    settings_of_run = {"split": split, "beams": beams, "patients": len({image.subject_id for image in shown})}
+    inputs = {"model": weights, "store": store.fingerprint}
+    with Claim("evaluate", out, "--out", settings_of_run, inputs, scratch=("features",)).held() as run:
+        run.write(
+            **settings_of_run,
+            **joined,
+            **{"training store": known.fingerprint, "image size": store.size},
+            dataset=", ".join(store.datasets) or "not recorded",
+            seed=settings["seed"],
+        )
+        encoded = features_folder or out / "features"
+        wanted = {image for one in questions for image in one.pair.images} | {image.image_id for image in shown}
+        features = _encode(model, weights, store, wanted, encoded / "asked", cluster)
+        bank = predictions.retrieval_bank(training, SEED)
+        trained_on = {image for one in bank for image in one.pair.images[:2]}
+        known_features = _encode(model, weights, known, trained_on, encoded / "known", cluster) if trained_on else {}
+        with progress_bar("answer questions") as progress:
+            rows = predictions.predict_answers(model, questions, features, progress, beams, cluster)
+        # The scale was measured on greedy answers.
+        scale = load_trust(folder, weights).confidence if beams == 1 else None
+        rows = join_truth(predictions.rescaled(rows, scale) if scale else rows, questions, truth)
+        grounded, of_captioner = [], features
+        if captioner:
+            if model.model.config.trainable_blocks:
+                # The captioner knows the encoder as stage 1 left it.
+                weights = weights_digest(folder / "captioner")
+                of_captioner = _encode(
+                    captioner, weights, store, [one.image_id for one in shown], encoded / "captioner", cluster
+                )
+            with progress_bar("ground phrases") as progress:
+                grounded = predictions.predict_grounding(captioner, shown, of_captioner, SEED, progress, cluster)
+        predictions.write_rows([*rows, *grounded], out / "predictions.jsonl")
+        blank = encoder_of(model)([np.zeros((store.size, store.size), dtype=np.uint8)])[0]
+        controls = {
+            "most_frequent": predictions.most_frequent(questions, training),
+            "retrieval": predictions.retrieval(questions, features, bank, known_features),
+            "other_prior": predictions.other_prior(model, questions, features, SEED, beams, cluster),
+            "blank_images": predictions.blank_images(model, questions, blank, beams),
+        }
+        controls = {name: join_truth(control, questions, truth) for name, control in controls.items()}
+        controls["mean_box"] = []
+        if captioner:
+            known_images = [known.images[position] for position in pretraining_images(known)[0]]
+            controls["mean_box"] = predictions.mean_boxes(shown, known_images, captioner.model.config.tasks, SEED)
+        for name, control in controls.items():
+            file = out / "controls" / f"{name}.jsonl"
+            if control:
+                predictions.write_rows(control, file)
+            else:
+                # One of an earlier evaluation in this folder, with phrases.
+                file.unlink(missing_ok=True)
+        predictions.write_rows(_curves(folder), out / "curves.jsonl")
+        pairs = example_pairs(rows, questions, captioner, store, of_captioner, out)
+        predictions.write_rows(pairs, out / "examples.jsonl")
+        predictions.write_rows(example_phrases(grounded, store, out), out / "phrases.jsonl")
+        run.finish()
 
 
 def _questions(store: Store, settings: dict[str, Any], split: str) -> list[Question]:
@@ -178,33 +168,6 @@ def _encode(
     with progress_bar("encode images") as progress:
         intensity = intensity_of(folder.processor)
         return encode_images(encoder_of(folder), store, images, out, weights, progress, cluster, intensity)
-
-
-def _claim_folder(out: Path, facts: dict[str, Any]) -> None:
-    """Make the evaluation's folder and write `run.json`, or find in it the same evaluation, to be done again.
-
-    Raises InputError if the folder holds something else, which results would be mixed with.
-    """
-    record = out / "run.json"
-    if out.exists() and not out.is_dir():
-        raise InputError("--out: expected a folder, found a file; give another")
-    if out.exists() and finished_in(out):
-        try:
-            found = json.loads(record.read_text(encoding="utf-8"))
-            same = all(found[name] == facts[name] for name in ("model", "store", "split", "beams", "patients"))
-        except (OSError, ValueError, TypeError, KeyError):
-            same = False
-        if not same:
-            raise InputError(
-                "--out: the folder holds other files than this evaluation's (same model, store, split, beams and "
-                "patients); give a new folder, or delete that one"
-            )
-    try:
-        out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        out.chmod(0o700)
-        write_text(record, json.dumps(facts, indent=2))
-    except OSError as error:
-        raise InputError(f"--out: cannot be made or written to ({error.strerror}); give another folder") from error
 
 
 def _require_same_size(model: ModelFolder[DifferenceModel], store: Store) -> None:

@@ -16,12 +16,13 @@ from diffvqa.data.history import with_earlier
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.images.intensities import EQUALISED, intensity_of
-from diffvqa.inference.features import discard_features, encode_images
+from diffvqa.inference.features import encode_images
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import device
 from diffvqa.models.gathering import processes
 from diffvqa.progress import progress_bar
 from diffvqa.records import Question
+from diffvqa.runs import RECORD, read_record
 from diffvqa.tasks.collate import encode_squares
 from diffvqa.tasks.text import encode_prompt, question_prompt
 from diffvqa.tasks.tokenizer import complete, read_tokenizer
@@ -32,19 +33,8 @@ from diffvqa.training.lora import add_adapters, merge_adapters
 from diffvqa.training.precision import usable_precision
 from diffvqa.training.pretrained import Pretrained, read_pretrained
 from diffvqa.training.processes import first_goes_first, join_processes
-from diffvqa.training.run import (
-    claim_folder,
-    count_parameters,
-    discard_checkpoints,
-    recorded_datasets,
-    share_of_batch,
-    train,
-    write_record,
-)
+from diffvqa.training.run import FEATURES, claimed, count_parameters, share_of_batch, train
 from diffvqa.training.sizes import explain_sizes, explain_source
-
-FEATURES = "features"
-"""The folder, in a run's, of what the frozen encoder makes of each image."""
 
 VALIDATION_QUESTIONS = 128
 
@@ -72,52 +62,46 @@ def finetune(config: FinetuneConfig) -> Path:
     if config.lora_rank:
         add_adapters(model.language_model, config.lora_rank)
     digest = pretrained.digest()
-    with first_goes_first():
-        out = claim_folder(config, store=store.fingerprint, encoder_digest=digest)
-    if out is None:
-        return Path(config.out)
-    images = _images(config, store, questions, model, pretrained, digest, out)
-    count = config.optimisation.draws(len(questions["train"]))
-    trained = train(
-        model,
-        QuestionDraws(questions["train"], config.questions, images, config.priors, config.seed, count),
-        QuestionDraws(questions["validate"], config.questions, images, config.priors, config.seed, VALIDATION_QUESTIONS)
-        if questions["validate"]
-        else None,
-        QuestionCollator(tokenizer, pretrained.processor, config.text_tokens),
-        config.optimisation,
-        out,
-        config.seed,
-        "finetune",
-    )
-    if trained is None:
-        return out
-    if config.lora_rank:
-        merge_adapters(trained.language_model)
-    for part in (trained, tokenizer, pretrained.processor):
-        part.save_pretrained(out)
-    if pretrained.captioner:
-        ignored = shutil.ignore_patterns("checkpoints", "encoder")
-        shutil.copytree(pretrained.captioner, out / "captioner", ignore=ignored, dirs_exist_ok=True)
-    discard_features(out / FEATURES)
-    write_record(
-        out,
-        config.model_dump(mode="json"),
-        finished=True,
-        questions=len(questions["train"]),
-        questions_too_long=too_long,
-        questions_seen=count,
-        parameters=count_parameters(trained),
-        processes=processes(),
-        precision=usable_precision(config.optimisation.precision),
-        intensity=pretrained.processor.intensity,
-        store=store.fingerprint,
-        encoder_digest=digest,
-        datasets=list(store.datasets),
-        encoder_datasets=recorded_datasets(config.encoder),
-    )
-    discard_checkpoints(out)
-    return out
+    with claimed("finetune", config, store=store.fingerprint, encoder_digest=digest) as run:
+        if run.finished:
+            return run.out
+        images = _images(config, store, questions, model, pretrained, digest, run.out)
+        count = config.optimisation.draws(len(questions["train"]))
+        trained = train(
+            model,
+            QuestionDraws(questions["train"], config.questions, images, config.priors, config.seed, count),
+            QuestionDraws(
+                questions["validate"], config.questions, images, config.priors, config.seed, VALIDATION_QUESTIONS
+            )
+            if questions["validate"]
+            else None,
+            QuestionCollator(tokenizer, pretrained.processor, config.text_tokens),
+            config.optimisation,
+            run,
+            config.seed,
+            "finetune",
+        )
+        if trained is None:
+            return run.out
+        if config.lora_rank:
+            merge_adapters(trained.language_model)
+        for part in (trained, tokenizer, pretrained.processor):
+            part.save_pretrained(run.out)
+        if pretrained.captioner:
+            ignored = shutil.ignore_patterns("checkpoints", "encoder")
+            shutil.copytree(pretrained.captioner, run.out / "captioner", ignore=ignored, dirs_exist_ok=True)
+        run.finish(
+            questions=len(questions["train"]),
+            questions_too_long=too_long,
+            questions_seen=count,
+            parameters=count_parameters(trained),
+            processes=processes(),
+            precision=usable_precision(config.optimisation.precision),
+            intensity=pretrained.processor.intensity,
+            datasets=list(store.datasets),
+            encoder_datasets=read_record(Path(config.encoder) / RECORD).get("datasets"),
+        )
+    return run.out
 
 
 def _images(
