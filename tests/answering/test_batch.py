@@ -20,7 +20,7 @@ from diffvqa.answering.batch.line_file import find_written, open_after, write_li
 from diffvqa.answering.batch.pairs import read_pairs
 from diffvqa.answering.batch.predict import Asking, predict_pairs
 from diffvqa.errors import InputError
-from diffvqa.runs import RECORD, Claim
+from diffvqa.runs import RECORD, Claim, read_record
 
 SCHEMA = json.loads((Path(answers.__file__).parent / "answer.schema.json").read_text(encoding="utf-8"))
 QUESTIONS = (
@@ -131,12 +131,14 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_wherever_it_was_stopped(model_f
     """After any number of lines, and in the middle of one; also where an image of a written part is needed again."""
     whole = tmp_path / "whole.jsonl"
     predict_pairs(model_folder, pairs, whole)
-    lines, record = whole.read_bytes().splitlines(keepends=True), (tmp_path / f"whole.jsonl.{RECORD}").read_bytes()
+    lines, found = whole.read_bytes().splitlines(keepends=True), read_record(tmp_path / f"whole.jsonl.{RECORD}")
+    # Older versions wrote it without `config`.
+    older = {**found.pop("config"), "model": found["model"], "pairs": found["pairs"]}
     for number in range(len(lines)):
-        for torn in (b"", lines[number][:-1]):
+        for torn, record in ((b"", older), (lines[number][:-1], {**found, "finished": False, "config": older})):
             out = tmp_path / f"{number}-{len(torn)}.jsonl"
             out.write_bytes(b"".join(lines[:number]) + torn)
-            (tmp_path / f"{out.name}.{RECORD}").write_bytes(record)
+            (tmp_path / f"{out.name}.{RECORD}").write_text(json.dumps(record))
             predict_pairs(model_folder, pairs, out)
             assert out.read_bytes() == whole.read_bytes()
 

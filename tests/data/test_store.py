@@ -105,8 +105,9 @@ def test_any_number_of_workers_makes_the_same_store(folder, tmp_path):
     assert _contents(tmp_path / "one") == _contents(tmp_path / "two")
 
 
+@pytest.mark.parametrize("of_older_version", [True, False])
 @pytest.mark.parametrize("stop", [3, 6, 9, 10])
-def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path, monkeypatch, stop):
+def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path, monkeypatch, stop, of_older_version):
     cohort = _cohort(folder, broken=(1,))
     prepare(cohort, tmp_path / "whole", SIZE)
 
@@ -119,6 +120,9 @@ def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path, monkeypatch, stop)
         prepare(cohort, tmp_path / "stopped", SIZE, progress=interrupt)
     with pytest.raises(InputError, match="not finished"):
         Store.open(tmp_path / "stopped")
+    if of_older_version:
+        fingerprint = Store.open(tmp_path / "whole").fingerprint
+        (tmp_path / "stopped" / "started.json").write_text(json.dumps({"fingerprint": fingerprint}))
 
     decoded = []
     monkeypatch.setattr(shards, "read_squares", lambda path, sizes: decoded.append(path) or read_squares(path, sizes))

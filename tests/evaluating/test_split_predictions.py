@@ -191,9 +191,15 @@ def test_an_evaluation_is_not_mixed_with_anything_else(model_folder, store_folde
 
 
 def test_the_same_evaluation_is_done_again_and_gives_the_same(model_folder, store_folder, evaluation):
-    before = (evaluation / "predictions.jsonl").read_bytes()
+    before, record = (evaluation / "predictions.jsonl").read_bytes(), json.loads((evaluation / "run.json").read_text())
+    # Older versions wrote facts alone.
+    names = ("model", "split", "store", "training store", "dataset", "image size", "patients", "seed", "beams", "date")
+    (evaluation / "run.json").write_text(json.dumps({name: record[name] for name in names}))
     evaluate(model_folder, store_folder, "test", evaluation)
     assert (evaluation / "predictions.jsonl").read_bytes() == before
+    after = json.loads((evaluation / "run.json").read_text())
+    assert after["finished"]
+    assert {name: after[name] for name in names} == {name: record[name] for name in names}
 
 
 def test_an_empty_folder_becomes_private(model_folder, store_folder, tmp_path):
