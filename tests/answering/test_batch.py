@@ -133,9 +133,9 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_wherever_it_was_stopped(model_f
     predict_pairs(model_folder, pairs, whole)
     lines, found = whole.read_bytes().splitlines(keepends=True), read_record(tmp_path / f"whole.jsonl.{RECORD}")
     # Older versions wrote it without `config`.
-    older = {**found.pop("config"), "model": found["model"], "pairs": found["pairs"]}
+    older = {**found["config"], "model": found["model"], "pairs": found["pairs"]}
     for number in range(len(lines)):
-        for torn, record in ((b"", older), (lines[number][:-1], {**found, "finished": False, "config": older})):
+        for torn, record in ((b"", older), (lines[number][:-1], {**found, "finished": False})):
             out = tmp_path / f"{number}-{len(torn)}.jsonl"
             out.write_bytes(b"".join(lines[:number]) + torn)
             (tmp_path / f"{out.name}.{RECORD}").write_text(json.dumps(record))

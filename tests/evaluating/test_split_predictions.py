@@ -1,6 +1,7 @@
 """Predictions and controls: the rows that scoring reads."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,7 @@ from diffvqa.evaluating import predictions
 from diffvqa.evaluating.evaluate import evaluate
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
+from diffvqa.files import held
 from diffvqa.findings import read_changes
 from diffvqa.inference.asking import Written, encoder_of
 from diffvqa.inference.grounding import write_boxes
@@ -188,6 +190,16 @@ def test_an_evaluation_is_not_mixed_with_anything_else(model_folder, store_folde
     with pytest.raises(InputError, match="--out holds files that are no run of this program"):
         evaluate(model_folder, store_folder, "test", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
+
+
+def test_two_evaluations_at_once_do_not_write_one_folder(model_folder, store_folder, evaluation):
+    before = {path: path.stat().st_mtime_ns for path in evaluation.rglob("*")}
+    with (
+        held(os.open(evaluation, os.O_RDONLY)),
+        pytest.raises(InputError, match="--out is being written by another run"),
+    ):
+        evaluate(model_folder, store_folder, "test", evaluation)
+    assert {path: path.stat().st_mtime_ns for path in evaluation.rglob("*")} == before
 
 
 def test_the_same_evaluation_is_done_again_and_gives_the_same(model_folder, store_folder, evaluation):

@@ -1,6 +1,7 @@
 """Probes: they find what is in the tokens, and nothing where there is nothing; the same seed says the same."""
 
 import json
+import os
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from diffvqa.data import read_sources
 from diffvqa.data.prepare import prepare
 from diffvqa.errors import InputError
 from diffvqa.evaluation.probe import score_probe
+from diffvqa.files import held
 from diffvqa.models.probe import BoxProbe, LabelProbe
 from diffvqa.phantom.writing import write_cohort
 from diffvqa.training import probe as probing
@@ -151,6 +153,12 @@ def test_the_probes_of_another_encoder_or_seed_are_not_overwritten(captioner_fol
         probe(str(captioner_folder), store_folder, tmp_path / "out", seed=1)
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     probe(str(captioner_folder), store_folder, tmp_path / "out")
+
+
+def test_a_folder_that_another_run_holds_is_refused(captioner_folder, store_folder, tmp_path):
+    with held(os.open(tmp_path, os.O_RDONLY)), pytest.raises(InputError, match="--out is being written by another run"):
+        probe(str(captioner_folder), store_folder, tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_with_other_things_is_refused(captioner_folder, store_folder, tmp_path):
