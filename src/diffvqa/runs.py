@@ -196,9 +196,10 @@ class Run:
 
 def device_name() -> str:
     """What this process computes on: the GPU, or the model of the processor; and how many cores it may use."""
+    # Where nothing has loaded it, nothing computes on a GPU.
     torch = sys.modules.get("torch")
-    on_gpu = torch is not None and torch.cuda.is_available()
-    return f"{f'CUDA {torch.cuda.get_device_name()}' if on_gpu else f'CPU {_processor()}'}, {usable_cores()} cores"
+    name = f"CUDA {torch.cuda.get_device_name()}" if torch and torch.cuda.is_available() else f"CPU {_processor()}"
+    return f"{name}, {usable_cores()} cores"
 
 
 @functools.cache

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shutil
 from pathlib import Path
 from typing import Any
@@ -93,12 +94,8 @@ def _record_of(config: StudyConfig) -> dict[str, Any]:
 
 def _claim(config: StudyConfig) -> Claim:
     """The study in its folder, where it may go on with a smaller one, which then grows to this."""
-    settings = _record_of(config)
-
-    def differing(before: Settings, now: Settings) -> list[str]:
-        return _differing(config, before, now)
-
-    return Claim("study", Path(config.out), "`out`", settings, record=RECORD, differing=differing)
+    differing = functools.partial(_differing, config)
+    return Claim("study", Path(config.out), "`out`", _record_of(config), record=RECORD, differing=differing)
 
 
 def _begin(run: Run, config: StudyConfig) -> StudyConfig:
