@@ -6,7 +6,7 @@ import fcntl
 import hashlib
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 _UNFINISHED = ".unfinished"
@@ -39,18 +39,24 @@ def is_unfinished(path: Path) -> bool:
     return path.name.endswith(_UNFINISHED)
 
 
-def hold(descriptor: int) -> bool:
-    """Take an open file or folder for this process alone, until it is closed; whether that could be done.
+@contextmanager
+def held(descriptor: int) -> Iterator[bool]:
+    """Hold an open file or folder for this process alone, and close it at the end; whether that could be done.
 
     False: another process holds it. On a file system without locks, where nobody can know, it counts as done.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass
-    return True
+        is_ours = True
+    except OSError as error:
+        is_ours = not isinstance(error, BlockingIOError)
+    try:
+        yield is_ours
+    finally:
+        with suppress(OSError):
+            # Closing is not enough where a process that was forked meanwhile has it open too.
+            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
 
 
 def finished_in(folder: Path) -> list[Path]:

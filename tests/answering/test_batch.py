@@ -16,12 +16,13 @@ from diffvqa import cli
 from diffvqa.answering import answer as answers
 from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.batch import predict as batch
-from diffvqa.answering.batch.line_file import RECORD, find_written, open_after, write_lines
+from diffvqa.answering.batch.line_file import find_written, open_after, write_lines
 from diffvqa.answering.batch.pairs import read_pairs
 from diffvqa.answering.batch.predict import Asking, predict_pairs
 from diffvqa.errors import InputError
 from diffvqa.images.radiograph import Radiograph
 from diffvqa.inference.model import FinetunedModel
+from diffvqa.runs import RECORD, Claim, read_record
 
 SCHEMA = json.loads((Path(answers.__file__).parent / "answer.schema.json").read_text(encoding="utf-8"))
 QUESTIONS = (
@@ -133,12 +134,14 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_wherever_it_was_stopped(model_f
     """After any number of lines, and in the middle of one; also where an image of a written part is needed again."""
     whole = tmp_path / "whole.jsonl"
     predict_pairs(model_folder, pairs, whole)
-    lines, record = whole.read_bytes().splitlines(keepends=True), (tmp_path / f"whole.jsonl{RECORD}").read_bytes()
+    lines, found = whole.read_bytes().splitlines(keepends=True), read_record(tmp_path / f"whole.jsonl.{RECORD}")
+    # Older versions wrote it without `config`.
+    older = {**found["config"], "model": found["model"], "pairs": found["pairs"]}
     for number in range(len(lines)):
-        for torn in (b"", lines[number][:-1]):
+        for torn, record in ((b"", older), (lines[number][:-1], {**found, "finished": False})):
             out = tmp_path / f"{number}-{len(torn)}.jsonl"
             out.write_bytes(b"".join(lines[:number]) + torn)
-            (tmp_path / f"{out.name}{RECORD}").write_bytes(record)
+            (tmp_path / f"{out.name}.{RECORD}").write_text(json.dumps(record))
             predict_pairs(model_folder, pairs, out)
             assert out.read_bytes() == whole.read_bytes()
 
@@ -158,37 +161,41 @@ def test_a_file_of_other_settings_or_of_somebody_else_is_refused(model_folder, p
     out = tmp_path / "out.jsonl"
     predict_pairs(model_folder, pairs, out)
     before = out.read_bytes()
-    with pytest.raises(InputError, match=r"--out: .* other settings \(beams, trust_order\)"):
+    with pytest.raises(InputError, match=r"--out holds .* other settings \(beams, trust_order\)"):
         predict_pairs(model_folder, pairs, out, Asking(beams=2, trust_order=True))
     pairs.write_text(pairs.read_text().replace("edema", "a nodule", 1))
-    with pytest.raises(InputError, match=r"--out: .* other settings \(pairs\)"):
+    with pytest.raises(InputError, match=r"--out holds .* other settings \(what is in pairs\)"):
         predict_pairs(model_folder, pairs, out)
     assert out.read_bytes() == before
-    with pytest.raises(InputError, match="has not written"):
+    with pytest.raises(InputError, match="no run of this program"):
         predict_pairs(model_folder, pairs, pairs)
     with pytest.raises(InputError, match="no folder"):
         predict_pairs(model_folder, pairs, tmp_path / "none" / "out.jsonl")
 
 
-@pytest.mark.parametrize("other", [{"model": "b"}, {"model": "a"}])
-def test_what_another_process_has_written_since_is_kept(tmp_path, other):
-    path, ids = tmp_path / "lines.jsonl", ["1", "2"]
-    seen = find_written(path, {"model": "a"}, ids)
-    with open_after(path, other, ids, find_written(path, other, ids)) as file:
+def claim_of(tmp_path, **settings):
+    return Claim("predict", tmp_path / "lines.jsonl", "--out", settings, is_file=True)
+
+
+@pytest.mark.parametrize("beams", [1, 2])
+def test_what_another_process_has_written_since_is_kept(tmp_path, beams):
+    ours, other, ids = claim_of(tmp_path, beams=1), claim_of(tmp_path, beams=beams), ["1", "2"]
+    seen = find_written(ours, ids)
+    with open_after(other, ids, find_written(other, ids)) as file:
         write_lines(file, [{"id": "1"}])
     before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
-    with pytest.raises(InputError, match="--out"), open_after(path, {"model": "a"}, ids, seen):
+    with pytest.raises(InputError, match="--out"), open_after(ours, ids, seen):
         pass
     assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
 
 
 def test_a_file_that_was_begun_without_a_line_is_gone_on_with(tmp_path):
-    path = tmp_path / "lines.jsonl"
-    path.touch(mode=0o644)
-    with open_after(path, {"model": "a"}, ["1"], find_written(path, {"model": "a"}, ["1"])) as file:
+    claim = claim_of(tmp_path, beams=1)
+    claim.out.touch(mode=0o644)
+    with open_after(claim, ["1"], find_written(claim, ["1"])) as file:
         write_lines(file, [{"id": "1"}])
-    assert path.stat().st_mode & 0o777 == 0o600
-    assert find_written(path, {"model": "a"}, ["1"]).lines == 1
+    assert claim.out.stat().st_mode & 0o777 == 0o600
+    assert find_written(claim, ["1"]).lines == 1
 
 
 def test_lines_that_are_not_those_of_the_rows_are_refused(model_folder, pairs, tmp_path):

@@ -57,6 +57,11 @@ def _files(folder):
     return {path.relative_to(folder): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
+def _contents(folder):
+    """All files but the record of the run, which says how long it took."""
+    return {path: content for path, content in _files(folder).items() if path.name != "started.json"}
+
+
 def test_what_goes_in_comes_out(folder, tmp_path):
     cohort = _cohort(folder)
     made = prepare(cohort, tmp_path / "store", SIZE)
@@ -96,11 +101,12 @@ def test_any_number_of_workers_makes_the_same_store(folder, tmp_path):
     cohort = _cohort(folder, broken=(4,))
     prepare(cohort, tmp_path / "one", SIZE, workers=1)
     prepare(cohort, tmp_path / "two", SIZE, workers=2)
-    assert _files(tmp_path / "one") == _files(tmp_path / "two")
+    assert _contents(tmp_path / "one") == _contents(tmp_path / "two")
 
 
+@pytest.mark.parametrize("of_older_version", [True, False])
 @pytest.mark.parametrize("stop", [3, 6, 9, 10])
-def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path, monkeypatch, stop):
+def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path, monkeypatch, stop, of_older_version):
     cohort = _cohort(folder, broken=(1,))
     prepare(cohort, tmp_path / "whole", SIZE)
 
@@ -113,6 +119,9 @@ def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path, monkeypatch, stop)
         prepare(cohort, tmp_path / "stopped", SIZE, progress=interrupt)
     with pytest.raises(InputError, match="not finished"):
         Store.open(tmp_path / "stopped")
+    if of_older_version:
+        fingerprint = Store.open(tmp_path / "whole").fingerprint
+        (tmp_path / "stopped" / "started.json").write_text(json.dumps({"fingerprint": fingerprint}))
 
     decoded = []
     monkeypatch.setattr(shards, "read_squares", lambda path, sizes: decoded.append(path) or read_squares(path, sizes))
@@ -120,7 +129,7 @@ def test_a_stopped_run_goes_on_where_it_was(folder, tmp_path, monkeypatch, stop)
     prepare(cohort, tmp_path / "stopped", SIZE, progress=lambda done, total: calls.append(done))
     assert len(decoded) == 10 - stop + 1  # and the one that could not be read
     assert calls == [3, 6, 9, 10]
-    assert _files(tmp_path / "stopped") == _files(tmp_path / "whole")
+    assert _contents(tmp_path / "stopped") == _contents(tmp_path / "whole")
 
 
 def test_a_finished_store_is_opened_not_made_again(folder, tmp_path):
@@ -136,7 +145,7 @@ def test_a_finished_store_is_opened_not_made_again(folder, tmp_path):
 def test_what_is_damaged_in_a_finished_store_is_made_anew(folder, tmp_path, monkeypatch, name, damage):
     cohort = _cohort(folder, broken=(1,))
     store = prepare(cohort, tmp_path / "store", SIZE)
-    before = _files(tmp_path / "store")
+    before = _contents(tmp_path / "store")
     path = tmp_path / "store" / name
     content = path.read_bytes()
     if damage == "remove":
@@ -146,7 +155,7 @@ def test_what_is_damaged_in_a_finished_store_is_made_anew(folder, tmp_path, monk
     decoded = []
     monkeypatch.setattr(shards, "read_squares", lambda path, sizes: decoded.append(path) or read_squares(path, sizes))
     assert prepare(cohort, tmp_path / "store", SIZE).checksum == store.checksum
-    assert _files(tmp_path / "store") == before
+    assert _contents(tmp_path / "store") == before
     # Those of the shard, and the one that could not be read.
     assert len(decoded) == {"shards/00001-32.npy": 3, "shards/00002-37.npy": 3}.get(name, 0) + 1
 
@@ -170,7 +179,7 @@ def test_a_file_that_was_mended_is_taken_in_by_the_next_run(folder, tmp_path, mo
     pixels = tmp_path / "store" / "shards" / "00000-32.npy"
     pixels.write_bytes(pixels.read_bytes()[:-1] + b"?")  # what is damaged is found in the same run
     prepare(_cohort(images), tmp_path / "store", SIZE)
-    assert _files(tmp_path / "store") == _files(tmp_path / "whole")
+    assert _contents(tmp_path / "store") == _contents(tmp_path / "whole")
 
 
 def test_the_checksum_tells_stores_apart(folder, tmp_path):
@@ -185,7 +194,7 @@ def test_two_runs_at_once_do_not_mix(folder, tmp_path):
     cohort = _cohort(folder)
 
     def another(done, total):
-        with pytest.raises(InputError, match="being prepared by another process"):
+        with pytest.raises(InputError, match="is being written by another run"):
             prepare(cohort, tmp_path / "store", SIZE)
 
     prepare(cohort, tmp_path / "store", SIZE, progress=another)
@@ -202,14 +211,14 @@ def test_another_cohort_or_size_is_refused_and_nothing_touched(folder, tmp_path)
     prepare(cohort, tmp_path / "store", SIZE)
     before = _files(tmp_path / "store")
     for other, size in [(cohort, SIZE * 2), (Cohort(cohort.studies[1:], ()), SIZE), (Cohort(cohort.studies, ()), SIZE)]:
-        with pytest.raises(InputError, match="another cohort or another size"):
+        with pytest.raises(InputError, match=r"other settings \(cohort or size\)"):
             prepare(other, tmp_path / "store", size)
     assert _files(tmp_path / "store") == before
 
 
 def test_a_folder_with_other_things_is_refused(folder, tmp_path):
     (tmp_path / "thesis.txt").write_text("mine")
-    with pytest.raises(InputError, match="not empty and holds no store"):
+    with pytest.raises(InputError, match="holds files that are no run of this program"):
         prepare(_cohort(folder), tmp_path, SIZE)
     with pytest.raises(InputError, match="cannot be made"):
         prepare(_cohort(folder), tmp_path / "thesis.txt", SIZE)
@@ -330,12 +339,11 @@ def test_strict_refuses_what_only_decoding_finds(folder, tmp_path):
 def test_a_finished_store_that_lost_its_first_file_is_still_known(folder, tmp_path, content):
     made = prepare(_cohort(folder), tmp_path / "store", SIZE)
     first = tmp_path / "store" / "started.json"
-    whole = first.read_bytes()
     first.unlink() if content is None else first.write_bytes(content)
     assert prepare(_cohort(folder), tmp_path / "store", SIZE).checksum == made.checksum
-    assert first.read_bytes() == whole
+    assert json.loads(first.read_text())["fingerprint"] == made.fingerprint
     first.unlink()
-    with pytest.raises(InputError, match="another cohort or another size"):
+    with pytest.raises(InputError, match=r"other settings \(cohort or size\)"):
         prepare(_cohort(folder), tmp_path / "store", SIZE + 2)
 
 

@@ -1,6 +1,7 @@
 """Predictions and controls: the rows that scoring reads."""
 
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from diffvqa.evaluating.phrases import source_box
 from diffvqa.evaluating.rows import write_rows
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
+from diffvqa.files import held
 from diffvqa.findings import read_changes
 from diffvqa.inference.asking import Written
 from diffvqa.inference.box_writing import write_boxes
@@ -184,19 +186,35 @@ def test_every_prompt_gets_a_well_formed_box_even_from_a_model_that_knows_nothin
 
 def test_an_evaluation_is_not_mixed_with_anything_else(model_folder, store_folder, evaluation, tmp_path):
     before = (evaluation / "run.json").read_bytes()
-    with pytest.raises(InputError, match="--out: the folder holds other files"):
+    with pytest.raises(InputError, match=r"--out holds a run with other settings .*split"):
         evaluate(model_folder, store_folder, "train", evaluation)
     assert (evaluation / "run.json").read_bytes() == before
     (tmp_path / "letter.txt").write_text("mine")
-    with pytest.raises(InputError, match="--out: the folder holds other files"):
+    with pytest.raises(InputError, match="--out holds files that are no run of this program"):
         evaluate(model_folder, store_folder, "test", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
 
+def test_two_evaluations_at_once_do_not_write_one_folder(model_folder, store_folder, evaluation):
+    before = {path: path.stat().st_mtime_ns for path in evaluation.rglob("*")}
+    with (
+        held(os.open(evaluation, os.O_RDONLY)),
+        pytest.raises(InputError, match="--out is being written by another run"),
+    ):
+        evaluate(model_folder, store_folder, "test", evaluation)
+    assert {path: path.stat().st_mtime_ns for path in evaluation.rglob("*")} == before
+
+
 def test_the_same_evaluation_is_done_again_and_gives_the_same(model_folder, store_folder, evaluation):
-    before = (evaluation / "predictions.jsonl").read_bytes()
+    before, record = (evaluation / "predictions.jsonl").read_bytes(), json.loads((evaluation / "run.json").read_text())
+    # Older versions wrote facts alone.
+    names = ("model", "split", "store", "training store", "dataset", "image size", "patients", "seed", "beams", "date")
+    (evaluation / "run.json").write_text(json.dumps({name: record[name] for name in names}))
     evaluate(model_folder, store_folder, "test", evaluation)
     assert (evaluation / "predictions.jsonl").read_bytes() == before
+    after = json.loads((evaluation / "run.json").read_text())
+    assert after["finished"]
+    assert {name: after[name] for name in names} == {name: record[name] for name in names}
 
 
 def test_an_empty_folder_becomes_private(model_folder, store_folder, tmp_path):

@@ -7,8 +7,7 @@ import pytest
 from transformers import SiglipImageProcessorPil
 
 from diffvqa.data.store import Store
-from diffvqa.inference import features
-from diffvqa.inference.features import discard_features, encode_store
+from diffvqa.inference.features import encode_store
 
 
 @pytest.fixture
@@ -52,16 +51,3 @@ def test_what_is_not_whole_is_encoded_anew(encode_into, tmp_path, name, kept):
     assert again.keys() == first.keys()
     assert all((again[image] == first[image]).all() for image in first)
     assert encode_into(tmp_path)[1] == 0
-
-
-def test_a_kill_while_features_are_discarded_leaves_none_that_count(encode_into, tmp_path, monkeypatch):
-    for name in ("asked", "known"):
-        encode_into(tmp_path / name)
-    with monkeypatch.context() as patch:
-        patch.setattr(features.shutil, "rmtree", lambda *_, **__: None)
-        discard_features(tmp_path)
-    assert sorted(path.parent.name for path in tmp_path.rglob("*.npy")) == ["asked", "known"]
-    assert encode_into(tmp_path / "asked")[1] == 4
-    discard_features(tmp_path)
-    assert not tmp_path.exists()
-    discard_features(tmp_path)

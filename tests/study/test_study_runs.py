@@ -94,7 +94,7 @@ def test_a_finished_study_is_only_summed_up_again(study, capsys):
 
 
 def test_another_study_is_refused_in_its_folder(study, study_file):
-    with pytest.raises(InputError, match=r"`out` holds a study with other settings \(axes.seed\)"):
+    with pytest.raises(InputError, match=r"`out` holds a run with other settings \(axes.seed\)"):
         run_study(read_study(study_file, ["axes.seed=[1]"]))
 
 
@@ -194,12 +194,14 @@ def test_a_test_that_no_cell_was_asked_can_be_dropped_or_changed(study, tmp_path
     config, grown = study[0], tmp_path / "out"
     shutil.copytree(study[1], grown)
     record = json.loads((grown / "study.json").read_text())
-    record["study"]["tests"]["subtle"] = {**record["study"]["tests"]["acquisition"], "set": "subtle"}
-    (grown / "study.json").write_text(json.dumps(record))
+    tests = record["config"]["study"]["tests"]
+    tests["subtle"] = {**tests["acquisition"], "set": "subtle"}
+    # As older versions wrote it.
+    (grown / "study.json").write_text(json.dumps(record["config"]))
     (grown / "stores" / "subtle").mkdir()
     run_study(config.model_copy(update={"out": str(grown)}))
     assert not (grown / "stores" / "subtle").exists()
-    assert "subtle" not in json.loads((grown / "study.json").read_text())["study"]["tests"]
+    assert "subtle" not in json.loads((grown / "study.json").read_text())["config"]["study"]["tests"]
 
 
 def test_a_stage_s_file_that_is_edited_meanwhile_changes_no_cell(study, study_file, tmp_path, monkeypatch):

@@ -1,6 +1,7 @@
 """Probes: they find what is in the tokens, and nothing where there is nothing; the same seed says the same."""
 
 import json
+import os
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -12,6 +13,7 @@ from diffvqa.data import read_sources
 from diffvqa.data.prepare import prepare
 from diffvqa.errors import InputError
 from diffvqa.evaluation.probe import score_probe
+from diffvqa.files import held
 from diffvqa.models.probe import BoxProbe, LabelProbe
 from diffvqa.phantom.writing import write_cohort
 from diffvqa.training import probe as probing
@@ -123,28 +125,43 @@ def test_what_a_store_has_nothing_for_is_said(captioner_folder, store_folder, mo
     assert all("reason" in found for found in score_probe(tmp_path / "out").values())
 
 
-def test_what_a_killed_run_leaves_is_in_no_one_s_way(captioner_folder, store_folder, few_steps, tmp_path):
+def test_what_a_killed_run_leaves_is_in_no_one_s_way(captioner_folder, store_folder, few_steps, tmp_path, monkeypatch):
     probe(str(captioner_folder), store_folder, tmp_path / "whole")
     half = tmp_path / "half"
-    (half / "features" / "0").mkdir(parents=True)
-    for name in ("probe.json.7.unfinished", "features/0/features.json", "probe_predictions.jsonl"):
+
+    def killed(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(probing, "_probe_boxes", killed)
+        with pytest.raises(KeyboardInterrupt):
+            probe(str(captioner_folder), store_folder, half)
+    assert (half / "features").is_dir()
+    for name in ("run.json.7.unfinished", "features/0/features.json", "probe_predictions.jsonl"):
         (half / name).write_text("{")
     probe(str(captioner_folder), store_folder, half)
-    for name in ("probe_predictions.jsonl", "run.json"):
-        assert (half / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+    said = [(folder / "probe_predictions.jsonl").read_bytes() for folder in (half, tmp_path / "whole")]
+    assert said[0] == said[1]
+    assert json.loads((half / "run.json").read_text())["finished"]
     assert not (half / "features").exists()
 
 
 def test_the_probes_of_another_encoder_or_seed_are_not_overwritten(captioner_folder, store_folder, few_steps, tmp_path):
     probe(str(captioner_folder), store_folder, tmp_path / "out")
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    with pytest.raises(InputError, match="same encoder, stores and seed"):
+    with pytest.raises(InputError, match=r"--out holds a run with other settings \(seed\)"):
         probe(str(captioner_folder), store_folder, tmp_path / "out", seed=1)
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     probe(str(captioner_folder), store_folder, tmp_path / "out")
 
 
+def test_a_folder_that_another_run_holds_is_refused(captioner_folder, store_folder, tmp_path):
+    with held(os.open(tmp_path, os.O_RDONLY)), pytest.raises(InputError, match="--out is being written by another run"):
+        probe(str(captioner_folder), store_folder, tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_folder_with_other_things_is_refused(captioner_folder, store_folder, tmp_path):
     (tmp_path / "mine.txt").write_text("x")
-    with pytest.raises(InputError, match="--out: the folder holds other files"):
+    with pytest.raises(InputError, match="--out holds files that are no run of this program"):
         probe(str(captioner_folder), store_folder, tmp_path)

@@ -1,6 +1,7 @@
 """Both stages as runs: what they leave behind, and that a stopped run ends where an undisturbed one does."""
 
 import json
+import os
 import shutil
 
 import pytest
@@ -9,6 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import AutoModel, CLIPVisionConfig, SiglipImageProcessorPil, TrainingArguments
 
 from diffvqa.errors import InputError
+from diffvqa.files import held
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder
@@ -139,7 +141,7 @@ def test_a_run_does_not_go_on_with_another_store_at_the_same_path(
     began_with = json.loads((store / "store.json").read_text())["fingerprint"]
     assert json.loads((tmp_path / "out" / "run.json").read_text())["store"] == began_with
     change(store / "store.json", fingerprint="of another cohort")
-    with pytest.raises(InputError, match="`out` holds a run that was begun with a `store` since changed"):
+    with pytest.raises(InputError, match=r"`out` holds a run with other settings \(what is in store\)"):
         pretrain(config)
     # Runs of before this was kept do not say what they began with.
     change(tmp_path / "out" / "run.json", store=None)
@@ -159,11 +161,33 @@ def test_a_run_does_not_go_on_with_another_encoder_at_the_same_path(
     weights = load_file(encoder / "model.safetensors")
     weights["encoder.post_layernorm.bias"] += 1
     save_file(weights, encoder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match="`out` holds a run that was begun with an `encoder` since changed"):
+    with pytest.raises(InputError, match=r"`out` holds a run with other settings \(what is in encoder\)"):
         finetune(config)
     change(tmp_path / "out" / "run.json", encoder_digest=None, store=None)
     finetune(config)
     assert (tmp_path / "out" / "model.safetensors").exists()
+
+
+@pytest.mark.parametrize("stage", ["pretrain", "finetune"])
+def test_two_runs_at_once_do_not_write_one_folder(
+    stage, pretrain_settings, finetune_settings, captioner_folder, write_config, tmp_path, stop_after
+):
+    kind, function, settings = {
+        "pretrain": (PretrainConfig, pretrain, pretrain_settings),
+        "finetune": (FinetuneConfig, finetune, finetune_settings),
+    }[stage]
+    config = load_config(kind, write_config({**settings, "out": str(tmp_path / "out")}), [])
+    with stop_after(3):
+        function(config)
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
+    with held(os.open(tmp_path / "out", os.O_RDONLY)) as is_ours:
+        assert is_ours
+        with pytest.raises(InputError, match="`out` is being written by another run"):
+            function(config)
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (record["kind"], record["finished"]) == (stage, False)
+    assert record["seconds"] > 0
 
 
 def test_a_folder_with_other_files_is_refused(pretrain_settings, write_config, tmp_path):

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 import transformers
 
-from diffvqa import __version__
+from diffvqa import __version__, runs
 from diffvqa.answering.answer import NOTICE
 from diffvqa.data.registry import dataset_of
 from diffvqa.errors import InputError
@@ -181,9 +181,9 @@ def _model(folder: Path, run: Mapping[str, Any], config: DifferenceConfig, diges
 
 def _stage_one(folder: Path) -> str:
     try:
-        run = json.loads((folder / CAPTIONER / "run.json").read_text(encoding="utf-8"))
+        run = runs.read_record(folder / CAPTIONER / runs.RECORD)
         return f"{' + '.join(run['config']['objective'])}; {_length(run)}; {run['images_seen']:,} images seen"
-    except (OSError, ValueError, LookupError, TypeError):
+    except (LookupError, TypeError):
         return "not recorded"
 
 

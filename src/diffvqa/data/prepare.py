@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +28,9 @@ from diffvqa.data.store import (
     checksum_of,
 )
 from diffvqa.errors import InputError
-from diffvqa.files import digest_of, finished_in, hold, is_unfinished, write_text
+from diffvqa.files import digest_of, is_unfinished, write_text
 from diffvqa.records import Cohort, Image, Problem, Regions, Source, Study
+from diffvqa.runs import Claim, read_record
 
 
 def prepare(
@@ -61,13 +60,15 @@ def prepare(
         raise InputError("the sources hold no image that can be prepared; see `diffvqa inspect` for the reasons")
     folder = Path(folder)
     fingerprint = _fingerprint(cohort, size)
-    with _claimed(folder, fingerprint):
+    _mend_record(folder)
+    with Claim("prepare", folder, "the store's folder", {"fingerprint": fingerprint}, record=STARTED).held() as run:
         images = [image for _, image in pairs]
         finished = _is_finished(folder)
         mended = shards.mended_shards(folder, images, size)
         _have_made_anew(folder, mended)
         if finished and not mended:
             return Store.open(folder)
+        run.write()
         written = shards.write_shards(folder, images, size, workers, cluster, progress)
         outcomes = [outcome for shard in written for outcome in shard.outcomes]
         if all(isinstance(outcome, str) for outcome in outcomes):
@@ -80,6 +81,7 @@ def prepare(
             else:
                 sizes[image.image_id] = outcome
         _write_index(folder, without_images(cohort, lost), sizes, size, written, fingerprint, strict)
+        run.finish()
     return Store.open(folder)
 
 
@@ -130,50 +132,17 @@ def _write_index(
     write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
 
 
-@contextmanager
-def _claimed(folder: Path, fingerprint: str) -> Iterator[None]:
-    """The folder made ready for this cohort, and held by this process alone until the end.
-
-    Raises InputError if it holds something else, or if another process holds it.
-    """
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        there = finished_in(folder)
-    except OSError as error:
-        raise InputError(f"the store's folder cannot be made or read ({error.strerror}); choose another") from error
-    started = folder / STARTED
-    # A finished store says itself what it is of, should the file that was written first be lost or damaged.
-    found = _fingerprint_in(started) or _fingerprint_in(folder / ABOUT)
-    if found or started.is_file():
-        if found != fingerprint:
-            raise InputError(
-                "the store's folder holds a store of another cohort or another size; "
-                "choose another folder, or delete that one"
-            )
-    elif there:
-        raise InputError("the store's folder is not empty and holds no store; choose another, or an empty one")
-    if _fingerprint_in(started) != fingerprint:
-        os.chmod(folder, 0o700)
-        write_text(started, json.dumps({"fingerprint": fingerprint}) + "\n")
-    with open(started, "rb") as file:
-        # Where a file system has no locks two runs at once would write the same bytes twice, no more.
-        if not hold(file.fileno()):
-            raise InputError("the store's folder is being prepared by another process; wait for it, or end it")
-        yield
-
-
-def _fingerprint_in(path: Path) -> str | None:
-    try:
-        return json.loads(path.read_text(encoding="utf-8")).get("fingerprint")
-    except (OSError, ValueError, AttributeError):
-        return None
+def _mend_record(folder: Path) -> None:
+    """Of a finished store, which says itself what it is of, write the record anew that was lost or damaged."""
+    fingerprint = read_record(folder / ABOUT).get("fingerprint")
+    if fingerprint and not read_record(folder / STARTED):
+        write_text(folder / STARTED, json.dumps({"fingerprint": fingerprint}) + "\n")
 
 
 def _is_finished(folder: Path) -> bool:
     """Whether the folder holds a finished store whose files are what they were; what is not is to be made anew."""
-    try:
-        checksums = json.loads((folder / ABOUT).read_text(encoding="utf-8"))["checksums"]
-    except (OSError, ValueError, TypeError, KeyError):
+    checksums = read_record(folder / ABOUT).get("checksums")
+    if checksums is None:
         return False
     damaged = [name for name, digest in checksums.items() if not _has_digest(folder / name, digest)]
     _have_made_anew(folder, damaged)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence, Set
-from datetime import date
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from diffvqa.data.history import with_earlier
 from diffvqa.data.index import StoredImage
@@ -29,13 +27,13 @@ from diffvqa.evaluating.phrases import predict_grounding
 from diffvqa.evaluating.questions import predict_answers, rescaled
 from diffvqa.evaluating.rows import write_rows
 from diffvqa.evaluating.truth import count_known, join_truth, read_truth
-from diffvqa.files import finished_in, write_text
-from diffvqa.inference.features import discard_features, encode_blank
+from diffvqa.inference.features import encode_blank
 from diffvqa.inference.grounding import CAPTIONER
 from diffvqa.inference.model import FinetunedModel
 from diffvqa.inference.training_record import read_training
 from diffvqa.progress import progress_bar
 from diffvqa.records import Question
+from diffvqa.runs import Claim
 
 SEED = 0
 
@@ -83,65 +81,57 @@ def evaluate(
     truth = {} if truth_folder is None else read_truth(truth_folder)
     joined = {} if truth_folder is None else {"truth": count_known(questions, truth)}
     shown = _shown(store, questions, split, asked_about)
-    _claim_folder(
-        out,
-        {
-            "model": model.digest,
-            "split": split,
+    asked = {"split": split, "beams": beams, "patients": len({image.subject_id for image in shown})}
+    inputs = {"model": model.digest, "store": store.fingerprint}
+    with Claim("evaluate", out, "--out", asked, inputs, scratch=("features",)).held() as run:
+        run.write(
+            **asked,
             **joined,
-            "store": store.fingerprint,
-            "training store": known.fingerprint,
-            "dataset": ", ".join(store.datasets) or "not recorded",
-            "image size": store.size,
-            "patients": len({image.subject_id for image in shown}),
-            "seed": settings["seed"],
-            "beams": beams,
-            "date": date.today().isoformat(),
-            "device": "CUDA " + torch.cuda.get_device_name() if torch.cuda.is_available() else "CPU",
-        },
-    )
-    encoded = features_folder or out / "features"
-    wanted = {image for one in questions for image in one.pair.images} | {image.image_id for image in shown}
-    features = model.encode_store(store, wanted, encoded / "asked", cluster)
-    bank = retrieval_bank(training, SEED)
-    trained_on = {image for one in bank for image in one.pair.images[:2]}
-    known_features = model.encode_store(known, trained_on, encoded / "known", cluster) if trained_on else {}
-    with progress_bar("answer questions") as progress:
-        rows = predict_answers(model.difference, questions, features, progress, beams, cluster)
-    # The scale was measured on greedy answers.
-    scale = model.trust.confidence if beams == 1 else None
-    rows = join_truth(rescaled(rows, scale) if scale else rows, questions, truth)
-    grounded, of_captioner = [], features
-    if captioner:
-        images = [one.image_id for one in shown]
-        of_captioner = model.encode_for_captioner(store, features, images, encoded / "captioner", cluster)
-        with progress_bar("ground phrases") as progress:
-            grounded = predict_grounding(captioner, shown, of_captioner, SEED, progress, cluster)
-    write_rows([*rows, *grounded], out / "predictions.jsonl")
-    controls = {
-        "most_frequent": most_frequent(questions, training),
-        "retrieval": retrieval(questions, features, bank, known_features),
-        "other_prior": other_prior(model.difference, questions, features, SEED, beams, cluster),
-        "blank_images": blank_images(model.difference, questions, encode_blank(model.difference), beams),
-    }
-    controls = {name: join_truth(control, questions, truth) for name, control in controls.items()}
-    controls["mean_box"] = []
-    if captioner:
-        known_images = [known.images[position] for position in pretraining_images(known)[0]]
-        controls["mean_box"] = mean_boxes(shown, known_images, captioner.model.config.tasks, SEED)
-    for name, control in controls.items():
-        file = out / "controls" / f"{name}.jsonl"
-        if control:
-            write_rows(control, file)
-        else:
-            # One of an earlier evaluation in this folder, with phrases.
-            file.unlink(missing_ok=True)
-    write_rows(_curves(model.path), out / "curves.jsonl")
-    pairs = example_pairs(rows, questions, captioner, store, of_captioner, out)
-    write_rows(pairs, out / "examples.jsonl")
-    write_rows(example_phrases(grounded, store, out), out / "phrases.jsonl")
-    if not features_folder:
-        discard_features(encoded)
+            **{"training store": known.fingerprint, "image size": store.size},
+            dataset=", ".join(store.datasets) or "not recorded",
+            seed=settings["seed"],
+        )
+        encoded = features_folder or out / "features"
+        wanted = {image for one in questions for image in one.pair.images} | {image.image_id for image in shown}
+        features = model.encode_store(store, wanted, encoded / "asked", cluster)
+        bank = retrieval_bank(training, SEED)
+        trained_on = {image for one in bank for image in one.pair.images[:2]}
+        known_features = model.encode_store(known, trained_on, encoded / "known", cluster) if trained_on else {}
+        with progress_bar("answer questions") as progress:
+            rows = predict_answers(model.difference, questions, features, progress, beams, cluster)
+        # The scale was measured on greedy answers.
+        scale = model.trust.confidence if beams == 1 else None
+        rows = join_truth(rescaled(rows, scale) if scale else rows, questions, truth)
+        grounded, of_captioner = [], features
+        if captioner:
+            images = [one.image_id for one in shown]
+            of_captioner = model.encode_for_captioner(store, features, images, encoded / "captioner", cluster)
+            with progress_bar("ground phrases") as progress:
+                grounded = predict_grounding(captioner, shown, of_captioner, SEED, progress, cluster)
+        write_rows([*rows, *grounded], out / "predictions.jsonl")
+        controls = {
+            "most_frequent": most_frequent(questions, training),
+            "retrieval": retrieval(questions, features, bank, known_features),
+            "other_prior": other_prior(model.difference, questions, features, SEED, beams, cluster),
+            "blank_images": blank_images(model.difference, questions, encode_blank(model.difference), beams),
+        }
+        controls = {name: join_truth(control, questions, truth) for name, control in controls.items()}
+        controls["mean_box"] = []
+        if captioner:
+            known_images = [known.images[position] for position in pretraining_images(known)[0]]
+            controls["mean_box"] = mean_boxes(shown, known_images, captioner.model.config.tasks, SEED)
+        for name, control in controls.items():
+            file = out / "controls" / f"{name}.jsonl"
+            if control:
+                write_rows(control, file)
+            else:
+                # One of an earlier evaluation in this folder, with phrases.
+                file.unlink(missing_ok=True)
+        write_rows(_curves(model.path), out / "curves.jsonl")
+        pairs = example_pairs(rows, questions, captioner, store, of_captioner, out)
+        write_rows(pairs, out / "examples.jsonl")
+        write_rows(example_phrases(grounded, store, out), out / "phrases.jsonl")
+        run.finish()
 
 
 def _questions(store: Store, settings: dict[str, Any], split: str) -> list[Question]:
@@ -168,33 +158,6 @@ def _shown(store: Store, questions: Sequence[Question], split: str, patients: Se
     if not shown:
         raise InputError(f"--split {split}: the store has neither questions nor images with regions in it")
     return shown
-
-
-def _claim_folder(out: Path, facts: dict[str, Any]) -> None:
-    """Make the evaluation's folder and write `run.json`, or find in it the same evaluation, to be done again.
-
-    Raises InputError if the folder holds something else, which results would be mixed with.
-    """
-    record = out / "run.json"
-    if out.exists() and not out.is_dir():
-        raise InputError("--out: expected a folder, found a file; give another")
-    if out.exists() and finished_in(out):
-        try:
-            found = json.loads(record.read_text(encoding="utf-8"))
-            same = all(found[name] == facts[name] for name in ("model", "store", "split", "beams", "patients"))
-        except (OSError, ValueError, TypeError, KeyError):
-            same = False
-        if not same:
-            raise InputError(
-                "--out: the folder holds other files than this evaluation's (same model, store, split, beams and "
-                "patients); give a new folder, or delete that one"
-            )
-    try:
-        out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        out.chmod(0o700)
-        write_text(record, json.dumps(facts, indent=2))
-    except OSError as error:
-        raise InputError(f"--out: cannot be made or written to ({error.strerror}); give another folder") from error
 
 
 def _require_same_size(model: FinetunedModel, store: Store) -> None:

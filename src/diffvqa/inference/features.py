@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -123,14 +122,6 @@ def encode_store(
     tokens.flush()
     write_text(record, json.dumps(description))
     return Features(folder, wanted)
-
-
-def discard_features(folder: Path) -> None:
-    """Remove a folder of features, or of several such folders; what a kill leaves of it is not taken for features."""
-    for record in folder.rglob(_DESCRIPTION):
-        record.unlink()
-    # A network file system keeps a folder as long as a file in it is mapped.
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _kept(folder: Path, description: Mapping[str, Any]) -> Features | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from diffvqa.errors import InputError
+from diffvqa.runs import RECORD, read_record
 
 
 def read_training(folder: Path) -> dict[str, Any]:
@@ -14,13 +14,14 @@ def read_training(folder: Path) -> dict[str, Any]:
 
     Raises InputError if there is none, or one of a training that was not finished.
     """
-    try:
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
-        settings = run["config"]
-        if run["finished"] and isinstance(settings["questions"], dict) and {"priors", "seed"} <= settings.keys():
-            return run
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
-        pass  # whatever is wrong with it, the advice is the same
+    run = read_record(folder / RECORD)
+    settings = run.get("config") if run.get("finished") else None
+    if (
+        isinstance(settings, dict)
+        and {"priors", "seed"} <= settings.keys()
+        and isinstance(settings.get("questions"), dict)
+    ):
+        return run
     raise InputError(
         "MODEL: there is no finished model in this folder (its run.json is missing, damaged, or of a training that was "
         "stopped); give one that `diffvqa finetune` has written"

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Iterable, Mapping
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +18,13 @@ from diffvqa.evaluation.probe import score_probe
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
 from diffvqa.files import write_text
-from diffvqa.inference.features import discard_features
+from diffvqa.runs import RECORD, device_name, read_record
 from diffvqa.study.config import MAIN, PROBE, Cell, StudyConfig, stage_config
 from diffvqa.study.program import program_version
 from diffvqa.study.stores import StudyStore
 from diffvqa.training.finetune import finetune
 from diffvqa.training.pretrain import pretrain
 from diffvqa.training.probe import probe
-from diffvqa.workers import usable_cores
 
 RESULT, LOG = "cell.json", "log.txt"
 
@@ -99,23 +97,19 @@ def _folder(config: StudyConfig, cell: Cell) -> Path:
 
 def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore]) -> dict[str, Any]:
     folder, store = _folder(config, cell), str(stores[cell.store].folder)
-    seconds: dict[str, float | None] = {}
-    with _timed(seconds, "pretrain", folder / "encoder"):
-        encoder = pretrain(stage_config(config, cell, "pretrain", store, str(folder / "encoder")))
-    with _timed(seconds, "finetune", folder / "model"):
-        finetune(stage_config(config, cell, "finetune", store, str(folder / "model")))
+    encoder = pretrain(stage_config(config, cell, "pretrain", store, str(folder / "encoder")))
+    model = finetune(stage_config(config, cell, "finetune", store, str(folder / "model")))
+    records = {"pretrain": read_record(encoder / RECORD), "finetune": read_record(model / RECORD)}
     evaluations = _evaluations(config, cell, stores, (MAIN, *config.tests))
     truth = stores[cell.store].truth
     # Reports leave out findings, some more than others: what they label would measure that too.
     probe(str(encoder), Path(store), folder / PROBE, findings=None if truth is None else read_true_findings(truth))
     evaluations[PROBE] = {"model": score_probe(folder / PROBE), "controls": {}}
-    record = json.loads((encoder / "run.json").read_text(encoding="utf-8"))
     return {
-        "device": "CUDA " + torch.cuda.get_device_name()
-        if torch.cuda.is_available()
-        else f"CPU, {usable_cores()} cores",
-        "seconds": seconds,
-        "images_seen": record["images_seen"],
+        "device": device_name(),
+        # Trained by versions that did not record it, they are None.
+        "seconds": {stage: record.get("seconds") for stage, record in records.items()},
+        "images_seen": records["pretrain"]["images_seen"],
         "evaluations": evaluations,
     }
 
@@ -152,13 +146,5 @@ def _evaluations(
         )
         found[name] = score_folder(out)
         write_report(out)
-    discard_features(folder / "features")
+    shutil.rmtree(folder / "features", ignore_errors=True)
     return found
-
-
-@contextmanager
-def _timed(seconds: dict[str, float | None], stage: str, folder: Path) -> Iterator[None]:
-    """Notes how long a stage took; None where it had been begun before, so that nobody knows."""
-    begun, start = folder.exists(), time.monotonic()
-    yield
-    seconds[stage] = None if begun else round(time.monotonic() - start, 1)

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import json
-import os
+import functools
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
-from diffvqa.errors import InputError, RunFailed
-from diffvqa.files import finished_in, hold, write_text
+from diffvqa.errors import RunFailed
+from diffvqa.files import write_text
 from diffvqa.progress import progress_bar
+from diffvqa.runs import Claim, Run, Settings
 from diffvqa.study.cells import is_whole, run_cell, was_asked, written_cell
 from diffvqa.study.config import SIZE, StudyConfig, cells_of
 from diffvqa.study.stores import StudyStore, check_questions, check_source, study_store
@@ -37,8 +35,11 @@ def run_study(config: StudyConfig, workers: int | None = None, cluster: str | No
     core or a GPU each, on a file system that it shares. Raises InputError, and RunFailed where cells failed, after the
     others were run and the tables written.
     """
-    with _claimed(Path(config.out), config) as claimed:
-        return _run_cells(claimed, workers, cluster)
+    with _claim(config).held() as run:
+        page = _run_cells(_begin(run, config), workers, cluster)
+        if not run.finished:
+            run.finish()
+    return page
 
 
 def _run_cells(config: StudyConfig, workers: int | None, cluster: str | None) -> Path:
@@ -89,81 +90,59 @@ def _record_of(config: StudyConfig) -> dict[str, Any]:
     return {"study": config.model_dump(mode="json", exclude={"out", *STAGES}), **stages, "given stores": given}
 
 
-@contextmanager
-def _claimed(out: Path, config: StudyConfig) -> Iterator[StudyConfig]:
-    """Make the study's folder, or find the same study in it, or a smaller one, which then grows to this; and hold it.
+def _claim(config: StudyConfig) -> Claim:
+    """The study in its folder, where it may go on with a smaller one, which then grows to this."""
+    differing = functools.partial(_differing, config)
+    return Claim("study", Path(config.out), "`out`", _record_of(config), record=RECORD, differing=differing)
 
-    The settings that it is run with: the files of both stages are copied into the folder, so that whoever edits them
-    meanwhile changes no cell. Raises InputError if the folder holds something else, or another run holds it.
+
+def _begin(run: Run, config: StudyConfig) -> StudyConfig:
+    """The settings that the study is run with: the files of both stages are copied into its folder.
+
+    So whoever edits them meanwhile changes no cell.
     """
-    record, settings = out / RECORD, _record_of(config)
+    out, copies = run.out, {stage: run.out / f"{stage}.yaml" for stage in STAGES}
     try:
-        if record.is_file():
-            if differing := _differing(out, settings, config):
-                raise InputError(
-                    f"`out` holds a study with other settings ({', '.join(differing)}); give another folder, remove "
-                    "that one, or restore the settings to go on with it"
-                )
-        elif out.exists() and finished_in(out):
-            raise InputError("`out` holds files that are no study; give another folder")
-        out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        folder = os.open(out, os.O_RDONLY)
-    except OSError as error:
-        raise _unusable(error) from error
-    try:
-        if not hold(folder):
-            raise InputError("`out` is being written by another run of the study; wait for it, or end it")
-        yield _written(out, config, settings)
-    finally:
-        os.close(folder)
-
-
-def _written(out: Path, config: StudyConfig, settings: Mapping[str, Any]) -> StudyConfig:
-    record, copies = out / RECORD, {stage: out / f"{stage}.yaml" for stage in STAGES}
-    try:
-        for name, test in (_recorded(record).tests if record.is_file() else {}).items():
+        for name, test in (_recorded(run.before).tests if run.before else {}).items():
             # No cell was asked it. Its patients would be taken for those of a new test of that name.
             if config.tests.get(name) != test and (out / "stores" / name).exists():
                 shutil.rmtree(out / "stores" / name)
         for stage, copy in copies.items():
             write_text(copy, Path(getattr(config, stage)).read_text(encoding="utf-8"))
-        write_text(record, json.dumps(settings, indent=1) + "\n")
     except OSError as error:
-        raise _unusable(error) from error
+        raise run.claim.unusable(error) from error
+    if not run.finished:
+        run.write()
     return config.model_copy(update={stage: str(copy) for stage, copy in copies.items()})
 
 
-def _unusable(error: OSError) -> InputError:
-    return InputError(f"`out` cannot be made or written to ({error.strerror}); give another folder")
+def _differing(config: StudyConfig, before: Settings, now: Settings) -> list[str]:
+    """Which settings of a study are others than those in its record; `study` where these cannot be read.
 
-
-def _differing(out: Path, settings: dict[str, Any], config: StudyConfig) -> list[str]:
-    """Which settings of a study are others than its folder says; `study` where that cannot be read.
-
-    Axes that have every cell of those in the folder, and more, are no others, nor are tests that have every one that a
+    Axes that have every cell of those in the record, and more, are no others, nor are tests that have every one that a
     cell has been asked.
     """
     try:
-        found = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        given = _recorded(out / RECORD)
-        before = given.model_dump(mode="json")
+        given = _recorded(before)
+        study = given.model_dump(mode="json")
         cells = cells_of(config)
         if all(cell in cells for cell in cells_of(given)):
-            before["axes"] = settings["study"]["axes"]
-        if {name: test for name, test in given.tests.items() if was_asked(out, name)}.items() <= config.tests.items():
-            before["tests"] = settings["study"]["tests"]
+            study["axes"] = now["study"]["axes"]
+        asked = {name: test for name, test in given.tests.items() if was_asked(Path(config.out), name)}
+        if asked.items() <= config.tests.items():
+            study["tests"] = now["study"]["tests"]
         same = {**given.stores, **given.tests}.items() & {**config.stores, **config.tests}.items()
-        stores = {name: found.get("given stores", {}).get(name) for name, _ in same}
+        stores = {name: before.get("given stores", {}).get(name) for name, _ in same}
         return [
-            *(_in_words(key, before[key], now) for key, now in settings["study"].items() if before[key] != now),
-            *(_in_words(key, found[key], settings[key]) for key in STAGES if found[key] != settings[key]),
+            *(_in_words(key, study[key], value) for key, value in now["study"].items() if study[key] != value),
+            *(_in_words(key, before[key], now[key]) for key in STAGES if before[key] != now[key]),
             *(
                 f"what is in store {name}"
-                for name, now in settings["given stores"].items()
-                if stores.get(name) not in (None, now)
+                for name, found in now["given stores"].items()
+                if stores.get(name) not in (None, found)
             ),
         ]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return ["study"]
 
 
@@ -175,7 +154,6 @@ def _in_words(key: str, before: Any, now: Any) -> str:
     return f"{key}: {before} there, {now} given"
 
 
-def _recorded(record: Path) -> StudyConfig:
-    """The study that a folder's record is of; settings that did not exist when it was written are as if not given."""
-    found = json.loads(record.read_text(encoding="utf-8"))
-    return StudyConfig.model_validate(found["study"] | {"out": "", **dict.fromkeys(STAGES, "")})
+def _recorded(settings: Settings) -> StudyConfig:
+    """The study that settings in a record are of; those that did not exist when it was written are as if not given."""
+    return StudyConfig.model_validate(settings["study"] | {"out": "", **dict.fromkeys(STAGES, "")})

@@ -14,7 +14,7 @@ from diffvqa.data.history import with_earlier
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.images.intensities import EQUALISED, intensity_of
-from diffvqa.inference.features import Features, discard_features, encode_store
+from diffvqa.inference.features import Features, encode_store
 from diffvqa.inference.grounding import CAPTIONER
 from diffvqa.inference.measure_trust import TrustSample, draw_sample, is_measured, measure_trust
 from diffvqa.inference.pictures import StorePixels
@@ -23,6 +23,7 @@ from diffvqa.models.folder import ModelFolder, device, load_folder, weights_dige
 from diffvqa.models.gathering import processes
 from diffvqa.progress import progress_bar
 from diffvqa.records import Question
+from diffvqa.runs import RECORD, read_record
 from diffvqa.tasks.text import encode_prompt, question_prompt
 from diffvqa.tasks.tokenizer import complete, read_tokenizer
 from diffvqa.training.config import FinetuneConfig
@@ -32,19 +33,8 @@ from diffvqa.training.lora import add_adapters
 from diffvqa.training.precision import usable_precision
 from diffvqa.training.pretrained import Pretrained, read_pretrained
 from diffvqa.training.processes import first_goes_first, is_first, join_processes
-from diffvqa.training.run import (
-    claim_folder,
-    count_parameters,
-    discard_checkpoints,
-    recorded_datasets,
-    share_of_batch,
-    train,
-    write_record,
-)
+from diffvqa.training.run import FEATURES, claimed, count_parameters, share_of_batch, train
 from diffvqa.training.sizes import explain_sizes, explain_source
-
-FEATURES = "features"
-"""The folder, in a run's, of what the frozen encoder makes of each image."""
 
 VALIDATION_QUESTIONS = 128
 
@@ -72,62 +62,58 @@ def finetune(config: FinetuneConfig) -> Path:
         model = build_model(config, pretrained.encoder, tokenizer)
     adapters = add_adapters(model.language_model, config.lora_rank) if config.lora_rank else None
     digest = pretrained.digest()
-    with first_goes_first():
-        out = claim_folder(config, store=store.fingerprint, encoder_digest=digest)
-    if out is None:
-        # Finished, perhaps by a version that measured nothing.
-        if is_first() and not is_measured(Path(config.out)):
-            _measure(Path(config.out), store, draw_sample(store, config.priors))
-        return Path(config.out)
-    sample = draw_sample(store, config.priors)
-    features = None
-    if not config.trainable_blocks:
-        wanted = {image for part in questions.values() for one in part for image in one.pair.images} | sample.images
-        frozen = ModelFolder(model.to(device()), tokenizer, pretrained.processor, out, "`encoder`")
-        with first_goes_first(), progress_bar("encode images") as progress:
-            features = encode_store(frozen, store, wanted, out / FEATURES, digest, progress)
-    images = StorePixels(store, pretrained.processor.intensity) if features is None else features
-    count = config.optimisation.draws(len(questions["train"]))
-    trained = train(
-        model,
-        QuestionDraws(questions["train"], config.questions, images, config.priors, config.seed, count),
-        QuestionDraws(questions["validate"], config.questions, images, config.priors, config.seed, VALIDATION_QUESTIONS)
-        if questions["validate"]
-        else None,
-        QuestionCollator(tokenizer, pretrained.processor, config.text_tokens),
-        config.optimisation,
-        out,
-        config.seed,
-        "finetune",
-    )
-    if trained is None:
-        return out
-    if adapters:
-        adapters.merge_and_unload()
-    for part in (trained, tokenizer, pretrained.processor):
-        part.save_pretrained(out)
-    if pretrained.captioner:
-        ignored = shutil.ignore_patterns("checkpoints", "encoder")
-        shutil.copytree(pretrained.captioner, out / CAPTIONER, ignore=ignored, dirs_exist_ok=True)
-    _measure(out, store, sample, features)
-    write_record(
-        out,
-        config.model_dump(mode="json"),
-        finished=True,
-        questions=len(questions["train"]),
-        questions_too_long=too_long,
-        questions_seen=count,
-        parameters=count_parameters(trained),
-        processes=processes(),
-        precision=usable_precision(config.optimisation.precision),
-        intensity=pretrained.processor.intensity,
-        store=store.fingerprint,
-        encoder_digest=digest,
-        datasets=list(store.datasets),
-        encoder_datasets=recorded_datasets(config.encoder),
-    )
-    discard_checkpoints(out)
-    return out
+    with claimed("finetune", config, store=store.fingerprint, encoder_digest=digest) as run:
+        if run.finished:
+            # Perhaps by a version that measured nothing.
+            if is_first() and not is_measured(run.out):
+                _measure(run.out, store, draw_sample(store, config.priors))
+                run.discard()
+            return run.out
+        sample = draw_sample(store, config.priors)
+        features = None
+        if not config.trainable_blocks:
+            wanted = sample.images.union(*(one.pair.images for part in questions.values() for one in part))
+            frozen = ModelFolder(model.to(device()), tokenizer, pretrained.processor, run.out, "`encoder`")
+            with first_goes_first(), progress_bar("encode images") as progress:
+                features = encode_store(frozen, store, wanted, run.out / FEATURES, digest, progress)
+        images = StorePixels(store, pretrained.processor.intensity) if features is None else features
+        count = config.optimisation.draws(len(questions["train"]))
+
+        def draws(split: str, length: int) -> QuestionDraws:
+            return QuestionDraws(questions[split], config.questions, images, config.priors, config.seed, length)
+
+        trained = train(
+            model,
+            draws("train", count),
+            draws("validate", VALIDATION_QUESTIONS) if questions["validate"] else None,
+            QuestionCollator(tokenizer, pretrained.processor, config.text_tokens),
+            config.optimisation,
+            run,
+            config.seed,
+            "finetune",
+        )
+        if trained is None:
+            return run.out
+        if adapters:
+            adapters.merge_and_unload()
+        for part in (trained, tokenizer, pretrained.processor):
+            part.save_pretrained(run.out)
+        if pretrained.captioner:
+            ignored = shutil.ignore_patterns("checkpoints", "encoder")
+            shutil.copytree(pretrained.captioner, run.out / CAPTIONER, ignore=ignored, dirs_exist_ok=True)
+        _measure(run.out, store, sample, features)
+        run.finish(
+            questions=len(questions["train"]),
+            questions_too_long=too_long,
+            questions_seen=count,
+            parameters=count_parameters(trained),
+            processes=processes(),
+            precision=usable_precision(config.optimisation.precision),
+            intensity=pretrained.processor.intensity,
+            datasets=list(store.datasets),
+            encoder_datasets=read_record(Path(config.encoder) / RECORD).get("datasets"),
+        )
+    return run.out
 
 
 def _measure(out: Path, store: Store, sample: TrustSample, features: Features | None = None) -> None:
@@ -137,7 +123,6 @@ def _measure(out: Path, store: Store, sample: TrustSample, features: Features | 
         with progress_bar("encode images") as progress:
             features = encode_store(model, store, sample.images, out / FEATURES, weights_digest(out), progress)
     measure_trust(model, store, sample, features or {})
-    discard_features(out / FEATURES)
 
 
 def _questions(

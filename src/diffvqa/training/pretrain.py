@@ -27,16 +27,8 @@ from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws, pai
 from diffvqa.training.objectives import CAPTIONING, NONE, OBJECTIVES, draws_pairs
 from diffvqa.training.precision import usable_precision
 from diffvqa.training.pretraining_model import build_encoder, build_model, captioner_config, make_head_context
-from diffvqa.training.processes import first_goes_first, is_first, join_processes
-from diffvqa.training.run import (
-    claim_folder,
-    count_parameters,
-    discard_checkpoints,
-    read_log,
-    share_of_batch,
-    train,
-    write_record,
-)
+from diffvqa.training.processes import is_first, join_processes
+from diffvqa.training.run import claimed, count_parameters, read_log, share_of_batch, train
 from diffvqa.training.sizes import explain_sizes, explain_source
 
 VALIDATION_IMAGES = 128
@@ -68,44 +60,38 @@ def pretrain(config: PretrainConfig) -> Path:
     _refuse_nothing_to_learn(config, store, images)
     if share_of_batch(config.optimisation) % 2 and draws_pairs(config.objective):
         raise InputError("`optimisation.batch_size`: of pairs a process takes an even number of images at once")
-    with first_goes_first():
-        out = claim_folder(config, store=store.fingerprint)
-    if out is None:
-        return Path(config.out)
-    learns = NONE not in config.objective
-    count = config.optimisation.draws(len(images)) if learns else 0
-    if learns:
-        model = train(
-            model,
-            PretrainingDraws(store, images, config, count),
-            _validation(store, config),
-            PretrainingCollator(config.objective, context, processor),
-            config.optimisation,
-            out,
-            config.seed,
-            "pretrain",
+    with claimed("pretrain", config, store=store.fingerprint) as run:
+        if run.finished:
+            return run.out
+        learns = NONE not in config.objective
+        count = config.optimisation.draws(len(images)) if learns else 0
+        if learns:
+            model = train(
+                model,
+                PretrainingDraws(store, images, config, count),
+                _validation(store, config),
+                PretrainingCollator(config.objective, context, processor),
+                config.optimisation,
+                run,
+                config.seed,
+                "pretrain",
+            )
+        if not is_first():
+            return run.out
+        _save(model, captioner_config(config, encoder, tokenizer), tokenizer, processor, run.out)
+        run.finish(
+            images=len(images),
+            images_left_out=left_out.images,
+            patients_left_out=left_out.patients,
+            images_seen=count,
+            parameters=count_parameters(model),
+            processes=processes(),
+            precision=usable_precision(config.optimisation.precision),
+            negatives=_mean_negatives(run.out),
+            intensity=store.intensity,
+            datasets=list(store.datasets),
         )
-    if not is_first():
-        return out
-    _save(model, captioner_config(config, encoder, tokenizer), tokenizer, processor, out)
-    write_record(
-        out,
-        config.model_dump(mode="json"),
-        finished=True,
-        images=len(images),
-        images_left_out=left_out.images,
-        patients_left_out=left_out.patients,
-        images_seen=count,
-        parameters=count_parameters(model),
-        processes=processes(),
-        precision=usable_precision(config.optimisation.precision),
-        negatives=_mean_negatives(out),
-        intensity=store.intensity,
-        store=store.fingerprint,
-        datasets=list(store.datasets),
-    )
-    discard_checkpoints(out)
-    return out
+    return run.out
 
 
 def _save(

@@ -22,16 +22,17 @@ from diffvqa.boxes import Box
 from diffvqa.data.index import StoredImage
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
-from diffvqa.files import finished_in, write_text
+from diffvqa.files import write_text
 from diffvqa.findings import DIFFERENCE_QUESTION, read_changes
-from diffvqa.inference.features import discard_features, encode_store
+from diffvqa.inference.features import encode_store
 from diffvqa.models.folder import device
 from diffvqa.models.probe import BoxProbe, LabelProbe
 from diffvqa.progress import progress_bar
 from diffvqa.records import SPLITS, Question
+from diffvqa.runs import Claim
 from diffvqa.training.pretrained import Pretrained, read_pretrained
 
-PREDICTIONS, RECORD = "probe_predictions.jsonl", "run.json"
+PREDICTIONS = "probe_predictions.jsonl"
 
 MOST = {"train": 4000, "validate": 1000, "test": 4000}
 """Images, or pairs, of a split that are used; drawn where there are more."""
@@ -128,38 +129,17 @@ def probe(
         Probed(stores[0], seed, findings=findings),
         *(Probed(store, seed, _learnt_from(stores[0])) for store in stores[1:]),
     ]
-    left_out = len({image.subject_id for image in stores[-1].images} & set(used[-1].left_out))
-    facts = {"encoder": pretrained.digest(), "trained_on": list(stores[0].datasets), "store": stores[0].fingerprint}
-    asked = {"asked_about": list(stores[-1].datasets), "test_store": stores[-1].fingerprint, "left_out": left_out}
-    _claim_folder(out, {**facts, **asked, "seed": seed})
-    probed = [_encoded(pretrained, one, out / "features" / str(number)) for number, one in enumerate(used)]
-    rows = [row for kind in (_probe_findings, _probe_changes, _probe_boxes) for row in kind(probed[0], probed[-1])]
-    write_text(out / PREDICTIONS, "".join(json.dumps(row) + "\n" for row in rows))
-    discard_features(out / "features")
-
-
-def _claim_folder(out: Path, facts: dict[str, Any]) -> None:
-    """Make the folder of the probes and say in it what they are of, or find the same there.
-
-    Raises InputError if it holds anything else.
-    """
-    try:
-        if out.exists() and finished_in(out):
-            try:
-                same = not (out / RECORD).is_file() or json.loads((out / RECORD).read_text(encoding="utf-8")) == facts
-            except ValueError:
-                same = False
-            own = (PREDICTIONS, RECORD, "features", "probe.json")
-            if not same or any(path.name not in own for path in finished_in(out)):
-                raise InputError(
-                    "--out: the folder holds other files than these probes' (same encoder, stores and seed); give a "
-                    "new one, or delete that one"
-                )
-        out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        out.chmod(0o700)
-        write_text(out / RECORD, json.dumps(facts, indent=2))
-    except OSError as error:
-        raise InputError(f"--out: cannot be made or written to ({error.strerror}); give another folder") from error
+    inputs = {"encoder": pretrained.digest(), "store": stores[0].fingerprint, "test_store": stores[-1].fingerprint}
+    with Claim("probe", out, "--out", {"seed": seed}, inputs, scratch=("features",)).held() as run:
+        run.write(
+            trained_on=list(stores[0].datasets),
+            asked_about=list(stores[-1].datasets),
+            left_out=len({image.subject_id for image in stores[-1].images} & set(used[-1].left_out)),
+        )
+        probed = [_encoded(pretrained, one, out / "features" / str(number)) for number, one in enumerate(used)]
+        rows = [row for kind in (_probe_findings, _probe_changes, _probe_boxes) for row in kind(probed[0], probed[-1])]
+        write_text(out / PREDICTIONS, "".join(json.dumps(row) + "\n" for row in rows))
+        run.finish()
 
 
 def _learnt_from(store: Store) -> set[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ from transformers import PreTrainedModel, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 
 from diffvqa.errors import InputError
-from diffvqa.files import finished_in, write_text
+from diffvqa.files import write_text
 from diffvqa.models.gathering import processes
+from diffvqa.runs import Claim, Run
 from diffvqa.training.config import Optimisation
 from diffvqa.training.precision import usable_precision
 from diffvqa.training.processes import first_goes_first, is_first
@@ -30,71 +32,24 @@ from diffvqa.training.trainer import (
 )
 from diffvqa.workers import usable_cores
 
-CHECKPOINTS, LOG, RECORD = "checkpoints", "log.jsonl", "run.json"
+CHECKPOINTS, FEATURES, LOG = "checkpoints", "features", "log.jsonl"
 
 
-def claim_folder(config: Any, **contents: str) -> Path | None:
-    """Make the run's output folder, or find in it the same run: finished (None) or to be gone on with.
+@contextmanager
+def claimed(kind: str, config: Any, **inputs: str) -> Iterator[Run]:
+    """The run of a stage in `config.out`, finished before or to be gone on with.
 
-    contents: by a key of `run.json` the digest of what a setting's path leads to, such as the store's. Raises
-    InputError if the folder holds something else, or a run on other contents.
+    Of processes that train together the first holds it, and writes its record. inputs: digests of what settings lead
+    to. Raises InputError if the folder holds something else, or if another run holds it.
     """
-    out = Path(config.out)
     settings = config.model_dump(mode="json")
-    record = out / RECORD
-    found = _read_record(record)
-    if found is not None:
-        if found["config"] != settings:
-            differing = sorted(key for key in settings if settings[key] != found["config"].get(key))
-            raise InputError(
-                f"`out` holds a run with other settings ({', '.join(differing)}); give another folder, "
-                "remove that one, or restore the settings to go on with it"
-            )
-        _refuse_other_contents(found, contents)
-        return None if found["finished"] else out
-    if out.exists() and finished_in(out):
-        raise InputError("`out` holds files that are no run of this program; give another folder")
-    try:
-        out.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_record(out, settings, finished=False, **contents)
-    except OSError as error:
-        raise InputError(f"`out` cannot be made or written to ({error.strerror}); give another folder") from error
-    return out
-
-
-def _refuse_other_contents(record: dict[str, Any], contents: dict[str, str]) -> None:
-    """Raises InputError where a run was begun with something else; older records do not say with what."""
-    differing = [name for name, digest in contents.items() if record.get(name, digest) != digest]
-    if differing:
-        what = " and ".join(_CONTENTS[name] for name in differing)
-        raise InputError(
-            f"`out` holds a run that was begun with {what} since changed, though the path is the same; give another "
-            "folder, remove that one, or restore what was there to go on with it"
-        )
-
-
-_CONTENTS = {"store": "a `store`", "encoder_digest": "an `encoder`"}
-
-
-def _read_record(path: Path) -> dict[str, Any] | None:
-    """What `run.json` says; None where there is none or it is not a training run's."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        return found if isinstance(found["config"], dict) and "finished" in found else None
-    except (OSError, ValueError, TypeError, KeyError):
-        return None
-
-
-def write_record(out: Path, settings: dict[str, Any], finished: bool, **facts: Any) -> None:
-    """Write `run.json`: the settings, whether the run is finished, and what else is known of it."""
-    record = {"finished": finished, **facts, "config": settings}
-    write_text(out / RECORD, json.dumps(record, indent=2))
-
-
-def recorded_datasets(folder: str | Path) -> list[str] | None:
-    """What the model in a folder was trained on, as `run.json` says; None where nothing does."""
-    found = _read_record(Path(folder) / RECORD)
-    return None if found is None else found.get("datasets")
+    claim = Claim(kind, Path(config.out), "`out`", settings, inputs, scratch=(CHECKPOINTS, FEATURES))
+    with ExitStack() as until_it_ends:
+        with first_goes_first():
+            run = until_it_ends.enter_context(claim.held()) if is_first() else claim.find()
+            if is_first() and not run.finished:
+                run.write()
+        yield run
 
 
 def read_log(out: Path) -> list[dict[str, Any]]:
@@ -133,11 +88,11 @@ def train(
     validation: Draws | None,
     collator: Callable[[list[Any]], dict[str, Any]],
     optimisation: Optimisation,
-    out: Path,
+    run: Run,
     seed: int,
     title: str,
 ) -> PreTrainedModel | None:
-    """Train a model on draws in their own order; goes on from the last checkpoint in `out` if there is one.
+    """Train a model on draws in their own order; goes on from the last checkpoint of the run if there is one.
 
     Of processes that train together the first gets the trained model, the others None. Raises RunFailed if the loss or
     the gradients are no longer finite.
@@ -156,7 +111,7 @@ def train(
     # More than there are cores would only wait for one another.
     loaders = min(optimisation.loader_workers, usable_cores())
     arguments = TrainingArguments(
-        output_dir=str(out / CHECKPOINTS),
+        output_dir=str(run.out / CHECKPOINTS),
         max_steps=len(draws) // optimisation.batch_size,
         per_device_train_batch_size=share,
         per_device_eval_batch_size=share,
@@ -194,7 +149,7 @@ def train(
         # Without torchrun the library would share a batch out among all GPUs itself (DataParallel): the loss then has
         # several elements, each a mean of its own.
         arguments._n_gpu = 1
-    failure = Failure(draws, optimisation.batch_size, out)
+    failure = Failure(draws, optimisation.batch_size, run.out)
     trainer = StageTrainer(
         failure,
         model=model,
@@ -202,7 +157,7 @@ def train(
         train_dataset=draws,
         eval_dataset=validation,
         data_collator=collator,
-        callbacks=[FiniteGradients(failure), *([_Console(title), _Log(out / LOG)] if is_first() else [])],
+        callbacks=[FiniteGradients(failure), *([_Console(title), _Log(run)] if is_first() else [])],
     )
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
@@ -228,11 +183,6 @@ def _checkpoint_to_go_on_from(folder: Path) -> Path | None:
         if last is None or checkpoint_step(path) > checkpoint_step(last):
             shutil.rmtree(path)
     return last
-
-
-def discard_checkpoints(out: Path) -> None:
-    """Remove what only an unfinished run needs."""
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
 
 
 class _Console(TrainerCallback):
@@ -268,11 +218,15 @@ class _Console(TrainerCallback):
 class _Log(TrainerCallback):
     """One JSON object a line: the step with its loss and learning rate, or with the loss on the validation split.
 
-    Where there are several heads, the loss of each, and of contrastive ones the mean number of negatives.
+    Where there are several heads, the loss of each, and of contrastive ones the mean number of negatives. The run's
+    record says at each checkpoint how long it took.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, run: Run) -> None:
+        self.run, self.path = run, run.out / LOG
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self.run.write()
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         # What was logged after the checkpoint that a run resumes from will be logged again.

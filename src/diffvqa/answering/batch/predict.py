@@ -23,6 +23,7 @@ from diffvqa.inference.asking import encode_question
 from diffvqa.inference.hub import model_folder
 from diffvqa.inference.model import EncodedImage
 from diffvqa.progress import progress_bar
+from diffvqa.runs import Claim
 from diffvqa.workers import done_in_order
 
 ROWS, IMAGES = 128, 32
@@ -60,16 +61,18 @@ def predict_pairs(
     """
     asking = asking or Asking()
     rows = read_pairs(pairs)
-    facts = {"model": _digest(model_folder(model)), "pairs": digest_of(pairs), **asdict(asking), "diffvqa": __version__}
+    settings = {**asdict(asking), "diffvqa": __version__}
+    inputs = {"model": _digest(model_folder(model)), "pairs": digest_of(pairs)}
+    claim = Claim("predict", out, "--out", settings, inputs, is_file=True)
     ids = [row.id for row in rows]
-    written = find_written(out, facts, ids)
+    written = find_written(claim, ids)
     if written.lines == len(rows):
         return Outcome(len(rows), written.problems, done_before=True)
     require_files(rows)
     answerer = Answerer.from_pretrained(model)
     _require_priors(rows, answerer.model.priors)
     done, problems = written.lines, written.problems
-    with open_after(out, facts, ids, written) as file, progress_bar("answer pairs") as progress:
+    with open_after(claim, ids, written) as file, progress_bar("answer pairs") as progress:
         progress(done, len(rows))
         for lines in answer_rows(answerer, rows, done, asking, cluster):
             write_lines(file, lines)

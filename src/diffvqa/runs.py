@@ -1,0 +1,242 @@
+"""Runs: each claims a folder or a file, holds it alone while it lasts, and leaves a record there of what it was."""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from diffvqa import __version__
+from diffvqa.errors import InputError
+from diffvqa.files import finished_in, held, write_text
+from diffvqa.workers import usable_cores
+
+RECORD = "run.json"
+"""The record in a run's folder; the record of a file lies beside it and is called FILE.run.json."""
+
+Settings = Mapping[str, Any]
+
+_IN_WORDS = {"encoder_digest": "encoder", "fingerprint": "cohort or size"}
+"""How messages call keys of records that do not speak for themselves."""
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """The record in a file; empty where there is none that can be read."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def differing_settings(before: Settings, now: Settings) -> list[str]:
+    """The keys whose values differ; a key that is missing counts as None."""
+    return sorted(_IN_WORDS.get(key, key) for key in {*before, *now} if before.get(key) != now.get(key))
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a run is, and where it writes.
+
+    kind: the name of its command. out: its folder, or with `is_file` its file. argument: what errors call `out`.
+    settings: as JSON has them. inputs: by name the digest of what a setting leads to, such as that of a store. record:
+    the file's name in the folder. scratch: folders in `out` that only an unfinished run needs. differing: which
+    settings forbid to go on with what was begun, given the settings of then and of now.
+    """
+
+    kind: str
+    out: Path
+    argument: str
+    settings: Settings
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    record: str = RECORD
+    is_file: bool = False
+    scratch: tuple[str, ...] = ()
+    differing: Callable[[Settings, Settings], list[str]] = differing_settings
+
+    @property
+    def record_path(self) -> Path:
+        """Where the record lies."""
+        return self.out.with_name(f"{self.out.name}.{self.record}") if self.is_file else self.out / self.record
+
+    def find(self) -> Run:
+        """The run as it is there: not begun, unfinished or finished. Nothing is written, and nothing held.
+
+        Raises InputError if something else is there, or a run with other settings or inputs.
+        """
+        if _is_empty(self.out):
+            return Run(self, {}, {}, finished=False)
+        record = read_record(self.record_path)
+        before = record.get("config")
+        if not isinstance(before, dict):
+            # Records of stores, evaluations, probes, studies and answers had settings and facts side by side once.
+            before = {key: record[key] for key in self.settings if key in record}
+        if not before:
+            raise self.error("holds files that are no run of this program")
+        if record.get("kind", self.kind) != self.kind:
+            raise self._other([f"kind: {record['kind']} there, {self.kind} given"])
+        # Older records do not name every input.
+        changed = [name for name, digest in self.inputs.items() if record.get(name, digest) != digest]
+        differing = self.differing(before, self.settings)
+        differing += [f"what is in {_IN_WORDS.get(name, name)}" for name in changed]
+        if differing:
+            raise self._other(differing)
+        # What was begun with fewer settings may be finished, but not with these.
+        same = not differing_settings(before, self.settings)
+        return Run(self, record, before, finished=same and bool(record.get("finished")))
+
+    @contextmanager
+    def held(self) -> Iterator[Run]:
+        """Make the folder or the file, or find the run that is there; and hold it for this process alone.
+
+        A run that ends before it is finished leaves a record of how long it took. On a file system without locks two
+        runs are not kept apart. Raises InputError as `find` does, if nothing can be written there, and if another
+        process holds it.
+        """
+        try:
+            if not self.is_file:
+                self.out.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(self.out, os.O_RDWR | os.O_CREAT if self.is_file else os.O_RDONLY, 0o600)
+            if _is_empty(self.out):
+                os.fchmod(descriptor, 0o600 if self.is_file else 0o700)
+        except OSError as error:
+            raise self.unusable(error) from error
+        with held(descriptor) as is_ours:
+            if not is_ours:
+                raise InputError(f"{self.argument} is being written by another run; wait for it, or end it")
+            run = self.find()
+            if run.finished:
+                run.discard()
+            try:
+                yield run
+            finally:
+                run.stop()
+
+    def error(self, what: str) -> InputError:
+        """The error that something is wrong with `out`."""
+        return InputError(f"{self.argument} {what}; give another {'name' if self.is_file else 'folder'}")
+
+    def unusable(self, error: OSError) -> InputError:
+        """The error that nothing can be written there."""
+        return self.error(f"cannot be made or written to ({error.strerror})")
+
+    def _other(self, differing: list[str]) -> InputError:
+        what = self.error(f"holds a run with other settings ({', '.join(differing)})")
+        return InputError(f"{what}, remove that one, or restore the settings to go on with it")
+
+
+class Run:
+    """A run in its place, with its record.
+
+    before: the settings that it was begun with, empty where it was not. finished: whether it is, with those of now.
+    """
+
+    def __init__(self, claim: Claim, record: Mapping[str, Any], before: Settings, finished: bool) -> None:
+        self.claim, self.out, self.before, self.finished = claim, claim.out, before, finished
+        self._facts: dict[str, Any] = {}
+        self._since = time.monotonic()
+        # None: it was begun by a version that did not record it.
+        self._seconds_before = record.get("seconds") if record and not finished else 0.0
+        self._is_begun = False
+
+    def write(self, finished: bool = False, **facts: Any) -> None:
+        """Write the record: what the run is, what is known of it so far, and what it runs on.
+
+        Facts of before are kept. Raises InputError if it cannot be written.
+        """
+        self._facts |= facts
+        self._is_begun, self.finished = True, finished
+        before, spent = self._seconds_before, time.monotonic() - self._since
+        record = {
+            "kind": self.claim.kind,
+            "finished": finished,
+            **self.claim.inputs,
+            **self._facts,
+            "versions": _versions(),
+            "git_commit": _git_commit(),
+            "device": device_name(),
+            "seconds": None if before is None else round(before + spent, 1),
+            "date": date.today().isoformat(),
+            "config": self.claim.settings,
+        }
+        try:
+            write_text(self.claim.record_path, json.dumps(record, indent=2) + "\n")
+        except OSError as error:
+            raise self.claim.unusable(error) from error
+
+    def finish(self, **facts: Any) -> None:
+        """Write the record of the finished run, and remove what only an unfinished one needs."""
+        self.write(finished=True, **facts)
+        self.discard()
+
+    def discard(self) -> None:
+        """Remove what only an unfinished run needs."""
+        for name in self.claim.scratch:
+            # A network file system keeps a folder as long as a file in it is mapped.
+            shutil.rmtree(self.out / name, ignore_errors=True)
+
+    def stop(self) -> None:
+        """Write down how long a run took that has ended unfinished."""
+        if self._is_begun and not self.finished:
+            with suppress(InputError):
+                self.write()
+
+
+def device_name() -> str:
+    """What this process computes on: the GPU, or the model of the processor; and how many cores it may use."""
+    # Where nothing has loaded it, nothing computes on a GPU.
+    torch = sys.modules.get("torch")
+    name = f"CUDA {torch.cuda.get_device_name()}" if torch and torch.cuda.is_available() else f"CPU {_processor()}"
+    return f"{name}, {usable_cores()} cores"
+
+
+@functools.cache
+def _processor() -> str:
+    with suppress(OSError):  # only Linux has the file
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+@functools.cache
+def _versions() -> dict[str, str]:
+    libraries = {name: metadata.version(name) for name in ("torch", "transformers", "numpy")}
+    return {"diffvqa": __version__, "python": platform.python_version(), **libraries}
+
+
+@functools.cache
+def _git_commit() -> str | None:
+    """The commit of the checkout that this package lies in, with `-dirty` where files were changed since.
+
+    None where the package was installed, also into a folder of somebody else's checkout, and where there is no git.
+    """
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (OSError, subprocess.CalledProcessError):
+        return None
+
+
+def _is_empty(path: Path) -> bool:
+    """Whether nothing is there, or nothing in it, but for what a kill has left of a file."""
+    if path.is_dir():
+        return not finished_in(path)
+    return not path.exists() or (path.is_file() and not path.stat().st_size)
