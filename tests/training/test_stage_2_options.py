@@ -102,7 +102,7 @@ def test_a_published_encoder_is_joined_to_a_published_language_model(
     out = finetune(
         configure("optimisation.steps=2", encoder=str(tmp_path / "published"), language_model=str(language_folder))
     )
-    folder = load_folder(DifferenceModel, out, "MODEL")
+    folder = load_folder(DifferenceModel, out, "model")
     assert folder.processor.image_mean == (0.4, 0.5, 0.6)
     assert not (out / "captioner").exists()
     evaluate(out, store_folder, "test", tmp_path / "evaluation")
@@ -154,7 +154,7 @@ def test_two_priors_are_looked_at(attention, configure, store_folder, radiograph
         answerer(current=current, prior=given).confidence for given in (priors[0], priors[:2], priors[1::-1])
     }
     assert len(confidences) == 3
-    with pytest.raises(InputError, match="--prior was given 3 times, but the model takes 2"):
+    with pytest.raises(InputError, match="prior: given 3 times, but the model takes 2"):
         answerer(current=current, prior=priors)
 
 
@@ -163,8 +163,8 @@ def test_the_last_block_is_trained_and_boxes_keep_the_captioners_encoder(
 ):
     out = finetune(configure("trainable_blocks=1"))
     assert not (out / "features").exists()
-    before = load_folder(Captioner, captioner_folder, "MODEL").model.encoder.state_dict()
-    after = load_folder(DifferenceModel, out, "MODEL").model.encoder.state_dict()
+    before = load_folder(Captioner, captioner_folder, "model").model.encoder.state_dict()
+    after = load_folder(DifferenceModel, out, "model").model.encoder.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
     assert all("layers.0" in name or "post_layernorm" in name for name in changed)
@@ -214,7 +214,7 @@ def test_an_encoder_of_equalised_images_is_shown_such_of_a_store_as_stored(
         )
     )
     assert shown == {EQUALISED}
-    assert intensity_of(load_folder(DifferenceModel, out, "MODEL").processor) == EQUALISED
+    assert intensity_of(load_folder(DifferenceModel, out, "model").processor) == EQUALISED
     assert json.loads((out / "run.json").read_text())["intensity"] == EQUALISED
 
 

@@ -60,7 +60,7 @@ class Answerer:
         """
         files = self._named(current, prior)
         read_question(question, alone=len(files) == 1)
-        radiographs = [read_radiograph(file, f"--{name.split()[0]}") for name, file in files.items()]
+        radiographs = [read_radiograph(file, name) for name, file in files.items()]
         images = dict(zip(files, self.model.encode_radiographs(radiographs), strict=True))
         return self.answer([make_case(images, question, trust_order, trust_identity)], beams)[0]
 
@@ -86,13 +86,17 @@ class Answerer:
         priors = [prior] if isinstance(prior, str | bytes | os.PathLike | Radiograph) else list(prior or ())
         taken = self.model.priors
         if len(priors) > taken:
-            raise InputError(f"--prior was given {len(priors)} times, but the model takes {taken} at the most")
+            raise InputError(
+                f"given {len(priors)} times, but the model takes {taken} at the most; give fewer", argument="prior"
+            )
         paths = {"current": current}
         for number, path in enumerate(priors, start=1):
             paths["prior" if number == 1 else f"prior {number}"] = path
         for (name, one), (other, another) in itertools.combinations(paths.items(), 2):
             if _same_file(one, another):
-                raise InputError(f"--{name} and --{other} are the same file; give different radiographs")
+                raise InputError(
+                    f"{{{name}}} and {{{other}}} are the same file; give different radiographs", mentions=(name, other)
+                )
         return paths
 
     def _no_answer(self, case: Case) -> Answer:

@@ -43,7 +43,7 @@ def draw_answer(answer: Answer, files: Mapping[str, str | os.PathLike[str]]) -> 
             if found.image == image
         ]
         title = f"{image}: {answer.text}" if answer.reason else image
-        panels.append((title, read_radiograph(path, f"--{image}").stored, marked))
+        panels.append((title, read_radiograph(path, image).stored, marked))
     return draw_overlay(panels)
 
 

@@ -56,16 +56,16 @@ def evaluate(
     """
     model = FinetunedModel.load(folder, with_captioner=grounding)
     captioner = model.captioner
-    store = Store.open(store_folder, "STORE")
-    known = Store.open(training_store, "--training") if training_store else store
-    for one in (store, known):
-        _require_same_size(model, one)
+    store = Store.open(store_folder)
+    known = Store.open(training_store, "training") if training_store else store
+    for argument, one in (("store", store), ("training", known)):
+        _require_same_size(model, one, argument)
     settings = read_training(model.path)["config"]
     questions = _questions(store, settings, split)
     if store.questions and not questions:
-        raise InputError(f"--split {split}: the store has no questions of the types that the model was trained on")
+        raise _empty(split, "the store has no questions of the types that the model was trained on")
     if not questions and not captioner:
-        raise InputError(f"--split {split}: the store has no questions, and no boxes are asked for")
+        raise _empty(split, "the store has no questions, and no boxes are asked for")
     with_regions = (one for one in store.images if one.split == split and one.regions)
     asked_about = _some_patients(questions or with_regions, patients)
     questions = [one for one in questions if one.subject_id in asked_about]
@@ -156,8 +156,12 @@ def _shown(store: Store, questions: Sequence[Question], split: str, patients: Se
         return [store.images[store.index[image]] for image in asked_about]
     shown = [image for image in store.images if image.split == split and image.regions and image.subject_id in patients]
     if not shown:
-        raise InputError(f"--split {split}: the store has neither questions nor images with regions in it")
+        raise _empty(split, "the store has neither questions nor images with regions")
     return shown
+
+
+def _empty(split: str, found: str) -> InputError:
+    return InputError(f"{found} in {split}; give another", argument="split")
 
 
 def _claim_folder(out: Path, facts: dict[str, Any]) -> None:
@@ -187,10 +191,12 @@ def _claim_folder(out: Path, facts: dict[str, Any]) -> None:
         raise InputError(f"--out: cannot be made or written to ({error.strerror}); give another folder") from error
 
 
-def _require_same_size(model: FinetunedModel, store: Store) -> None:
+def _require_same_size(model: FinetunedModel, store: Store, argument: str) -> None:
     if store.size != model.image_size:
         raise InputError(
-            f"STORE holds {store.size}-pixel images, the model takes {model.image_size}-pixel ones; prepare it anew"
+            f"holds {store.size}-pixel images, but {{model}} takes {model.image_size}-pixel ones; prepare it anew",
+            argument=argument,
+            mentions=("model",),
         )
 
 

@@ -48,7 +48,7 @@ class Radiograph:
         return hashlib.sha256(repr(self.stored.shape).encode() + self.stored.tobytes()).digest()
 
 
-def read_radiograph(file: ImageFile | Radiograph, argument: str) -> Radiograph:
+def read_radiograph(file: ImageFile | Radiograph, argument: str | None = None) -> Radiograph:
     """The radiograph in a PNG, JPEG or DICOM file, by its path or its content; one that is read already as it is.
 
     Raises InputError, naming the argument and not the path.
@@ -59,5 +59,5 @@ def read_radiograph(file: ImageFile | Radiograph, argument: str) -> Radiograph:
         return Radiograph(read_image(file), read_header(file))
     except UnreadableImage as error:
         raise InputError(
-            f"{argument}: expected a PNG, JPEG or DICOM radiograph, found {error}; give another file"
+            f"expected a PNG, JPEG or DICOM radiograph, found {error}; give another file", argument=argument
         ) from error

@@ -22,6 +22,7 @@ def read_training(folder: Path) -> dict[str, Any]:
     except (OSError, ValueError, LookupError, TypeError, AttributeError):
         pass  # whatever is wrong with it, the advice is the same
     raise InputError(
-        "MODEL: there is no finished model in this folder (its run.json is missing, damaged, or of a training that was "
-        "stopped); give one that `diffvqa finetune` has written"
+        "there is no finished model in this folder (its run.json is missing, damaged, or of a training that was "
+        "stopped); give one that `diffvqa finetune` has written",
+        argument="model",
     )

@@ -45,7 +45,7 @@ def check_source(name: str, source: StoreSource, sizes: Sequence[int], made_size
                 "cells may see fewer, with `axes.size`"
             )
         return None
-    store = Store.open(source.folder, f"`{name}.folder`")
+    store = Store.open(source.folder, f"{name}.folder")
     if others := [size for size in sizes if size != store.size]:
         raise InputError(f"`{name}`: the store holds {store.size}-pixel images, but `size` is {others[0]}")
     return store.fingerprint

@@ -84,7 +84,7 @@ def finetune(config: FinetuneConfig) -> Path:
     features = None
     if not config.trainable_blocks:
         wanted = {image for part in questions.values() for one in part for image in one.pair.images} | sample.images
-        frozen = ModelFolder(model.to(device()), tokenizer, pretrained.processor, out, "`encoder`")
+        frozen = ModelFolder(model.to(device()), tokenizer, pretrained.processor, out, "encoder")
         with first_goes_first(), progress_bar("encode images") as progress:
             features = encode_store(frozen, store, wanted, out / FEATURES, digest, progress)
     images = StorePixels(store, pretrained.processor.intensity) if features is None else features
@@ -133,7 +133,7 @@ def finetune(config: FinetuneConfig) -> Path:
 
 def _measure(out: Path, store: Store, sample: TrustSample, features: Features | None = None) -> None:
     """Measure how far the saved model can be trusted; features: of its encoder, where it stayed as it was."""
-    model = load_folder(DifferenceModel, out, "`out`")
+    model = load_folder(DifferenceModel, out, "out")
     if features is None and sample.images:
         with progress_bar("encode images") as progress:
             features = encode_store(model, store, sample.images, out / FEATURES, weights_digest(out), progress)

@@ -50,7 +50,7 @@ def read_pretrained(source: str, size: int) -> Pretrained:
     Raises InputError, with both sizes where a captioner was trained on images of another.
     """
     if _model_type(Path(source)) == CaptionerConfig.model_type:
-        folder = load_folder(Captioner, source, "`encoder`")
+        folder = load_folder(Captioner, source, "encoder")
         trained = folder.model.config.vision_config.image_size
         if trained != size:
             raise InputError(

@@ -119,7 +119,7 @@ def probe(
     is known of them than reports tell. A probe for which a store has nothing is a line with the reason. Raises
     InputError, also where `out` holds other probes.
     """
-    stores = [Store.open(store_folder, "STORE"), *([Store.open(test_folder, "--test-store")] if test_folder else [])]
+    stores = [Store.open(store_folder), *([Store.open(test_folder, "test_store")] if test_folder else [])]
     if len({store.size for store in stores}) > 1:
         raise InputError("STORE and --test-store hold images of different sizes; prepare them with one --size")
     pretrained = read_pretrained(encoder, stores[0].size)

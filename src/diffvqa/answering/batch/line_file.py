@@ -33,7 +33,7 @@ def find_written(path: Path, facts: Mapping[str, Any], ids: Sequence[str]) -> Wr
     """
     if not os.path.exists(path):
         if not os.path.isdir(path.parent):
-            raise InputError("--out: there is no folder to write it into; make it, or give another path")
+            raise InputError("there is no folder to write it into; make it, or give another path", argument="out")
         return Written()
     if os.path.isfile(path) and not os.path.getsize(path):
         return Written()
@@ -42,13 +42,14 @@ def find_written(path: Path, facts: Mapping[str, Any], ids: Sequence[str]) -> Wr
         differing = [name for name in facts if found.get(name) != facts[name]]
     except (OSError, ValueError, AttributeError) as error:
         raise InputError(
-            f"--out: there is a file already which this command has not written, or its {RECORD} is lost; "
-            "give another name"
+            f"there is a file already which this command has not written, or its {RECORD} is lost; give another name",
+            argument="out",
         ) from error
     if differing:
         raise InputError(
-            f"--out: the file there was written with other settings ({', '.join(differing)}); give another name, or "
-            "remove that file"
+            f"the file there was written with other settings ({', '.join(differing)}); give another name, or "
+            "remove that file",
+            argument="out",
         )
     lines = problems = size = 0
     try:
@@ -62,7 +63,7 @@ def find_written(path: Path, facts: Mapping[str, Any], ids: Sequence[str]) -> Wr
                 lines, problems, size = lines + 1, problems + ("problem" in row), size + len(line)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(
-            f"--out: line {lines + 1} of the file there is not what was written; remove the file to begin anew"
+            f"line {lines + 1} of the file there is not what was written; remove the file to begin anew", argument="out"
         ) from error
     return Written(lines, problems, size)
 
@@ -76,18 +77,20 @@ def open_after(path: Path, facts: Mapping[str, Any], ids: Sequence[str], written
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
-        raise InputError(f"--out: cannot be written there ({error.strerror}); give another path") from error
+        raise InputError(f"cannot be written there ({error.strerror}); give another path", argument="out") from error
     with os.fdopen(descriptor, "r+b") as file:
         if not hold(descriptor):
-            raise InputError("--out: another process is writing the file; wait for it, or end it")
+            raise InputError("another process is writing the file; wait for it, or end it", argument="out")
         # Looked at again: a model takes seconds to load, and another process may have begun and ended meanwhile.
         if find_written(path, facts, ids) != written:
-            raise InputError("--out: another process has written the file meanwhile; give the command again")
+            raise InputError("another process has written the file meanwhile; give the command again", argument="out")
         try:
             os.fchmod(descriptor, 0o600)
             write_text(_record(path), json.dumps(facts, indent=2) + "\n")
         except OSError as error:
-            raise InputError(f"--out: cannot be written there ({error.strerror}); give another path") from error
+            raise InputError(
+                f"cannot be written there ({error.strerror}); give another path", argument="out"
+            ) from error
         file.truncate(written.size)
         file.seek(written.size)
         yield file
