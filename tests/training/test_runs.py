@@ -252,7 +252,7 @@ def test_an_encoder_without_a_normalisation_takes_the_configured_one_if_it_fits(
     settings = {**pretrain_settings, "encoder": str(published_encoder), "out": str(tmp_path / "out")}
     with pytest.raises(InputError, match="have 1 and 1 values, but the encoder takes 3 channels"):
         pretrain(load_config(PretrainConfig, write_config(settings), []))
-    with pytest.raises(InputError, match="`encoder`: no vision model can be read"):
+    with pytest.raises(InputError, match="encoder: no vision model can be read"):
         pretrain(load_config(PretrainConfig, write_config(settings), ["image_mean=null", "image_std=null"]))
     given = ["image_mean=[0.1, 0.2, 0.3]", "image_std=[1, 1, 1]", "optimisation.steps=1"]
     out = pretrain(load_config(PretrainConfig, write_config(settings), given))
@@ -262,14 +262,14 @@ def test_an_encoder_without_a_normalisation_takes_the_configured_one_if_it_fits(
 def test_a_folder_that_holds_no_vision_model_is_said_to(pretrain_settings, write_config, tmp_path):
     path = write_config({**pretrain_settings, "out": str(tmp_path / "out")})
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="`encoder`: no vision model can be read"):
+    with pytest.raises(InputError, match="encoder: no vision model can be read"):
         pretrain(load_config(PretrainConfig, path, [f"encoder={tmp_path / 'empty'}"]))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_tokenizer_that_is_none_is_said_to_be(pretrain_settings, write_config, tmp_path):
     path = write_config({**pretrain_settings, "out": str(tmp_path / "out")})
-    with pytest.raises(InputError, match=r"`tokenizer`: no tokenizer can be read from 'nowhere/at-all'.* or a number"):
+    with pytest.raises(InputError, match=r"tokenizer: no tokenizer can be read from 'nowhere/at-all'.* or a number"):
         pretrain(load_config(PretrainConfig, path, ["tokenizer=nowhere/at-all"]))
     assert not (tmp_path / "out").exists()
 

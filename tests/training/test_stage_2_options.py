@@ -131,7 +131,7 @@ def test_a_stopped_run_with_adapters_goes_on_to_the_same_weights(language_folder
 
 
 def test_adapters_of_a_new_language_model_are_refused(configure):
-    with pytest.raises(InputError, match="`lora_rank` keeps a language model's weights"):
+    with pytest.raises(InputError, match="lora_rank: keeps a language model's weights"):
         finetune(configure("lora_rank=2"))
 
 
@@ -221,12 +221,12 @@ def test_an_encoder_of_equalised_images_is_shown_such_of_a_store_as_stored(
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["trainable_blocks=5"], "`trainable_blocks`: .* has 1 blocks, but 5"),
-        (["encoder=nowhere/at-all"], "`encoder`: no vision model can be read from 'nowhere/at-all'"),
-        (["language_model=nowhere/at-all"], "`language_model`: no causal language model"),
+        (["trainable_blocks=5"], "trainable_blocks: .* has 1 blocks, but 5"),
+        (["encoder=nowhere/at-all"], "encoder: no vision model can be read from 'nowhere/at-all'"),
+        (["language_model=nowhere/at-all"], "language_model: no causal language model"),
         (
             ["language_model=/nowhere"],
-            "`language_model`: there is no folder '/nowhere'; give that of a causal language",
+            "language_model: there is no folder '/nowhere'; give that of a causal language",
         ),
         (["questions={diference: 1}"], "no question type 'diference'; the types are difference"),
         (["attention=both"], "`attention`"),
@@ -242,12 +242,12 @@ def test_a_language_model_without_a_tokenizer_is_refused(language_folder, config
     for name in ("config.json", "model.safetensors"):
         (tmp_path / "alone").mkdir(exist_ok=True)
         (tmp_path / "alone" / name).write_bytes((language_folder / name).read_bytes())
-    with pytest.raises(InputError, match="`language_model`: no causal language model with its tokenizer can be read"):
+    with pytest.raises(InputError, match="language_model: no causal language model with its tokenizer can be read"):
         finetune(configure(language_model=str(tmp_path / "alone")))
 
 
 def test_a_finetuned_model_is_no_encoder_but_holds_one(configure, model_folder):
-    with pytest.raises(InputError, match="`encoder` is the folder of a finetuned model"):
+    with pytest.raises(InputError, match="encoder: the folder of a finetuned model"):
         finetune(configure(encoder=str(model_folder)))
     finetune(configure("optimisation.steps=1", encoder=str(model_folder / "captioner")))
 
@@ -259,7 +259,7 @@ def test_an_encoder_without_a_tokenizer_needs_a_language_model_that_has_one(conf
         SiglipImageProcessorPil(image_mean=[0.5], image_std=[0.5]),
     ):
         part.save_pretrained(tmp_path / "published")
-    with pytest.raises(InputError, match="would take the tokenizer of `encoder`, which has none"):
+    with pytest.raises(InputError, match="would take the tokenizer of encoder, which has none"):
         finetune(configure(encoder=str(tmp_path / "published")))
 
 
@@ -268,5 +268,5 @@ def test_a_store_of_another_size_is_refused_with_both_sizes(configure, cohort_fo
     from diffvqa.data.prepare import prepare
 
     prepare(read_sources([f"mimic:{cohort_folder}"]), tmp_path / "store", 32)
-    with pytest.raises(InputError, match=r"holds 32-pixel images, .* trained on 64-pixel ones"):
+    with pytest.raises(InputError, match=r"encoder: .* trained on 64-pixel images, but store holds 32-pixel ones"):
         finetune(configure(store=str(tmp_path / "store")))

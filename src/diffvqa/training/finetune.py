@@ -65,10 +65,12 @@ def finetune(config: FinetuneConfig) -> Path:
     tokenizer = _tokenizer(config, pretrained)
     questions, too_long = _questions(store, config, tokenizer)
     if not questions["train"]:
-        raise InputError(f"`questions`: the store has no training questions of the types {', '.join(config.questions)}")
+        raise InputError(
+            f"the store has no training questions of the types {', '.join(config.questions)}", argument="questions"
+        )
     share_of_batch(config.optimisation)
     set_seed(config.seed)
-    with explain_sizes("`language_model`, `merge`, `trainable_blocks`"):
+    with explain_sizes("language_model", "merge", "trainable_blocks"):
         model = build_model(config, pretrained.encoder, tokenizer)
     if config.lora_rank:
         add_adapters(model.language_model, config.lora_rank)
@@ -162,10 +164,16 @@ def _tokenizer(config: FinetuneConfig, pretrained: Pretrained) -> PreTrainedToke
         with explain_source("language_model", config.language_model):
             return complete(read_tokenizer(config.language_model), mask=False)
     if config.lora_rank:
-        raise InputError("`lora_rank` keeps a language model's weights; give the name of a trained `language_model`")
+        raise InputError(
+            "keeps a language model's weights; give the name of a trained {language_model}",
+            argument="lora_rank",
+            mentions=("language_model",),
+        )
     if pretrained.tokenizer is None:
         raise InputError(
-            "`language_model` is given by its sizes, and would take the tokenizer of `encoder`, which has none; "
-            "give the folder or hub name of a language model"
+            "given by its sizes, it would take the tokenizer of {encoder}, which has none; "
+            "give the folder or hub name of a language model",
+            argument="language_model",
+            mentions=("encoder",),
         )
     return complete(pretrained.tokenizer, mask=False)

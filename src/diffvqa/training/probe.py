@@ -121,7 +121,10 @@ def probe(
     """
     stores = [Store.open(store_folder), *([Store.open(test_folder, "test_store")] if test_folder else [])]
     if len({store.size for store in stores}) > 1:
-        raise InputError("STORE and --test-store hold images of different sizes; prepare them with one --size")
+        raise InputError(
+            "{store} and {test_store} hold images of different sizes; prepare them with one --size",
+            mentions=("store", "test_store"),
+        )
     pretrained = read_pretrained(encoder, stores[0].size)
     torch.manual_seed(seed)
     used = [

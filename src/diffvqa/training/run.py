@@ -121,8 +121,9 @@ def share_of_batch(optimisation: Optimisation) -> int:
     parts = optimisation.accumulation * processes()
     if optimisation.batch_size % parts:
         raise InputError(
-            f"`optimisation.batch_size` is {optimisation.batch_size}, which {processes()} processes in "
-            f"{optimisation.accumulation} parts each cannot share; give a multiple of {parts}"
+            f"{optimisation.batch_size} cannot be shared by {processes()} processes in {optimisation.accumulation} "
+            f"parts each; give a multiple of {parts}",
+            argument="optimisation.batch_size",
         )
     return optimisation.batch_size // parts
 
