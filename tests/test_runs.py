@@ -18,7 +18,7 @@ from diffvqa.runs import Claim, read_record
 
 @pytest.fixture
 def claim(tmp_path):
-    return Claim("train", tmp_path / "out", "`out`", {"seed": 1, "size": 2}, {"store": "a"}, scratch=("checkpoints",))
+    return Claim("train", tmp_path / "out", {"seed": 1, "size": 2}, {"store": "a"}, scratch=("checkpoints",))
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ from pathlib import Path
 from diffvqa.runs import Claim
 
 is_file = sys.argv[2] == "file"
-with Claim("train", Path(sys.argv[1]), "`out`", {"seed": 1, "size": 2}, {"store": "a"}, is_file=is_file).held() as run:
+with Claim("train", Path(sys.argv[1]), {"seed": 1, "size": 2}, {"store": "a"}, is_file=is_file).held() as run:
     run.write()
     print("held", flush=True)
     sys.stdin.read()

@@ -5,14 +5,16 @@ from __future__ import annotations
 import gc
 import json
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, TextIO
 
 import typer
+from typer.core import TyperGroup
 
 from diffvqa import __version__
 from diffvqa.errors import InputError, RunFailed
@@ -22,7 +24,30 @@ if TYPE_CHECKING:
 
 NOTICE = "Research software. Not for clinical use."
 
+
+class _Commands(TyperGroup):
+    """The commands; their errors name arguments as the running command takes them."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InputError as error:
+            takes = {one.name: one for one in self.commands[ctx.invoked_subcommand].params}
+            raise InputError(error.render(lambda name: _as_typed(name, takes))) from error
+
+
+def _as_typed(name: str, takes: dict[str, Any]) -> str:
+    """An option or a place holder of the command; what it does not take is a key of the configuration."""
+    head, part = re.findall(r"(\w*)(.*)", name)[0]
+    if head not in takes:
+        return f"`{name}`"
+    if takes[head].param_type_name == "option":
+        return takes[head].opts[0] + part
+    return (takes[head].metavar or head.upper()).partition(".")[0] + part
+
+
 app = typer.Typer(
+    cls=_Commands,
     help=f"What has changed between two chest radiographs, and where. {NOTICE}",
     no_args_is_help=True,
     add_completion=False,
@@ -110,7 +135,11 @@ def synth(
 
     check_set(test_set)
     if test_set and still is not None:
-        raise InputError("--still: the pairs of a test set are what it is for; give --set or --still")
+        raise InputError(
+            "the pairs of a test set are what it is for; give {test_set} or {still}",
+            argument="still",
+            mentions=("test_set", "still"),
+        )
     reporting = Reporting(omitted=omitted)
     still = STILL if still is None else still
     with progress_bar("synthesise patients") as progress:
@@ -150,7 +179,9 @@ def inspect(
         try:
             write_problems(problems, cohort.problems)
         except OSError as error:
-            raise InputError(f"--problems: cannot be written there ({error.strerror}); give another path") from error
+            raise InputError(
+                f"cannot be written there ({error.strerror}); give another path", argument="problems"
+            ) from error
     if strict:
         refuse_faults(cohort.problems)
     summary = summarise(cohort)
@@ -199,8 +230,8 @@ def sheet(
     from diffvqa.data.contact_sheet import draw_sheet
     from diffvqa.data.store import Store
 
-    _new_picture("--out", out)
-    _save_picture(draw_sheet(Store.open(store), images, seed), "--out", out)
+    _new_picture("out", out)
+    _save_picture(draw_sheet(Store.open(store), images, seed), "out", out)
     print(f"contact sheet written; it shows patients' images. {NOTICE}")
 
 
@@ -266,7 +297,9 @@ def study_page(
     try:
         write_text(out, page)
     except OSError as error:
-        raise InputError(f"--out: the page cannot be written there ({error.strerror}); give another path") from error
+        raise InputError(
+            f"the page cannot be written there ({error.strerror}); give another path", argument="out"
+        ) from error
     print(f"page: {out}")
 
 
@@ -297,7 +330,7 @@ def evaluate(
     from diffvqa.records import SPLITS
 
     if split not in SPLITS:
-        raise InputError(f"--split: expected one of {', '.join(SPLITS)}, found {split!r}")
+        raise InputError(f"expected one of {', '.join(SPLITS)}, found {split!r}", argument="split")
     run(model, store, split, out, beams, cluster, training, grounding=grounding, truth_folder=truth, patients=patients)
     _print_scores(score_folder(out))
     print(f"report: {write_report(out)}")
@@ -317,7 +350,11 @@ def score(
 
     if bertscore is None:
         if bertscore_layer is not None:
-            raise InputError("--bertscore-layer: a layer of the encoder that --bertscore gives; give that too")
+            raise InputError(
+                "a layer of the encoder that {bertscore} gives; give that too",
+                argument="bertscore_layer",
+                mentions=("bertscore",),
+            )
         scores = score_file(predictions)
     else:
         from diffvqa.evaluating.bertscore import BertScore
@@ -402,7 +439,7 @@ def answer(
         from diffvqa.answering.image_files import name_files, read_files
         from diffvqa.answering.overlay import draw_answer
 
-    _new_picture("--overlay", overlay, current, *(prior or []))
+    _new_picture("overlay", overlay, current, *(prior or []))
     elements: tuple[str, ...] = ()
     if dicom_sr:
         from diffvqa.answering.dicom.sources import ELEMENTS
@@ -419,7 +456,7 @@ def answer(
         trust_identity=trust_identity,
     )
     if overlay:
-        _save_picture(draw_answer(result, radiographs), "--overlay", overlay)
+        _save_picture(draw_answer(result, radiographs), "overlay", overlay)
     if dicom_sr:
         _save_dicom(result, sources, radiographs, dicom_sr)
     print(json.dumps(result.as_dict(), indent=2) if as_json else "\n".join(answer_lines(result)))
@@ -461,7 +498,9 @@ def card(
 
     folder = model_folder(model)
     if out is None and folder != model:
-        raise InputError("--out is missing: a model of the hub has no folder here to lay its card in")
+        raise InputError(
+            "expected a file, found none; a model of the hub has no folder here to lay its card in", argument="out"
+        )
     warning = write_card(folder, out or folder / FILE, evaluation)
     print(f"card written. {NOTICE}")
     if warning:
@@ -515,17 +554,17 @@ def ground(
         from diffvqa.models.folder import load_folder
 
     if not phrase.strip():
-        raise InputError('--phrase: expected words such as "left pleural effusion", found none')
+        raise InputError('expected words such as "left pleural effusion", found none', argument="phrase")
     if by not in ("samples", "beams"):
-        raise InputError(f"--by: expected samples or beams, found {by!r}")
-    _new_picture("--overlay", overlay, image)
+        raise InputError(f"expected samples or beams, found {by!r}", argument="by")
+    _new_picture("overlay", overlay, image)
     model = model_folder(model)
-    captioner = load_folder(Captioner, model / CAPTIONER if (model / CAPTIONER).is_dir() else model, "MODEL")
-    radiograph = read_radiograph(image, "IMAGE")
+    captioner = load_folder(Captioner, model / CAPTIONER if (model / CAPTIONER).is_dir() else model, "model")
+    radiograph = read_radiograph(image, "image")
     found = ground_phrase(captioner, radiograph, phrase, boxes, by, seed)
     if overlay:
         picture = draw_overlay([("image", radiograph.stored, [Marked(phrase, one.box) for one in found])])
-        _save_picture(picture, "--overlay", overlay)
+        _save_picture(picture, "overlay", overlay)
     if as_json:
         listed = [{"box": list(one.box.as_tuple()), "share": one.share} for one in found]
         first = listed[0]["box"] if listed else None
@@ -599,18 +638,20 @@ def _say(message: str, file: TextIO | None = None) -> None:
         print(message, file=file)
 
 
-def _new_picture(option: str, path: Path | None, *inputs: Path | None) -> None:
+def _new_picture(argument: str, path: Path | None, *inputs: Path | None) -> None:
     """Raises InputError where a picture would not be a PNG, or would take a radiograph's place."""
     if path is None:
         return
     if path.suffix.lower() != ".png":
-        raise InputError(f"{option}: expected a file name that ends in .png, found {path.suffix or 'no ending'!r}")
+        raise InputError(
+            f"expected a file name that ends in .png, found {path.suffix or 'no ending'!r}", argument=argument
+        )
     # Not Path.exists, which raises where a folder may not be entered, and names it.
     if os.path.exists(path) and any(one and os.path.exists(one) and path.samefile(one) for one in inputs):
-        raise InputError(f"{option} is one of the radiographs, which it would overwrite; give another file name")
+        raise InputError("one of the radiographs, which it would overwrite; give another file name", argument=argument)
 
 
-def _save_picture(picture, option: str, path: Path) -> None:
+def _save_picture(picture, argument: str, path: Path) -> None:
     from diffvqa.files import replacing
 
     try:
@@ -620,7 +661,7 @@ def _save_picture(picture, option: str, path: Path) -> None:
             picture.save(temporary, format="PNG")
     except OSError as error:
         raise InputError(
-            f"{option}: the picture cannot be written there ({error.strerror}); give another path"
+            f"the picture cannot be written there ({error.strerror}); give another path", argument=argument
         ) from error
 
 
@@ -633,7 +674,11 @@ def _dicom_sources(model: Path, radiographs: dict[str, Radiograph], question: st
     from diffvqa.models.folder import weights_digest
 
     if question and not " ".join(question.lower().split()).startswith(CHANGE):
-        raise InputError(f"--dicom-sr reports what has changed: leave out --question, or begin it with {CHANGE!r}")
+        raise InputError(
+            f"reports what has changed; leave out {{question}}, or begin it with {CHANGE!r}",
+            argument="dicom_sr",
+            mentions=("question",),
+        )
     model = model_folder(model)
     captioner = weights_digest(model / CAPTIONER) if (model / CAPTIONER).is_dir() else None
     current, *priors = radiographs.values()
@@ -659,7 +704,7 @@ def _corners(box) -> str:
 
 def _reversed_pairs(choice: str) -> str:
     if choice not in ("drop", "turn"):
-        raise InputError(f"--reversed-pairs: expected drop or turn, found {choice!r}")
+        raise InputError(f"expected drop or turn, found {choice!r}", argument="reversed_pairs")
     return choice
 
 

@@ -1,11 +1,36 @@
-"""The errors that are meant for a user's eyes. The command line prints them; no message names a patient or a path."""
+"""The errors that are meant for a user's eyes. No message names a patient or a path."""
+
+from collections.abc import Callable, Sequence
 
 
 class InputError(ValueError):
     """Input that makes the job impossible; exit status 2.
 
-    The message names the argument or the row, what was expected, what was found and what to do.
+    argument: its name in Python. What follows a space or a slash says which of several, or what in it: `prior 2`,
+    `model/captioner`. row: of a table, counted as a spreadsheet does it. The message comes after both and says what was
+    expected, what was found and what to do; where it names arguments too, it has `{name}` for each of `mentions`.
+    As a text the error has the names of Python; whoever shows it elsewhere renders it.
     """
+
+    def __init__(
+        self, message: str, *, argument: str | None = None, row: int | None = None, mentions: Sequence[str] = ()
+    ) -> None:
+        super().__init__(message)
+        self.argument, self.row, self.mentions = argument, row, tuple(mentions)
+
+    def __str__(self) -> str:
+        return self.render(str)
+
+    def render(self, shown: Callable[[str], str]) -> str:
+        """The error as `[row N, ][argument]: message`, each argument as `shown` writes its name."""
+        message = str(self.args[0])
+        # Not str.format: values in the message may have braces of their own.
+        for name in self.mentions:
+            message = message.replace(f"{{{name}}}", shown(name))
+        row = [] if self.row is None else [f"row {self.row}"]
+        argument = [] if self.argument is None else [shown(self.argument)]
+        place = ", ".join(row + argument)
+        return f"{place}: {message}" if place else message
 
 
 class RunFailed(RuntimeError):

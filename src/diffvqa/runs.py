@@ -50,15 +50,14 @@ def differing_settings(before: Settings, now: Settings) -> list[str]:
 class Claim:
     """What a run is, and where it writes.
 
-    kind: the name of its command. out: its folder, or with `is_file` its file. argument: what errors call `out`.
-    settings: as JSON has them. inputs: by name the digest of what a setting leads to, such as that of a store. record:
-    the file's name in the folder. scratch: folders in `out` that only an unfinished run needs. differing: which
-    settings forbid to go on with what was begun, given the settings of then and of now.
+    kind: the name of its command. out: its folder, or with `is_file` its file. settings: as JSON has them. inputs: by
+    name the digest of what a setting leads to, such as that of a store. record: the file's name in the folder. scratch:
+    folders in `out` that only an unfinished run needs. differing: which settings forbid to go on with what was begun,
+    given the settings of then and of now.
     """
 
     kind: str
     out: Path
-    argument: str
     settings: Settings
     inputs: Mapping[str, str] = field(default_factory=dict)
     record: str = RECORD
@@ -115,7 +114,7 @@ class Claim:
             raise self.unusable(error) from error
         with held(descriptor) as is_ours:
             if not is_ours:
-                raise InputError(f"{self.argument} is being written by another run; wait for it, or end it")
+                raise InputError("another run is writing there; wait for it, or end it", argument="out")
             run = self.find()
             if run.finished:
                 run.discard()
@@ -124,17 +123,18 @@ class Claim:
             finally:
                 run.stop()
 
-    def error(self, what: str) -> InputError:
+    def error(self, what: str, advice: str = "") -> InputError:
         """The error that something is wrong with `out`."""
-        return InputError(f"{self.argument} {what}; give another {'name' if self.is_file else 'folder'}")
+        noun, other = ("file", "name") if self.is_file else ("folder", "folder")
+        return InputError(f"the {noun} {what}; give another {other}{advice}", argument="out")
 
     def unusable(self, error: OSError) -> InputError:
         """The error that nothing can be written there."""
         return self.error(f"cannot be made or written to ({error.strerror})")
 
     def _other(self, differing: list[str]) -> InputError:
-        what = self.error(f"holds a run with other settings ({', '.join(differing)})")
-        return InputError(f"{what}, remove that one, or restore the settings to go on with it")
+        what = f"holds a run with other settings ({', '.join(differing)})"
+        return self.error(what, ", remove that one, or restore the settings to go on with it")
 
 
 class Run:

@@ -124,7 +124,9 @@ def _connected(address: str) -> Any:
     try:
         import ray
     except ImportError as error:
-        raise InputError("--cluster needs Ray: pip install 'diffvqa[ray]', on every machine of the cluster") from error
+        raise InputError(
+            "needs Ray: pip install 'diffvqa[ray]', on every machine of the cluster", argument="cluster"
+        ) from error
     if not ray.is_initialized():
         host, _, port = address.rpartition(":")
         try:
@@ -134,7 +136,8 @@ def _connected(address: str) -> Any:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except Exception as error:  # of many kinds: no such address, another version, a refused connection
             raise InputError(
-                f"--cluster: no Ray cluster answers at {address!r} ({type(error).__name__}); "
-                "start one with `ray start --head`, or give its address"
+                f"no Ray cluster answers at {address!r} ({type(error).__name__}); "
+                "start one with `ray start --head`, or give its address",
+                argument="cluster",
             ) from error
     return ray

@@ -161,10 +161,10 @@ def test_a_file_of_other_settings_or_of_somebody_else_is_refused(model_folder, p
     out = tmp_path / "out.jsonl"
     predict_pairs(model_folder, pairs, out)
     before = out.read_bytes()
-    with pytest.raises(InputError, match=r"--out holds .* other settings \(beams, trust_order\)"):
+    with pytest.raises(InputError, match=r"out: .*holds .* other settings \(beams, trust_order\)"):
         predict_pairs(model_folder, pairs, out, Asking(beams=2, trust_order=True))
     pairs.write_text(pairs.read_text().replace("edema", "a nodule", 1))
-    with pytest.raises(InputError, match=r"--out holds .* other settings \(what is in pairs\)"):
+    with pytest.raises(InputError, match=r"out: .*holds .* other settings \(what is in pairs\)"):
         predict_pairs(model_folder, pairs, out)
     assert out.read_bytes() == before
     with pytest.raises(InputError, match="no run of this program"):
@@ -174,7 +174,7 @@ def test_a_file_of_other_settings_or_of_somebody_else_is_refused(model_folder, p
 
 
 def claim_of(tmp_path, **settings):
-    return Claim("predict", tmp_path / "lines.jsonl", "--out", settings, is_file=True)
+    return Claim("predict", tmp_path / "lines.jsonl", settings, is_file=True)
 
 
 @pytest.mark.parametrize("beams", [1, 2])
@@ -184,7 +184,7 @@ def test_what_another_process_has_written_since_is_kept(tmp_path, beams):
     with open_after(other, ids, find_written(other, ids)) as file:
         write_lines(file, [{"id": "1"}])
     before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
-    with pytest.raises(InputError, match="--out"), open_after(ours, ids, seen):
+    with pytest.raises(InputError, match=r"^out: "), open_after(ours, ids, seen):
         pass
     assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
 
@@ -204,7 +204,7 @@ def test_lines_that_are_not_those_of_the_rows_are_refused(model_folder, pairs, t
     lines = out.read_text().splitlines(keepends=True)
     for wrong in ([lines[1], *lines[1:]], [*lines, lines[-1]], [lines[0], "{\n"]):
         out.write_text("".join(wrong))
-        with pytest.raises(InputError, match=r"--out: line \d+ of the file"):
+        with pytest.raises(InputError, match=r"out: line \d+ of the file"):
             predict_pairs(model_folder, pairs, out)
 
 
@@ -240,7 +240,7 @@ PROBLEMS = (
     r"`prior` and `current` show different patients.*--trust-identity",
     r"`current` and `prior` show the same picture",
     r"`current` and `prior` show the same picture",
-    r"tokens is too long",
+    r"`question`: expected fewer than \d+ tokens, found \d+",
     None,
 )
 
@@ -347,9 +347,9 @@ WRONG_TABLES = {
     ),
     "change of one image": (
         table("current,question\n0.png,what has changed?\n"),
-        "row 2, `question` is about a change",
+        "row 2, `question`: asks about a change",
     ),
-    "a long question": (table(f"current,question\n0.png,{'x' * 501}\n"), "row 2, `question` must have 1 to 500"),
+    "a long question": (table(f"current,question\n0.png,{'x' * 501}\n"), "row 2, `question`: expected 1 to 500"),
     "missing files": (
         table("current,prior\n\n" + "Nobody.png,0.png\n" * 7),
         "7 of the files named are not there: row 3 `current`, row 4 `current`, .* and 2 more",

@@ -131,15 +131,15 @@ def test_the_card_holds_version_notice_scores_and_trust(model, evaluation):
 def test_scores_of_other_weights_and_folders_without_scores_are_refused(model, evaluation, tmp_path):
     facts = json.loads((evaluation / "run.json").read_text())
     (evaluation / "run.json").write_text(json.dumps({**facts, "model": "others"}))
-    with pytest.raises(InputError, match="--evaluation: these are scores of other weights"):
+    with pytest.raises(InputError, match="evaluation: these are scores of other weights"):
         model_card(model, evaluation)
     (evaluation / "metrics.json").unlink()
-    with pytest.raises(InputError, match="--evaluation: the folder holds no scores"):
+    with pytest.raises(InputError, match="evaluation: the folder holds no scores"):
         model_card(model, evaluation)
-    with pytest.raises(InputError, match="MODEL: there is no finished model"):
+    with pytest.raises(InputError, match="model: there is no finished model"):
         model_card(tmp_path)
     record(model, finished=False)
-    with pytest.raises(InputError, match="MODEL: there is no finished model"):
+    with pytest.raises(InputError, match="model: there is no finished model"):
         model_card(model)
 
 
@@ -159,6 +159,6 @@ def test_the_command_lays_the_card_into_the_folder_and_takes_no_file_s_place(mod
     assert "WARNING: " in capsys.readouterr().err
     written = (model / "README.md").read_bytes()
     assert written.startswith(b"---\n")
-    with pytest.raises(InputError, match=r"--out .*: there is a file already"):
+    with pytest.raises(InputError, match=r"out: there is a file already \(model/README.md if none was given\)"):
         write_card(model, model / "README.md")
     assert (model / "README.md").read_bytes() == written

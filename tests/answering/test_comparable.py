@@ -23,7 +23,7 @@ def taken(*moments):
 )
 def test_an_earlier_prior_needs_no_remark_and_a_later_one_is_an_error(current, prior):
     assert check_order(taken(current, prior), trusted=False) == []
-    with pytest.raises(InputError, match="--trust-order"):
+    with pytest.raises(InputError, match=r"prior was taken later than current.*trust_order"):
         check_order(taken(prior, current), trusted=False)
     assert "contrary" in check_order(taken(prior, current), trusted=True)[0]
 
@@ -36,7 +36,7 @@ def test_equal_times_as_far_as_they_are_known_are_remarked_on(moments):
 
 
 def test_every_prior_is_earlier_than_the_one_before_it():
-    with pytest.raises(InputError, match="--prior 2 was taken later than --prior,"):
+    with pytest.raises(InputError, match=r"^prior 2 was taken later than prior,"):
         check_order(taken((NEXT, NINE), (DAY, EIGHT), (DAY, NINE)), trusted=False)
 
 
@@ -61,7 +61,7 @@ def test_a_patient_is_an_identifier_and_its_issuer(one, other, same):
     if same:
         assert check_identity(headers, trusted=False) == []
     else:
-        with pytest.raises(InputError, match="--trust-identity"):
+        with pytest.raises(InputError, match=r"prior and current show different patients.*trust_identity"):
             check_identity(headers, trusted=False)
         assert len(check_identity(headers, trusted=True)) == 1
 

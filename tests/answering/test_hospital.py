@@ -161,7 +161,7 @@ def test_a_model_of_stored_values_is_shown_them(answerer, shown, pngs, phantom_p
 
 def test_a_prior_that_is_the_later_one_is_refused_unless_told(answerer, pair):
     files = pair(prior={"StudyDate": "20250101"})
-    with pytest.raises(InputError, match=r"--prior .* later than --current.*--trust-order"):
+    with pytest.raises(InputError, match=r"^prior .* later than current.*trust_order"):
         answerer(**files)
     answer = answerer(**files, trust_order=True)
     assert answer.reason is None
@@ -170,7 +170,7 @@ def test_a_prior_that_is_the_later_one_is_refused_unless_told(answerer, pair):
 
 def test_another_patient_is_refused_unless_told(answerer, pair):
     files = pair(prior={"PatientID": "ID-4712"})
-    with pytest.raises(InputError, match=r"different patients.*--trust-identity"):
+    with pytest.raises(InputError, match=r"different patients.*trust_identity"):
         answerer(**files, trust_order=True)
     answer = answerer(**files, trust_identity=True)
     assert answer.reason is None
@@ -207,7 +207,7 @@ def test_what_cannot_be_compared_is_an_answer_with_a_reason(answerer, pair, comm
 def test_a_phrase_has_the_same_box_in_dicom_and_in_png(answerer, pngs, pair):
     path = pair(bits=12, PhotometricInterpretation="MONOCHROME1")["current"]
     found, expected = (
-        ground_phrase(answerer.model.captioner, read_radiograph(one, "IMAGE"), "edema")
+        ground_phrase(answerer.model.captioner, read_radiograph(one, "image"), "edema")
         for one in (path, pngs["current"])
     )
     assert len(found) == len(expected) == 1
@@ -299,7 +299,7 @@ def test_a_model_folder_of_another_version_gets_one_line(model_folder, pngs, tmp
     change, named = FOLDERS[kind]
     shutil.copytree(model_folder, tmp_path / "model")
     change(tmp_path / "model")
-    with pytest.raises(InputError, match=r"^MODEL: ") as caught:
+    with pytest.raises(InputError, match=r"^model: ") as caught:
         Answerer.from_pretrained(tmp_path / "model")(**pngs)
     assert named in str(caught.value)
     assert "\n" not in str(caught.value)
@@ -352,4 +352,4 @@ def test_a_bad_file_gets_one_line_that_names_its_argument(
 def test_a_question_that_is_none_gets_one_line(pngs, command, question):
     status, out, err = command(pngs, "--question", question)
     assert (status, out) == (2, "")
-    assert err == f"error: --question must have 1 to 500 characters, found {len(question)}\n"
+    assert err == f"error: --question: expected 1 to 500 characters, found {len(question)}\n"

@@ -328,7 +328,7 @@ def test_strict_refuses_what_only_decoding_finds(folder, tmp_path):
     shutil.copytree(folder, images)
     whole = (images / "3.png").read_bytes()
     (images / "3.png").write_bytes(whole[:60] + bytes(40) + whole[100:])
-    with pytest.raises(InputError, match="--strict: the sources have faults: image_unreadable 1, question_without"):
+    with pytest.raises(InputError, match="strict: the sources have faults: image_unreadable 1, question_without"):
         prepare(_cohort(images), tmp_path / "store", SIZE, strict=True)
     with pytest.raises(InputError, match="was not finished"):
         Store.open(tmp_path / "store")

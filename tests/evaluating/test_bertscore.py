@@ -122,8 +122,8 @@ def test_it_does_not_change_the_other_scores_of_texts():
 
 
 def test_a_folder_or_a_layer_that_is_not_there_is_refused(encoder, tmp_path):
-    with pytest.raises(InputError, match="--bertscore-layer: expected 1 to 2"):
+    with pytest.raises(InputError, match="bertscore_layer: expected 1 to 2"):
         BertScore(encoder, 3)
     for folder in (tmp_path, tmp_path / "nothing"):
-        with pytest.raises(InputError, match="--bertscore: "):
+        with pytest.raises(InputError, match="bertscore: "):
             BertScore(folder)

@@ -71,7 +71,7 @@ def test_a_model_that_does_not_say_what_it_was_trained_on_is_refused(record, mod
     (damaged / "run.json").unlink()
     if record is not None:
         (damaged / "run.json").write_text(record)
-    with pytest.raises(InputError, match=r"MODEL: .*run\.json is missing, damaged"):
+    with pytest.raises(InputError, match=r"model: .*run\.json is missing, damaged"):
         evaluate(damaged, store_folder, "test", tmp_path / "out")
 
 
@@ -86,6 +86,6 @@ def test_a_store_of_which_nothing_can_be_asked_is_told_before_any_work(
         return store
 
     monkeypatch.setattr(Store, "open", without_questions)
-    with pytest.raises(InputError, match="--split test: the store has no questions"):
+    with pytest.raises(InputError, match=r"split: the store has no questions .* in test"):
         evaluate(model_folder, store_folder, "test", tmp_path / "out", grounding=False)
     assert not (tmp_path / "out").exists()

@@ -177,7 +177,7 @@ def test_boxes_are_in_pixels_of_the_source(store_folder, evaluation):
 
 
 def test_every_prompt_gets_a_well_formed_box_even_from_a_model_that_knows_nothing(captioner_folder):
-    folder = load_folder(Captioner, captioner_folder, "MODEL")
+    folder = load_folder(Captioner, captioner_folder, "model")
     features = {"image": encode_blank(folder)}
     prompts = [referring_prompt("left pleural effusion"), region_prompt("left lung"), region_prompt("spine")]
     written = write_boxes(folder, [("image", prompt) for prompt in prompts], features)
@@ -230,7 +230,7 @@ def test_a_store_of_another_size_is_refused(model_folder, cohort_folder, tmp_pat
     from diffvqa.data.prepare import prepare
 
     prepare(read_sources([f"mimic:{cohort_folder}"]), tmp_path / "store", 32)
-    with pytest.raises(InputError, match="STORE holds 32-pixel images"):
+    with pytest.raises(InputError, match="store: holds 32-pixel images"):
         evaluate(model_folder, tmp_path / "store", "test", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -59,12 +59,12 @@ def test_missing_pairs_are_counted_and_a_truth_of_another_cohort_is_refused(tmp_
         "joined": 1,
         "missing": 1,
     }
-    with pytest.raises(InputError, match=r"--truth: .* 2 difference questions, found not one"):
+    with pytest.raises(InputError, match=r"truth: .* 2 difference questions, found not one"):
         count_known([ask("x", "y"), ask("y", "z")], truth)
 
 
 def test_a_folder_without_pairs_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"--truth: .*pairs\.jsonl"):
+    with pytest.raises(InputError, match=r"truth: .*pairs\.jsonl"):
         read_truth(tmp_path)
 
 

@@ -93,7 +93,7 @@ def test_every_command_takes_a_hub_name(hub, pictures, store_folder, tmp_path, c
 
 @pytest.mark.parametrize("source", ["nowhere", "/no/where", "./owner/name", "../name", "a/b/c"])
 def test_what_is_neither_a_folder_nor_a_name_is_not_asked_for(hub, source):
-    with pytest.raises(InputError, match=r"^MODEL: there is no such folder.*owner/name"):
+    with pytest.raises(InputError, match=r"^model: there is no such folder.*owner/name"):
         model_folder(source)
     assert hub == []
 
@@ -101,6 +101,6 @@ def test_what_is_neither_a_folder_nor_a_name_is_not_asked_for(hub, source):
 def test_without_network_and_without_a_folder_there_is_one_line(tmp_path, monkeypatch):
     """HF_HUB_OFFLINE is set for all tests; nothing of this name was fetched before."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(InputError, match=r"^MODEL: 'owner/name' is no local folder.*HF_HUB_OFFLINE") as caught:
+    with pytest.raises(InputError, match=r"^model: 'owner/name' is no local folder.*HF_HUB_OFFLINE") as caught:
         model_folder("owner/name")
     assert "\n" not in str(caught.value)

@@ -42,7 +42,7 @@ def measured(model_folder, store_folder, tmp_path_factory):
 
 
 def measure(folder, store_folder):
-    model, store = load_folder(DifferenceModel, folder, "MODEL"), Store.open(store_folder)
+    model, store = load_folder(DifferenceModel, folder, "model"), Store.open(store_folder)
     sample = draw_sample(store, model.model.config.priors)
     measure_trust(model, store, sample, encode_store(model, store, sample.images, folder / "features", "key"))
 

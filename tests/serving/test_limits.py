@@ -324,12 +324,12 @@ def test_a_process_that_hangs_or_ends_is_replaced(decoder, files, monkeypatch):
 
 @pytest.mark.parametrize("error", [MemoryError, ValueError])
 def test_errors_that_nobody_has_thought_of_are_not_quoted(monkeypatch, secrets, error):
-    def read_radiograph(content, field):
+    def read_radiograph(content):
         raise error(secrets[0])
 
     monkeypatch.setattr(decoding, "read_radiograph", read_radiograph)
-    assert decoding.read(b"", "prior").startswith("prior: expected a PNG, JPEG or DICOM radiograph, found a file that")
-    assert secrets[0] not in decoding.read(b"", "prior")
+    assert decoding.read(b"").startswith("expected a PNG, JPEG or DICOM radiograph, found a file that")
+    assert secrets[0] not in decoding.read(b"")
 
 
 def test_a_file_that_fills_the_memory_is_refused(files, to_png):

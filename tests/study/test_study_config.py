@@ -125,7 +125,7 @@ def test_a_cell_s_stages_have_its_settings(study):
         ),
         ({"stores": {}}, "`stores` names none"),
         ({"size": 67}, "which does not divide the store's 67 pixels: "),
-        ({"pretrain": "configs/x.yaml"}, "`pretrain`: there is no file 'configs/x.yaml', seen from the folder of"),
+        ({"pretrain": "configs/x.yaml"}, "pretrain: there is no file 'configs/x.yaml', seen from the folder of"),
     ],
 )
 def test_a_mistake_is_told_before_anything_runs(study, changed, words):

@@ -234,7 +234,7 @@ def test_a_store_without_questions_to_ask_is_told_before_any_training(study, stu
     kept = questions.filter(compute.not_equal(questions["split"], "test"))
     parquet.write_table(kept, without / "questions.parquet")
     given = f"tests={{one: {{folder: {without}}}}}"
-    with pytest.raises(InputError, match="`one`: the store has no question in the split test"):
+    with pytest.raises(InputError, match="one: the store has no question in the split test"):
         run_study(read_study(study_file, [f"out={tmp_path / 'out'}", usual, given, axes]))
     assert not (tmp_path / "out" / "cells").exists()
 
@@ -242,11 +242,11 @@ def test_a_store_without_questions_to_ask_is_told_before_any_training(study, stu
 def test_mistakes_in_stores_are_told_before_anything_is_made(study, study_file, tmp_path):
     given = study[1] / "stores" / "usual" / "store"
     wrong = {
-        "`one.set`: expected one of .*, found 'acquistion'": "tests={one: {patients: 13, set: acquistion}}",
-        "`one.patients`: expected 1 to 200000, found 200001": "tests={one: {patients: 200001, set: subtle}}",
-        "64-pixel images, but `size` is 96": "size=96",
-        "64-pixel images, but `size` is 32": "axes={objective: [none], size: [64, 32]}",
-        "`usual.folder`: .*holds no store": f"stores={{usual: {{folder: {tmp_path}}}}}",
+        "one.set: expected one of .*, found 'acquistion'": "tests={one: {patients: 13, set: acquistion}}",
+        "one.patients: expected 1 to 200000, found 200001": "tests={one: {patients: 200001, set: subtle}}",
+        "64-pixel images, but size is 96": "size=96",
+        "64-pixel images, but size is 32": "axes={objective: [none], size: [64, 32]}",
+        "usual.folder: .*holds no store": f"stores={{usual: {{folder: {tmp_path}}}}}",
     }
     for words, setting in wrong.items():
         settings = [f"stores={{usual: {{folder: {given}}}}}", "tests={}", setting]

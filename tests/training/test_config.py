@@ -41,8 +41,8 @@ def test_overrides_are_laid_over_the_file(pretrain_settings, write_config):
         ("optimisation.steps=null", ["either steps or epochs"]),
         ("optimisation.accumulation=3", ["multiple of accumulation"]),
         ("seed", ["key=value", "'seed'"]),
-        ("store.value=1", ["`store.value`", "`store` holds no keys"]),
-        ("seed={", ["`seed`", "YAML"]),
+        ("store.value=1", ["store.value: store holds no keys"]),
+        ("seed={", ["seed: ", "YAML"]),
     ],
 )
 def test_a_mistyped_key_or_value_is_named(pretrain_settings, write_config, override, words):

@@ -167,7 +167,7 @@ def test_an_objective_without_anything_to_learn_from_is_refused(pretrain_setting
         return store
 
     monkeypatch.setattr(Store, "open", without_phrases)
-    with pytest.raises(InputError, match="`objective`: local_contrastive learns from phrases, but no image"):
+    with pytest.raises(InputError, match="objective: local_contrastive learns from phrases, but no image"):
         pretrain(configure(pretrain_settings, write_config, tmp_path / "out", "local_contrastive"))
     assert not (tmp_path / "out").exists()
 

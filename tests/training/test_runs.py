@@ -226,10 +226,10 @@ def test_a_store_that_is_none_leaves_nothing_behind(pretrain_settings, write_con
 
 
 def test_the_finetuned_encoder_is_the_captioners(captioner_folder, model_folder):
-    captioner = load_folder(Captioner, captioner_folder, "MODEL").model.encoder.state_dict()
-    difference = load_folder(DifferenceModel, model_folder, "MODEL").model.encoder.state_dict()
+    captioner = load_folder(Captioner, captioner_folder, "model").model.encoder.state_dict()
+    difference = load_folder(DifferenceModel, model_folder, "model").model.encoder.state_dict()
     assert all(torch.equal(captioner[name], difference[name]) for name in captioner)
-    inner = load_folder(Captioner, model_folder / "captioner", "MODEL").model.encoder.state_dict()
+    inner = load_folder(Captioner, model_folder / "captioner", "model").model.encoder.state_dict()
     assert all(torch.equal(captioner[name], inner[name]) for name in captioner)
 
 
@@ -251,7 +251,7 @@ def test_pretraining_goes_on_from_a_published_encoder_and_gives_one_back(
     # The settings name a normalisation too, of one channel: the checkpoint's own is the right one.
     settings = {**pretrain_settings, "encoder": str(published_encoder), "out": str(out)}
     pretrain(load_config(PretrainConfig, write_config(settings), ["optimisation.steps=2"]))
-    folder = load_folder(Captioner, out, "MODEL")
+    folder = load_folder(Captioner, out, "model")
     assert folder.processor.image_mean == (0.4, 0.5, 0.6)
     images = torch.randn(2, 3, 64, 64)
     alone = AutoModel.from_pretrained(out / "encoder").eval()
@@ -265,7 +265,7 @@ def test_pretraining_goes_on_from_a_published_encoder_and_gives_one_back(
             ["optimisation.steps=2"],
         )
     )
-    assert load_folder(DifferenceModel, model, "MODEL").processor.image_mean == (0.4, 0.5, 0.6)
+    assert load_folder(DifferenceModel, model, "model").processor.image_mean == (0.4, 0.5, 0.6)
     assert not (model / "captioner" / "encoder").exists()
 
 
@@ -276,36 +276,36 @@ def test_an_encoder_without_a_normalisation_takes_the_configured_one_if_it_fits(
     settings = {**pretrain_settings, "encoder": str(published_encoder), "out": str(tmp_path / "out")}
     with pytest.raises(InputError, match="have 1 and 1 values, but the encoder takes 3 channels"):
         pretrain(load_config(PretrainConfig, write_config(settings), []))
-    with pytest.raises(InputError, match="`encoder`: no vision model can be read"):
+    with pytest.raises(InputError, match="encoder: no vision model can be read"):
         pretrain(load_config(PretrainConfig, write_config(settings), ["image_mean=null", "image_std=null"]))
     given = ["image_mean=[0.1, 0.2, 0.3]", "image_std=[1, 1, 1]", "optimisation.steps=1"]
     out = pretrain(load_config(PretrainConfig, write_config(settings), given))
-    assert load_folder(Captioner, out, "MODEL").processor.image_mean == (0.1, 0.2, 0.3)
+    assert load_folder(Captioner, out, "model").processor.image_mean == (0.1, 0.2, 0.3)
 
 
 def test_a_folder_that_holds_no_vision_model_is_said_to(pretrain_settings, write_config, tmp_path):
     path = write_config({**pretrain_settings, "out": str(tmp_path / "out")})
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="`encoder`: no vision model can be read"):
+    with pytest.raises(InputError, match="encoder: no vision model can be read"):
         pretrain(load_config(PretrainConfig, path, [f"encoder={tmp_path / 'empty'}"]))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_tokenizer_that_is_none_is_said_to_be(pretrain_settings, write_config, tmp_path):
     path = write_config({**pretrain_settings, "out": str(tmp_path / "out")})
-    with pytest.raises(InputError, match=r"`tokenizer`: no tokenizer can be read from 'nowhere/at-all'.* or a number"):
+    with pytest.raises(InputError, match=r"tokenizer: no tokenizer can be read from 'nowhere/at-all'.* or a number"):
         pretrain(load_config(PretrainConfig, path, ["tokenizer=nowhere/at-all"]))
     assert not (tmp_path / "out").exists()
 
 
 def test_a_folder_that_is_no_model_is_named(tmp_path, captioner_folder):
-    with pytest.raises(InputError, match="MODEL: there is no finished model"):
-        load_folder(DifferenceModel, tmp_path, "MODEL")
+    with pytest.raises(InputError, match="model: there is no finished model"):
+        load_folder(DifferenceModel, tmp_path, "model")
     with pytest.raises(InputError, match="expected a model of type diffvqa_difference, found diffvqa_captioner"):
-        load_folder(DifferenceModel, captioner_folder, "MODEL")
+        load_folder(DifferenceModel, captioner_folder, "model")
     (tmp_path / "config.json").write_text('{"model_type": "diffvqa_difference"}')
     with pytest.raises(InputError, match="incomplete or damaged"):
-        load_folder(DifferenceModel, tmp_path, "MODEL")
+        load_folder(DifferenceModel, tmp_path, "model")
 
 
 def test_finished_folders_can_be_read_by_the_librarys_own_classes(captioner_folder, model_folder):

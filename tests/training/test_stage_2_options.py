@@ -102,7 +102,7 @@ def test_a_published_encoder_is_joined_to_a_published_language_model(
     out = finetune(
         configure("optimisation.steps=2", encoder=str(tmp_path / "published"), language_model=str(language_folder))
     )
-    folder = load_folder(DifferenceModel, out, "MODEL")
+    folder = load_folder(DifferenceModel, out, "model")
     assert folder.processor.image_mean == (0.4, 0.5, 0.6)
     assert not (out / "captioner").exists()
     evaluate(out, store_folder, "test", tmp_path / "evaluation")
@@ -131,7 +131,7 @@ def test_a_stopped_run_with_adapters_goes_on_to_the_same_weights(language_folder
 
 
 def test_adapters_of_a_new_language_model_are_refused(configure):
-    with pytest.raises(InputError, match="`lora_rank` keeps a language model's weights"):
+    with pytest.raises(InputError, match="lora_rank: keeps a language model's weights"):
         finetune(configure("lora_rank=2"))
 
 
@@ -154,7 +154,7 @@ def test_two_priors_are_looked_at(attention, configure, store_folder, radiograph
         answerer(current=current, prior=given).confidence for given in (priors[0], priors[:2], priors[1::-1])
     }
     assert len(confidences) == 3
-    with pytest.raises(InputError, match="--prior was given 3 times, but the model takes 2"):
+    with pytest.raises(InputError, match="prior: given 3 times, but the model takes 2"):
         answerer(current=current, prior=priors)
 
 
@@ -163,8 +163,8 @@ def test_the_last_block_is_trained_and_boxes_keep_the_captioners_encoder(
 ):
     out = finetune(configure("trainable_blocks=1"))
     assert not (out / "features").exists()
-    before = load_folder(Captioner, captioner_folder, "MODEL").model.encoder.state_dict()
-    after = load_folder(DifferenceModel, out, "MODEL").model.encoder.state_dict()
+    before = load_folder(Captioner, captioner_folder, "model").model.encoder.state_dict()
+    after = load_folder(DifferenceModel, out, "model").model.encoder.state_dict()
     changed = {name for name in before if not torch.equal(before[name], after[name])}
     assert changed
     assert all("layers.0" in name or "post_layernorm" in name for name in changed)
@@ -214,19 +214,19 @@ def test_an_encoder_of_equalised_images_is_shown_such_of_a_store_as_stored(
         )
     )
     assert shown == {EQUALISED}
-    assert intensity_of(load_folder(DifferenceModel, out, "MODEL").processor) == EQUALISED
+    assert intensity_of(load_folder(DifferenceModel, out, "model").processor) == EQUALISED
     assert json.loads((out / "run.json").read_text())["intensity"] == EQUALISED
 
 
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
-        (["trainable_blocks=5"], "`trainable_blocks`: .* has 1 blocks, but 5"),
-        (["encoder=nowhere/at-all"], "`encoder`: no vision model can be read from 'nowhere/at-all'"),
-        (["language_model=nowhere/at-all"], "`language_model`: no causal language model"),
+        (["trainable_blocks=5"], "trainable_blocks: .* has 1 blocks, but 5"),
+        (["encoder=nowhere/at-all"], "encoder: no vision model can be read from 'nowhere/at-all'"),
+        (["language_model=nowhere/at-all"], "language_model: no causal language model"),
         (
             ["language_model=/nowhere"],
-            "`language_model`: there is no folder '/nowhere'; give that of a causal language",
+            "language_model: there is no folder '/nowhere'; give that of a causal language",
         ),
         (["questions={diference: 1}"], "no question type 'diference'; the types are difference"),
         (["attention=both"], "`attention`"),
@@ -242,12 +242,12 @@ def test_a_language_model_without_a_tokenizer_is_refused(language_folder, config
     for name in ("config.json", "model.safetensors"):
         (tmp_path / "alone").mkdir(exist_ok=True)
         (tmp_path / "alone" / name).write_bytes((language_folder / name).read_bytes())
-    with pytest.raises(InputError, match="`language_model`: no causal language model with its tokenizer can be read"):
+    with pytest.raises(InputError, match="language_model: no causal language model with its tokenizer can be read"):
         finetune(configure(language_model=str(tmp_path / "alone")))
 
 
 def test_a_finetuned_model_is_no_encoder_but_holds_one(configure, model_folder):
-    with pytest.raises(InputError, match="`encoder` is the folder of a finetuned model"):
+    with pytest.raises(InputError, match="encoder: the folder of a finetuned model"):
         finetune(configure(encoder=str(model_folder)))
     finetune(configure("optimisation.steps=1", encoder=str(model_folder / "captioner")))
 
@@ -259,7 +259,7 @@ def test_an_encoder_without_a_tokenizer_needs_a_language_model_that_has_one(conf
         SiglipImageProcessorPil(image_mean=[0.5], image_std=[0.5]),
     ):
         part.save_pretrained(tmp_path / "published")
-    with pytest.raises(InputError, match="would take the tokenizer of `encoder`, which has none"):
+    with pytest.raises(InputError, match="would take the tokenizer of encoder, which has none"):
         finetune(configure(encoder=str(tmp_path / "published")))
 
 
@@ -268,5 +268,5 @@ def test_a_store_of_another_size_is_refused_with_both_sizes(configure, cohort_fo
     from diffvqa.data.prepare import prepare
 
     prepare(read_sources([f"mimic:{cohort_folder}"]), tmp_path / "store", 32)
-    with pytest.raises(InputError, match=r"holds 32-pixel images, .* trained on 64-pixel ones"):
+    with pytest.raises(InputError, match=r"encoder: .* trained on 64-pixel images, but store holds 32-pixel ones"):
         finetune(configure(store=str(tmp_path / "store")))

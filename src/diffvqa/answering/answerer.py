@@ -57,7 +57,9 @@ class Answerer:
         files = name_files(current, prior)
         priors, taken = len(files) - 1, self.model.priors
         if priors > taken:
-            raise InputError(f"--prior was given {priors} times, but the model takes {taken} at the most")
+            raise InputError(
+                f"given {priors} times, but the model takes {taken} at the most; give fewer", argument="prior"
+            )
         read_question(question, alone=not priors)
         radiographs = read_files(files)
         images = dict(zip(radiographs, self.model.encode_radiographs(list(radiographs.values())), strict=True))

@@ -89,13 +89,15 @@ def write_card(folder: Path, out: Path, evaluation: Path | None = None) -> str |
     text, warning = model_card(folder, evaluation)
     if out.exists():
         raise InputError(
-            "--out (MODEL/README.md if not given): there is a file already; give another name, or remove it to have it "
-            "written anew"
+            "there is a file already ({model}/README.md if none was given); give another name, or remove it to have it "
+            "written anew",
+            argument="out",
+            mentions=("model",),
         )
     try:
         out.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise InputError(f"--out: cannot be written there ({error.strerror}); give another path") from error
+        raise InputError(f"cannot be written there ({error.strerror}); give another path", argument="out") from error
     return warning
 
 
@@ -124,7 +126,9 @@ def _read_config(folder: Path) -> DifferenceConfig:
     try:
         return DifferenceConfig.from_pretrained(folder)
     except (OSError, ValueError, TypeError) as error:
-        raise InputError("MODEL: the folder's config.json cannot be read; give a folder that is whole") from error
+        raise InputError(
+            "the folder's config.json cannot be read; give a folder that is whole", argument="model"
+        ) from error
 
 
 _STAGES = {"datasets": "questions and language model", "encoder_datasets": "image encoder"}
@@ -235,9 +239,11 @@ def _scores(evaluation: Path | None, digest: str) -> str:
         )
         same = run["model"] == digest
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
-        raise InputError("--evaluation: the folder holds no scores; give one that `diffvqa evaluate` wrote") from error
+        raise InputError(
+            "the folder holds no scores; give one that `diffvqa evaluate` wrote", argument="evaluation"
+        ) from error
     if not same:
-        raise InputError("--evaluation: these are scores of other weights; give the evaluation of this model")
+        raise InputError("these are scores of other weights; give the evaluation of this model", argument="evaluation")
     intervals = "In brackets 95 % intervals over patients; below the model its controls."
     table = _table(("", "change F1", "recall", "false-change rate"), rows)
     return f"## Scores\n\n{about}\n{intervals}\n\n{table}"

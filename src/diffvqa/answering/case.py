@@ -46,7 +46,9 @@ def make_case(
     asked = read_question(question, alone=len(images) == 1)
     for (name, one), (other, another) in itertools.combinations(images.items(), 2):
         if one.digest == another.digest:
-            raise InputError(f"--{name} and --{other} show the same picture; give different radiographs")
+            raise InputError(
+                f"{{{name}}} and {{{other}}} show the same picture; give different radiographs", mentions=(name, other)
+            )
     headers = {name: image.header for name, image in images.items()}
     remarks = (
         *comparable.check_identity(headers, trust_identity),
@@ -74,7 +76,11 @@ def read_question(question: str | None, alone: bool) -> str:
         return ABNORMALITIES_QUESTION if alone else DIFFERENCE_QUESTION
     question = " ".join(question.lower().split())
     if not question or len(question) > LONGEST_QUESTION:
-        raise InputError(f"--question must have 1 to {LONGEST_QUESTION} characters, found {len(question)}")
+        raise InputError(f"expected 1 to {LONGEST_QUESTION} characters, found {len(question)}", argument="question")
     if alone and question.startswith(CHANGE):
-        raise InputError("--question is about a change, which takes two radiographs; give --prior too")
+        raise InputError(
+            "asks about a change, which takes two radiographs; give {prior} too",
+            argument="question",
+            mentions=("prior",),
+        )
     return question

@@ -30,8 +30,9 @@ def check_order(headers: Mapping[str, Header | None], trusted: bool) -> list[str
         elif moment < before:
             if not trusted:
                 raise InputError(
-                    f"--{earlier} was taken later than --{later}, by their headers; exchange them, or give "
-                    "--trust-order if the headers are wrong"
+                    f"{{{earlier}}} was taken later than {{{later}}}, by their headers; exchange them, or give "
+                    "{trust_order} if the headers are wrong",
+                    mentions=(earlier, later, "trust_order"),
                 )
             remarks.append(f"{later} and {earlier}: the order is as given, though the headers say the contrary")
     return remarks
@@ -47,8 +48,9 @@ def check_identity(headers: Mapping[str, Header | None], trusted: bool) -> list[
         elif _differ(one.patient, other.patient):
             if not trusted:
                 raise InputError(
-                    f"--{name} and --{current} show different patients, by their headers; give files of one patient, "
-                    "or --trust-identity if it has several identifiers"
+                    f"{{{name}}} and {{{current}}} show different patients, by their headers; give files of one "
+                    "patient, or {trust_identity} if it has several identifiers",
+                    mentions=(name, current, "trust_identity"),
                 )
             remarks.append(f"{current} and {name}: taken for one patient as told, though the headers differ")
     return remarks

@@ -25,7 +25,9 @@ def name_files(current: Given, prior: Given | Sequence[Given] | None) -> dict[st
         files["prior" if number == 1 else f"prior {number}"] = one
     for (name, one), (other, another) in itertools.combinations(files.items(), 2):
         if _same_file(one, another):
-            raise InputError(f"--{name} and --{other} are the same file; give different radiographs")
+            raise InputError(
+                f"{{{name}}} and {{{other}}} are the same file; give different radiographs", mentions=(name, other)
+            )
     return files
 
 
@@ -34,7 +36,7 @@ def read_files(files: Mapping[str, Given], elements: Sequence[str] = ()) -> dict
 
     Raises InputError, naming the argument, for a file that holds no radiograph.
     """
-    return {name: read_radiograph(file, f"--{name.split()[0]}", elements) for name, file in files.items()}
+    return {name: read_radiograph(file, name, elements) for name, file in files.items()}
 
 
 def _same_file(a: Given, b: Given) -> bool:

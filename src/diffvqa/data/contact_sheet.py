@@ -24,7 +24,7 @@ def draw_sheet(store: Store, count: int, seed: int = 0) -> PillowImage.Image:
     """
     chosen = _choose(store, count, seed)
     if not chosen:
-        raise InputError("STORE holds no image")
+        raise InputError("expected images, found none; prepare another", argument="store")
     columns = min(COLUMNS, len(chosen))
     rows = -(-len(chosen) // columns)
     sheet = PillowImage.new("RGB", (columns * TILE, rows * (TILE + CAPTION) + CAPTION))

@@ -51,9 +51,9 @@ def prepare(
     can be read, if some of the datasets hold equalised grey values and others do not, and with `strict` for any fault.
     """
     if size < 16:
-        raise InputError(f"size: expected at least 16 pixels, found {size}")
+        raise InputError(f"expected at least 16 pixels, found {size}", argument="size")
     if workers < 1:
-        raise InputError(f"workers: expected at least 1, found {workers}")
+        raise InputError(f"expected at least 1, found {workers}", argument="workers")
     refuse_two_intensities(cohort.datasets)
     pairs = [(study, image) for study in cohort.studies for image in study.images]
     if not pairs:
@@ -61,7 +61,7 @@ def prepare(
     folder = Path(folder)
     fingerprint = _fingerprint(cohort, size)
     _mend_record(folder)
-    with Claim("prepare", folder, "the store's folder", {"fingerprint": fingerprint}, record=STARTED).held() as run:
+    with Claim("prepare", folder, {"fingerprint": fingerprint}, record=STARTED).held() as run:
         images = [image for _, image in pairs]
         finished = _is_finished(folder)
         mended = shards.mended_shards(folder, images, size)

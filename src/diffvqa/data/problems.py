@@ -61,7 +61,9 @@ def refuse_faults(problems: Iterable[Problem]) -> None:
     faults = Counter(problem.kind for problem in problems if problem.kind not in NOTES)
     if faults:
         counts = ", ".join(f"{kind} {count}" for kind, count in sorted(faults.items()))
-        raise InputError(f"--strict: the sources have faults: {counts}; mend them, or leave --strict away to skip them")
+        raise InputError(
+            f"the sources have faults: {counts}; mend them, or leave it away to skip them", argument="strict"
+        )
 
 
 def write_problems(path: Path, problems: Iterable[Problem]) -> None:

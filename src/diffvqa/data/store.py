@@ -64,17 +64,17 @@ class Store:
         if not (folder / ABOUT).is_file():
             if (folder / STARTED).is_file():
                 raise InputError(
-                    f"{argument}: the folder given holds a store that was not finished; run `prepare` again"
+                    "the folder given holds a store that was not finished; run `prepare` again", argument=argument
                 )
             raise InputError(
-                f"{argument}: the folder given holds no store (no store.json); make one with `diffvqa prepare`"
+                "the folder given holds no store (no store.json); make one with `diffvqa prepare`", argument=argument
             )
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
             if about["schema"] != SCHEMA:
                 raise InputError(
-                    f"{argument}: made by another version (schema {about['schema']}, expected {SCHEMA}); "
-                    "prepare it anew"
+                    f"made by another version (schema {about['schema']}, expected {SCHEMA}); prepare it anew",
+                    argument=argument,
                 )
             images = index.read_images(folder / IMAGES, about["size"])
             store = cls(folder, about, images, index.read_questions(folder / QUESTIONS))
@@ -82,13 +82,14 @@ class Store:
             if isinstance(error, InputError):
                 raise
             raise InputError(
-                f"{argument}: the folder given holds a damaged store; give `prepare` again with the same sources, "
-                "or delete the folder"
+                "the folder given holds a damaged store; give `prepare` again with the same sources, "
+                "or delete the folder",
+                argument=argument,
             ) from error
         if store._starts[-1] != len(images) or not store._is_whole():
             raise InputError(
-                f"{argument}: its index and its shards disagree; give `prepare` again with the same sources, "
-                "or delete the folder"
+                "its index and its shards disagree; give `prepare` again with the same sources, or delete the folder",
+                argument=argument,
             )
         return store
 

@@ -24,19 +24,24 @@ class BertScore:
 
     def __init__(self, folder: Path, layer: int | None = None) -> None:
         if not folder.is_dir():
-            raise InputError("--bertscore: expected a folder with a text encoder's weights and tokenizer, found none")
+            raise InputError(
+                "expected a folder with a text encoder's weights and tokenizer, found none", argument="bertscore"
+            )
         try:
             self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
             self._model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
         except (OSError, ValueError, KeyError) as error:
             raise InputError(
-                "--bertscore: the folder holds no text encoder with its tokenizer that transformers can read; "
-                "give one with config.json, model.safetensors and the tokenizer's files"
+                "the folder holds no text encoder with its tokenizer that transformers can read; "
+                "give one with config.json, model.safetensors and the tokenizer's files",
+                argument="bertscore",
             ) from error
         layers = self._model.config.num_hidden_layers
         self._layer = layers if layer is None else layer
         if not 1 <= self._layer <= layers:
-            raise InputError(f"--bertscore-layer: expected 1 to {layers}, the layers of this model, found {layer}")
+            raise InputError(
+                f"expected 1 to {layers}, the layers of this model, found {layer}", argument="bertscore_layer"
+            )
         # Some tokenizers have no limit of their own; the model has.
         self._most = min(self._tokenizer.model_max_length, getattr(self._model.config, "max_position_embeddings", 512))
 

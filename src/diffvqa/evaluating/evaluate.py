@@ -64,16 +64,16 @@ def evaluate(
     """
     model = FinetunedModel.load(folder, with_captioner=grounding)
     captioner = model.captioner
-    store = Store.open(store_folder, "STORE")
-    known = Store.open(training_store, "--training") if training_store else store
-    for one in (store, known):
-        _require_same_size(model, one)
+    store = Store.open(store_folder)
+    known = Store.open(training_store, "training") if training_store else store
+    for argument, one in (("store", store), ("training", known)):
+        _require_same_size(model, one, argument)
     settings = read_training(model.path)["config"]
     questions = _questions(store, settings, split)
     if store.questions and not questions:
-        raise InputError(f"--split {split}: the store has no questions of the types that the model was trained on")
+        raise _empty(split, "the store has no questions of the types that the model was trained on")
     if not questions and not captioner:
-        raise InputError(f"--split {split}: the store has no questions, and no boxes are asked for")
+        raise _empty(split, "the store has no questions, and no boxes are asked for")
     with_regions = (one for one in store.images if one.split == split and one.regions)
     asked_about = _some_patients(questions or with_regions, patients)
     questions = [one for one in questions if one.subject_id in asked_about]
@@ -83,7 +83,7 @@ def evaluate(
     shown = _shown(store, questions, split, asked_about)
     asked = {"split": split, "beams": beams, "patients": len({image.subject_id for image in shown})}
     inputs = {"model": model.digest, "store": store.fingerprint}
-    with Claim("evaluate", out, "--out", asked, inputs, scratch=("features",)).held() as run:
+    with Claim("evaluate", out, asked, inputs, scratch=("features",)).held() as run:
         run.write(
             **asked,
             **joined,
@@ -156,14 +156,20 @@ def _shown(store: Store, questions: Sequence[Question], split: str, patients: Se
         return [store.images[store.index[image]] for image in asked_about]
     shown = [image for image in store.images if image.split == split and image.regions and image.subject_id in patients]
     if not shown:
-        raise InputError(f"--split {split}: the store has neither questions nor images with regions in it")
+        raise _empty(split, "the store has neither questions nor images with regions")
     return shown
 
 
-def _require_same_size(model: FinetunedModel, store: Store) -> None:
+def _empty(split: str, found: str) -> InputError:
+    return InputError(f"{found} in {split}; give another", argument="split")
+
+
+def _require_same_size(model: FinetunedModel, store: Store, argument: str) -> None:
     if store.size != model.image_size:
         raise InputError(
-            f"STORE holds {store.size}-pixel images, the model takes {model.image_size}-pixel ones; prepare it anew"
+            f"holds {store.size}-pixel images, but {{model}} takes {model.image_size}-pixel ones; prepare it anew",
+            argument=argument,
+            mentions=("model",),
         )
 
 

@@ -35,7 +35,7 @@ def read_truth(folder: Path) -> Truth:
     path = folder / PAIRS
     if not path.is_file():
         raise InputError(
-            f"--truth: expected a folder with {PAIRS}, found none; give COHORT/truth of a synthetic cohort"
+            f"expected a folder with {PAIRS}, found none; give COHORT/truth of a synthetic cohort", argument="truth"
         )
     truth = {}
     with path.open("rb") as file:
@@ -47,8 +47,9 @@ def read_truth(folder: Path) -> Truth:
                 truth[_text(row["prior"]), _text(row["current"])] = _true_pair(row)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise InputError(
-                    f"--truth: {PAIRS}, line {number}: expected an object with prior, current and changes (each with "
-                    "finding, kind, before and after), found another; write the cohort anew"
+                    f"{PAIRS}, line {number}: expected an object with prior, current and changes (each with "
+                    "finding, kind, before and after), found another; write the cohort anew",
+                    argument="truth",
                 ) from error
     return truth
 
@@ -70,8 +71,9 @@ def count_known(questions: Sequence[Question], truth: Truth) -> dict[str, int]:
     joined = sum((one.pair.prior, one.pair.current) in truth for one in asked)
     if asked and not joined:
         raise InputError(
-            f"--truth: expected the pairs of the {len(asked)} difference questions, found not one of them; "
-            "give the truth of the cohort that the store was made from"
+            f"expected the pairs of the {len(asked)} difference questions, found not one of them; "
+            "give the truth of the cohort that the store was made from",
+            argument="truth",
         )
     return {"joined": joined, "missing": len(asked) - joined}
 

@@ -80,7 +80,8 @@ def intensity_of(processor: Any) -> str:
     intensity = getattr(processor, "intensity", AS_STORED)
     if intensity not in (AS_STORED, EQUALISED):
         raise InputError(
-            f"MODEL: preprocessor_config.json: expected an intensity of {AS_STORED!r} or {EQUALISED!r}, found another; "
-            "the folder was written by another version of diffvqa, use that"
+            f"preprocessor_config.json: expected an intensity of {AS_STORED!r} or {EQUALISED!r}, found another; the "
+            "folder was written by another version of diffvqa, use that",
+            argument="model",
         )
     return intensity

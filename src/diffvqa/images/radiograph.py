@@ -67,7 +67,9 @@ class Radiograph:
         return hashlib.sha256(repr(self.stored.shape).encode() + self.stored.tobytes()).digest()
 
 
-def read_radiograph(file: ImageFile | Radiograph, argument: str, elements: Sequence[str] = ()) -> Radiograph:
+def read_radiograph(
+    file: ImageFile | Radiograph, argument: str | None = None, elements: Sequence[str] = ()
+) -> Radiograph:
     """The radiograph in a file, as `Radiograph.from_file` has it; one that is read already as it is.
 
     Raises InputError, naming the argument and not the path.
@@ -78,5 +80,5 @@ def read_radiograph(file: ImageFile | Radiograph, argument: str, elements: Seque
         return Radiograph.from_file(file, elements)
     except UnreadableImage as error:
         raise InputError(
-            f"{argument}: expected a PNG, JPEG or DICOM radiograph, found {error}; give another file"
+            f"expected a PNG, JPEG or DICOM radiograph, found {error}; give another file", argument=argument
         ) from error

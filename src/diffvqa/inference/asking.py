@@ -57,7 +57,9 @@ def encode_question(folder: ModelFolder[DifferenceModel], text: str) -> list[int
     """The tokens of a question as the model is asked it. Raises InputError if they leave it no room for an answer."""
     prompt, most = encode_prompt(folder.tokenizer, question_prompt(text)), folder.model.config.text_tokens
     if len(prompt) >= most:
-        raise InputError(f"a question of {len(prompt)} tokens is too long: the model takes fewer than {most}")
+        raise InputError(
+            f"expected fewer than {most} tokens, found {len(prompt)}; ask in fewer words", argument="question"
+        )
     return prompt
 
 

@@ -144,7 +144,9 @@ def _write_constrained(
     encoded = [encode_prompt(tokenizer, prompt) for _, prompt in prompts]
     longest = max(len(prompt) for prompt in encoded)
     if longest > config.text_tokens:
-        raise InputError(f"a phrase of {longest} tokens is too long: the model takes {config.text_tokens}")
+        raise InputError(
+            f"expected at most {config.text_tokens} tokens, found {longest}; give fewer words", argument="phrase"
+        )
     allowed = box_grammar(tokenizer, notation_of(folder)).constraint(
         [prompt for _, prompt in prompts], config.text_tokens
     )

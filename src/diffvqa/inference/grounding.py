@@ -28,7 +28,7 @@ def load_captioner(folder: Path) -> tuple[ModelFolder[Captioner] | None, str | N
     """
     if not (folder / CAPTIONER).is_dir():
         return None, "the model folder holds no captioner"
-    captioner = load_folder(Captioner, folder / CAPTIONER, f"MODEL/{CAPTIONER}")
+    captioner = load_folder(Captioner, folder / CAPTIONER, f"model/{CAPTIONER}")
     if "AREF" not in captioner.model.config.tasks:
         return None, f"the captioner has learnt no boxes of phrases, only {', '.join(captioner.model.config.tasks)}"
     return captioner, None
@@ -84,8 +84,9 @@ def ground_phrase(
     """
     if "AREF" not in captioner.model.config.tasks:
         raise InputError(
-            f"MODEL has learnt no boxes of phrases, only {', '.join(captioner.model.config.tasks)}; give one that was "
-            "pretrained with AREF"
+            f"expected one that has learnt boxes of phrases, found {', '.join(captioner.model.config.tasks)} only; "
+            "give one that was pretrained with AREF",
+            argument="model",
         )
     features, prompt = {"image": encode_radiographs(captioner, [radiograph])[0]}, referring_prompt(phrase)
     if count == 1:

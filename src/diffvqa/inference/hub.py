@@ -18,7 +18,7 @@ NOT_NEEDED = ("checkpoints/*", "encoder/*")
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
-def model_folder(source: str | os.PathLike[str], argument: str = "MODEL") -> Path:
+def model_folder(source: str | os.PathLike[str], argument: str = "model") -> Path:
     """The folder of a model: a local one as it is, or else what the hub holds under the name `owner/name`.
 
     From the hub it is fetched once, into the library's cache. Raises InputError if there is neither.
@@ -28,12 +28,14 @@ def model_folder(source: str | os.PathLike[str], argument: str = "MODEL") -> Pat
         return Path(name)
     if not _HUB_NAME.fullmatch(name):
         raise InputError(
-            f"{argument}: there is no such folder; give that of a finished model, or a name on the hub (owner/name)"
+            "there is no such folder; give that of a finished model, or a name on the hub (owner/name)",
+            argument=argument,
         )
     try:
         return Path(huggingface_hub.snapshot_download(name, allow_patterns=NEEDED, ignore_patterns=NOT_NEEDED))
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{argument}: {name!r} is no local folder, and was neither fetched from the hub nor before; "
-            "check the name, the network and HF_HUB_OFFLINE, or give a folder"
+            f"{name!r} is no local folder, and was neither fetched from the hub nor before; "
+            "check the name, the network and HF_HUB_OFFLINE, or give a folder",
+            argument=argument,
         ) from error

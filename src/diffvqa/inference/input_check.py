@@ -70,7 +70,7 @@ def load_input_check(folder: Path) -> InputCheck:
         return InputCheck(parts["mean"], parts["deviation"], parts["precision"], float(parts["limit"][0]))
     except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
         raise InputError(
-            f"MODEL: {folder.name}/{FILE} is missing or damaged; run `diffvqa finetune` on the folder again"
+            f"{folder.name}/{FILE} is missing or damaged; run `diffvqa finetune` on the folder again", argument="model"
         ) from error
 
 

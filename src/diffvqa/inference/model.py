@@ -62,7 +62,7 @@ class FinetunedModel:
         """The model in a folder that `diffvqa finetune` has written, or of the hub (owner/name). Raises InputError."""
         folder = model_folder(source)
         name = folder.resolve().name if folder == Path(source) else os.fspath(source)
-        difference = load_folder(DifferenceModel, folder, "MODEL")
+        difference = load_folder(DifferenceModel, folder, "model")
         captioner, reason = load_captioner(folder) if with_captioner else (None, "no boxes are asked for")
         digest = weights_digest(folder)
         return cls(name, digest, difference, captioner, reason, why_no_findings(folder), load_trust(folder, digest))

@@ -23,6 +23,7 @@ def read_training(folder: Path) -> dict[str, Any]:
     ):
         return run
     raise InputError(
-        "MODEL: there is no finished model in this folder (its run.json is missing, damaged, or of a training that was "
-        "stopped); give one that `diffvqa finetune` has written"
+        "there is no finished model in this folder (its run.json is missing, damaged, or of a training that was "
+        "stopped); give one that `diffvqa finetune` has written",
+        argument="model",
     )

@@ -13,11 +13,6 @@ from diffvqa.inference.input_check import InputCheck, load_input_check
 
 FOLDER, RECORD = "trust", "trust.json"
 
-_DAMAGED = (
-    f"MODEL: {FOLDER}/{RECORD} is damaged, so that nothing says how far to trust its answers; copy the model again, or "
-    f"delete {FOLDER}/ and run `diffvqa finetune` on the folder again"
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Trust:
@@ -39,7 +34,7 @@ def load_trust(folder: Path, digest: str) -> Trust:
             load_input_check(folder / FOLDER) if record["input_check"]["measured"] else None,
         )
     except (LookupError, TypeError, ValueError) as error:
-        raise InputError(_DAMAGED) from error
+        raise _damaged() from error
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -49,7 +44,15 @@ def read_record(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:
-        raise InputError(_DAMAGED) from error
+        raise _damaged() from error
     if not isinstance(record, dict):
-        raise InputError(_DAMAGED)
+        raise _damaged()
     return record
+
+
+def _damaged() -> InputError:
+    return InputError(
+        f"{FOLDER}/{RECORD} is damaged, so that nothing says how far to trust its answers; copy the model again, or "
+        f"delete {FOLDER}/ and run `diffvqa finetune` on the folder again",
+        argument="model",
+    )

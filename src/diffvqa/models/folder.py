@@ -74,11 +74,13 @@ def load_folder(kind: type[Model], folder: str | Path, argument: str) -> ModelFo
     try:
         found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
     except FileNotFoundError:
-        raise InputError(f"{argument}: there is no finished model in this folder (no config.json); {advice}") from None
+        raise InputError(
+            f"there is no finished model in this folder (no config.json); {advice}", argument=argument
+        ) from None
     except (ValueError, OSError, AttributeError) as error:
-        raise InputError(f"{argument}: the folder's config.json cannot be read; {advice}") from error
+        raise InputError(f"the folder's config.json cannot be read; {advice}", argument=argument) from error
     if found != expected:
-        raise InputError(f"{argument}: expected a model of type {expected}, found {found}; {advice}")
+        raise InputError(f"expected a model of type {expected}, found {found}; {advice}", argument=argument)
     try:
         return ModelFolder(
             # Loading gives convolutions their slower layout back.
@@ -90,7 +92,9 @@ def load_folder(kind: type[Model], folder: str | Path, argument: str) -> ModelFo
         )
     except Exception as error:  # damaged files make the libraries raise many kinds
         said = " ".join(str(error).replace(str(folder), "the folder").split())[:200]
-        raise InputError(f"{argument}: the model's files are incomplete or damaged ({said}); {advice}") from error
+        raise InputError(
+            f"the model's files are incomplete or damaged ({said}); {advice}", argument=argument
+        ) from error
 
 
 def weights_digest(folder: str | Path) -> str:

@@ -41,7 +41,7 @@ class Reporting:
     def __post_init__(self) -> None:
         for name, rate in asdict(self).items():
             if not 0.0 <= rate <= 1.0:
-                raise InputError(f"{name}: expected a chance from 0 to 1, found {rate:g}")
+                raise InputError(f"expected a chance from 0 to 1, found {rate:g}", argument=name)
 
 
 AS_USUAL = Reporting()

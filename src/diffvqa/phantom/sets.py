@@ -44,7 +44,7 @@ def draw_from(name: str | None, seed: int, index: int, size: int, still: float =
 def check_set(name: str | None) -> None:
     """Raises InputError for a name that no set has."""
     if name is not None and name not in SETS:
-        raise InputError(f"--set: expected one of {', '.join(SETS)}, found {name!r}")
+        raise InputError(f"expected one of {', '.join(SETS)}, found {name!r}", argument="test_set")
 
 
 def _own(name: str, index: int) -> int:

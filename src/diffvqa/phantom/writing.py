@@ -56,7 +56,7 @@ def write_cohort(
         out.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out if out.exists() else out.parent))
     except OSError as error:
-        raise InputError(f"OUT: cannot be made there ({error.strerror}); give another path") from error
+        raise InputError(f"cannot be made there ({error.strerror}); give another path", argument="out") from error
     try:
         work.chmod(0o755)
         drawn = _drawn(work, patients, workers, seed, size, test_set, reporting, still)
@@ -86,19 +86,20 @@ def _put_in_place(work: Path, out: Path) -> None:
 
 def _check(out: Path, patients: int, seed: int, size: int, workers: int | None, still: float) -> None:
     if not 1 <= patients <= MANY:
-        raise InputError(f"--patients: expected 1 to {MANY}, found {patients}")
+        raise InputError(f"expected 1 to {MANY}, found {patients}", argument="patients")
     if seed < 0:
-        raise InputError(f"--seed: expected 0 or more, found {seed}")
+        raise InputError(f"expected 0 or more, found {seed}", argument="seed")
     if not SMALLEST_PICTURE <= size <= LARGEST_PICTURE:
-        raise InputError(f"--size: expected {SMALLEST_PICTURE} to {LARGEST_PICTURE} pixels, found {size}")
+        raise InputError(f"expected {SMALLEST_PICTURE} to {LARGEST_PICTURE} pixels, found {size}", argument="size")
     if not 0 <= still <= 1:
-        raise InputError(f"--still: expected a chance from 0 to 1, found {still:g}")
+        raise InputError(f"expected a chance from 0 to 1, found {still:g}", argument="still")
     if workers is not None and workers < 1:
-        raise InputError(f"--workers: expected at least 1, found {workers}")
+        raise InputError(f"expected at least 1, found {workers}", argument="workers")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(
-            "OUT: expected a folder that does not exist or is empty, found one with files, perhaps hidden ones; "
-            "give another"
+            "expected a folder that does not exist or is empty, found one with files, perhaps hidden ones; "
+            "give another",
+            argument="out",
         )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import asdict
@@ -60,7 +59,7 @@ def create_app(answerer: Answering, priors: int = 1, hosts: Collection[str] = ()
 
     app = FastAPI(title="diffvqa", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
     app.openapi = lambda: description.describe(app)
-    app.add_exception_handler(InputError, lambda _, error: _error(422, in_fields(str(error))))
+    app.add_exception_handler(InputError, lambda _, error: _error(422, str(error)))
     app.add_exception_handler(Exception, lambda *_: _error(500, "something went wrong; the server's log says where"))
 
     @app.post("/answer", **description.for_answers(priors))
@@ -113,11 +112,6 @@ def create_app(answerer: Answering, priors: int = 1, hosts: Collection[str] = ()
     return Guard(app, (*LOCAL, *hosts), origin)
 
 
-def in_fields(message: str) -> str:
-    """A message about options of the command line, as one about fields of a form."""
-    return re.sub(r"--([a-z]+(?:-[a-z]+)*)", lambda option: option[1].replace("-", "_"), message)
-
-
 def _answer(answerer: Answering, decoder: Decoder, form: Form) -> Answer:
     trusted = {name: _flag(form, name) for name in _FLAGS}
     _required(form, "current")
@@ -129,14 +123,14 @@ def _answer(answerer: Answering, decoder: Decoder, form: Form) -> Answer:
 
 def _required(form: Form, field: str) -> bytes:
     if field not in form.files:
-        raise InputError(f"{field}: expected a PNG, JPEG or DICOM radiograph, found none")
+        raise InputError("expected a PNG, JPEG or DICOM radiograph, found none", argument=field)
     return form.files[field][0]
 
 
 def _flag(form: Form, field: str) -> bool:
     value = form.values.get(field, "false")
     if value not in ("true", "false"):
-        raise InputError(f"{field}: expected true or false, found another value")
+        raise InputError("expected true or false, found another value", argument=field)
     return value == "true"
 
 

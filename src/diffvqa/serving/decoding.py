@@ -37,6 +37,10 @@ class _Read:
 
 
 _REPLY = TypeAdapter(_Read | str)
+_IN_VAIN = (
+    "expected a PNG, JPEG or DICOM radiograph, found a file that cannot be decoded in the time and memory that there "
+    "is; give another file"
+)
 
 
 class Decoder:
@@ -55,15 +59,14 @@ class Decoder:
         with self._turn:
             try:
                 self._start()
-                self._connection.send_bytes(field.encode())
                 self._connection.send_bytes(content)
                 found = self._found()
             except (EOFError, OSError, ValueError):  # it has ended, hangs, or sent what it should not
                 self._stop()
-                found = _in_vain(field)
+                found = _IN_VAIN
         if isinstance(found, Radiograph):
             return found
-        raise InputError(found)
+        raise InputError(found, argument=field)
 
     def close(self) -> None:
         """End the process."""
@@ -100,15 +103,15 @@ class Decoder:
 
 
 def _decode(connection: Connection, memory: int) -> None:
-    """What the process does: a radiograph, or what is wrong with the file, for each field and content that come."""
+    """What the process does: a radiograph, or what is wrong with the file, for each content that comes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the server's to handle
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     while True:
         try:
-            field, content = connection.recv_bytes().decode(), connection.recv_bytes()
+            content = connection.recv_bytes()
         except EOFError:
             return
-        found = read(content, field)
+        found = read(content)
         if isinstance(found, str):
             connection.send_bytes(_REPLY.dump_json(found))
         else:
@@ -116,18 +119,11 @@ def _decode(connection: Connection, memory: int) -> None:
             connection.send_bytes(found.stored.tobytes())
 
 
-def read(content: bytes, field: str) -> Radiograph | str:
+def read(content: bytes) -> Radiograph | str:
     """The radiograph in a file of that content, or what is wrong with it."""
     try:
-        return read_radiograph(content, field)
+        return read_radiograph(content)
     except InputError as error:
         return str(error)
     except Exception:  # out of memory, or what nobody has thought of, with words that are not to be shown
-        return _in_vain(field)
-
-
-def _in_vain(field: str) -> str:
-    return (
-        f"{field}: expected a PNG, JPEG or DICOM radiograph, found a file that cannot be decoded in the time and "
-        "memory that there is; give another file"
-    )
+        return _IN_VAIN

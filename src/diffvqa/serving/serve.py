@@ -37,9 +37,11 @@ def serve(model: Path, host: str, port: int, origin: str | None = None) -> None:
         address = ipaddress.ip_address(listener.getsockname()[0])
         if address.is_unspecified and origin is None:
             raise InputError(
-                "--host: expected one address of this machine, found one that stands for all of them: the name that "
-                "browsers will ask for is not known then, and others are refused; give one address, or --origin with "
-                "the start of the page's address, such as https://rad.hospital.org"
+                "expected one address of this machine, found one that stands for all of them: the name that "
+                "browsers will ask for is not known then, and others are refused; give one address, or {origin} with "
+                "the start of the page's address, such as https://rad.hospital.org",
+                argument="host",
+                mentions=("origin",),
             )
         answerer = Answerer.from_pretrained(model)
         app = create_app(answerer, answerer.model.priors, [host], origin)
@@ -80,8 +82,9 @@ def as_sent(origin: str) -> str:
 
 def _no_origin() -> InputError:
     return InputError(
-        "--origin: expected the start of the page's address without a path, such as https://rad.hospital.org or "
-        "http://localhost:9000, found something else"
+        "expected the start of the page's address without a path, such as https://rad.hospital.org or "
+        "http://localhost:9000, found something else",
+        argument="origin",
     )
 
 
@@ -92,15 +95,17 @@ def listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family)
     except (socket.gaierror, UnicodeError) as error:
         raise InputError(
-            "--host: expected an address or a name of this machine, found one that is not known"
+            "expected an address or a name of this machine, found one that is not known", argument="host"
         ) from error
     except OSError as error:
-        raise InputError(_why_not(error, port)) from error
+        raise _why_not(error, port) from error
 
 
-def _why_not(error: OSError, port: int) -> str:
+def _why_not(error: OSError, port: int) -> InputError:
     if error.errno == errno.EADDRINUSE:
-        return f"--port: {port} is in use by another program; give another one, or 0 for any that is free"
+        said = f"{port} is in use by another program; give another one, or 0 for any that is free"
+        return InputError(said, argument="port")
     if error.errno == errno.EADDRNOTAVAIL:
-        return "--host: expected an address of this machine, found another one's; the default is 127.0.0.1"
-    return f"--port: {port} cannot be opened ({error.strerror}); give one from 1024 on"
+        said = "expected an address of this machine, found another one's; the default is 127.0.0.1"
+        return InputError(said, argument="host")
+    return InputError(f"{port} cannot be opened ({error.strerror}); give one from 1024 on", argument="port")

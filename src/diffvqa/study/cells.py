@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import traceback
 from collections.abc import Iterable, Mapping
 from contextlib import redirect_stderr, redirect_stdout
@@ -82,7 +83,10 @@ def written_cell(config: StudyConfig, cell: Cell) -> dict[str, Any] | None:
     if "error" in found:
         return None
     if (found["settings"], found["store"]) != (dict(cell.values), cell.store):
-        raise InputError(f"cells/{cell.name} in `out` is a cell with other settings; remove it, or give another `out`")
+        raise InputError(
+            f"cells/{cell.name} in it is a cell with other settings; remove that, or give another folder",
+            argument="out",
+        )
     return found
 
 

@@ -216,21 +216,23 @@ def read_study(path: Path, overrides: list[str]) -> StudyConfig:
     for stage, found in stages.items():
         if not Path(found).is_file():
             raise InputError(
-                f"`{stage}`: there is no file {before[stage]!r}, seen from the folder of the study's own file; "
-                "give its path from there"
+                f"there is no file {before[stage]!r}, seen from the folder of the study's own file; "
+                "give its path from there",
+                argument=stage,
             )
     cells = cells_of(config)
     names = [cell.name for cell in cells]
     if shared := {name for name in names if names.count(name) > 1}:
         raise InputError(
-            f"`axes`: several cells would have the folder {min(shared)}; give values that differ in letters or digits"
+            f"several cells would have the folder {min(shared)}; give values that differ in letters or digits",
+            argument="axes",
         )
     for cell in cells:
         for stage in stages:
             try:
                 settings = stage_config(config, cell, stage, "none", "none")
             except InputError as error:
-                raise InputError(f"cell {cell.name}, {stage}: {error}") from error
+                raise InputError(f"cell {cell.name}, {stage}: {error.render('`{}`'.format)}") from error
             if stage == "pretrain" and not isinstance(settings.encoder, str):
                 _check_encoder(settings, cell)
     return config
@@ -242,7 +244,8 @@ def _check_encoder(settings: PretrainConfig, cell: Cell) -> None:
         encoder_sizes(settings, cell.size)
     except InputError as error:
         raise InputError(
-            f"cell {cell.name}, pretrain: {error} (keys of pretrain: in its file, or axes.pretrain.KEY=[VALUE])"
+            f"cell {cell.name}, pretrain: {error.render('`{}`'.format)} (keys of pretrain: in its file, or "
+            "axes.pretrain.KEY=[VALUE])"
         ) from error
 
 

@@ -93,7 +93,7 @@ def _record_of(config: StudyConfig) -> dict[str, Any]:
 def _claim(config: StudyConfig) -> Claim:
     """The study in its folder, where it may go on with a smaller one, which then grows to this."""
     differing = functools.partial(_differing, config)
-    return Claim("study", Path(config.out), "`out`", _record_of(config), record=RECORD, differing=differing)
+    return Claim("study", Path(config.out), _record_of(config), record=RECORD, differing=differing)
 
 
 def _begin(run: Run, config: StudyConfig) -> StudyConfig:

@@ -36,18 +36,21 @@ def check_source(name: str, source: StoreSource, sizes: Sequence[int], made_size
     """
     if not source.folder:
         if source.set not in (None, *SETS):
-            raise InputError(f"`{name}.set`: expected one of {', '.join(SETS)}, found {source.set!r}")
+            raise InputError(f"expected one of {', '.join(SETS)}, found {source.set!r}", argument=f"{name}.set")
         if source.patients > MANY:
-            raise InputError(f"`{name}.patients`: expected 1 to {MANY}, found {source.patients}")
+            raise InputError(f"expected 1 to {MANY}, found {source.patients}", argument=f"{name}.patients")
         if not SMALLEST_PICTURE <= made_size <= LARGEST_PICTURE:
             raise InputError(
-                f"`size`: expected {SMALLEST_PICTURE} to {LARGEST_PICTURE} pixels, found {made_size}; "
-                "cells may see fewer, with `axes.size`"
+                f"expected {SMALLEST_PICTURE} to {LARGEST_PICTURE} pixels, found {made_size}; "
+                "cells may see fewer, with `axes.size`",
+                argument="size",
             )
         return None
-    store = Store.open(source.folder, f"`{name}.folder`")
+    store = Store.open(source.folder, f"{name}.folder")
     if others := [size for size in sizes if size != store.size]:
-        raise InputError(f"`{name}`: the store holds {store.size}-pixel images, but `size` is {others[0]}")
+        raise InputError(
+            f"the store holds {store.size}-pixel images, but {{size}} is {others[0]}", argument=name, mentions=("size",)
+        )
     return store.fingerprint
 
 
@@ -56,7 +59,7 @@ def check_questions(name: str, folder: Path, splits: Sequence[str]) -> None:
     found = {question.split for question in Store.open(folder).questions}
     if lacking := [split for split in splits if split not in found]:
         raise InputError(
-            f"`{name}`: the store has no question in the split {lacking[0]}; take more patients, or another store"
+            f"the store has no question in the split {lacking[0]}; take more patients, or another store", argument=name
         )
 
 

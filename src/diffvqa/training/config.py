@@ -206,13 +206,19 @@ def load_config(kind: type[Config], path: str | Path, overrides: list[str]) -> C
     """
     path = Path(path)
     if not path.is_file():
-        raise InputError(f"CONFIG: there is no file {path.name!r}; give a YAML file such as those in configs/")
+        raise InputError(
+            f"there is no file {path.name!r}; give a YAML file such as those in configs/", argument="config"
+        )
     try:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"CONFIG: {path.name} is not YAML: {str(error).splitlines()[0]}; mend it") from error
+        raise InputError(
+            f"{path.name} is not YAML: {str(error).splitlines()[0]}; mend it", argument="config"
+        ) from error
     if not isinstance(settings, dict):
-        raise InputError(f"CONFIG: {path.name} must hold `key: value` lines, found {type(settings).__name__}")
+        raise InputError(
+            f"{path.name} must hold `key: value` lines, found {type(settings).__name__}", argument="config"
+        )
     for override in overrides:
         _lay_over(settings, override)
     try:
@@ -229,11 +235,11 @@ def _lay_over(settings: dict[str, Any], override: str) -> None:
     for parent in parents:
         settings = settings.setdefault(parent, {})
         if not isinstance(settings, dict):
-            raise InputError(f"`{key}`: `{parent}` holds no keys of its own")
+            raise InputError(f"{{{parent}}} holds no keys of its own", argument=key, mentions=(parent,))
     try:
         settings[last] = yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise InputError(f"`{key}`: {value!r} is not a YAML value") from error
+        raise InputError(f"{value!r} is not a YAML value", argument=key) from error
 
 
 _KNOWN = "; the keys here are "

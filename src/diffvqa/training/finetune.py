@@ -55,10 +55,12 @@ def finetune(config: FinetuneConfig) -> Path:
     tokenizer = _tokenizer(config, pretrained)
     questions, too_long = _questions(store, config, tokenizer)
     if not questions["train"]:
-        raise InputError(f"`questions`: the store has no training questions of the types {', '.join(config.questions)}")
+        raise InputError(
+            f"the store has no training questions of the types {', '.join(config.questions)}", argument="questions"
+        )
     share_of_batch(config.optimisation)
     set_seed(config.seed)
-    with explain_sizes("`language_model`, `merge`, `trainable_blocks`"):
+    with explain_sizes("language_model", "merge", "trainable_blocks"):
         model = build_model(config, pretrained.encoder, tokenizer)
     adapters = add_adapters(model.language_model, config.lora_rank) if config.lora_rank else None
     digest = pretrained.digest()
@@ -73,7 +75,7 @@ def finetune(config: FinetuneConfig) -> Path:
         features = None
         if not config.trainable_blocks:
             wanted = sample.images.union(*(one.pair.images for part in questions.values() for one in part))
-            frozen = ModelFolder(model.to(device()), tokenizer, pretrained.processor, run.out, "`encoder`")
+            frozen = ModelFolder(model.to(device()), tokenizer, pretrained.processor, run.out, "encoder")
             with first_goes_first(), progress_bar("encode images") as progress:
                 features = encode_store(frozen, store, wanted, run.out / FEATURES, digest, progress)
         images = StorePixels(store, pretrained.processor.intensity) if features is None else features
@@ -118,7 +120,7 @@ def finetune(config: FinetuneConfig) -> Path:
 
 def _measure(out: Path, store: Store, sample: TrustSample, features: Features | None = None) -> None:
     """Measure how far the saved model can be trusted; features: of its encoder, where it stayed as it was."""
-    model = load_folder(DifferenceModel, out, "`out`")
+    model = load_folder(DifferenceModel, out, "out")
     if features is None and sample.images:
         with progress_bar("encode images") as progress:
             features = encode_store(model, store, sample.images, out / FEATURES, weights_digest(out), progress)
@@ -146,10 +148,16 @@ def _tokenizer(config: FinetuneConfig, pretrained: Pretrained) -> PreTrainedToke
         with explain_source("language_model", config.language_model):
             return complete(read_tokenizer(config.language_model), mask=False)
     if config.lora_rank:
-        raise InputError("`lora_rank` keeps a language model's weights; give the name of a trained `language_model`")
+        raise InputError(
+            "keeps a language model's weights; give the name of a trained {language_model}",
+            argument="lora_rank",
+            mentions=("language_model",),
+        )
     if pretrained.tokenizer is None:
         raise InputError(
-            "`language_model` is given by its sizes, and would take the tokenizer of `encoder`, which has none; "
-            "give the folder or hub name of a language model"
+            "given by its sizes, it would take the tokenizer of {encoder}, which has none; "
+            "give the folder or hub name of a language model",
+            argument="language_model",
+            mentions=("encoder",),
         )
     return complete(pretrained.tokenizer, mask=False)

@@ -21,7 +21,7 @@ def add_adapters(language_model: PreTrainedModel, rank: int) -> LoraModel:
     try:
         from peft import LoraConfig, LoraModel
     except ImportError as error:
-        raise InputError("`lora_rank` needs peft; install it with `pip install 'diffvqa[lora]'`") from error
+        raise InputError("needs peft; install it with `pip install 'diffvqa[lora]'`", argument="lora_rank") from error
     transposed = any(isinstance(module, Conv1D) for module in language_model.modules())
     # The usual scale: twice the rank.
     settings = LoraConfig(r=rank, lora_alpha=2 * rank, target_modules="all-linear", fan_in_fan_out=transposed)

@@ -47,10 +47,12 @@ def pretrain(config: PretrainConfig) -> Path:
     store = Store.open(Path(config.store))
     images, left_out = pretraining_images(store, config.keep_evaluation_patients)
     if not images:
-        raise InputError("`store`: there are no images to pretrain on (none of the train split); prepare others")
+        raise InputError(
+            "there are no images to pretrain on (none of the train split); prepare others", argument="store"
+        )
     set_seed(config.seed)
     tokenizer = _tokenizer(config, store, images)
-    with explain_sizes("`encoder`, `decoder`"):
+    with explain_sizes("encoder", "decoder"):
         encoder = build_encoder(config, store.size)
         processor = _processor(config, store.size, encoder.config.num_channels)
         processor.intensity = store.intensity
@@ -59,7 +61,9 @@ def pretrain(config: PretrainConfig) -> Path:
         model = build_model(config, encoder, context)
     _refuse_nothing_to_learn(config, store, images)
     if share_of_batch(config.optimisation) % 2 and draws_pairs(config.objective):
-        raise InputError("`optimisation.batch_size`: of pairs a process takes an even number of images at once")
+        raise InputError(
+            "a process takes pairs, so an even number of images at once", argument="optimisation.batch_size"
+        )
     with claimed("pretrain", config, store=store.fingerprint) as run:
         if run.finished:
             return run.out
@@ -137,8 +141,9 @@ def _refuse_nothing_to_learn(config: PretrainConfig, store: Store, places: list[
         needed = OBJECTIVES[name].needs
         if needed and not any(there[kind] for kind in needed):
             raise InputError(
-                f"`objective`: {name} learns from {' or '.join(needed)}, but no image to pretrain on has any; "
-                "give another objective or prepare a dataset that has them"
+                f"{name} learns from {' or '.join(needed)}, but no image to pretrain on has any; "
+                "give another objective or prepare a dataset that has them",
+                argument="objective",
             )
 
 
@@ -175,8 +180,9 @@ def _processor(config: PretrainConfig, size: int, channels: int) -> SiglipImageP
     mean, deviation = (tuple(values or (0.5,) * channels) for values in (mean, deviation))
     if not len(mean) == len(deviation) == channels:
         raise InputError(
-            f"`image_mean` and `image_std` have {len(mean)} and {len(deviation)} values, but the encoder takes "
-            f"{channels} channels; give one value a channel"
+            f"{{image_mean}} and {{image_std}} have {len(mean)} and {len(deviation)} values, but the encoder takes "
+            f"{channels} channels; give one value a channel",
+            mentions=("image_mean", "image_std"),
         )
     return SiglipImageProcessorPil(
         size={"height": size, "width": size}, image_mean=list(mean), image_std=list(deviation)

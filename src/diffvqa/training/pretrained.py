@@ -50,22 +50,26 @@ def read_pretrained(source: str, size: int) -> Pretrained:
     Raises InputError, with both sizes where a captioner was trained on images of another.
     """
     if _model_type(Path(source)) == CaptionerConfig.model_type:
-        folder = load_folder(Captioner, source, "`encoder`")
+        folder = load_folder(Captioner, source, "encoder")
         trained = folder.model.config.vision_config.image_size
         if trained != size:
             raise InputError(
-                f"`store` holds {size}-pixel images, but the captioner in `encoder` was trained on {trained}-pixel "
-                f"ones; prepare the dataset with --size {trained}"
+                f"the captioner was trained on {trained}-pixel images, but {{store}} holds {size}-pixel ones; prepare "
+                f"the dataset with --size {trained}",
+                argument="encoder",
+                mentions=("store",),
             )
         return Pretrained(folder.model.encoder, folder.processor, folder.tokenizer, Path(source))
     if _model_type(Path(source)) == DifferenceConfig.model_type:
         raise InputError(
-            "`encoder` is the folder of a finetuned model; give the one that it was made from, or `captioner` in it"
+            "the folder of a finetuned model; give the one that it was made from, or `captioner` in it",
+            argument="encoder",
         )
     if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
         raise InputError(
-            "`encoder`: there is no finished model in this folder (no config.json); give a folder that `diffvqa "
-            "pretrain` has written, or that of another vision model"
+            "there is no finished model in this folder (no config.json); give a folder that `diffvqa "
+            "pretrain` has written, or that of another vision model",
+            argument="encoder",
         )
     with explain_source("encoder", source):
         encoder = load_encoder(source, size).eval()

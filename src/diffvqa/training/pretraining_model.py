@@ -93,13 +93,16 @@ def encoder_sizes(config: PretrainConfig, size: int) -> dict[str, Any]:
     """
     encoder = {"image_size": size, "num_channels": len(config.image_mean or (0.5,) * 3), **config.encoder}
     if encoder["image_size"] != size:
-        raise InputError(f"`encoder.image_size` is {encoder['image_size']}, but the store holds {size}-pixel images")
+        raise InputError(
+            f"{encoder['image_size']}, but the store holds {size}-pixel images", argument="encoder.image_size"
+        )
     kind = encoders.encoder_config_class(encoder.get("model_type"))
     patch = encoder.get("patch_size", kind.patch_size)
     if isinstance(patch, int) and patch > 0 and size % patch and "image_size" not in config.encoder:
         raise InputError(
-            f"`encoder.patch_size` is {patch}, which does not divide the store's {size} pixels: {size % patch} at the "
-            f"edges would not be seen; give another, or encoder.image_size={size} to have it so"
+            f"{patch} does not divide the store's {size} pixels: {size % patch} at the edges would not be seen; give "
+            f"another, or encoder.image_size={size} to have it so",
+            argument="encoder.patch_size",
         )
     refuse_unknown_sizes(encoder, kind, "encoder")
     for part, part_kind in kind.sub_configs.items():

@@ -120,9 +120,12 @@ def probe(
     is known of them than reports tell. A probe for which a store has nothing is a line with the reason. Raises
     InputError, also where `out` holds other probes.
     """
-    stores = [Store.open(store_folder, "STORE"), *([Store.open(test_folder, "--test-store")] if test_folder else [])]
+    stores = [Store.open(store_folder), *([Store.open(test_folder, "test_store")] if test_folder else [])]
     if len({store.size for store in stores}) > 1:
-        raise InputError("STORE and --test-store hold images of different sizes; prepare them with one --size")
+        raise InputError(
+            "{store} and {test_store} hold images of different sizes; prepare them with one --size",
+            mentions=("store", "test_store"),
+        )
     pretrained = read_pretrained(encoder, stores[0].size)
     torch.manual_seed(seed)
     used = [
@@ -130,7 +133,7 @@ def probe(
         *(Probed(store, seed, _learnt_from(stores[0])) for store in stores[1:]),
     ]
     inputs = {"encoder": pretrained.digest(), "store": stores[0].fingerprint, "test_store": stores[-1].fingerprint}
-    with Claim("probe", out, "--out", {"seed": seed}, inputs, scratch=("features",)).held() as run:
+    with Claim("probe", out, {"seed": seed}, inputs, scratch=("features",)).held() as run:
         run.write(
             trained_on=list(stores[0].datasets),
             asked_about=list(stores[-1].datasets),

@@ -43,7 +43,7 @@ def claimed(kind: str, config: Any, **inputs: str) -> Iterator[Run]:
     to. Raises InputError if the folder holds something else, or if another run holds it.
     """
     settings = config.model_dump(mode="json")
-    claim = Claim(kind, Path(config.out), "`out`", settings, inputs, scratch=(CHECKPOINTS, FEATURES))
+    claim = Claim(kind, Path(config.out), settings, inputs, scratch=(CHECKPOINTS, FEATURES))
     with ExitStack() as until_it_ends:
         with first_goes_first():
             run = until_it_ends.enter_context(claim.held()) if is_first() else claim.find()
@@ -76,8 +76,9 @@ def share_of_batch(optimisation: Optimisation) -> int:
     parts = optimisation.accumulation * processes()
     if optimisation.batch_size % parts:
         raise InputError(
-            f"`optimisation.batch_size` is {optimisation.batch_size}, which {processes()} processes in "
-            f"{optimisation.accumulation} parts each cannot share; give a multiple of {parts}"
+            f"{optimisation.batch_size} cannot be shared by {processes()} processes in {optimisation.accumulation} "
+            f"parts each; give a multiple of {parts}",
+            argument="optimisation.batch_size",
         )
     return optimisation.batch_size // parts
 

@@ -27,14 +27,17 @@ def refuse_unknown_sizes(sizes: Mapping[str, Any], kind: type[PreTrainedConfig],
 
 
 @contextmanager
-def explain_sizes(arguments: str) -> Iterator[None]:
+def explain_sizes(*arguments: str) -> Iterator[None]:
     """Inside it models are made: what the library says against their sizes becomes an InputError that names them."""
     try:
         yield
     except InputError:
         raise
     except (ValueError, TypeError, KeyError, StrictDataclassError) as error:
-        raise InputError(f"{arguments}: no model can be made of these sizes: {_brief(error)}") from error
+        named = ", ".join(f"{{{argument}}}" for argument in arguments)
+        raise InputError(
+            f"{named}: no model can be made of these sizes: {_brief(error)}", mentions=arguments
+        ) from error
 
 
 @contextmanager
@@ -43,7 +46,7 @@ def explain_source(argument: str, source: str) -> Iterator[None]:
     what, instead = _SOURCES[argument]
     if source.startswith(("/", "./", "../", "~")) and not Path(source).exists():
         raise InputError(
-            f"`{argument}`: there is no folder {source!r}; give that of a {what}, a hub name, or {instead}"
+            f"there is no folder {source!r}; give that of a {what}, a hub name, or {instead}", argument=argument
         )
     try:
         yield
@@ -52,8 +55,8 @@ def explain_source(argument: str, source: str) -> Iterator[None]:
     # The library raises what it likes where it finds no file, no network, or files of another kind.
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
         raise InputError(
-            f"`{argument}`: no {what} can be read from {source!r} ({_brief(error)}); give a local folder, a hub name, "
-            f"or {instead}"
+            f"no {what} can be read from {source!r} ({_brief(error)}); give a local folder, a hub name, or {instead}",
+            argument=argument,
         ) from error
 
 

@@ -27,7 +27,7 @@ def find_written(claim: Claim, ids: Sequence[str]) -> Written:
     Raises InputError if the file cannot be made there, or is something else.
     """
     if not claim.out.parent.is_dir():
-        raise InputError("--out: there is no folder to write it into; make it, or give another path")
+        raise InputError("there is no folder to write it into; make it, or give another path", argument="out")
     lines = problems = size = 0
     if not claim.find().before:
         return Written()
@@ -42,7 +42,7 @@ def find_written(claim: Claim, ids: Sequence[str]) -> Written:
                 lines, problems, size = lines + 1, problems + ("problem" in row), size + len(line)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(
-            f"--out: line {lines + 1} of the file there is not what was written; remove the file to begin anew"
+            f"line {lines + 1} of the file there is not what was written; remove the file to begin anew", argument="out"
         ) from error
     return Written(lines, problems, size)
 
@@ -56,7 +56,7 @@ def open_after(claim: Claim, ids: Sequence[str], written: Written) -> Iterator[B
     with claim.held() as run:
         # Looked at again: a model takes seconds to load, and another process may have begun and ended meanwhile.
         if find_written(claim, ids) != written:
-            raise InputError("--out: another process has written the file meanwhile; give the command again")
+            raise InputError("another process has written the file meanwhile; give the command again", argument="out")
         run.write()
         with claim.out.open("r+b") as file:
             file.truncate(written.size)

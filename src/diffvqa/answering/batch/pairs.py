@@ -29,9 +29,10 @@ class PairRow:
     question: str | None
 
 
-def column_of(name: str) -> str:
-    """The column of the image that is called `prior 2` elsewhere."""
-    return name.replace(" ", "_")
+def in_columns(name: str) -> str:
+    """An argument as the column of the table that gives it, or else as the option of `diffvqa predict`."""
+    column = name.replace(" ", "_")
+    return f"`{column}`" if _KNOWN.fullmatch(column) else f"--{name.replace('_', '-')}"
 
 
 def read_pairs(path: Path) -> list[PairRow]:
@@ -43,24 +44,25 @@ def read_pairs(path: Path) -> list[PairRow]:
     try:
         header, *rows = read_cells(path)
     except InputError as error:
-        raise InputError("PAIRS: there is no such file, or it cannot be read to its end; give a CSV file") from error
+        raise _refused("there is no such file, or it cannot be read to its end; give a CSV file") from error
     except ValueError:
-        raise InputError("PAIRS: the table is empty; a header with the names of columns was expected") from None
+        raise _refused("the table is empty; a header with the names of columns was expected") from None
     _check_header(header[1])
     if not rows:
-        raise InputError("PAIRS: the table has a header and no rows")
-    faults: list[str] = []
+        raise _refused("the table has a header and no rows")
+    faults: list[InputError] = []
     found: list[PairRow] = []
     for number, cells in rows:
         try:
             found.append(_read_row(number, dict(zip(header[1], cells, strict=True)), path.parent))
         except InputError as error:
-            faults.append(f"row {number}, {error}")
+            error.row = number
+            faults.append(error)
         except ValueError:
-            faults.append(f"row {number}: {len(cells)} cells, the header has {len(header[1])}")
+            faults.append(InputError(f"{len(cells)} cells, the header has {len(header[1])}", row=number))
     faults += _repeated(found)
     if faults:
-        raise InputError(f"PAIRS: {_listed(faults)}")
+        raise _refused(_listed([fault.render(in_columns) for fault in faults]))
     return found
 
 
@@ -68,13 +70,17 @@ def require_files(rows: Sequence[PairRow]) -> None:
     """Raises InputError where files of rows are not there, with how many and the first of their rows."""
     there = {path: os.path.isfile(path) for path in dict.fromkeys(_files(rows))}
     missing = [
-        f"row {row.number} `{column_of(name)}`" for row in rows for name, path in row.images.items() if not there[path]
+        f"row {row.number} {in_columns(name)}" for row in rows for name, path in row.images.items() if not there[path]
     ]
     if missing:
-        raise InputError(
-            f"PAIRS: {len(missing)} of the files named are not there: {_listed(missing, ', ')}; paths are relative to "
+        raise _refused(
+            f"{len(missing)} of the files named are not there: {_listed(missing, ', ')}; paths are relative to "
             "the folder of the table, or absolute"
         )
+
+
+def _refused(message: str) -> InputError:
+    return InputError(message, argument="pairs")
 
 
 def _files(rows: Sequence[PairRow]) -> Iterator[Path]:
@@ -85,43 +91,39 @@ def _check_header(names: Sequence[str]) -> None:
     known = f"the columns are {', '.join(COLUMNS)}"
     if "current" not in names:
         # Where there is no header, its cells are the first row's, and may be a patient's: they are not shown.
-        raise InputError(f"PAIRS: the first row names no column `current`; {known}, separated by commas")
+        raise _refused(f"the first row names no column `current`; {known}, separated by commas")
     unknown = [repr(name) for name in names if not _KNOWN.fullmatch(name)]
     if unknown:
-        raise InputError(f"PAIRS: no column is called {_listed(unknown, ', ')}; {known}; rename or remove it")
+        raise _refused(f"no column is called {_listed(unknown, ', ')}; {known}; rename or remove it")
     if len(set(names)) < len(names):
-        raise InputError("PAIRS: a column is there twice; remove one of them")
+        raise _refused("a column is there twice; remove one of them")
 
 
 def _read_row(number: int, cells: Mapping[str, str], folder: Path) -> PairRow:
-    """Raises InputError that begins with the column."""
+    """Raises InputError with the column."""
     for name, cell in cells.items():
         if "\ufffd" in cell:
-            raise InputError(f"`{name}`: characters that are not UTF-8; save the table as UTF-8")
+            raise InputError("characters that are not UTF-8; save the table as UTF-8", argument=name)
         if "\n" in cell or "\0" in cell:
-            raise InputError(f"`{name}`: a line break in a cell; a quotation mark is not closed, or is one too many")
+            raise InputError(
+                "a line break in a cell; a quotation mark is not closed, or is one too many", argument=name
+            )
     if not cells["current"]:
-        raise InputError("`current`: empty; every row needs the radiograph that is asked about")
+        raise InputError("empty; every row needs the radiograph that is asked about", argument="current")
     if not cells.get("id", "-"):
-        raise InputError("`id`: empty; give every row one, or remove the column")
+        raise InputError("empty; give every row one, or remove the column", argument="id")
     priors = sorted((name for name in cells if name.startswith("prior")), key=_place)
     given = [name for name in priors if cells[name]]
     images = {"current": _file(folder, cells["current"])}
     for place, name in enumerate(given, start=1):
         if _place(name) != place:
-            raise InputError(f"`{name}`: there is none before it; fill `prior`, `prior_2` and so on, the nearest first")
+            raise InputError(
+                "there is none before it; fill `prior`, `prior_2` and so on, the nearest first", argument=name
+            )
         images[name.replace("_", " ")] = _file(folder, cells[name])
     question = cells.get("question") or None
-    try:
-        read_question(question, alone=len(images) == 1)
-    except InputError as error:
-        raise InputError(as_columns(str(error))) from error
+    read_question(question, alone=len(images) == 1)
     return PairRow(number, cells.get("id", str(number)), images, question)
-
-
-def as_columns(message: str) -> str:
-    """A message about arguments of `diffvqa answer` as one about columns of the table."""
-    return re.sub(r"--(current|prior(?: \d+)?|question)\b", lambda found: f"`{column_of(found[1])}`", message)
 
 
 def _place(name: str) -> int:
@@ -133,10 +135,10 @@ def _file(folder: Path, cell: str) -> Path:
     return Path(os.path.realpath(folder / cell))
 
 
-def _repeated(rows: Sequence[PairRow]) -> list[str]:
+def _repeated(rows: Sequence[PairRow]) -> list[InputError]:
     first: dict[str, int] = {}
     return [
-        f"row {row.number}, `id`: the same as in row {first[row.id]}"
+        InputError(f"the same as in row {first[row.id]}", argument="id", row=row.number)
         for row in rows
         if first.setdefault(row.id, row.number) != row.number
     ]

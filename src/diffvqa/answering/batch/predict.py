@@ -13,7 +13,7 @@ from typing import Any
 from diffvqa import __version__
 from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.batch.line_file import find_written, open_after, write_lines
-from diffvqa.answering.batch.pairs import PairRow, as_columns, column_of, read_pairs, require_files
+from diffvqa.answering.batch.pairs import PairRow, in_columns, read_pairs, require_files
 from diffvqa.answering.case import Case, make_case
 from diffvqa.errors import InputError
 from diffvqa.files import digest_of
@@ -63,7 +63,7 @@ def predict_pairs(
     rows = read_pairs(pairs)
     settings = {**asdict(asking), "diffvqa": __version__}
     inputs = {"model": _digest(model_folder(model)), "pairs": digest_of(pairs)}
-    claim = Claim("predict", out, "--out", settings, inputs, is_file=True)
+    claim = Claim("predict", out, settings, inputs, is_file=True)
     ids = [row.id for row in rows]
     written = find_written(claim, ids)
     if written.lines == len(rows):
@@ -158,12 +158,12 @@ def _case(answerer: Answerer, row: PairRow, encoded: Mapping[Path, EncodedImage 
     images = {name: encoded[path] for name, path in row.images.items()}
     for name, image in images.items():
         if isinstance(image, str):
-            return f"`{column_of(name)}`: expected a PNG, JPEG or DICOM radiograph, found {image}"
+            return f"{in_columns(name)}: expected a PNG, JPEG or DICOM radiograph, found {image}"
     try:
         case = make_case(images, row.question, asking.trust_order, asking.trust_identity)
         encode_question(answerer.model.difference, case.question)
     except InputError as error:
-        return as_columns(str(error))
+        return error.render(in_columns)
     return case
 
 
@@ -190,8 +190,9 @@ def _require_priors(rows: Sequence[PairRow], taken: int) -> None:
     too_many = [row.number for row in rows if len(row.images) - 1 > taken]
     if too_many:
         raise InputError(
-            f"PAIRS: the model takes {taken} priors at the most, but there are more in {len(too_many)} rows, the first "
-            f"of them row {too_many[0]}"
+            f"the model takes {taken} priors at the most, but there are more in {len(too_many)} rows, the first of "
+            f"them row {too_many[0]}",
+            argument="pairs",
         )
 
 

@@ -93,11 +93,16 @@ def read_sources(current: Radiograph, priors: Sequence[Radiograph], model: str, 
     """
     _require_highdicom()
     if not priors:
-        raise InputError("--dicom-sr reports a change, which takes two radiographs; give --prior too")
-    headers = [_header(current, "--current"), *(_header(prior, "--prior") for prior in priors)]
+        raise InputError(
+            "reports a change, which takes two radiographs; give {prior} too", argument="dicom_sr", mentions=("prior",)
+        )
+    headers = [_header(current, "current"), *(_header(prior, "prior") for prior in priors)]
     images = [_without_patient(one) for one in headers]
     if len({one.SOPInstanceUID for one in images}) < len(images):
-        raise InputError("--prior and --current have the same SOPInstanceUID; give different radiographs")
+        raise InputError(
+            "{prior} and {current} have the same SOPInstanceUID; give different radiographs",
+            mentions=("prior", "current"),
+        )
     owner = Dataset()
     owner.update({one.tag: one for one in headers[0] if one.keyword in _OWNER})
     return Sources(images[0], tuple(images[1:]), owner, _made(headers[0]), model, captioner)
@@ -130,7 +135,9 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        raise InputError(f"--dicom-sr: no folder can be made there ({error.strerror}); give another path") from error
+        raise InputError(
+            f"no folder can be made there ({error.strerror}); give another path", argument="dicom_sr"
+        ) from error
 
 
 def save(result: Dataset, folder: Path, name: str) -> Path:
@@ -141,7 +148,9 @@ def save(result: Dataset, folder: Path, name: str) -> Path:
             temporary.touch(mode=0o600)
             result.save_as(temporary, enforce_file_format=True)
     except OSError as error:
-        raise InputError(f"--dicom-sr: nothing can be written there ({error.strerror}); give another path") from error
+        raise InputError(
+            f"nothing can be written there ({error.strerror}); give another path", argument="dicom_sr"
+        ) from error
     return path
 
 
@@ -151,7 +160,7 @@ def _require_highdicom() -> None:
         import highdicom  # noqa: F401
     except ImportError as error:
         raise InputError(
-            "--dicom-sr needs highdicom, which is not installed; run: pip install 'diffvqa[dicom-sr]'"
+            "needs highdicom, which is not installed; run: pip install 'diffvqa[dicom-sr]'", argument="dicom_sr"
         ) from error
 
 
@@ -173,15 +182,25 @@ def _header(radiograph: Radiograph, argument: str) -> Dataset:
         header = Dataset({one.tag: one for one in found if one.VM == 1 and not one.is_empty})
     except Exception as error:  # damaged files make pydicom raise many kinds
         raise InputError(
-            f"{argument}: --dicom-sr expects a DICOM file, found another kind or a damaged one; give the file that "
-            "the archive holds"
+            "{dicom_sr} expects a DICOM file, found another kind or a damaged one; give the file that "
+            "the archive holds",
+            argument=argument,
+            mentions=("dicom_sr",),
         ) from error
     for name in _UIDS:
         if not UID(str(header.get(name, ""))).is_valid:
-            raise InputError(f"{argument}: --dicom-sr expects a DICOM file with a valid {name}, found none in it")
+            raise InputError(
+                f"{{dicom_sr}} expects a DICOM file with a valid {name}, found none in it",
+                argument=argument,
+                mentions=("dicom_sr",),
+            )
     if header.SOPClassUID not in _RADIOGRAPHS:
         kinds = ", ".join(UID(one).name for one in _RADIOGRAPHS)
-        raise InputError(f"{argument}: --dicom-sr expects one of {kinds}; found {UID(header.SOPClassUID).name}")
+        raise InputError(
+            f"{{dicom_sr}} expects one of {kinds}; found {UID(header.SOPClassUID).name}",
+            argument=argument,
+            mentions=("dicom_sr",),
+        )
     return header
 
 
