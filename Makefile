@@ -25,7 +25,7 @@ test-slow: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(bin)/pytest -m slow
 
 lint: $(VENV)/ready
-	$(bin)/ruff check . && $(bin)/ruff format --check .
+	$(bin)/ruff check . && $(bin)/ruff format --check . && $(bin)/mypy
 
 format: $(VENV)/ready
 	$(bin)/ruff check --fix . && $(bin)/ruff format .

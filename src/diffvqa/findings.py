@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 DIFFERENCE_QUESTION = "what has changed compared to the reference image?"
 """The standard difference question, asked where the user asks nothing."""
@@ -37,6 +37,14 @@ SYNONYMS = {"infection": "pneumonia"}
 ChangeKind = Literal["added", "missing", "level"]
 
 
+def change_kind(word: str | None) -> ChangeKind:
+    """The kind of a change that a word names. Raises ValueError for any other word."""
+    for kind in get_args(ChangeKind):
+        if word == kind:
+            return kind
+    raise ValueError("a change is added, missing or level")
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Change:
     """One difference of the current from the prior image; `before` and `after` are levels, for kind "level" only."""
@@ -47,8 +55,7 @@ class Change:
     after: str | None = None
 
     def __post_init__(self) -> None:
-        if self.kind not in ("added", "missing", "level"):
-            raise ValueError("a change is added, missing or level")
+        change_kind(self.kind)
         if (self.kind == "level") != (self.before is not None and self.after is not None):
             raise ValueError("a change of level, and only that, has a level before and after")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import multiprocessing
 import os
 import signal
@@ -82,13 +83,13 @@ def _windowed(
 def _end_with_parent() -> None:
     """Let a worker process die of Ctrl-C without a word, and when its parent is gone, be it by force."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    parent = multiprocessing.parent_process()
+    if parent := multiprocessing.parent_process():
+        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
 
-    def watch() -> None:
-        wait([parent.sentinel])
-        os._exit(1)
 
-    threading.Thread(target=watch, daemon=True).start()
+def _end_after(sentinel: int) -> None:
+    wait([sentinel])
+    os._exit(1)
 
 
 def _by_cluster(
@@ -133,7 +134,7 @@ def _connected(address: str) -> Any:
             if host and port.isdecimal():
                 # Ray itself would try for minutes.
                 socket.create_connection((host, int(port)), timeout=10).close()
-            ray.init(address=address, log_to_driver=False, logging_level="ERROR")
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
         except Exception as error:  # of many kinds: no such address, another version, a refused connection
             raise InputError(
                 f"no Ray cluster answers at {address!r} ({type(error).__name__}); "

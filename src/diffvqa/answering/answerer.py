@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -21,6 +22,14 @@ from diffvqa.inference.model import EncodedImage, FinetunedModel
 from diffvqa.records import Pair
 
 PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Findings:
+    """The findings named in each image of a case; None with the reason."""
+
+    by_image: Mapping[str, tuple[str, ...]] | None
+    reason: str | None
 
 
 class Answerer:
@@ -75,10 +84,10 @@ class Answerer:
         written = answer_questions(self.model.difference, questions, features, beams=beams) if asked else []
         changes = [_changes(one.text) for one in written]
         findings = self._findings(asked, keys, features, beams)
-        boxes = self._boxes(asked, changes, [found or {} for found, _ in findings], keys)
+        boxes = self._boxes(asked, changes, [named.by_image or {} for named in findings], keys)
         answers = iter(
-            self._assemble(case, one, *rest, beams)
-            for case, one, *rest in zip(asked, written, changes, findings, boxes, strict=True)
+            self._assemble(case, words, changed, named, found, beams)
+            for case, words, changed, named, found in zip(asked, written, changes, findings, boxes, strict=True)
         )
         return [next(answers) if case.reason is None else self._no_answer(case) for case in cases]
 
@@ -105,12 +114,13 @@ class Answerer:
         case: Case,
         written: Written,
         changes: tuple[Change, ...] | None,
-        findings: tuple[dict[str, tuple[str, ...]] | None, str | None],
+        findings: _Findings,
         boxes: tuple[FoundBox, ...] | None,
         beams: int,
     ) -> Answer:
         remarks = case.remarks
-        if changes is not None and "prior" in (findings[0] or {}) and contradict(changes, findings[0]):
+        named = findings.by_image
+        if changes is not None and named is not None and "prior" in named and contradict(changes, named):
             remarks += ("the findings named in each image contradict the changes: they are answers of their own",)
         # The scale was measured on greedy answers to questions about changes.
         scale = self.model.trust.confidence if beams == 1 and case.question.startswith(CHANGE) else None
@@ -121,8 +131,8 @@ class Answerer:
             changes=changes,
             confidence=scale.probability(written.confidence) if scale else written.confidence,
             calibrated=scale is not None,
-            findings=findings[0],
-            findings_reason=findings[1],
+            findings=named,
+            findings_reason=findings.reason,
             boxes=boxes,
             boxes_reason=self.model.no_boxes_reason if boxes is None else None,
             unlikeness=_unlikeness(case),
@@ -132,10 +142,10 @@ class Answerer:
 
     def _findings(
         self, cases: Sequence[Case], keys: Mapping[EncodedImage, str], features: Mapping[str, np.ndarray], beams: int
-    ) -> list[tuple[dict[str, tuple[str, ...]] | None, str | None]]:
-        """For each case what is named in its current and its prior image, or None with the reason."""
+    ) -> list[_Findings]:
+        """What is named in the current and the prior image of each case."""
         if self.model.no_findings_reason is not None:
-            return [(None, self.model.no_findings_reason)] * len(cases)
+            return [_Findings(None, self.model.no_findings_reason)] * len(cases)
         alone = [
             {name: keys[case.images[name]] for name in ("current", "prior") if name in case.images} for case in cases
         ]
@@ -143,12 +153,13 @@ class Answerer:
         named = name_findings(self.model.difference, {key: features[key] for key in wanted}, beams) if wanted else {}
         found = []
         for images in alone:
-            unread = [name for name, key in images.items() if named[key] is None]
+            by_image = {name: names for name, key in images.items() if (names := named[key]) is not None}
+            unread = [name for name in images if name not in by_image]
             if unread:
                 reason = f"what the model wrote about the findings of the {unread[0]} image is no list of names"
-                found.append((None, reason))
+                found.append(_Findings(None, reason))
             else:
-                found.append(({name: named[key] for name, key in images.items()}, None))
+                found.append(_Findings(by_image, None))
         return found
 
     def _boxes(
@@ -184,7 +195,7 @@ class Answerer:
 
 def _pair(case: Case, keys: Mapping[EncodedImage, str]) -> Pair:
     current, *priors = (keys[image] for image in case.images.values())
-    return Pair(current, *priors[:1], earlier=tuple(priors[1:]))
+    return Pair(current, priors[0] if priors else None, earlier=tuple(priors[1:]))
 
 
 def _changes(text: str) -> tuple[Change, ...] | None:
@@ -196,7 +207,9 @@ def _shown(
     case: Case, changes: Iterable[Change] | None, findings: Mapping[str, Sequence[str]]
 ) -> dict[tuple[str, str], Literal["change", "finding"]]:
     """The (image, finding) that have boxes, and why: what has changed, then what else is named."""
-    shown = {(image, change.finding): "change" for change in changes or () for image in SHOWN_IN[change.kind]}
+    shown: dict[tuple[str, str], Literal["change", "finding"]] = {
+        (image, change.finding): "change" for change in changes or () for image in SHOWN_IN[change.kind]
+    }
     for image, names in findings.items():
         for name in names:
             shown.setdefault((image, name), "finding")
@@ -205,4 +218,5 @@ def _shown(
 
 def _unlikeness(case: Case) -> dict[str, float] | None:
     found = {name: image.unlikeness for name, image in case.images.items() if name in ("current", "prior")}
-    return None if None in found.values() else {name: round(value, 3) for name, value in found.items()}
+    known = {name: round(value, 3) for name, value in found.items() if value is not None}
+    return known if len(known) == len(found) else None

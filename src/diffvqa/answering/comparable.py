@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
+from datetime import date, datetime, time
 
 from diffvqa.errors import InputError
 from diffvqa.images.header import Header
@@ -23,8 +24,7 @@ def check_order(headers: Mapping[str, Header | None], trusted: bool) -> list[str
         if one is None or other is None or one.taken is None or other.taken is None:
             remarks.append(f"{later} and {earlier}: the order is as given; only DICOM files with dates tell it")
             continue
-        to_the_hour = None not in (*one.taken, *other.taken)
-        moment, before = (header.taken if to_the_hour else header.taken[:1] for header in (one, other))
+        moment, before = _moments(one.taken, other.taken)
         if moment == before:
             remarks.append(f"{later} and {earlier}: by their headers they were taken at the same time")
         elif moment < before:
@@ -36,6 +36,14 @@ def check_order(headers: Mapping[str, Header | None], trusted: bool) -> list[str
                 )
             remarks.append(f"{later} and {earlier}: the order is as given, though the headers say the contrary")
     return remarks
+
+
+def _moments(one: tuple[date, time | None], other: tuple[date, time | None]) -> tuple[datetime, datetime]:
+    """When two were taken; to the day alone, where the time of either is missing."""
+    (day, hour), (other_day, other_hour) = one, other
+    if hour is None or other_hour is None:
+        hour = other_hour = time.min
+    return datetime.combine(day, hour), datetime.combine(other_day, other_hour)
 
 
 def check_identity(headers: Mapping[str, Header | None], trusted: bool) -> list[str]:

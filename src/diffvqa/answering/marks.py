@@ -72,7 +72,7 @@ def difference(change: Change | None) -> str:
         return "unchanged"
     if change.kind != "level":
         return "new" if change.kind == "added" else "resolved"
-    before, after = _RANKS.get(change.before), _RANKS.get(change.after)
+    before, after = _RANKS.get(change.before or ""), _RANKS.get(change.after or "")
     if before is None or after is None or before == after:
         return "changed"
     return "increased" if after > before else "decreased"

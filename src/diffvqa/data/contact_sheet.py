@@ -47,7 +47,7 @@ def _choose(store: Store, count: int, seed: int) -> list[int]:
 def _draw_tile(
     sheet: PillowImage.Image,
     draw: ImageDraw.ImageDraw,
-    font: ImageFont.FreeTypeFont,
+    font: ImageFont.FreeTypeFont | ImageFont.ImageFont,
     corner: tuple[int, int],
     image: StoredImage,
     pixels: np.ndarray,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,22 +137,15 @@ def _read_boxes(folder: Path, problems: list[Problem]) -> dict[str, _Boxes]:
     first of them says where the numbers begin.
     """
     path = find_table(folder, "BBox_List_2017*.csv")
-    boxes = defaultdict(list)
+    boxes: dict[str, _Boxes] = defaultdict(list)
     if path is None:
         return boxes
-    header: list[str] = []
+    places: tuple[int, int, int] | None = None
     for number, cells in read_cells(path):
-        if not header:
-            header = cells
-            missing = [name for name in ("Image Index", "Finding Label") if name not in header]
-            first = next((at for at, name in enumerate(header) if name.startswith("Bbox [x")), None)
-            if missing or first is None:
-                raise InputError(
-                    f"{path.name}: no column {missing[0] if missing else 'Bbox [x,y,w,h]'!r}; "
-                    f"columns found: {', '.join(name for name in header if name)}"
-                )
-            image_at, label_at = header.index("Image Index"), header.index("Finding Label")
+        if places is None:
+            places = _places(path, cells)
             continue
+        image_at, label_at, first = places
         where = Source(path.name, number)
         if len(cells) < max(image_at, label_at, first + 3) + 1:
             problems.append(Problem("row_incomplete", where, "the row ends before its last number"))
@@ -163,6 +156,18 @@ def _read_boxes(folder: Path, problems: list[Problem]) -> dict[str, _Boxes]:
             continue
         boxes[cells[image_at]].append((where, finding, cells[first : first + 4]))
     return boxes
+
+
+def _places(path: Path, header: Sequence[str]) -> tuple[int, int, int]:
+    """Where the image, the finding and the first of the four numbers stand in a row."""
+    missing = [name for name in ("Image Index", "Finding Label") if name not in header]
+    first = next((at for at, name in enumerate(header) if name.startswith("Bbox [x")), None)
+    if missing or first is None:
+        raise InputError(
+            f"{path.name}: no column {missing[0] if missing else 'Bbox [x,y,w,h]'!r}; "
+            f"columns found: {', '.join(name for name in header if name)}"
+        )
+    return header.index("Image Index"), header.index("Finding Label"), first
 
 
 def _with_boxes(image: Image, boxes: _Boxes, problems: list[Problem]) -> Image:

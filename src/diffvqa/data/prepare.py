@@ -166,7 +166,7 @@ def _stored(study: Study, image: Image, found: tuple[int, int], size: int, probl
     frame = Frame.letterbox(image.width, image.height, size)
     return StoredImage(
         image.image_id, study.subject_id, study.study_id, study.order, study.split, image.view, study.report,
-        study.findings, image.width, image.height, frame, image.regions,
+        study.findings, image.width, image.height, frame, Regions.of(image.regions),
     )  # fmt: skip
 
 

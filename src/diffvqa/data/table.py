@@ -138,9 +138,9 @@ def _read_images(table: Path, root: Path, reports: dict[str, str], problems: lis
             problems.append(Problem("image_unreadable", where, NO_HEADER))
         else:
             images[image_id] = _ImageRow(where, image_id, subject_id, study_id, path, size, view, order, split)
-    for where in frontal.values():
-        if where is not None:
-            problems.append(Problem("study_without_frontal", where, "every image of the study is lateral"))
+    for first in frontal.values():
+        if first is not None:
+            problems.append(Problem("study_without_frontal", first, "every image of the study is lateral"))
     if not images:
         counts = ", ".join(f"{kind} {count}" for kind, count in Counter(one.kind for one in problems).items())
         raise InputError(

@@ -54,7 +54,7 @@ class BertScore:
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> list[float]:
         """The score of each (answer, reference); 0 where one of them has no token."""
         texts = sorted({" ".join(text.split()) for pair in pairs for text in pair}, key=lambda text: (len(text), text))
-        embedded = {}
+        embedded: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
         for start in range(0, len(texts), BATCH):
             batch = texts[start : start + BATCH]
             embedded.update(zip(batch, self._embed(batch), strict=True))

@@ -7,13 +7,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from diffvqa.errors import InputError
 from diffvqa.evaluation.changes import INDUCED, is_difference, on_the_same_repeats, reference_readings, tally_changes
 from diffvqa.evaluation.grounding import THRESHOLD, tally_grounding
-from diffvqa.evaluation.intervals import Formula, Resamples, Tally, interval_of, resample_patients
+from diffvqa.evaluation.intervals import Formula, Resamples, Tally, interval_around, resample_patients
 from diffvqa.evaluation.predictions import Prediction, notes_on_patients, read_predictions
 
 COMPARED = ("f1", "false_change_rate", INDUCED, "recall", "detection_rate", "aref_accuracy")
@@ -62,8 +63,7 @@ def compare(systems: Mapping[str, Sequence[str | Path]], replicates: int | None 
     _require_same_questions(read)
     patients = _patients_of(read)
     resamples = resample_patients(patients, replicates, seed)
-    changes = {name: [tally_changes(rows) for rows in runs] for name, runs in read.items()}
-    scores = {name: _scores_of(read[name], changes[name], resamples) for name in read}
+    scores = {name: _scores_of(runs, resamples) for name, runs in read.items()}
     if not any(score for found in scores.values() for score in found.values()):
         raise InputError("the files have neither difference questions nor AREF phrases: there is nothing to compare")
     return {
@@ -75,7 +75,7 @@ def compare(systems: Mapping[str, Sequence[str | Path]], replicates: int | None 
             name: {"seeds": len(read[name]), **{score: _described(found) for score, found in of_system.items()}}
             for name, of_system in scores.items()
         },
-        "comparisons": {score: _compared(score, scores, changes, resamples) for score in COMPARED},
+        "comparisons": {score: _compared(score, scores, resamples) for score in COMPARED},
     }
 
 
@@ -103,12 +103,13 @@ def two_sided_p(drawn: np.ndarray, patients: int) -> float:
 class _Score:
     """A score, averaged over seeds: its value and that of each resample.
 
-    formula, of_patients: how it comes out of sums, and what each patient adds to them, (patients, columns), a seed's
-    mean. n: of how many rows it is.
+    tallies: those of the seeds. formula, of_patients: how it comes out of sums, and what each patient adds to them,
+    (patients, columns), a seed's mean. n: of how many rows it is.
     """
 
     value: float
     drawn: np.ndarray
+    tallies: Sequence[Tally]
     formula: Formula
     of_patients: np.ndarray
     n: int
@@ -159,17 +160,17 @@ def _asked(row: Prediction) -> tuple:
     return row.references, row.reference_boxes, readings
 
 
-def _scores_of(
-    runs: Sequence[Sequence[Prediction]], changes: Sequence[Tally | None], resamples: Resamples
-) -> dict[str, _Score | None]:
+def _scores_of(runs: Sequence[Sequence[Prediction]], resamples: Resamples) -> dict[str, _Score | None]:
+    changes = [tally_changes(rows) for rows in runs]
     boxes = [tally_grounding(rows).get("AREF") for rows in runs]
     found = {name: _mean(changes, name, count, resamples) for name, count in _COUNTS.items()}
     return {**found, "aref_accuracy": _mean(boxes, f"accuracy_{THRESHOLD}", "n", resamples)}
 
 
-def _mean(tallies: Sequence[Tally | None], name: str, count: str, resamples: Resamples) -> _Score | None:
+def _mean(of_seeds: Sequence[Tally | None], name: str, count: str, resamples: Resamples) -> _Score | None:
     """The mean of a score over the seeds; None where one of them lacks it. count: that of the rows it is of."""
-    if any(tally is None for tally in tallies):
+    tallies = [tally for tally in of_seeds if tally is not None]
+    if len(tallies) < len(of_seeds):
         return None
     values = [tally.formulas[name](tally.columns.sum(axis=0)) for tally in tallies]
     drawn = [tally.formulas[name](resamples.sums(tally)) for tally in tallies]
@@ -177,41 +178,38 @@ def _mean(tallies: Sequence[Tally | None], name: str, count: str, resamples: Res
     if not np.isfinite(value):
         return None
     of_patients = np.mean([resamples.of_patients(tally) for tally in tallies], axis=0)
-    return _Score(value, np.mean(drawn, axis=0), tallies[0].formulas[name], of_patients, n)
+    return _Score(value, np.mean(drawn, axis=0), tallies, tallies[0].formulas[name], of_patients, n)
 
 
 def _described(score: _Score | None) -> dict | None:
-    return None if score is None else {**interval_of(score.value, score.drawn), "n": score.n}
+    return None if score is None else {**interval_around(score.value, score.drawn), "n": score.n}
 
 
 def _compared(
-    name: str,
-    scores: Mapping[str, Mapping[str, _Score | None]],
-    changes: Mapping[str, Sequence[Tally | None]],
-    resamples: Resamples,
-) -> list[dict]:
-    rows = []
-    known = {system: found[name] for system, found in scores.items() if found[name] is not None}
+    name: str, scores: Mapping[str, Mapping[str, _Score | None]], resamples: Resamples
+) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    known = {system: score for system, found in scores.items() if (score := found[name]) is not None}
     for (first, one), (second, other) in itertools.combinations(known.items(), 2):
-        if name == INDUCED:
-            one, other = _on_the_same_pairs(changes[first], changes[second], resamples)
-            if one is None or other is None:
-                continue
-        value, drawn = one.value - other.value, one.drawn - other.drawn
-        p = two_sided_p(drawn, int((_matters(one, other) | _matters(other, one)).sum()))
-        rows.append({"first": first, "second": second, **interval_of(value, drawn), "p": p})
+        both = _on_the_same_pairs(one, other, resamples) if name == INDUCED else (one, other)
+        if both is not None:
+            rows.append({"first": first, "second": second, **_difference(*both)})
     corrected = holm([row["p"] for row in rows])
     return [{**row, "p_holm": value} for row, value in zip(rows, corrected, strict=True)]
 
 
-def _on_the_same_pairs(
-    first: Sequence[Tally], second: Sequence[Tally], resamples: Resamples
-) -> tuple[_Score | None, _Score | None]:
+def _difference(one: _Score, other: _Score) -> dict[str, float]:
+    drawn = one.drawn - other.drawn
+    p = two_sided_p(drawn, int((_matters(one, other) | _matters(other, one)).sum()))
+    return {**interval_around(one.value - other.value, drawn), "p": p}
+
+
+def _on_the_same_pairs(first: _Score, second: _Score, resamples: Resamples) -> tuple[_Score, _Score] | None:
     """The induced-change rates of two systems, of the patients whose repeats both told in all seeds."""
-    common = on_the_same_repeats([*first, *second])
-    parts = (common[: len(first)], common[len(first) :])
+    common = on_the_same_repeats([*first.tallies, *second.tallies])
+    parts = (common[: len(first.tallies)], common[len(first.tallies) :])
     one, other = (_mean(part, INDUCED, _COUNTS[INDUCED], resamples) for part in parts)
-    return one, other
+    return None if one is None or other is None else (one, other)
 
 
 def _matters(one: _Score, other: _Score) -> np.ndarray:

@@ -81,9 +81,7 @@ def _read_rows(folder: Path, name: str, read: Callable[[Mapping, Path], Row]) ->
 
 
 def _read_phrase(row: Mapping, folder: Path) -> PhraseExample:
-    phrase = row.get("phrase")
-    if not isinstance(phrase, str):
-        raise BadField("phrase", "expected a text.")
+    phrase = _text(row, "phrase")
     return PhraseExample(_read_picture(row, "picture", row.get("boxes") or [], folder), phrase)
 
 
@@ -94,16 +92,22 @@ def _read_example(row: Mapping, folder: Path) -> Example:
     confidence = row.get("confidence")
     if confidence is not None and not _is_number(confidence):
         raise BadField("confidence", "expected a number or null.")
-    texts = {name: row.get(name) for name in ("question", "reference", "answer")}
-    for name, value in texts.items():
-        if not isinstance(value, str):
-            raise BadField(name, "expected a text.")
+    question, reference, answer = (_text(row, name) for name in ("question", "reference", "answer"))
     return Example(
         prior=_read_picture(row, "prior", boxes.get("prior") or [], folder),
         current=_read_picture(row, "current", boxes.get("current") or [], folder),
         confidence=confidence,
-        **texts,
+        question=question,
+        reference=reference,
+        answer=answer,
     )
+
+
+def _text(row: Mapping, field: str) -> str:
+    text = row.get(field)
+    if not isinstance(text, str):
+        raise BadField(field, "expected a text.")
+    return text
 
 
 def _read_picture(row: Mapping, field: str, boxes: object, folder: Path) -> Picture:
@@ -133,7 +137,8 @@ def _read_box(value: object) -> MarkedBox:
         raise BadField("boxes", "expected `box` as [x1, y1, x2, y2] in pixels of the picture.")
     if kind not in ("predicted", "reference"):
         raise BadField("boxes", "expected `kind` to be predicted or reference.")
-    return MarkedBox(tuple(map(float, corners)), label if isinstance(label, str) else "", kind)
+    x1, y1, x2, y2 = map(float, corners)
+    return MarkedBox((x1, y1, x2, y2), label if isinstance(label, str) else "", kind)
 
 
 def _is_number(value: object) -> bool:

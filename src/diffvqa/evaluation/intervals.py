@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +12,9 @@ LEVEL = 0.95
 
 _BLOCK = 500
 """Resamples that are worked on at once, at the full width of numbers: all of them take gigabytes for many patients."""
+
+Patient = str | tuple[str, str]
+"""Who is drawn in a bootstrap, by a name that is one patient's alone."""
 
 Formula = Callable[[np.ndarray], np.ndarray]
 """From sums, shape (..., columns), to a score, shape (...); NaN where the score is not defined."""
@@ -61,7 +64,7 @@ class Resamples:
         return found
 
 
-def resample_patients(patients: Mapping[str, Hashable], replicates: int, seed: int) -> Resamples:
+def resample_patients(patients: Mapping[str, Patient], replicates: int, seed: int) -> Resamples:
     """Draw patients with replacement, as many as there are, `replicates` times; rows follow their patient.
 
     patients: row id -> patient. The draws depend on the seed and the set of patients only, not on the order of rows.
@@ -112,11 +115,14 @@ def mean_of(columns: Sequence[str], name: str) -> Formula:
     return lambda sums: ratio(sums[..., column], sums[..., one])
 
 
-def interval_of(value: np.ndarray, drawn: np.ndarray) -> dict[str, float] | None:
+def interval_of(score: np.ndarray, drawn: np.ndarray) -> dict[str, float] | None:
     """A score with the limits of its interval, from the score itself and that of each resample; None if undefined."""
-    if not np.isfinite(value):
-        return None
-    drawn, value = drawn[np.isfinite(drawn)], round(float(value), 10)
+    return interval_around(float(score), drawn) if np.isfinite(score) else None
+
+
+def interval_around(score: float, drawn: np.ndarray) -> dict[str, float]:
+    """The same for a score that is defined."""
+    drawn, value = drawn[np.isfinite(drawn)], round(score, 10)
     if drawn.size == 0:
         return {"value": value, "low": value, "high": value}
     low, high = (round(float(limit), 10) for limit in np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 SYSTEMS = {
     "model": "This model",
@@ -97,7 +98,7 @@ def systems_of(metrics: Mapping) -> dict[str, Mapping]:
 
 def find_score(system: Mapping, path: Sequence[str]) -> Mapping | None:
     """What lies at a path within a system's metrics; None where it has no such score."""
-    found = system
+    found: Any = system
     for key in path:
         found = (found or {}).get(key)
     return found

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
-from diffvqa.findings import SYNONYMS, Change
+from diffvqa.findings import SYNONYMS, Change, change_kind
 
 QUESTION_TASK = "question"
 """The task of a line that names none: a question was asked and an answer given."""
@@ -165,7 +165,7 @@ def _read_prediction(row: dict) -> Prediction:
     if not grounding and not any(reference.strip() for reference in references):
         raise BadField("references", "expected a list with at least one text, found none.")
     return Prediction(
-        id=_identifier(row, "id", needed=True),
+        id=_own_identifier(row),
         answer=_text(row, "answer", "") or "",
         references=tuple(reference for reference in references if reference.strip()),
         task=task,
@@ -202,15 +202,18 @@ def _text(row: dict, field: str, default: str | None = None) -> str | None:
     return default if value is None else _words(value, field)
 
 
-def _identifier(row: dict, field: str, needed: bool = False) -> str | None:
+def _own_identifier(row: dict) -> str:
+    identifier = _identifier(row, "id")
+    if identifier is None:
+        raise BadField("id", "expected a text or a whole number on every line, found nothing.")
+    return identifier
+
+
+def _identifier(row: dict, field: str) -> str | None:
     value = row.get(field)
     if isinstance(value, int) and not isinstance(value, bool):
         value = str(value)
-    if value in (None, ""):
-        if needed:
-            raise BadField(field, "expected a text or a whole number on every line, found nothing.")
-        return None
-    return _words(value, field)
+    return None if value in (None, "") else _words(value, field)
 
 
 def _number(value: object, field: str) -> float:
@@ -268,7 +271,7 @@ def _change(value: object, field: str) -> Change:
     try:
         # Levels beside an addition or a loss are no part of it, so they are not held against it.
         levels = (before, after) if kind == "level" else (None, None)
-        return Change(SYNONYMS.get(finding, finding), kind, *levels)
+        return Change(SYNONYMS.get(finding, finding), change_kind(kind), *levels)
     except ValueError as error:
         raise BadField(field, f"{error}.") from error
 

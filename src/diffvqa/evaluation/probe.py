@@ -13,7 +13,7 @@ import numpy as np
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
 from diffvqa.evaluation.grounding import best_overlap, tally_overlaps
-from diffvqa.evaluation.intervals import Resamples, interval_of, resample_patients, score_tally
+from diffvqa.evaluation.intervals import Resamples, interval_around, resample_patients, score_tally
 from diffvqa.evaluation.predictions import read_lines
 from diffvqa.files import write_text
 
@@ -82,7 +82,7 @@ def _labels(rows: Rows, ways: Sequence[str], replicates: int, seed: int) -> dict
         "n": len(rows),
         "patients": len(set(patients)),
         # A resample may lack a rare finding: it then has the mean of the others.
-        "mean": interval_of(float(np.mean(values)), _mean_of_known(np.array(drawn))) if values else None,
+        "mean": interval_around(float(np.mean(values)), _mean_of_known(np.array(drawn))) if values else None,
         "names": names,
     }
     if len(ways) > 1:
@@ -105,7 +105,7 @@ def _area(
     have, have_not = len(set(patients[right])), len(set(patients[~right]))
     if min(have, have_not) < FEWEST_PATIENTS:
         return None, drawn
-    return {**interval_of(value, drawn), "n": int(right.sum()), "n_patients": have}, drawn
+    return {**interval_around(value, drawn), "n": int(right.sum()), "n_patients": have}, drawn
 
 
 def weighted_auc(said: np.ndarray, right: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:

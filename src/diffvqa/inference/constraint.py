@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import numpy as np
 import torch
@@ -27,4 +28,5 @@ class AllowedTokens(LogitsProcessor):
         forbidden = np.ones(tuple(scores.shape), dtype=bool)
         for row, written in enumerate(input_ids[:, self.prompt_length :].tolist()):
             forbidden[row, self.allowed(row // self.beams, written)] = False
-        return scores.masked_fill(torch.from_numpy(forbidden).to(scores.device), -torch.inf)
+        kept = scores.masked_fill(torch.from_numpy(forbidden).to(scores.device), -torch.inf)
+        return cast(torch.FloatTensor, kept)

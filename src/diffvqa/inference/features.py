@@ -108,7 +108,7 @@ def encode_store(
     record = folder / _DESCRIPTION
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     record.unlink(missing_ok=True)
-    tokens: np.ndarray | None = None
+    tokens: np.memmap | None = None
     done = 0
     jobs = ((model, store, intensity, wanted[start : start + BATCH]) for start in range(0, len(wanted), BATCH))
     for part in done_in_order(_encode_stored, jobs, cluster=cluster, on_gpu=True):
@@ -119,7 +119,8 @@ def encode_store(
         done += len(part)
         if progress:
             progress(done, len(wanted))
-    tokens.flush()
+    if tokens is not None:
+        tokens.flush()
     write_text(record, json.dumps(description))
     return Features(folder, wanted)
 

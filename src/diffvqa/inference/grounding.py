@@ -90,7 +90,9 @@ def ground_phrase(
         )
     features, prompt = {"image": encode_radiographs(captioner, [radiograph])[0]}, referring_prompt(phrase)
     if count == 1:
-        found = [(box, None) for _, box in write_boxes(captioner, [("image", prompt)], features) if box]
+        found: list[tuple[Box, float | None]] = [
+            (box, None) for _, box in write_boxes(captioner, [("image", prompt)], features) if box
+        ]
     else:
         proposed = propose_boxes(captioner, prompt, features["image"], count, by, seed)
         found = [(one.box, one.share) for one in proposed]

@@ -32,7 +32,9 @@ def model_folder(source: str | os.PathLike[str], argument: str = "model") -> Pat
             argument=argument,
         )
     try:
-        return Path(huggingface_hub.snapshot_download(name, allow_patterns=NEEDED, ignore_patterns=NOT_NEEDED))
+        return Path(
+            huggingface_hub.snapshot_download(name, allow_patterns=list(NEEDED), ignore_patterns=list(NOT_NEEDED))
+        )
     except (OSError, ValueError) as error:
         raise InputError(
             f"{name!r} is no local folder, and was neither fetched from the hub nor before; "

@@ -85,7 +85,7 @@ class FinetunedModel:
     def encode_radiographs(self, radiographs: Sequence[Radiograph]) -> list[EncodedImage]:
         """Radiographs as the model sees them, at once; only what answers need is kept."""
         tokens = captioner_tokens = encode_radiographs(self.difference, radiographs)
-        if self.captioner and self._captioner_sees_otherwise:
+        if self.captioner and self._sees_otherwise(self.captioner):
             captioner_tokens = encode_radiographs(self.captioner, radiographs)
         check = self.trust.input_check
         unlikeness = check.unlikeness(tokens).tolist() if check else [None] * len(radiographs)
@@ -103,15 +103,14 @@ class FinetunedModel:
         self, store: Store, features: Features, images: Iterable[str], folder: Path, cluster: str | None = None
     ) -> Features:
         """The patch tokens that the captioner sees of these images: `features`, unless it sees them otherwise."""
-        if not (self.captioner and self._captioner_sees_otherwise):
+        if not (self.captioner and self._sees_otherwise(self.captioner)):
             return features
         return _encode(self.captioner, store, images, folder, weights_digest(self.captioner.path), cluster)
 
-    @property
-    def _captioner_sees_otherwise(self) -> bool:
+    def _sees_otherwise(self, captioner: ModelFolder[Captioner]) -> bool:
         """Whether a captioner knows the encoder as stage 1 left it, or other grey values."""
         trained = bool(self.difference.model.config.trainable_blocks)
-        return trained or intensity_of(self.captioner.processor) != intensity_of(self.difference.processor)
+        return trained or intensity_of(captioner.processor) != intensity_of(self.difference.processor)
 
 
 def _encode(

@@ -51,7 +51,7 @@ class ContrastiveHead(nn.Module):
         seen = self.pooling(tokens)[image_index] if self.pooling else pool_boxes(tokens, image_index, boxes)
         seen = functional.normalize(self.projection(seen).float(), dim=-1)
         said = functional.normalize(self._encode_texts(input_ids, attention_mask).float(), dim=-1)
-        every_seen, every_said, every_key, first = gather_rows(seen, said, text_key)
+        (every_seen, every_said, every_key), first = gather_rows(seen, said, text_key)
         own = torch.arange(first, first + len(seen), device=seen.device)
         equal = text_key[:, None] == every_key[None, :]
         # Images of other processes are others, so that places are compared within this one alone.
@@ -66,10 +66,11 @@ class ContrastiveHead(nn.Module):
                 sign[torch.arange(len(own)), own] = 1.0
                 total = -functional.logsigmoid(sign * logits).masked_fill(equal, 0.0).sum()
             else:
-                total = sum(
+                to_texts, to_images = (
                     functional.cross_entropy((scale * a @ b.T).masked_fill(equal, -torch.inf), own, reduction="sum") / 2
                     for a, b in ((seen, every_said), (said, every_seen))
                 )
+                total = to_texts + to_images
         count = max(len(every_key), 1)
         return HeadOutput(total / count, ((~equal).sum() - len(own)) / count)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -43,7 +43,7 @@ class DifferenceConfig(PreTrainedConfig):
         merge: int = 1,
         attention: str = "causal",
         priors: int = 1,
-        trainable_blocks: int | str = 0,
+        trainable_blocks: int | Literal["all"] = 0,
         **kwargs: Any,
     ) -> None:
         self.vision_config = encoder.vision_config(vision_config)
@@ -112,7 +112,7 @@ class DifferenceModel(PreTrainedModel):
             self.encoder.eval()
         return self
 
-    def get_input_embeddings(self) -> None:
+    def get_input_embeddings(self) -> None:  # type: ignore[override]  # transformers takes None, but does not say so
         """None: what embeds the text belongs to the language model. Sharding asks for it."""
 
     @torch.no_grad()

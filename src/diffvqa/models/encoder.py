@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import Literal
 
 import torch
 from torch import nn
@@ -76,17 +77,19 @@ def patch_tokens(encoder: PreTrainedModel, pixel_values: torch.Tensor) -> torch.
     return encoder(pixel_values=pixel_values).last_hidden_state[:, -patches:]
 
 
-def train_last_blocks(encoder: PreTrainedModel, blocks: int | str) -> None:
+def train_last_blocks(encoder: PreTrainedModel, blocks: int | Literal["all"]) -> None:
     """Freeze an encoder but for its last blocks and what comes after them; `all` freezes nothing.
 
     Raises ValueError if it has not so many.
     """
     encoder.requires_grad_(blocks == "all")
-    if blocks in ("all", 0):
+    if blocks == "all" or blocks == 0:
         return
     lists = [module for module in encoder.modules() if isinstance(module, nn.ModuleList)]
     # The last of them: a hybrid's stem, which comes before the blocks, may have as many stages.
-    layers = next((found for found in reversed(lists) if len(found) == encoder.config.num_hidden_layers), [])
+    layers = next(
+        (found for found in reversed(lists) if len(found) == encoder.config.num_hidden_layers), nn.ModuleList()
+    )
     if blocks > len(layers):
         raise ValueError(f"the encoder has {len(layers)} blocks, but {blocks} of them are to be trained")
     layers[-blocks:].requires_grad_(True)
@@ -103,7 +106,7 @@ def set_sine_positions(encoder: PreTrainedModel) -> None:
     thousand steps before a box depends on the picture at all. Waves as long as MAE's (arXiv 2111.06377), but for the
     base, which is 100: a grid of patches is short.
     """
-    positions = encoder.embeddings.position_embedding.weight
+    positions = encoder.get_parameter("embeddings.position_embedding.weight")
     side, width = math.isqrt(len(positions)), positions.shape[1]
     rows, columns = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
     frequencies = 100.0 ** (-torch.arange(width // 4) / (width // 4))

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
-from transformers import AutoTokenizer, PreTrainedModel, SiglipImageProcessorPil
+from transformers import AutoTokenizer, SiglipImageProcessorPil
 
 from diffvqa.errors import InputError
+from diffvqa.models.captioner import Captioner
+from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.weights import read_model
 
-Model = TypeVar("Model", bound=PreTrainedModel)
+Model = TypeVar("Model", bound=Captioner | DifferenceModel)
 
 # On a GPU the fast units for products: they keep as many bits as the half precision in which features are kept.
 torch.backends.cuda.matmul.allow_tf32 = True

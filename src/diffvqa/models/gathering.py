@@ -31,19 +31,19 @@ def sum_over_processes(value: torch.Tensor) -> torch.Tensor:
 
 
 @torch.compiler.disable
-def gather_rows(*tensors: torch.Tensor) -> tuple[torch.Tensor | int, ...]:
+def gather_rows(*tensors: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], int]:
     """The rows of each tensor in all processes, one after the other, and where this process's begin.
 
     The tensors have equally many rows; processes may have different numbers. Gradients flow back to the rows of every
     process.
     """
     if processes() == 1:
-        return (*tensors, 0)
+        return tensors, 0
     here = torch.tensor(len(tensors[0]), device=tensors[0].device)
-    counts = [torch.zeros_like(here) for _ in range(processes())]
-    distributed.all_gather(counts, here)
-    counts = [int(count) for count in counts]
-    return (*(_gather(tensor, counts) for tensor in tensors), sum(counts[: distributed.get_rank()]))
+    gathered = [torch.zeros_like(here) for _ in range(processes())]
+    distributed.all_gather(gathered, here)
+    counts = [int(count) for count in gathered]
+    return tuple(_gather(tensor, counts) for tensor in tensors), sum(counts[: distributed.get_rank()])
 
 
 def _gather(tensor: torch.Tensor, counts: list[int]) -> torch.Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -20,19 +21,23 @@ class HybridVisionConfig(SiglipVisionConfig):
 
     model_type = "diffvqa_hybrid_vision"
     sub_configs = {"stem_config": ResNetConfig}  # noqa: RUF012
-    stem_config = None
 
     def __init__(self, stem_config: dict | ResNetConfig | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         # The library also makes a configuration from nothing, to see what differs from it: that must be a valid one.
         settings = stem_config.to_dict() if isinstance(stem_config, ResNetConfig) else stem_config or _DEFAULT_STEM
         self.stem_config = ResNetConfig(**{**settings, "num_channels": self.num_channels})
-        downsampling = 2 ** (len(self.stem_config.hidden_sizes) + 1)
+        downsampling = 2 ** (len(self.stem_widths) + 1)
         if self.patch_size != downsampling:
             raise ValueError(
-                f"the stem's {len(self.stem_config.hidden_sizes)} stages make patches of {downsampling} pixels, "
+                f"the stem's {len(self.stem_widths)} stages make patches of {downsampling} pixels, "
                 f"but patch_size is {self.patch_size}"
             )
+
+    @property
+    def stem_widths(self) -> Sequence[int]:
+        """The widths of the residual network's stages."""
+        return self.stem_config.hidden_sizes or ()
 
 
 class HybridVisionModel(SiglipVisionModel):
@@ -45,7 +50,7 @@ class HybridVisionModel(SiglipVisionModel):
 
     def __init__(self, config: HybridVisionConfig) -> None:
         super().__init__(config)
-        self.embeddings.patch_embedding = _Stem(config)
+        self.embeddings.register_module("patch_embedding", _Stem(config))
         self.post_init()
 
 
@@ -53,7 +58,7 @@ class _Stem(nn.Module):
     def __init__(self, config: HybridVisionConfig) -> None:
         super().__init__()
         self.network = ResNetModel(config.stem_config)
-        self.projection = nn.Conv2d(config.stem_config.hidden_sizes[-1], config.hidden_size, kernel_size=1)
+        self.projection = nn.Conv2d(config.stem_widths[-1], config.hidden_size, kernel_size=1)
 
     @property
     def weight(self) -> torch.Tensor:

@@ -52,7 +52,7 @@ class PretrainingModel(PreTrainedModel):
     def _init_weights(self, module: nn.Module) -> None:
         """Heads and encoder are initialised, or loaded, when they come here."""
 
-    def get_input_embeddings(self) -> None:
+    def get_input_embeddings(self) -> None:  # type: ignore[override]  # transformers takes None, but does not say so
         """None: what embeds texts belongs to the heads. Sharding asks for it."""
 
     def forward(

@@ -48,12 +48,16 @@ class BoxProbe(nn.Module):
     mean_boxes: (names, 4), x1 y1 x2 y2 as shares of the side. patches: of a square grid.
     """
 
+    mean_boxes: torch.Tensor
+    places: torch.Tensor
+
     def __init__(self, width: int, patches: int, mean_boxes: torch.Tensor) -> None:
         super().__init__()
         self.pooling = Pooling(width + 2, len(mean_boxes), attends=True)
-        self.layers = nn.Sequential(nn.Linear(width + 2, width), nn.GELU(), nn.Linear(width, 4))
-        nn.init.zeros_(self.layers[2].weight)
-        nn.init.zeros_(self.layers[2].bias)
+        first, last = nn.Linear(width + 2, width), nn.Linear(width, 4)
+        nn.init.zeros_(last.weight)
+        nn.init.zeros_(last.bias)
+        self.layers = nn.Sequential(first, nn.GELU(), last)
         self.register_buffer("mean_boxes", mean_boxes)
         side = math.isqrt(patches)
         centres = 2 * (torch.arange(side) + 0.5) / side - 1

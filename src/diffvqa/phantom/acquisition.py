@@ -147,7 +147,7 @@ def draw_acquisition(size: int, generator: np.random.Generator, spread: Spread =
     portrait = generator.random() < 0.65
     collimated = generator.random() < 0.25 and spread is not TYPICAL
     widest = REACH["collimation"][1] * spread.limits
-    borders = tuple(
+    left, top, right, bottom = (
         round(float(value), 5) if generator.random() < 0.5 else 0.0 for value in generator.uniform(0.01, widest, size=4)
     )
     # A supine or sitting patient (AP) breathes in less deeply and lies less straight.
@@ -167,7 +167,7 @@ def draw_acquisition(size: int, generator: np.random.Generator, spread: Spread =
         scatter=max(uniform("scatter", 0.06, 0.19) if supine else uniform("scatter", 0.03, 0.13), 0.0),
         noise=max(uniform("noise", 0.6, 1.6), 0.1),
         clipping=(max(uniform("clipping", 0.0, 0.03), 0.0), max(uniform("clipping", 0.0, 0.03), 0.0)),
-        collimation=borders if collimated else (0.0, 0.0, 0.0, 0.0),
+        collimation=(left, top, right, bottom) if collimated else (0.0, 0.0, 0.0, 0.0),
         border="dark" if generator.random() < 0.7 else "bright",
         marker=bool(generator.random() < 0.6),
         seed=int(generator.integers(2**31)),

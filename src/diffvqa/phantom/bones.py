@@ -81,7 +81,7 @@ def _spine(bone: np.ndarray, thorax: Thorax, canvas: Canvas) -> None:
 def _clavicle(bone: np.ndarray, thorax: Thorax, canvas: Canvas, sign: float) -> None:
     start = thorax.clavicle_x + sign * 1.5
     rows, columns = canvas.window(
-        *sorted((start, start + sign * 13.5))[:1],
+        min(start, start + sign * 13.5),
         thorax.clavicle_y - 6,
         max(start, start + sign * 13.5),
         thorax.clavicle_y + 2.5,

@@ -58,7 +58,7 @@ def draw_course(generator: np.random.Generator, critical: bool = False, still: f
     """
     patient = draw_susceptibility(generator, critical)
     number = int(generator.choice(list(STUDIES), p=list(STUDIES.values())))
-    states = [patient.first(generator)]
+    states: list[State] = [patient.first(generator)]
     while len(states) < number:
         states.append(patient.next(states[-1], generator, still))
     return states

@@ -66,8 +66,8 @@ def draw_own_devices(generator: np.random.Generator) -> dict[str, Device]:
     """The devices that a patient may have, each as it lies whenever it is there."""
     own = {}
     for name in KINDS:
-        lie = tuple(round(float(value), 5) for value in generator.uniform(-1.0, 1.0, size=3))
-        own[name] = Device(name, lie)
+        first, second, third = (round(float(value), 5) for value in generator.uniform(-1.0, 1.0, size=3))
+        own[name] = Device(name, (first, second, third))
     if generator.random() >= PERMANENT:
         del own["pacemaker"]
     return own

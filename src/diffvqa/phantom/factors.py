@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 from diffvqa.phantom.acquisition import REACH, Acquisition
 
@@ -41,9 +42,12 @@ def vary(acquisition: Acquisition, factor: str, strength: int) -> Acquisition:
     if factor == "dose":
         dose = round(math.exp(_move(factor, math.log(value), strength)), 5)
         return replace(acquisition, dose=dose, noise=_noise(acquisition.noise, dose < value, strength))
+    moved: Any  # a number or several, as the field has it
     if isinstance(value, tuple):
-        return replace(acquisition, **{factor: tuple(_move(factor, one, strength) for one in value)})
-    return replace(acquisition, **{factor: _move(factor, value, strength)})
+        moved = tuple(_move(factor, one, strength) for one in value)
+    else:
+        moved = _move(factor, value, strength)
+    return replace(acquisition, **{factor: moved})
 
 
 def _noise(value: float, more: bool, strength: int) -> float:

@@ -102,7 +102,7 @@ def draw_lesion(kind: str, generator: np.random.Generator) -> Lesion:
     side = SIDES[int(generator.integers(2))]
     both = generator.random() < BILATERAL.get(kind, 0.0)
     zone = ZONES[int(generator.choice(3, p=(0.25, 0.35, 0.4)))]
-    shape = tuple(round(float(value), 6) for value in generator.random(3))
+    first, second, third = (round(float(value), 6) for value in generator.random(3))
     seed = int(generator.integers(2**31))
     return Lesion(
         kind=kind,
@@ -110,7 +110,7 @@ def draw_lesion(kind: str, generator: np.random.Generator) -> Lesion:
         zone=zone if placement == "zone" else None,
         level=level,
         severity=_severity(seed, level),
-        shape=shape,
+        shape=(first, second, third),
         seed=seed,
     )
 

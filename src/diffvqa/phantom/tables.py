@@ -8,7 +8,7 @@ import io
 import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 LABELS = (
     "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Enlarged Cardiomediastinum", "Fracture", "Lung Lesion",
@@ -120,7 +120,7 @@ class Tables:
             raw = open(full, "wb")  # noqa: SIM115 (closed with the others)
             # Neither a date nor a name in the header: the same rows are the same bytes.
             packed = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0)
-            file = io.TextIOWrapper(packed, encoding="utf-8", newline="")
+            file: TextIO = io.TextIOWrapper(packed, encoding="utf-8", newline="")
             self._open += [raw, packed, file]
         else:
             file = open(full, "w", encoding="utf-8", newline="")  # noqa: SIM115

@@ -5,11 +5,11 @@ from __future__ import annotations
 import multiprocessing
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import closing
 from dataclasses import asdict
-from itertools import repeat
+from functools import partial
 from pathlib import Path
 
 from diffvqa.errors import InputError
@@ -112,19 +112,18 @@ def _drawn(
     test_set: str | None,
     reporting: Reporting,
     still: float,
-) -> Iterator[PatientRows]:
+) -> Generator[PatientRows, None, None]:
     """The rows of every patient in order; their images and reports are written on the way."""
-    same = map(repeat, (size, test_set, reporting, still))
-    arguments = (repeat(work), repeat(seed), range(patients), *same)
+    write = partial(write_patient, work, seed, size=size, test_set=test_set, reporting=reporting, still=still)
     if workers is None:
         workers = 1 if patients < _FEW else usable_cores()
     if workers == 1:
-        yield from map(write_patient, *arguments)
+        yield from map(write, range(patients))
         return
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         try:
-            yield from pool.map(write_patient, *arguments, chunksize=4)
+            yield from pool.map(write, range(patients), chunksize=4)
         finally:
             # Whoever stops early waits for the patients at work only, not for all.
             pool.shutdown(cancel_futures=True)

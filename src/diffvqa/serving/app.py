@@ -37,10 +37,17 @@ _FLAGS = ("trust_order", "trust_identity")
 class Answering(Protocol):
     """What answers: an Answerer."""
 
-    version: ModelVersion
+    @property
+    def version(self) -> ModelVersion: ...
 
     def __call__(
-        self, current: Radiograph, prior: list[Radiograph], question: str | None, **trusted: bool
+        self,
+        current: Radiograph,
+        prior: list[Radiograph],
+        question: str | None,
+        *,
+        trust_order: bool,
+        trust_identity: bool,
     ) -> Answer: ...
 
 
@@ -58,7 +65,7 @@ def create_app(answerer: Answering, priors: int = 1, hosts: Collection[str] = ()
         decoder.close()
 
     app = FastAPI(title="diffvqa", version=__version__, docs_url=None, redoc_url=None, lifespan=lifespan)
-    app.openapi = lambda: description.describe(app)
+    app.openapi = lambda: description.describe(app)  # type: ignore[method-assign]  # how FastAPI says to do it
     app.add_exception_handler(InputError, lambda _, error: _error(422, str(error)))
     app.add_exception_handler(Exception, lambda *_: _error(500, "something went wrong; the server's log says where"))
 

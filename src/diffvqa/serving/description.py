@@ -36,7 +36,7 @@ ERROR = {
 
 def for_answers(priors: int) -> dict[str, Any]:
     """What a route says of itself that answers questions. priors: how many earlier radiographs the model takes."""
-    prior = {**_FILE, "description": f"The earlier one: {_RADIOGRAPH}."}
+    prior: dict[str, Any] = {**_FILE, "description": f"The earlier one: {_RADIOGRAPH}."}
     if priors > 1:
         earlier = f"The earlier ones, the nearest first, at most {priors}: {_RADIOGRAPH}."
         prior = {"type": "array", "items": _FILE, "maxItems": priors, "description": earlier}

@@ -42,7 +42,8 @@ class Guard:
 
     def __init__(self, app: ASGIApp, hosts: Collection[str], origin: str | None = None) -> None:
         self._app, self._origin = app, origin
-        self._hosts = {host.lower() for host in hosts} | ({urlsplit(origin).hostname} if origin else set())
+        names = [*hosts, urlsplit(origin).hostname if origin else None]
+        self._hosts = {name.lower() for name in names if name}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request, or refuse it."""

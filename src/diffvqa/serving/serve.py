@@ -72,9 +72,10 @@ def as_sent(origin: str) -> str:
     except ValueError:
         raise _no_origin() from None
     # Of names only what such names are made of: a browser sends others in another form, and * stands for none.
-    known = name and re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", name)
+    if name is None or not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", name):
+        raise _no_origin()
     rest = (parts.path.removeprefix("/"), parts.query, parts.fragment)
-    if parts.scheme not in _PORTS or not known or "@" in parts.netloc or any(rest):
+    if parts.scheme not in _PORTS or "@" in parts.netloc or any(rest):
         raise _no_origin()
     shown = f"[{name}]" if ":" in name else name
     return f"{parts.scheme}://{shown}" + ("" if port in (None, _PORTS[parts.scheme]) else f":{port}")

@@ -6,11 +6,15 @@ import asyncio
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from fastapi import HTTPException, Request
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
+
+if TYPE_CHECKING:
+    from python_multipart.multipart import MultipartCallbacks
 
 LARGEST_FILE = 64 * 2**20
 """Bytes of one file."""
@@ -71,12 +75,13 @@ class _Parts:
 
     def __init__(self, files: Mapping[str, int], values: Collection[str]) -> None:
         self._most = {**files, **dict.fromkeys(values, 1)}
-        self._files, self._found = set(files), {name: [] for name in self._most}
+        self._files = set(files)
+        self._found: dict[str, list[bytes]] = {name: [] for name in self._most}
         self._header, self._value, self._disposition = bytearray(), bytearray(), b""
         self._name, self._content = "", bytearray()
         self.whole = False
 
-    def callbacks(self) -> dict:
+    def callbacks(self) -> MultipartCallbacks:
         return {
             "on_part_begin": self._begin,
             "on_header_field": lambda data, start, end: self._header.extend(data[start:end]),

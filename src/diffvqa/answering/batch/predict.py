@@ -155,10 +155,12 @@ def _read(path: Path) -> Radiograph | str:
 
 def _case(answerer: Answerer, row: PairRow, encoded: Mapping[Path, EncodedImage | str], asking: Asking) -> Case | str:
     """The case of a row, or the problem that it has."""
-    images = {name: encoded[path] for name, path in row.images.items()}
-    for name, image in images.items():
+    images: dict[str, EncodedImage] = {}
+    for name, path in row.images.items():
+        image = encoded[path]
         if isinstance(image, str):
             return f"{in_columns(name)}: expected a PNG, JPEG or DICOM radiograph, found {image}"
+        images[name] = image
     try:
         case = make_case(images, row.question, asking.trust_order, asking.trust_identity)
         encode_question(answerer.model.difference, case.question)

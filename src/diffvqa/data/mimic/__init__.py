@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 from diffvqa.data.mimic import diffvqa as difference_questions
@@ -28,13 +29,13 @@ def read(parent: Path) -> Cohort:
 
     Raises InputError if MIMIC-CXR-JPG is not among them.
     """
-    found = {part: find_folder(parent, part) for part in PARTS}
-    if found["jpg"] is None:
+    root = find_folder(parent, "jpg")
+    if root is None:
         raise InputError(
             "mimic: no mimic-cxr-jpg with its metadata table under the folder given; give the folder that holds "
             "mimic-cxr-jpg, or name the folders: mimic:jpg=PATH,reports=PATH,imagenome=PATH,diffvqa=PATH"
         )
-    return _assemble(found)
+    return _assemble(root, {part: find_folder(parent, part) for part in LOST})
 
 
 def read_parts(
@@ -46,14 +47,16 @@ def read_parts(
     """
     if jpg is None:
         raise InputError("mimic: jpg=PATH is missing; the images are needed whatever else is given")
-    given = {"jpg": jpg, "reports": reports, "imagenome": imagenome, "diffvqa": diffvqa}
-    return _assemble({part: path and require_folder(path, part, f"mimic:{part}") for part, path in given.items()})
+    root = require_folder(jpg, "jpg", "mimic:jpg")
+    given = {"reports": reports, "imagenome": imagenome, "diffvqa": diffvqa}
+    return _assemble(root, {part: path and require_folder(path, part, f"mimic:{part}") for part, path in given.items()})
 
 
-def _assemble(folders: dict[str, Path | None]) -> Cohort:
+def _assemble(root: Path, folders: Mapping[str, Path | None]) -> Cohort:
+    """The cohort of MIMIC-CXR-JPG, whose folder is `root`, with what the other folders add."""
     problems = [Problem("part_missing", Source(part), reason) for part, reason in LOST.items() if folders[part] is None]
     avoid = imagenome.images_to_avoid(folders["imagenome"], problems) if folders["imagenome"] else frozenset()
-    images = jpg.read_images(folders["jpg"], avoid, problems)
+    images = jpg.read_images(root, avoid, problems)
     if not images:
         raise InputError(
             "mimic: the metadata table names no frontal image that is there; "
@@ -62,7 +65,7 @@ def _assemble(folders: dict[str, Path | None]) -> Cohort:
     if folders["imagenome"]:
         imagenome.compare_splits(folders["imagenome"], images, avoid, problems)
     regions = imagenome.read_regions(folders["imagenome"], images, avoid, problems) if folders["imagenome"] else {}
-    findings = jpg.read_findings(folders["jpg"], problems)
+    findings = jpg.read_findings(root, problems)
     reports = Reports(folders["reports"], problems) if folders["reports"] else None
 
     by_study = defaultdict(list)
@@ -87,7 +90,7 @@ def _assemble(folders: dict[str, Path | None]) -> Cohort:
             )
         )
     questions = difference_questions.read_questions(folders["diffvqa"], studies, problems) if folders["diffvqa"] else []
-    datasets = tuple(with_version(folder, part) for part, folder in folders.items() if folder)
+    datasets = tuple(with_version(folder, part) for part, folder in {"jpg": root, **folders}.items() if folder)
     return Cohort(tuple(studies), tuple(questions), tuple(problems), datasets)
 
 

@@ -29,14 +29,14 @@ def read_questions(root: Path, studies: Iterable[Study], problems: list[Problem]
     columns = ("study_id", "ref_id", "question_type", "question", "answer", "split")
     for number, row in read_rows(path, columns, problems):
         where = Source(path.name, number)
-        kind, split = row["question_type"].lower(), SPLITS.get(row["split"].lower())
+        kind, split = row["question_type"].lower(), SPLITS.get(row["split"].lower(), "")
         text, answer = " ".join(row["question"].split()), " ".join(row["answer"].split())
         current = identifier(row["study_id"])
         # Every row names a reference; it means something in difference rows only.
         prior = identifier(row["ref_id"]) if kind == "difference" else None
         # Of 700,000 rows a hash each is kept, not the text.
         key = hash(tuple(row.values()))
-        skipped = _reason_to_skip(key in seen, kind, text, answer, split, [current, prior], by_id)
+        skipped = _reason_to_skip(key in seen, kind, text, answer, split, current, prior, by_id)
         seen.add(key)
         if skipped:
             problems.append(Problem(skipped[0], where, skipped[1]))
@@ -64,8 +64,9 @@ def _reason_to_skip(
     kind: str,
     text: str,
     answer: str,
-    split: str | None,
-    study_ids: list[str | None],
+    split: str,
+    current: str,
+    prior: str | None,
     studies: dict[str, Study],
 ) -> tuple[str, str] | None:
     """(kind of problem, reason) for a row that cannot become a question, or None."""
@@ -75,11 +76,10 @@ def _reason_to_skip(
         return "answer_empty", "the row has no answer"
     if not text or not kind:
         return "row_incomplete", "the row has no question or no type"
-    if split is None:
+    if not split:
         return "split_unknown", f"expected one of {', '.join(SPLITS)}"
-    if any(study_id not in studies for study_id in study_ids if study_id is not None):
+    if any(study_id not in studies for study_id in (current, prior) if study_id is not None):
         return "question_without_image", "a study of the question has no frontal image that is there"
-    current, prior = study_ids
     if prior is None:
         return None
     if prior == current:

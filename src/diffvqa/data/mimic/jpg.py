@@ -96,9 +96,9 @@ def read_images(
             if image_id in avoid:
                 reason = "a gold patient of Chest ImaGenome: for test alone, and without the silver scene graph"
                 problems.append(Problem("image_avoided", where, reason))
-    for where in frontal.values():
-        if where is not None:
-            problems.append(Problem("study_without_frontal", where, "no image of the study is AP or PA"))
+    for first in frontal.values():
+        if first is not None:
+            problems.append(Problem("study_without_frontal", first, "no image of the study is AP or PA"))
     return images
 
 
