@@ -21,6 +21,7 @@ class HybridVisionConfig(SiglipVisionConfig):
 
     model_type = "diffvqa_hybrid_vision"
     sub_configs = {"stem_config": ResNetConfig}  # noqa: RUF012
+    stem_config: Any = None
 
     def __init__(self, stem_config: dict | ResNetConfig | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
