@@ -74,7 +74,7 @@ def _refuse_too_few_positions(config: FinetuneConfig, vision: PreTrainedConfig, 
         if grid % merge == 0 and _positions_needed(config, vision, merge) <= there
     ]
     raise InputError(
-        f"{there} positions, but {1 + config.priors} images and {{text_tokens}} take {needed}; "
+        f"has {there} positions, but {1 + config.priors} images and {{text_tokens}} take {needed}; "
         + (f"merge patches ({' or '.join(fitting)}), or " if fitting else "")
         + "give a model with more",
         argument="language_model",
