@@ -158,7 +158,7 @@ def model_of_two_priors_folder(finetune_settings, store_folder, write_config, bu
     def make(out):
         settings = {**finetune_settings, "priors": 2, "out": str(out)}
         finetune(load_config(FinetuneConfig, write_config(settings), ["optimisation.steps=1"]))
-        make_difference_model_tell(out, store_folder)
+        make_difference_model_tell(out, store_folder, seed=2)
 
     return build("model_of_two_priors", make)
 

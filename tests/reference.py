@@ -47,15 +47,22 @@ def square(picture: Path | np.ndarray, size: int, equalised: bool = False) -> np
     assert inner == (size, size), "whether black borders count is not said here"
     darker = np.array([(laid < level).sum() for level in range(257)])
     lowest = darker[int(laid.min()) + 1]
-    return np.rint(255 * (darker[1:] - lowest) / max(laid.size - lowest, 1)).clip(0, 255).astype(np.uint8)[laid]
+    table = np.rint((darker[1:] - lowest) * (255 / max(laid.size - lowest, 1)))
+    return table.clip(0, 255).astype(np.uint8)[laid]
 
 
 def tokens_of(folder: ModelFolder, grey: np.ndarray) -> torch.Tensor:
     """The patch tokens of a grey square, as a model's folder has them: (patches, width)."""
-    mean, deviation = folder.processor.image_mean[0], folder.processor.image_std[0]
-    pixels = (torch.from_numpy(grey.astype(np.float32)) / 255 - mean) / deviation
-    with torch.no_grad():
-        return folder.model.encode(pixels[None, None])[0].half().float()
+    key = folder.path, grey.tobytes()
+    if key not in _tokens:
+        mean, deviation = folder.processor.image_mean[0], folder.processor.image_std[0]
+        pixels = (torch.from_numpy(grey.astype(np.float32)) / 255 - mean) / deviation
+        with torch.no_grad():
+            _tokens[key] = folder.model.encode(pixels[None, None])[0].half().float()
+    return _tokens[key]
+
+
+_tokens: dict[tuple[Path, bytes], torch.Tensor] = {}
 
 
 def answer(
@@ -93,7 +100,7 @@ def box(folder: ModelFolder[Captioner], grey: np.ndarray, phrase: str, width: in
     head, tokenizer, bins = folder.model.head, folder.tokenizer, folder.model.config.box_bins
     seen = head.projector(tokens_of(folder, grey))[None]
     written = [tokenizer.bos_token_id]
-    for part in ("ARef:", f" {phrase}", " :"):
+    for part in ("ARef:", f" {phrase.rstrip('.')}", " :"):
         written += tokenizer.encode(part, add_special_tokens=False)
     pieces = _figures(tokenizer)
     text = ""

@@ -86,16 +86,14 @@ def test_answers_depend_on_the_order_of_earlier_images(model_of_two_priors_folde
 
 
 def test_answers_depend_on_the_question_of_the_same_kind(model, pairs):
+    changes, findings = [], []
     for current, prior in pairs:
-        one, other = (
-            reference.answer(model, current, [prior], question)
-            for question in (DIFFERENCE_QUESTION, "what has changed in the right basilar area?")
-        )
-        assert distance(one, other) > MARGIN
-        one, other = (
-            reference.answer(model, current, [], question) for question in ("is there edema?", "is there atelectasis?")
-        )
-        assert distance(one, other) > MARGIN / 2
+        asked = (DIFFERENCE_QUESTION, "what has changed in the right basilar area?")
+        changes.append(distance(*(reference.answer(model, current, [prior], question) for question in asked)))
+        asked = ("is there edema?", "is there atelectasis?")
+        findings.append(distance(*(reference.answer(model, current, [], question) for question in asked)))
+    assert min(changes) > MARGIN
+    assert np.median(findings) > MARGIN
 
 
 def test_answers_are_of_the_grammar_and_mostly_differ(model, pairs):
