@@ -1,7 +1,13 @@
-"""One tiny cohort, store, captioner and difference model, built once for all tests that need them."""
+"""One tiny cohort, store, captioner and difference model, built once for all tests that need them.
+
+`captioner_folder` and `model_folder` hold models whose answers tell what they were shown (telling_model);
+`trained_captioner_folder` and `trained_model_folder` hold what a few steps of training leave.
+"""
 
 import os
+import shutil
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 import yaml
@@ -13,6 +19,9 @@ os.environ["TRANSFORMERS_VERBOSITY"] = "error"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 
 pytest_plugins = ["dicom_fixtures"]
+
+MADE = "DIFFVQA_TESTS_MADE"
+"""The environment variable that names a folder for what is made for all tests."""
 
 TINY_PRETRAIN = {
     "tokenizer": 400,
@@ -44,22 +53,35 @@ TINY_FINETUNE = {
 
 
 @pytest.fixture(scope="session")
-def cohort_folder(tmp_path_factory):
-    from diffvqa.phantom.writing import write_cohort
+def build(tmp_path_factory):
+    """`build("store", make)` is the folder that `make(folder)` fills; where MADE names a folder, it is kept there.
 
-    folder = tmp_path_factory.mktemp("cohort") / "cohort"
-    write_cohort(folder, 12, seed=1, size=96, workers=1)
-    return folder
+    So the script of mutations makes everything once, by the code as it is.
+    """
+
+    def build(name, make):
+        kept = os.environ.get(MADE)
+        folder = Path(kept, name) if kept else tmp_path_factory.mktemp(name) / name
+        if not folder.exists():
+            make(folder)
+        return folder
+
+    return build
 
 
 @pytest.fixture(scope="session")
-def store_folder(cohort_folder, tmp_path_factory):
+def cohort_folder(build):
+    from diffvqa.phantom.writing import write_cohort
+
+    return build("cohort", lambda folder: write_cohort(folder, 12, seed=1, size=96, workers=1))
+
+
+@pytest.fixture(scope="session")
+def store_folder(cohort_folder, build):
     from diffvqa.data import read_sources
     from diffvqa.data.prepare import prepare
 
-    folder = tmp_path_factory.mktemp("store") / "store"
-    prepare(read_sources([f"mimic:{cohort_folder}"]), folder, 64)
-    return folder
+    return build("store", lambda folder: prepare(read_sources([f"mimic:{cohort_folder}"]), folder, 64))
 
 
 @pytest.fixture(scope="session")
@@ -80,12 +102,24 @@ def pretrain_settings(store_folder):
 
 
 @pytest.fixture(scope="session")
-def captioner_folder(pretrain_settings, write_config, tmp_path_factory):
+def trained_captioner_folder(pretrain_settings, write_config, build):
     from diffvqa.training.config import PretrainConfig, load_config
     from diffvqa.training.pretrain import pretrain
 
-    out = tmp_path_factory.mktemp("captioner") / "captioner"
-    return pretrain(load_config(PretrainConfig, write_config({**pretrain_settings, "out": str(out)}), []))
+    def make(out):
+        pretrain(load_config(PretrainConfig, write_config({**pretrain_settings, "out": str(out)}), []))
+
+    return build("trained_captioner", make)
+
+
+@pytest.fixture(scope="session")
+def captioner_folder(trained_captioner_folder, store_folder, build):
+    from telling_model import make_captioner_tell
+
+    def make(out):
+        make_captioner_tell(shutil.copytree(trained_captioner_folder, out), store_folder)
+
+    return build("captioner", make)
 
 
 @pytest.fixture(scope="session")
@@ -94,12 +128,39 @@ def finetune_settings(store_folder, captioner_folder):
 
 
 @pytest.fixture(scope="session")
-def model_folder(finetune_settings, write_config, tmp_path_factory):
+def trained_model_folder(finetune_settings, write_config, build):
     from diffvqa.training.config import FinetuneConfig, load_config
     from diffvqa.training.finetune import finetune
 
-    out = tmp_path_factory.mktemp("model") / "model"
-    return finetune(load_config(FinetuneConfig, write_config({**finetune_settings, "out": str(out)}), []))
+    def make(out):
+        finetune(load_config(FinetuneConfig, write_config({**finetune_settings, "out": str(out)}), []))
+
+    return build("trained_model", make)
+
+
+@pytest.fixture(scope="session")
+def model_folder(trained_model_folder, store_folder, build):
+    from telling_model import make_difference_model_tell
+
+    def make(out):
+        make_difference_model_tell(shutil.copytree(trained_model_folder, out), store_folder)
+
+    return build("model", make)
+
+
+@pytest.fixture(scope="session")
+def model_of_two_priors_folder(finetune_settings, store_folder, write_config, build):
+    """A model that tells, which takes two earlier images."""
+    from diffvqa.training.config import FinetuneConfig, load_config
+    from diffvqa.training.finetune import finetune
+    from telling_model import make_difference_model_tell
+
+    def make(out):
+        settings = {**finetune_settings, "priors": 2, "out": str(out)}
+        finetune(load_config(FinetuneConfig, write_config(settings), ["optimisation.steps=1"]))
+        make_difference_model_tell(out, store_folder, seed=2)
+
+    return build("model_of_two_priors", make)
 
 
 @pytest.fixture

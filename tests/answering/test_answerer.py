@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import reference
 from diffvqa.answering import answerer as answerer_module
 from diffvqa.answering.answer import NOTICE, FoundBox
 from diffvqa.answering.answer_text import answer_lines
@@ -179,22 +180,23 @@ def test_a_file_that_is_no_image_is_named_by_its_argument(answerer, files, tmp_p
     assert "secret-name" not in str(caught.value)
 
 
-def test_an_evaluation_and_an_answer_agree(answerer, model_folder, store_folder, cohort_folder, tmp_path):
-    """The same images through the store and as files give the same text."""
+def test_an_evaluation_and_an_answer_agree(answerer, store_folder, cohort_folder, monkeypatch):
+    """The same images through the store and as files, their grey values as they are, give the same."""
     from diffvqa.evaluating.questions import predict_answers
     from diffvqa.inference.features import encode_squares
 
+    monkeypatch.setattr(answerer.model.difference.processor, "intensity", AS_STORED)
     store = Store.open(store_folder)
-    question = next(one for one in store.questions if one.type == "difference")
-    paths, features = {}, {}
-    for side, image in (("prior", question.pair.prior), ("current", question.pair.current)):
-        (paths[side],) = cohort_folder.rglob(f"{image}.jpg")
-        square = store.pixels(store.index[image])
-        features[image] = encode_squares(answerer.model.difference, [square])[0]
-    (row,) = predict_answers(answerer.model.difference, [question], features)
-    answer = answerer(**paths, question=question.text)
-    assert answer.text == row["answer"]
-    assert answer.confidence == pytest.approx(row["confidence"], abs=1e-4)
+    for question in [one for one in store.questions if one.type == "difference"][:4]:
+        paths, features = {}, {}
+        for side, image in (("prior", question.pair.prior), ("current", question.pair.current)):
+            (paths[side],) = cohort_folder.rglob(f"{image}.jpg")
+            square = store.pixels(store.index[image])
+            features[image] = encode_squares(answerer.model.difference, [square])[0]
+        (row,) = predict_answers(answerer.model.difference, [question], features)
+        answer = answerer(**paths, question=question.text)
+        assert answer.text == row["answer"]
+        assert np.log(answer.confidence) == pytest.approx(np.log(row["confidence"]), abs=reference.CLOSE)
 
 
 @pytest.mark.parametrize("how", [{}, {"count": 3}, {"count": 3, "by": "beams"}], ids=str)

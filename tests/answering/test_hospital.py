@@ -295,9 +295,9 @@ FOLDERS = {
 
 
 @pytest.mark.parametrize("kind", FOLDERS)
-def test_a_model_folder_of_another_version_gets_one_line(model_folder, pngs, tmp_path, kind):
+def test_a_model_folder_of_another_version_gets_one_line(trained_model_folder, pngs, tmp_path, kind):
     change, named = FOLDERS[kind]
-    shutil.copytree(model_folder, tmp_path / "model")
+    shutil.copytree(trained_model_folder, tmp_path / "model")
     change(tmp_path / "model")
     with pytest.raises(InputError, match=r"^model: ") as caught:
         Answerer.from_pretrained(tmp_path / "model")(**pngs)

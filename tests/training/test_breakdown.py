@@ -89,12 +89,14 @@ def test_gradients_that_are_not_finite_do_not_reach_the_weights(config, tmp_path
         pretrain(config)
 
 
-def test_a_run_that_broke_down_goes_on_from_its_checkpoint(config, captioner_folder, tmp_path, monkeypatch):
+def test_a_run_that_broke_down_goes_on_from_its_checkpoint(config, trained_captioner_folder, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         break_at(patch, PretrainingModel, 5, math.nan)
         with pytest.raises(RunFailed, match="the checkpoint of step 4 is kept"):
             pretrain(config)
-    found, expected = (load_file(folder / "model.safetensors") for folder in (pretrain(config), captioner_folder))
+    found, expected = (
+        load_file(folder / "model.safetensors") for folder in (pretrain(config), trained_captioner_folder)
+    )
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 

@@ -21,32 +21,44 @@ from diffvqa.training.pretrain import pretrain
 from diffvqa.training.trainer import StageTrainer, last_checkpoint
 
 
-def test_a_finished_captioner_folder_holds_model_log_and_record_but_no_checkpoints(captioner_folder):
-    names = {path.name for path in captioner_folder.iterdir()}
+def test_a_finished_captioner_folder_holds_model_log_and_record_but_no_checkpoints(trained_captioner_folder):
+    names = {path.name for path in trained_captioner_folder.iterdir()}
     assert {"config.json", "model.safetensors", "tokenizer.json", "preprocessor_config.json", "run.json"} <= names
     assert "checkpoints" not in names
-    record = json.loads((captioner_folder / "run.json").read_text())
+    record = json.loads((trained_captioner_folder / "run.json").read_text())
     assert record["finished"]
     assert record["images"] > 0
-    lines = [json.loads(line) for line in (captioner_folder / "log.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (trained_captioner_folder / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == [1, 2, 3, 4, 5, 6]
     assert [line["step"] for line in lines if "evaluation_loss" in line] == [2, 4, 6]
 
 
-def test_a_model_keeps_the_grey_values_of_the_store_it_was_trained_on(captioner_folder, model_folder):
-    for folder in (captioner_folder, captioner_folder / "encoder", model_folder, model_folder / "captioner"):
+def test_a_model_keeps_the_grey_values_of_the_store_it_was_trained_on(trained_captioner_folder, trained_model_folder):
+    for folder in (
+        trained_captioner_folder,
+        trained_captioner_folder / "encoder",
+        trained_model_folder,
+        trained_model_folder / "captioner",
+    ):
         assert json.loads((folder / "preprocessor_config.json").read_text())["intensity"] == "equalised"
-    for folder in (captioner_folder, model_folder):
+    for folder in (trained_captioner_folder, trained_model_folder):
         assert json.loads((folder / "run.json").read_text())["intensity"] == "equalised"
 
 
 @pytest.mark.parametrize("stage", ["pretrain", "finetune"])
 def test_a_stopped_run_goes_on_to_the_same_weights(
-    stage, pretrain_settings, finetune_settings, captioner_folder, model_folder, write_config, tmp_path, stop_after
+    stage,
+    pretrain_settings,
+    finetune_settings,
+    trained_captioner_folder,
+    trained_model_folder,
+    write_config,
+    tmp_path,
+    stop_after,
 ):
     kind, function, settings, undisturbed = {
-        "pretrain": (PretrainConfig, pretrain, pretrain_settings, captioner_folder),
-        "finetune": (FinetuneConfig, finetune, finetune_settings, model_folder),
+        "pretrain": (PretrainConfig, pretrain, pretrain_settings, trained_captioner_folder),
+        "finetune": (FinetuneConfig, finetune, finetune_settings, trained_model_folder),
     }[stage]
     config = load_config(kind, write_config({**settings, "out": str(tmp_path / "out")}), [])
     with stop_after(5):
@@ -61,7 +73,7 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
 
 
 def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(
-    pretrain_settings, captioner_folder, write_config, tmp_path, stop_after
+    pretrain_settings, trained_captioner_folder, write_config, tmp_path, stop_after
 ):
     config = load_config(PretrainConfig, write_config({**pretrain_settings, "out": str(tmp_path / "out")}), [])
     with stop_after(5):
@@ -77,18 +89,22 @@ def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(
     with stop_after(5):
         pretrain(config)
     assert [path.name for path in checkpoints.iterdir()] == ["checkpoint-4"]
-    found, expected = (load_file(folder / "model.safetensors") for folder in (pretrain(config), captioner_folder))
+    found, expected = (
+        load_file(folder / "model.safetensors") for folder in (pretrain(config), trained_captioner_folder)
+    )
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
 def test_a_first_checkpoint_that_is_not_whole_is_none(
-    pretrain_settings, captioner_folder, write_config, tmp_path, stop_after
+    pretrain_settings, trained_captioner_folder, write_config, tmp_path, stop_after
 ):
     config = load_config(PretrainConfig, write_config({**pretrain_settings, "out": str(tmp_path / "out")}), [])
     with stop_after(1):
         pretrain(config)
     (tmp_path / "out" / "checkpoints" / "checkpoint-2").mkdir(parents=True)
-    found, expected = (load_file(folder / "model.safetensors") for folder in (pretrain(config), captioner_folder))
+    found, expected = (
+        load_file(folder / "model.safetensors") for folder in (pretrain(config), trained_captioner_folder)
+    )
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
@@ -111,14 +127,14 @@ def test_of_several_gpus_a_process_takes_one(pretrain_settings, write_config, tm
     assert wrapped == [(PretrainingModel, 4)]
 
 
-def test_a_finished_run_is_left_as_it_is(pretrain_settings, captioner_folder, write_config):
-    before = (captioner_folder / "model.safetensors").stat().st_mtime_ns
-    pretrain(load_config(PretrainConfig, write_config({**pretrain_settings, "out": str(captioner_folder)}), []))
-    assert (captioner_folder / "model.safetensors").stat().st_mtime_ns == before
+def test_a_finished_run_is_left_as_it_is(pretrain_settings, trained_captioner_folder, write_config):
+    before = (trained_captioner_folder / "model.safetensors").stat().st_mtime_ns
+    pretrain(load_config(PretrainConfig, write_config({**pretrain_settings, "out": str(trained_captioner_folder)}), []))
+    assert (trained_captioner_folder / "model.safetensors").stat().st_mtime_ns == before
 
 
-def test_other_settings_do_not_touch_a_run(pretrain_settings, captioner_folder, write_config):
-    path = write_config({**pretrain_settings, "out": str(captioner_folder)})
+def test_other_settings_do_not_touch_a_run(pretrain_settings, trained_captioner_folder, write_config):
+    path = write_config({**pretrain_settings, "out": str(trained_captioner_folder)})
     with pytest.raises(InputError, match=r"other settings \(seed\)"):
         pretrain(load_config(PretrainConfig, path, ["seed=4"]))
 
@@ -150,10 +166,10 @@ def test_a_run_does_not_go_on_with_another_store_at_the_same_path(
 
 
 def test_a_run_does_not_go_on_with_another_encoder_at_the_same_path(
-    finetune_settings, captioner_folder, write_config, tmp_path, stop_after
+    finetune_settings, trained_captioner_folder, write_config, tmp_path, stop_after
 ):
     encoder = tmp_path / "encoder"
-    shutil.copytree(captioner_folder, encoder)
+    shutil.copytree(trained_captioner_folder, encoder)
     path = write_config({**finetune_settings, "encoder": str(encoder), "out": str(tmp_path / "out")})
     config = load_config(FinetuneConfig, path, [])
     with stop_after(3):
@@ -225,11 +241,11 @@ def test_a_store_that_is_none_leaves_nothing_behind(pretrain_settings, write_con
     assert not (tmp_path / "out").exists()
 
 
-def test_the_finetuned_encoder_is_the_captioners(captioner_folder, model_folder):
-    captioner = load_folder(Captioner, captioner_folder, "model").model.encoder.state_dict()
-    difference = load_folder(DifferenceModel, model_folder, "model").model.encoder.state_dict()
+def test_the_finetuned_encoder_is_the_captioners(trained_captioner_folder, trained_model_folder):
+    captioner = load_folder(Captioner, trained_captioner_folder, "model").model.encoder.state_dict()
+    difference = load_folder(DifferenceModel, trained_model_folder, "model").model.encoder.state_dict()
     assert all(torch.equal(captioner[name], difference[name]) for name in captioner)
-    inner = load_folder(Captioner, model_folder / "captioner", "model").model.encoder.state_dict()
+    inner = load_folder(Captioner, trained_model_folder / "captioner", "model").model.encoder.state_dict()
     assert all(torch.equal(captioner[name], inner[name]) for name in captioner)
 
 
@@ -298,18 +314,18 @@ def test_a_tokenizer_that_is_none_is_said_to_be(pretrain_settings, write_config,
     assert not (tmp_path / "out").exists()
 
 
-def test_a_folder_that_is_no_model_is_named(tmp_path, captioner_folder):
+def test_a_folder_that_is_no_model_is_named(tmp_path, trained_captioner_folder):
     with pytest.raises(InputError, match="model: there is no finished model"):
         load_folder(DifferenceModel, tmp_path, "model")
     with pytest.raises(InputError, match="expected a model of type diffvqa_difference, found diffvqa_captioner"):
-        load_folder(DifferenceModel, captioner_folder, "model")
+        load_folder(DifferenceModel, trained_captioner_folder, "model")
     (tmp_path / "config.json").write_text('{"model_type": "diffvqa_difference"}')
     with pytest.raises(InputError, match="incomplete or damaged"):
         load_folder(DifferenceModel, tmp_path, "model")
 
 
-def test_finished_folders_can_be_read_by_the_librarys_own_classes(captioner_folder, model_folder):
-    assert isinstance(AutoModel.from_pretrained(captioner_folder), Captioner)
-    assert isinstance(AutoModel.from_pretrained(model_folder), DifferenceModel)
-    alone, whole = (AutoModel.from_pretrained(captioner_folder / part).state_dict() for part in ("encoder", ""))
+def test_finished_folders_can_be_read_by_the_librarys_own_classes(trained_captioner_folder, trained_model_folder):
+    assert isinstance(AutoModel.from_pretrained(trained_captioner_folder), Captioner)
+    assert isinstance(AutoModel.from_pretrained(trained_model_folder), DifferenceModel)
+    alone, whole = (AutoModel.from_pretrained(trained_captioner_folder / part).state_dict() for part in ("encoder", ""))
     assert all(torch.equal(alone[name], whole[f"encoder.{name}"]) for name in alone)

@@ -1,0 +1,299 @@
+"""What the two stages and the probes are shown while they learn: seen where it enters the networks.
+
+Every batch is compared with a store's own images and questions: which image stands where, which words have a loss,
+where boxes lie, and of which split all of it is.
+"""
+
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+import reference
+from diffvqa.data.store import Store
+from diffvqa.findings import DIFFERENCE_QUESTION, read_changes
+from diffvqa.models.captioner import Captioner
+from diffvqa.models.classifier import ClassificationHead
+from diffvqa.models.difference import DifferenceModel
+from diffvqa.models.folder import load_folder
+from diffvqa.models.pretraining import PretrainingModel
+from diffvqa.models.probe import LabelProbe
+from diffvqa.training import probe as probing
+from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
+from diffvqa.training.finetune import finetune
+from diffvqa.training.pretrain import pretrain
+from diffvqa.training.probe import probe
+
+IGNORED = -100
+
+
+@pytest.fixture
+def watch(monkeypatch):
+    """`watch(Model)` is a list that fills with what each call of the model was given, and whether it was to learn."""
+
+    def watch(kind):
+        seen, forward = [], kind.forward
+
+        def watched(self, *tensors, **named):
+            seen.append((self.training, tensors, named))
+            return forward(self, *tensors, **named)
+
+        monkeypatch.setattr(kind, "forward", watched)
+        return seen
+
+    return watch
+
+
+@pytest.fixture(scope="module")
+def store(store_folder):
+    return Store.open(store_folder)
+
+
+def read_row(tokenizer, input_ids, labels):
+    """The text before the loss, and the text with it, of one row; each label is the token that comes next."""
+    ids, labels = input_ids.tolist(), labels.tolist()
+    places = [place for place, label in enumerate(labels) if label != IGNORED]
+    assert places == list(range(places[0], places[-1] + 1))
+    # What a position predicts is what the next one is given, and the last is the end.
+    assert [labels[place] for place in places[:-1]] == [ids[place + 1] for place in places[:-1]]
+    assert labels[places[-1]] == tokenizer.eos_token_id
+    target = [labels[place] for place in places[:-1]]
+    return tokenizer.decode(ids[1 : places[0] + 1]), tokenizer.decode(target)
+
+
+@pytest.mark.parametrize("blocks", [0, 1], ids=["frozen features", "grey squares"])
+def test_stage_2_learns_answers_to_training_questions_with_each_image_in_its_place(
+    blocks, watch, store, finetune_settings, captioner_folder, write_config, tmp_path
+):
+    seen = watch(DifferenceModel)
+    settings = {**finetune_settings, "out": str(tmp_path / "out"), "trainable_blocks": blocks, "text_tokens": 120}
+    finetune(load_config(FinetuneConfig, write_config(settings), ["optimisation.steps=4"]))
+    captioner = load_folder(Captioner, captioner_folder, "MODEL")
+    types = set(finetune_settings["questions"])
+    found = {True: 0, False: 0}
+    for learns, _, batch in seen:
+        split = "train" if learns else "validate"
+        for row in range(len(batch["input_ids"])):
+            prompt, answer = read_row(captioner.tokenizer, batch["input_ids"][row], batch["labels"][row])
+            assert prompt.endswith("\n")
+            there = bool(batch["has_prior"][row, 0])
+            assert any(
+                shows(batch["current"][row], one.pair.current, store, captioner)
+                and (not there or shows(batch["prior"][row, 0], one.pair.prior, store, captioner))
+                for one in store.questions
+                if (one.text, one.answer, one.split) == (prompt[:-1], answer, split)
+                and one.type in types
+                and bool(one.pair.prior) == there
+            )
+            found[learns] += there
+    assert found[True] > 4
+    assert found[False] > 4
+
+
+def shows(given, image, store, captioner):
+    """Whether a model was given this image, as patch tokens or as normalised pixels."""
+    grey = store.pixels(store.index[image])
+    if given.dim() == 2:
+        return torch.allclose(given.float(), reference.tokens_of(captioner, grey), atol=2e-2)
+    return torch.allclose(given[0], (torch.from_numpy(grey).float() / 255 - 0.5) / 0.5, atol=1e-5)
+
+
+PLAIN = {"augmentation": {}, "text_tokens": 96}
+
+
+def learn_stage_1(objective, pretrain_settings, write_config, tmp_path, **settings):
+    settings = {**pretrain_settings, **PLAIN, **settings, "out": str(tmp_path / "out"), "objective": objective}
+    return pretrain(load_config(PretrainConfig, write_config(settings), ["optimisation.steps=4"]))
+
+
+def find_image(pixels, store):
+    """The image that normalised pixels (channels, size, size) show."""
+    grey = np.rint((pixels[0].numpy() * 0.5 + 0.5) * 255).astype(np.uint8)
+    (place,) = (place for place in range(len(store.images)) if np.array_equal(store.pixels(place), grey))
+    return store.images[place]
+
+
+def require_box(corners, image, named, bins, size=64):
+    """That a box in bins is that of a region of which `named` says yes, to the nearest bin."""
+    known = [region for region in image.regions if named(region)]
+    expected = [[edge / size * bins for edge in image.frame.into(region.box).as_tuple()] for region in known]
+    assert any(max(abs(a - b) for a, b in zip(corners, box, strict=True)) <= 0.5 + 1e-6 for box in expected) or any(
+        # A box narrower than a bin is as wide as one.
+        min(box[2] - box[0], box[3] - box[1]) < 1.5
+        for box in expected
+    )
+
+
+def test_pairs_are_shown_in_the_order_of_time_with_their_changes_and_boxes(
+    watch, store, pretrain_settings, write_config, tmp_path
+):
+    seen = watch(PretrainingModel)
+    out = learn_stage_1("paired", pretrain_settings, write_config, tmp_path)
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    known = {}
+    for one in store.questions:
+        if one.text == DIFFERENCE_QUESTION and len(read_changes(one.answer)) == 1:
+            known[one.pair.prior, one.pair.current] = (one.split, read_changes(one.answer)[0])
+    kinds, boxes = set(), 0
+    for learns, _, batch in seen:
+        images = [find_image(pixels, store) for pixels in batch["pixel_values"]]
+        texts = batch["paired"]
+        for row, (prior, current) in enumerate(zip(images[::2], images[1::2], strict=True)):
+            split, changes = known[prior.image_id, current.image_id]
+            assert split == ("train" if learns else "validate")
+            prompt, target = read_row(tokenizer, texts["input_ids"][row], texts["labels"][row])
+            assert prompt == "Change:"
+            assert target.strip()
+            parts = target.strip().split("; ")
+            if not changes:
+                assert parts == ["nothing has changed"]
+            for part, change in zip(parts, sorted(changes), strict=False):
+                words, _, box = part.partition(" : ")
+                level = f"{change.finding} from {change.before} to {change.after}"
+                assert words == (level if change.kind == "level" else f"{change.kind} {change.finding}")
+                kinds.add(change.kind)
+                if box:
+                    shown = prior if change.kind == "missing" else current
+                    corners = [int(number) for number in box.split()]
+                    require_box(corners, shown, lambda region, name=change.finding: says(region, name), 100)
+                    boxes += 1
+    assert {"added", "missing"} <= kinds
+    assert boxes > 3
+
+
+def says(region, finding):
+    return any(finding in phrase.lower() for phrase in region.phrases)
+
+
+def test_phrases_and_boxes_are_those_of_the_image_and_of_training(
+    watch, store, pretrain_settings, write_config, tmp_path
+):
+    seen = watch(PretrainingModel)
+    out = learn_stage_1("location_aware", pretrain_settings, write_config, tmp_path, parallel={}, text_tokens=64)
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    asked = {one.subject_id for one in store.questions if one.split != "train"}
+    tasks = set()
+    for learns, _, batch in seen:
+        texts = batch["captioning"]
+        for row, pixels in enumerate(batch["pixel_values"]):
+            image = find_image(pixels, store)
+            assert image.split == ("train" if learns else "validate")
+            assert not learns or image.subject_id not in asked
+            for number in range(int(texts["text_index"][row].max()) + 1):
+                of_text = texts["text_index"][row] == number
+                labels = batch["labels"][row][of_text]
+                if labels[-1] != tokenizer.eos_token_id:
+                    continue  # a report that was cut
+                prompt, target = read_row(tokenizer, texts["input_ids"][row][of_text], labels)
+                task, said = prompt.partition(":")[0], (prompt + target).partition(":")[2]
+                tasks.add(task)
+                if task == "Cap":
+                    assert said.strip() == " ".join(image.report.split())
+                    continue
+                parts = [part.strip() for part in said.split(" : ")]
+                box = next(part for part in parts if re.fullmatch(r"\d+ \d+ \d+ \d+", part))
+                words = [part for part in parts if part != box]
+                # Of a named region the name comes first.
+                phrase, name = words[-1], words[0] if len(words) == 2 else None
+
+                def named(region, phrase=phrase, name=name):
+                    return (name is None or region.name == name) and any(
+                        one.rstrip(" .").startswith(phrase) for one in region.phrases
+                    )
+
+                assert any(named(region) for region in image.regions)
+                require_box([int(number) for number in box.split()], image, named, 100)
+    assert tasks == {"Cap", "ARef", "GCap", "ARef Region"}
+
+
+def test_findings_are_those_of_the_image(watch, store, pretrain_settings, write_config, tmp_path):
+    seen = watch(PretrainingModel)
+    learn_stage_1("classification", pretrain_settings, write_config, tmp_path)
+    asked = {one.subject_id for one in store.questions if one.split != "train"}
+    learnt = [one for one in store.images if one.split == "train" and one.subject_id not in asked]
+    names, there = sorted({name for one in learnt for name in one.findings}), 0
+    for _, _, batch in seen:
+        found = batch["classification"]["findings"]
+        for pixels, row in zip(batch["pixel_values"], found, strict=True):
+            image = find_image(pixels, store)
+            named = {name for name, one in zip(names, row.tolist(), strict=True) if one}
+            assert named == set(image.findings) & set(names)
+            there += len(image.findings)
+    assert there > 0
+
+
+def test_a_classifier_is_rewarded_for_naming_what_is_there():
+    torch.manual_seed(0)
+    head, tokens = ClassificationHead(4, 2), torch.randn(3, 5, 4)
+    findings, known = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), torch.tensor([True, False, True])
+    chances = torch.sigmoid(head.linear(tokens.mean(1)))
+    expected = [
+        -np.log(float(chance if there else 1 - chance))
+        for row, true, known_row in zip(chances, findings, known, strict=True)
+        for chance, there in zip(row, true, strict=True)
+        if known_row
+    ]
+    assert float(head(tokens, findings, known).loss) == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_a_probe_of_changes_is_shown_the_prior_image_first(
+    watch, store_folder, captioner_folder, monkeypatch, tmp_path
+):
+    """Probes standardise what they are shown, so that it is like the features of an image, but for scale and place."""
+    monkeypatch.setattr(probing, "STEPS", 2)
+    monkeypatch.setattr(probing, "CHECK_EVERY", 1)
+    monkeypatch.setattr(probing, "FEWEST", 1)
+    seen = watch(LabelProbe)
+    probe(str(captioner_folder), store_folder, tmp_path / "out")
+    store, captioner = Store.open(store_folder), load_folder(Captioner, captioner_folder, "MODEL")
+    rows = [json.loads(line) for line in (tmp_path / "out" / "probe_predictions.jsonl").read_text().splitlines()]
+    rows = [row for row in rows if row["probe"] == "changes" and row.get("pooling") == "attention"]
+    questions = {one.question_id: one for one in store.questions}
+    assert {questions[row["id"]].split for row in rows} == {"test"}
+    given = [tensors[0] for _, tensors, _ in seen if tensors[0].shape[1] == 2][-1]
+    assert len(given) == len(rows)
+    for side, of in enumerate(("prior", "current")):
+        images = [getattr(questions[row["id"]].pair, of) for row in rows]
+        raw = torch.stack([reference.tokens_of(captioner, store.pixels(store.index[image])) for image in images])
+        for column in range(raw.shape[-1]):
+            together = np.corrcoef(raw[..., column].flatten(), given[:, side, :, column].flatten())
+            assert together[0, 1] > 0.999
+    for row in rows:
+        (changes,) = read_changes(questions[row["id"]].answer)
+        ways = {change.finding: {"added": 1, "missing": 2}.get(change.kind, 0) for change in changes}
+        assert row["right"] == {name: ways.get(name, 0) for name in row["right"]}
+
+
+def test_the_validation_split_says_when_to_stop_and_how_sure_to_be(model_folder, store_folder, tmp_path, monkeypatch):
+    """What is measured of a finished model: unlike its training images, by the limit that validation images set."""
+    import shutil
+
+    from diffvqa.inference import measure_trust as measuring
+    from diffvqa.inference.trust import FOLDER, load_trust
+    from diffvqa.models.folder import weights_digest
+
+    monkeypatch.setattr(measuring, "FEWEST_QUESTIONS", 1)
+    monkeypatch.setattr(measuring, "FEWEST_IMAGES", 1)
+    folder = shutil.copytree(model_folder, tmp_path / "model", ignore=shutil.ignore_patterns(FOLDER))
+    measuring.measure_trust(folder, store_folder)
+    store, model = Store.open(store_folder), load_folder(DifferenceModel, folder, "MODEL")
+    check = load_trust(folder, weights_digest(folder)).input_check
+    asked = {one.subject_id for one in store.questions if one.split != "train"}
+
+    def tokens(split):
+        images = [one for one in store.images if one.split == split]
+        images = [one for one in images if split != "train" or one.subject_id not in asked]
+        return np.stack([reference.tokens_of(model, store.pixels(store.index[one.image_id])) for one in images])
+
+    training, validation = tokens("train"), tokens("validate")
+    measured = np.concatenate([training.mean(1), training.std(1)], axis=1)
+    assert np.allclose(check.mean, measured.mean(0), atol=1e-3)
+    found = np.sort(check.unlikeness(validation))
+    assert np.quantile(found, 0.99) == pytest.approx(1, rel=1e-2)
+    assert np.median(check.unlikeness(training)) < np.median(found)
