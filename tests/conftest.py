@@ -166,7 +166,7 @@ def model_of_two_priors_folder(finetune_settings, store_folder, write_config, bu
 @pytest.fixture
 def stop_after(monkeypatch):
     """`with stop_after(3): pretrain(config)` lets training raise after a step, as a kill would."""
-    from diffvqa.training import run
+    from diffvqa.training import train as run
 
     class Stopped(Exception):
         pass

@@ -270,8 +270,8 @@ def study(
     cluster: Cluster = None,
 ) -> None:
     """Train and evaluate every combination of objectives, seeds and other settings; ends with one table."""
-    from diffvqa.study.config import read_study
-    from diffvqa.study.run import run_study
+    from diffvqa.study.run_study import run_study
+    from diffvqa.study.study_config import read_study
 
     settings = read_study(config, overrides or [])
     _say(f"what each cell does: {settings.out}/cells/NAME/log.txt; the same command goes on if it is stopped")
@@ -380,7 +380,7 @@ def compare(
     from rich.console import Console
 
     from diffvqa.evaluation.comparison import compare as run
-    from diffvqa.evaluation.table import print_comparison
+    from diffvqa.evaluation.score_table import print_comparison
 
     result = run(_named_folders(systems))
     if as_json:
@@ -402,8 +402,8 @@ def probe(
     """Read findings, changes and places out of a frozen encoder with small probes."""
     from rich.console import Console
 
-    from diffvqa.evaluation.probe import score_probe
-    from diffvqa.evaluation.table import print_probe
+    from diffvqa.evaluation.probe_scores import score_probe
+    from diffvqa.evaluation.score_table import print_probe
     from diffvqa.training.probe import probe as run
 
     run(encoder, store, out, seed, test_store)
@@ -736,7 +736,7 @@ def _print_summary(summary: dict) -> None:
 def _print_scores(scores: dict) -> None:
     from rich.console import Console
 
-    from diffvqa.evaluation.table import print_table
+    from diffvqa.evaluation.score_table import print_table
 
     Console().print(print_table(scores))
 

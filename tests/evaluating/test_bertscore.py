@@ -10,7 +10,7 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from diffvqa.errors import InputError
 from diffvqa.evaluating.bertscore import BertScore
-from diffvqa.evaluation import text
+from diffvqa.evaluation import text_scores as text
 from diffvqa.evaluation.predictions import Prediction
 from diffvqa.evaluation.score import score_file
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from diffvqa.boxes import Box, Frame
-from diffvqa.evaluating.examples import _reference_boxes
+from diffvqa.evaluating.example_pictures import _reference_boxes
 from diffvqa.records import Region
 
 

@@ -14,7 +14,7 @@ from diffvqa.errors import InputError
 from diffvqa.evaluating import controls
 from diffvqa.evaluating.evaluate import evaluate
 from diffvqa.evaluating.phrases import source_box
-from diffvqa.evaluating.rows import write_rows
+from diffvqa.evaluating.prediction_rows import write_rows
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
 from diffvqa.files import held

@@ -8,10 +8,10 @@ import pytest
 from rich.console import Console
 
 from diffvqa.errors import InputError
-from diffvqa.evaluation import text
+from diffvqa.evaluation import text_scores as text
 from diffvqa.evaluation.comparison import COMPARED, compare, holm, two_sided_p
 from diffvqa.evaluation.score import score_file
-from diffvqa.evaluation.table import print_comparison
+from diffvqa.evaluation.score_table import print_comparison
 from diffvqa.findings import NOTHING_CHANGED
 
 

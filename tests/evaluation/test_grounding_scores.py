@@ -3,7 +3,7 @@
 import pytest
 
 from diffvqa.boxes import Box
-from diffvqa.evaluation.grounding import overlap, tally_grounding
+from diffvqa.evaluation.box_scores import overlap, tally_grounding
 from diffvqa.evaluation.intervals import resample_patients, score_tally
 from diffvqa.evaluation.predictions import Prediction
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from diffvqa.evaluation.probe import score_probe, weighted_auc
+from diffvqa.evaluation.probe_scores import score_probe, weighted_auc
 
 
 @pytest.mark.parametrize("decimals", [1, 6])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from diffvqa.errors import InputError
-from diffvqa.evaluation import text
+from diffvqa.evaluation import text_scores as text
 from diffvqa.evaluation.curves import MOST_POINTS, thin
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder

@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 
 from diffvqa.errors import InputError
-from diffvqa.evaluation import text
+from diffvqa.evaluation import text_scores as text
 from diffvqa.evaluation.score import score_file, score_folder
-from diffvqa.evaluation.table import print_table
+from diffvqa.evaluation.score_table import print_table
 from diffvqa.findings import NOTHING_CHANGED
 
 EDEMA = "the main image has an additional finding of edema than the reference image."

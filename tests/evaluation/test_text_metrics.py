@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from diffvqa.evaluation import text
+from diffvqa.evaluation import text_scores as text
 from diffvqa.evaluation.intervals import resample_patients, score_tally
 from diffvqa.evaluation.predictions import Prediction
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from transformers import GPT2Config
 
-from diffvqa.models.paired import PairedHead
+from diffvqa.models.paired_head import PairedHead
 
 DECODER = GPT2Config(
     n_embd=24, n_layer=2, n_head=2, vocab_size=60, n_positions=16, add_cross_attention=True,

@@ -17,8 +17,8 @@ from PIL import Image
 from diffvqa.data import read_sources
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, Change, read_changes
+from diffvqa.phantom.cohort_tables import SYNTHETIC
 from diffvqa.phantom.reports import Reporting
-from diffvqa.phantom.tables import SYNTHETIC
 from diffvqa.phantom.writing import write_cohort
 
 PATIENTS, SEED, SIZE = 10, 4, 64

@@ -11,7 +11,7 @@ from diffvqa.answering.answer import NOTICE
 from diffvqa.findings import read_changes
 from diffvqa.images.colours import BOX_COLOURS
 from diffvqa.serving.app import PAGE
-from diffvqa.serving.examples import EXAMPLES, draw_example
+from diffvqa.serving.example_pairs import EXAMPLES, draw_example
 
 FILES = sorted(path.name for path in PAGE.iterdir())
 KINDS = {".html": "text/html", ".css": "text/css", ".js": "javascript", ".svg": "image/svg+xml"}

@@ -5,7 +5,7 @@ import yaml
 
 from diffvqa.demo import config_file
 from diffvqa.errors import InputError
-from diffvqa.study.config import cells_of, read_study, stage_config
+from diffvqa.study.study_config import cells_of, read_study, stage_config
 
 
 @pytest.fixture

@@ -18,9 +18,9 @@ from diffvqa.data.store import Store
 from diffvqa.errors import InputError, RunFailed
 from diffvqa.study import cells
 from diffvqa.study.cells import RESULT, run_cell
-from diffvqa.study.config import StoreSource, cells_of, read_study
-from diffvqa.study.run import run_study
+from diffvqa.study.run_study import run_study
 from diffvqa.study.stores import StudyStore
+from diffvqa.study.study_config import StoreSource, cells_of, read_study
 
 pytestmark = pytest.mark.slow
 

@@ -8,8 +8,8 @@ import pytest
 
 from diffvqa.study import program
 from diffvqa.study.figures import _styles
+from diffvqa.study.score_tables import in_writing, remarks_on, write_csv, write_markdown
 from diffvqa.study.systems import System, learning_curves, systems_of
-from diffvqa.study.tables import in_writing, remarks_on, write_csv, write_markdown
 
 SCORE = "changes/f1"
 

@@ -7,7 +7,7 @@ from transformers import SiglipImageProcessorPil
 from diffvqa.boxes import Box
 from diffvqa.records import Pair
 from diffvqa.tasks import collate
-from diffvqa.tasks.pretraining import Phrase
+from diffvqa.tasks.image_texts import Phrase
 from diffvqa.tasks.text import Text
 from diffvqa.tasks.tokenizer import train_tokenizer
 

@@ -4,8 +4,8 @@ import pytest
 
 from diffvqa.boxes import Box
 from diffvqa.findings import Change
-from diffvqa.tasks.paired import change_text, place_findings
-from diffvqa.tasks.pretraining import Phrase
+from diffvqa.tasks.change_texts import change_text, place_findings
+from diffvqa.tasks.image_texts import Phrase
 from diffvqa.tasks.text import encode
 from diffvqa.tasks.tokenizer import train_tokenizer
 

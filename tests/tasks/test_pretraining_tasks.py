@@ -8,7 +8,7 @@ import pytest
 
 from diffvqa.boxes import Box
 from diffvqa.tasks.box_text import Notation
-from diffvqa.tasks.pretraining import TASKS, ImageTexts, Mixture, Phrase, draw_phrases, draw_texts
+from diffvqa.tasks.image_texts import TASKS, ImageTexts, Mixture, Phrase, draw_phrases, draw_texts
 
 PHRASES = [Phrase(f"finding {number}.", Box(number, 1, number + 2, 3), "left lung") for number in range(3)]
 IMAGE = ImageTexts("the lungs are clear.", [*PHRASES, Phrase("a device", Box(1, 2, 3, 4))], 10, Notation(10))

@@ -12,9 +12,9 @@ import torch
 from diffvqa.data import read_sources
 from diffvqa.data.prepare import prepare
 from diffvqa.errors import InputError
-from diffvqa.evaluation.probe import score_probe
+from diffvqa.evaluation.probe_scores import score_probe
 from diffvqa.files import held
-from diffvqa.models.probe import BoxProbe, LabelProbe
+from diffvqa.models.probe_heads import BoxProbe, LabelProbe
 from diffvqa.phantom.writing import write_cohort
 from diffvqa.training import probe as probing
 from diffvqa.training.probe import Items, Probed, probe

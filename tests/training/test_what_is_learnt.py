@@ -19,7 +19,7 @@ from diffvqa.models.classifier import ClassificationHead
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder
 from diffvqa.models.pretraining import PretrainingModel
-from diffvqa.models.probe import LabelProbe
+from diffvqa.models.probe_heads import LabelProbe
 from diffvqa.training import probe as probing
 from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
 from diffvqa.training.finetune import finetune

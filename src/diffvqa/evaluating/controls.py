@@ -11,8 +11,8 @@ import numpy as np
 from diffvqa.boxes import Box, mean_box
 from diffvqa.data.index import StoredImage
 from diffvqa.evaluating.phrases import asked_of
+from diffvqa.evaluating.prediction_rows import Row
 from diffvqa.evaluating.questions import question_row
-from diffvqa.evaluating.rows import Row
 from diffvqa.inference.asking import answer_questions
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder

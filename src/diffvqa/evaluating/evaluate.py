@@ -22,10 +22,10 @@ from diffvqa.evaluating.controls import (
     retrieval,
     retrieval_bank,
 )
-from diffvqa.evaluating.examples import example_pairs, example_phrases
+from diffvqa.evaluating.example_pictures import example_pairs, example_phrases
 from diffvqa.evaluating.phrases import predict_grounding
+from diffvqa.evaluating.prediction_rows import write_rows
 from diffvqa.evaluating.questions import predict_answers, rescaled
-from diffvqa.evaluating.rows import write_rows
 from diffvqa.evaluating.truth import count_known, join_truth, read_truth
 from diffvqa.inference.features import encode_blank
 from diffvqa.inference.grounding import CAPTIONER

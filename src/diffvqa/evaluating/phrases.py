@@ -10,7 +10,7 @@ import numpy as np
 
 from diffvqa.boxes import Box, clip
 from diffvqa.data.index import StoredImage
-from diffvqa.evaluating.rows import Row
+from diffvqa.evaluating.prediction_rows import Row
 from diffvqa.inference.asking import Progress
 from diffvqa.inference.box_writing import write_boxes
 from diffvqa.models.captioner import Captioner

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from diffvqa.evaluating.rows import Row
+from diffvqa.evaluating.prediction_rows import Row
 from diffvqa.findings import Change, read_changes
 from diffvqa.inference.asking import Progress, answer_questions
 from diffvqa.inference.confidence import ConfidenceScale

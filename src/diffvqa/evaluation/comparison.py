@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from diffvqa.errors import InputError
+from diffvqa.evaluation.box_scores import THRESHOLD, tally_grounding
 from diffvqa.evaluation.changes import INDUCED, is_difference, on_the_same_repeats, reference_readings, tally_changes
-from diffvqa.evaluation.grounding import THRESHOLD, tally_grounding
 from diffvqa.evaluation.intervals import Formula, Resamples, Tally, interval_around, resample_patients
 from diffvqa.evaluation.predictions import Prediction, notes_on_patients, read_predictions
 

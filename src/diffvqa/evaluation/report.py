@@ -8,7 +8,7 @@ from pathlib import Path
 from diffvqa.errors import InputError
 from diffvqa.evaluation.changes import best_agreement
 from diffvqa.evaluation.curves import read_curves
-from diffvqa.evaluation.examples import Example, read_examples, read_phrases
+from diffvqa.evaluation.example_rows import Example, read_examples, read_phrases
 from diffvqa.evaluation.page import render
 from diffvqa.evaluation.predictions import read_object
 from diffvqa.evaluation.report_sections import curve_section, score_sections

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffvqa.errors import InputError
-from diffvqa.evaluation import text
+from diffvqa.evaluation import text_scores as text
+from diffvqa.evaluation.box_scores import THRESHOLD, tally_grounding
 from diffvqa.evaluation.breakdown import tally_findings, tally_groups, tally_kinds, tally_steps
 from diffvqa.evaluation.calibration import Calibration, tally_calibration
 from diffvqa.evaluation.changes import judge, tally_changes
-from diffvqa.evaluation.grounding import THRESHOLD, tally_grounding
 from diffvqa.evaluation.intervals import Resamples, Tally, difference, resample_patients, score_tally
 from diffvqa.evaluation.predictions import (
     GROUNDING_TASKS,

@@ -12,6 +12,7 @@ from PIL import Image
 from diffvqa.findings import DIFFERENCE_QUESTION
 from diffvqa.phantom.anatomy import place
 from diffvqa.phantom.cohort import Patient, Picture, Visit, generator_for, steps_of, true_changes
+from diffvqa.phantom.cohort_tables import JPG, LABELS, REPORTS, PatientRows
 from diffvqa.phantom.pathology import KINDS
 from diffvqa.phantom.questions import ask, location, type_of
 from diffvqa.phantom.regions import lesion_boxes, region_boxes
@@ -19,7 +20,6 @@ from diffvqa.phantom.rendering import render
 from diffvqa.phantom.reports import SUPPORT_DEVICES, Report, Reporting, regions_of, write_report
 from diffvqa.phantom.scene_graph import scene_graph
 from diffvqa.phantom.sets import draw_from
-from diffvqa.phantom.tables import JPG, LABELS, REPORTS, PatientRows
 
 QUALITY = 95
 """JPEG quality of the images."""

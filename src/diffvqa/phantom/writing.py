@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 
 from diffvqa.errors import InputError
+from diffvqa.phantom.cohort_tables import IMAGENOME, JPG, QUESTIONS, REPORTS, SYNTHETIC, PatientRows, Tables
 from diffvqa.phantom.course import STILL
 from diffvqa.phantom.patient_files import write_patient
 from diffvqa.phantom.reports import AS_USUAL, Reporting
 from diffvqa.phantom.sets import MANY, check_set
-from diffvqa.phantom.tables import IMAGENOME, JPG, QUESTIONS, REPORTS, SYNTHETIC, PatientRows, Tables
 from diffvqa.workers import usable_cores
 
 SMALLEST_PICTURE, LARGEST_PICTURE = 64, 4096

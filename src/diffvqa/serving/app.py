@@ -22,7 +22,7 @@ from diffvqa.errors import InputError
 from diffvqa.images.radiograph import Radiograph
 from diffvqa.serving import description
 from diffvqa.serving.decoding import Decoder
-from diffvqa.serving.examples import EXAMPLES, IMAGES, draw_example, truth_of
+from diffvqa.serving.example_pairs import EXAMPLES, IMAGES, draw_example, truth_of
 from diffvqa.serving.guard import LOCAL, Guard
 from diffvqa.serving.turns import turn
 from diffvqa.serving.uploads import LARGEST_FILE, Form, read_form

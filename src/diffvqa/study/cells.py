@@ -15,14 +15,14 @@ import torch
 from diffvqa.errors import InputError, RunFailed
 from diffvqa.evaluating.evaluate import evaluate
 from diffvqa.evaluating.truth import read_true_findings
-from diffvqa.evaluation.probe import score_probe
+from diffvqa.evaluation.probe_scores import score_probe
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
 from diffvqa.files import write_text
 from diffvqa.runs import RECORD, device_name, read_record
-from diffvqa.study.config import MAIN, PROBE, Cell, StudyConfig, stage_config
 from diffvqa.study.program import program_version
 from diffvqa.study.stores import StudyStore
+from diffvqa.study.study_config import MAIN, PROBE, Cell, StudyConfig, stage_config
 from diffvqa.training.finetune import finetune
 from diffvqa.training.pretrain import pretrain
 from diffvqa.training.probe import probe

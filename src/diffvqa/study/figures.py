@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from diffvqa.evaluation.drawing import draw
 from diffvqa.evaluation.groups import factor_and_strength
-from diffvqa.study.config import MAIN
+from diffvqa.study.study_config import MAIN
 from diffvqa.study.systems import F1, FALSE_CHANGES, RECALL, Mean, System, learning_curves
 
 if TYPE_CHECKING:

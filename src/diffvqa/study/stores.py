@@ -15,7 +15,7 @@ from diffvqa.phantom.reports import AS_USUAL, Reporting
 from diffvqa.phantom.sets import MANY, SETS
 from diffvqa.phantom.writing import LARGEST_PICTURE, SMALLEST_PICTURE, write_cohort
 from diffvqa.progress import progress_bar
-from diffvqa.study.config import StoreSource
+from diffvqa.study.study_config import StoreSource
 from diffvqa.workers import usable_cores
 
 

@@ -11,8 +11,8 @@ from diffvqa.errors import InputError
 from diffvqa.evaluation.page import Chart, Row, Table, render
 from diffvqa.evaluation.predictions import read_object
 from diffvqa.study.figures import FIGURES, draw_figures
+from diffvqa.study.score_tables import ABOUT, read_csv, rows_of, significant
 from diffvqa.study.systems import System, columns_of, systems_of
-from diffvqa.study.tables import ABOUT, read_csv, rows_of, significant
 
 SUMMARY, COMPARISONS, SCORES = "summary.json", "comparisons.json", "study.csv"
 

@@ -10,11 +10,11 @@ from typing import Any
 from diffvqa.evaluation.comparison import compare
 from diffvqa.files import write_text
 from diffvqa.study.cells import evaluation_folder
-from diffvqa.study.config import MAIN, PROBE, QUESTIONS, STORE
 from diffvqa.study.figures import draw_figures
+from diffvqa.study.score_tables import asked_in_words, programs_of, remarks_on, write_csv, write_markdown
+from diffvqa.study.study_config import MAIN, PROBE, QUESTIONS, STORE
 from diffvqa.study.study_page import COMPARISONS, SCORES, SUMMARY, render_page
 from diffvqa.study.systems import System, systems_of
-from diffvqa.study.tables import asked_in_words, programs_of, remarks_on, write_csv, write_markdown
 
 Comparisons = Mapping[str, Sequence[Mapping[str, Any]]]
 """Evaluation -> what `evaluation.comparison.compare` gives, once for all systems that were asked the same."""

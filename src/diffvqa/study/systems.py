@@ -8,7 +8,7 @@ from statistics import mean
 from typing import Any
 
 from diffvqa.evaluation.names import SCORES, find_score
-from diffvqa.study.config import LENGTH, MAIN, OBJECTIVE, SEED, SIZE, short_titles
+from diffvqa.study.study_config import LENGTH, MAIN, OBJECTIVE, SEED, SIZE, short_titles
 
 F1, RECALL, FALSE_CHANGES = "changes/f1", "changes/recall", "changes/false_change_rate"
 

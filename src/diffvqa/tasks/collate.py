@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from diffvqa.records import Pair
-from diffvqa.tasks.pretraining import Phrase
+from diffvqa.tasks.image_texts import Phrase
 from diffvqa.tasks.text import IGNORED, DoesNotFit, Text, encode, encode_prompt
 
 

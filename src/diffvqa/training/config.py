@@ -23,7 +23,7 @@ from pydantic import (
 from diffvqa.errors import InputError
 from diffvqa.records import QUESTION_TYPES
 from diffvqa.tasks.box_text import Notation
-from diffvqa.tasks.pretraining import TASKS, Mixture
+from diffvqa.tasks.image_texts import TASKS, Mixture
 from diffvqa.tasks.transform import Augmentation
 from diffvqa.training.objectives import read_objective, task_weights
 

@@ -16,7 +16,7 @@ from diffvqa.findings import DIFFERENCE_QUESTION, Change, read_changes
 from diffvqa.records import Question
 from diffvqa.tasks import collate
 from diffvqa.tasks.collate import pair_images
-from diffvqa.tasks.pretraining import ImageTexts, Phrase
+from diffvqa.tasks.image_texts import ImageTexts, Phrase
 from diffvqa.tasks.text import question
 from diffvqa.tasks.transform import Augmentation, augment
 from diffvqa.training.config import PretrainConfig

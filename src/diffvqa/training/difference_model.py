@@ -15,8 +15,8 @@ from diffvqa.models.difference import DifferenceConfig, DifferenceModel
 from diffvqa.models.encoder import patch_grid
 from diffvqa.models.weights import read_model
 from diffvqa.training.config import FinetuneConfig
+from diffvqa.training.config_errors import explain_source, refuse_unknown_sizes
 from diffvqa.training.pretraining_model import NO_DROPOUT
-from diffvqa.training.sizes import explain_source, refuse_unknown_sizes
 
 
 def build_model(

@@ -27,14 +27,14 @@ from diffvqa.runs import RECORD, read_record
 from diffvqa.tasks.text import encode_prompt, question_prompt
 from diffvqa.tasks.tokenizer import complete, read_tokenizer
 from diffvqa.training.config import FinetuneConfig
+from diffvqa.training.config_errors import explain_sizes, explain_source
 from diffvqa.training.datasets import QuestionCollator, QuestionDraws
 from diffvqa.training.difference_model import build_model
 from diffvqa.training.lora import add_adapters
 from diffvqa.training.precision import usable_precision
 from diffvqa.training.pretrained import Pretrained, read_pretrained
 from diffvqa.training.processes import first_goes_first, is_first, join_processes
-from diffvqa.training.run import FEATURES, claimed, count_parameters, share_of_batch, train
-from diffvqa.training.sizes import explain_sizes, explain_source
+from diffvqa.training.train import FEATURES, claimed, count_parameters, share_of_batch, train
 
 VALIDATION_QUESTIONS = 128
 

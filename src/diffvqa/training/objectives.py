@@ -17,10 +17,10 @@ from diffvqa.findings import Change
 from diffvqa.models.captioner import CaptioningHead
 from diffvqa.models.classifier import ClassificationHead
 from diffvqa.models.contrastive import ContrastiveHead
-from diffvqa.models.paired import PairedHead
+from diffvqa.models.paired_head import PairedHead
+from diffvqa.tasks.change_texts import change_text, place_findings
 from diffvqa.tasks.collate import collate_findings, collate_phrases, pack_texts
-from diffvqa.tasks.paired import change_text, place_findings
-from diffvqa.tasks.pretraining import ImageTexts, Mixture, Phrase, draw_phrases, draw_texts
+from diffvqa.tasks.image_texts import ImageTexts, Mixture, Phrase, draw_phrases, draw_texts
 from diffvqa.tasks.text import Text, one_line
 
 CAPTIONING = "captioning"

@@ -23,13 +23,13 @@ from diffvqa.tasks.box_text import add_location_tokens
 from diffvqa.tasks.text import caption, region_referring
 from diffvqa.tasks.tokenizer import complete, read_tokenizer, train_tokenizer
 from diffvqa.training.config import PretrainConfig
+from diffvqa.training.config_errors import explain_sizes, explain_source
 from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws, pairs_to_learn
 from diffvqa.training.objectives import CAPTIONING, NONE, OBJECTIVES, draws_pairs
 from diffvqa.training.precision import usable_precision
 from diffvqa.training.pretraining_model import build_encoder, build_model, captioner_config, make_head_context
 from diffvqa.training.processes import is_first, join_processes
-from diffvqa.training.run import claimed, count_parameters, read_log, share_of_batch, train
-from diffvqa.training.sizes import explain_sizes, explain_source
+from diffvqa.training.train import claimed, count_parameters, read_log, share_of_batch, train
 
 VALIDATION_IMAGES = 128
 ENCODER = "encoder"

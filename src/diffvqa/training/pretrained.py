@@ -19,7 +19,7 @@ from diffvqa.models.difference import DifferenceConfig
 from diffvqa.models.encoder import patch_tokens
 from diffvqa.models.folder import load_folder
 from diffvqa.tasks.tokenizer import read_tokenizer
-from diffvqa.training.sizes import explain_source
+from diffvqa.training.config_errors import explain_source
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ from diffvqa.models.captioner import CaptionerConfig
 from diffvqa.models.checkpoint import load_encoder
 from diffvqa.models.pretraining import PretrainingModel
 from diffvqa.training.config import PretrainConfig
+from diffvqa.training.config_errors import explain_source, refuse_unknown_sizes
 from diffvqa.training.objectives import HeadContext, make_heads
-from diffvqa.training.sizes import explain_source, refuse_unknown_sizes
 
 NO_DROPOUT = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
 """As in CapPa (arXiv 2306.07915): what is dropped would be another thing on every number of processes."""

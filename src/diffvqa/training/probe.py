@@ -1,7 +1,7 @@
 """What a frozen encoder knows: findings, changes and places read out of its patch tokens by small probes.
 
 The probes are trained on the train split, stopped by the validation split, and asked about the test split; what they
-say is written to a file, which `evaluation.probe` scores.
+say is written to a file, which `evaluation.probe_scores` scores.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from diffvqa.files import write_text
 from diffvqa.findings import DIFFERENCE_QUESTION, read_changes
 from diffvqa.inference.features import encode_store
 from diffvqa.models.folder import device
-from diffvqa.models.probe import BoxProbe, LabelProbe
+from diffvqa.models.probe_heads import BoxProbe, LabelProbe
 from diffvqa.progress import progress_bar
 from diffvqa.records import SPLITS, Question
 from diffvqa.runs import Claim

@@ -16,8 +16,8 @@ from diffvqa.inference.box_writing import write_boxes
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import ModelFolder
 from diffvqa.records import Question
-from diffvqa.tasks.paired import place_findings
-from diffvqa.tasks.pretraining import Phrase
+from diffvqa.tasks.change_texts import place_findings
+from diffvqa.tasks.image_texts import Phrase
 from diffvqa.tasks.text import referring_prompt
 
 EXAMPLES = 12

@@ -15,8 +15,8 @@ from diffvqa.files import write_text
 from diffvqa.progress import progress_bar
 from diffvqa.runs import Claim, Run, Settings
 from diffvqa.study.cells import is_whole, run_cell, was_asked, written_cell
-from diffvqa.study.config import SIZE, StudyConfig, cells_of
 from diffvqa.study.stores import StudyStore, check_questions, check_source, study_store
+from diffvqa.study.study_config import SIZE, StudyConfig, cells_of
 from diffvqa.study.summary import write_summary
 from diffvqa.workers import done_in_order, usable_cores
 

@@ -11,7 +11,7 @@ from diffvqa.evaluation.changes import INDUCED
 from diffvqa.evaluation.names import SCORES, find_score, system_name
 from diffvqa.evaluation.page import Row
 from diffvqa.evaluation.score import CONTROLS
-from diffvqa.study.config import PROBE
+from diffvqa.study.study_config import PROBE
 from diffvqa.study.systems import Column, Mean, System, columns_of
 
 SIGNIFICANT = 0.05

@@ -12,7 +12,7 @@ import numpy as np
 
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
-from diffvqa.evaluation.grounding import best_overlap, tally_overlaps
+from diffvqa.evaluation.box_scores import best_overlap, tally_overlaps
 from diffvqa.evaluation.intervals import Resamples, interval_around, resample_patients, score_tally
 from diffvqa.evaluation.predictions import read_lines
 from diffvqa.files import write_text

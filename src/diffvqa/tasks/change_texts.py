@@ -7,7 +7,7 @@ from typing import Any
 
 from diffvqa.boxes import Box
 from diffvqa.findings import NOTHING_CHANGED, Change, names_finding
-from diffvqa.tasks.pretraining import Phrase
+from diffvqa.tasks.image_texts import Phrase
 from diffvqa.tasks.text import SEPARATOR, Text, encode, encode_segment
 
 _PREFIX = "Change:"
