@@ -84,14 +84,15 @@ class Claim:
             before = {key: record[key] for key in self.settings if key in record}
         if not before:
             raise self.error("holds files that are no run of this program")
-        if record.get("kind", self.kind) != self.kind:
-            raise self._other([f"kind: {record['kind']} there, {self.kind} given"])
+        differing = self.differing(before, self.settings)
         # Older records do not name every input.
         changed = [name for name, digest in self.inputs.items() if record.get(name, digest) != digest]
-        differing = self.differing(before, self.settings)
         differing += [f"what is in {_IN_WORDS.get(name, name)}" for name in changed]
+        if record.get("kind", self.kind) != self.kind:
+            differing = [f"kind: {record['kind']} there, {self.kind} given"]
         if differing:
-            raise self._other(differing)
+            what = f"holds a run with other settings ({', '.join(differing)})"
+            raise self.error(what, ", remove that one, or restore the settings to go on with it")
         # What was begun with fewer settings may be finished, but not with these.
         same = not differing_settings(before, self.settings)
         return Run(self, record, before, finished=same and bool(record.get("finished")))
@@ -121,7 +122,9 @@ class Claim:
             try:
                 yield run
             finally:
-                run.stop()
+                if run.is_begun and not run.finished:
+                    with suppress(InputError):
+                        run.write()
 
     def error(self, what: str, advice: str = "") -> InputError:
         """The error that something is wrong with `out`."""
@@ -132,15 +135,12 @@ class Claim:
         """The error that nothing can be written there."""
         return self.error(f"cannot be made or written to ({error.strerror})")
 
-    def _other(self, differing: list[str]) -> InputError:
-        what = f"holds a run with other settings ({', '.join(differing)})"
-        return self.error(what, ", remove that one, or restore the settings to go on with it")
-
 
 class Run:
     """A run in its place, with its record.
 
     before: the settings that it was begun with, empty where it was not. finished: whether it is, with those of now.
+    is_begun: whether this process has written its record.
     """
 
     def __init__(self, claim: Claim, record: Mapping[str, Any], before: Settings, finished: bool) -> None:
@@ -149,7 +149,7 @@ class Run:
         self._since = time.monotonic()
         # None: it was begun by a version that did not record it.
         self._seconds_before = record.get("seconds") if record and not finished else 0.0
-        self._is_begun = False
+        self.is_begun = False
 
     def write(self, finished: bool = False, **facts: Any) -> None:
         """Write the record: what the run is, what is known of it so far, and what it runs on.
@@ -157,14 +157,16 @@ class Run:
         Facts of before are kept. Raises InputError if it cannot be written.
         """
         self._facts |= facts
-        self._is_begun, self.finished = True, finished
+        self.is_begun, self.finished = True, finished
         before, spent = self._seconds_before, time.monotonic() - self._since
+        versions = {"diffvqa": __version__, "python": platform.python_version()}
+        versions |= {name: metadata.version(name) for name in ("torch", "transformers", "numpy")}
         record = {
             "kind": self.claim.kind,
             "finished": finished,
             **self.claim.inputs,
             **self._facts,
-            "versions": _versions(),
+            "versions": versions,
             "git_commit": _git_commit(),
             "device": device_name(),
             "seconds": None if before is None else round(before + spent, 1),
@@ -187,12 +189,6 @@ class Run:
             # A network file system keeps a folder as long as a file in it is mapped.
             shutil.rmtree(self.out / name, ignore_errors=True)
 
-    def stop(self) -> None:
-        """Write down how long a run took that has ended unfinished."""
-        if self._is_begun and not self.finished:
-            with suppress(InputError):
-                self.write()
-
 
 def device_name() -> str:
     """What this process computes on: the GPU, or the model of the processor; and how many cores it may use."""
@@ -202,19 +198,12 @@ def device_name() -> str:
     return f"{name}, {usable_cores()} cores"
 
 
-@functools.cache
 def _processor() -> str:
     with suppress(OSError):  # only Linux has the file
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
-
-
-@functools.cache
-def _versions() -> dict[str, str]:
-    libraries = {name: metadata.version(name) for name in ("torch", "transformers", "numpy")}
-    return {"diffvqa": __version__, "python": platform.python_version(), **libraries}
 
 
 @functools.cache

@@ -133,20 +133,18 @@ def _write_index(
 
 
 def _mend_record(folder: Path) -> None:
-    """Of a finished store, which says itself what it is of, write the record anew that was lost or damaged."""
-    fingerprint = read_record(folder / ABOUT).get("fingerprint")
-    if fingerprint and not read_record(folder / STARTED):
-        write_text(folder / STARTED, json.dumps({"fingerprint": fingerprint}) + "\n")
+    """Write the record anew that was lost or damaged of a finished store, which says itself what it is of."""
+    about = read_record(folder / ABOUT)
+    if "fingerprint" in about and not read_record(folder / STARTED):
+        write_text(folder / STARTED, json.dumps({"fingerprint": about["fingerprint"]}) + "\n")
 
 
 def _is_finished(folder: Path) -> bool:
     """Whether the folder holds a finished store whose files are what they were; what is not is to be made anew."""
-    checksums = read_record(folder / ABOUT).get("checksums")
-    if checksums is None:
-        return False
+    checksums = read_record(folder / ABOUT).get("checksums", {})
     damaged = [name for name, digest in checksums.items() if not _has_digest(folder / name, digest)]
     _have_made_anew(folder, damaged)
-    return not damaged
+    return bool(checksums) and not damaged
 
 
 def _have_made_anew(folder: Path, names: Sequence[str]) -> None:

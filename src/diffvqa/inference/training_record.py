@@ -15,13 +15,9 @@ def read_training(folder: Path) -> dict[str, Any]:
     Raises InputError if there is none, or one of a training that was not finished.
     """
     run = read_record(folder / RECORD)
-    settings = run.get("config") if run.get("finished") else None
-    if (
-        isinstance(settings, dict)
-        and {"priors", "seed"} <= settings.keys()
-        and isinstance(settings.get("questions"), dict)
-    ):
-        return run
+    match run:
+        case {"finished": True, "config": {"questions": dict(), "priors": _, "seed": _}}:
+            return run
     raise InputError(
         "there is no finished model in this folder (its run.json is missing, damaged, or of a training that was "
         "stopped); give one that `diffvqa finetune` has written",

@@ -111,7 +111,6 @@ def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore]) -> d
     evaluations[PROBE] = {"model": score_probe(folder / PROBE), "controls": {}}
     return {
         "device": device_name(),
-        # Trained by versions that did not record it, they are None.
         "seconds": {stage: record.get("seconds") for stage, record in records.items()},
         "images_seen": records["pretrain"]["images_seen"],
         "evaluations": evaluations,

@@ -35,7 +35,10 @@ def run_study(config: StudyConfig, workers: int | None = None, cluster: str | No
     core or a GPU each, on a file system that it shares. Raises InputError, and RunFailed where cells failed, after the
     others were run and the tables written.
     """
-    with _claim(config).held() as run:
+    # A smaller study in the folder grows to this one.
+    differing = functools.partial(_differing, config)
+    claim = Claim("study", Path(config.out), _record_of(config), record=RECORD, differing=differing)
+    with claim.held() as run:
         page = _run_cells(_begin(run, config), workers, cluster)
         if not run.finished:
             run.finish()
@@ -88,12 +91,6 @@ def _record_of(config: StudyConfig) -> dict[str, Any]:
     }
     # The contents of files count, wherever they are seen from.
     return {"study": config.model_dump(mode="json", exclude={"out", *STAGES}), **stages, "given stores": given}
-
-
-def _claim(config: StudyConfig) -> Claim:
-    """The study in its folder, where it may go on with a smaller one, which then grows to this."""
-    differing = functools.partial(_differing, config)
-    return Claim("study", Path(config.out), _record_of(config), record=RECORD, differing=differing)
 
 
 def _begin(run: Run, config: StudyConfig) -> StudyConfig:
