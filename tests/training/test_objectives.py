@@ -94,12 +94,10 @@ def test_an_objective_that_is_none_is_refused(pretrain_settings, write_config, t
 def test_the_tasks_of_a_sum_are_weighed_and_the_method_is_one(pretrain_settings, write_config, tmp_path):
     assert read_objective("clip+cap") == {"clip": 1.0, "cap": 1.0}
     assert task_weights(read_objective("cap+local_captioning")) == task_weights(read_objective("location_aware"))
-    assert task_weights({"cap": 0.5, "local_captioning": 2.0, "clip": 1.0}) == {
-        "Cap": 0.5,
-        "AREF": 2.0,
-        "GCAP": 2.0,
-        "CAREF": 2.0,
-    }
+    weights = {"Cap": 0.5, "AREF": 2.0, "GCAP": 2.0, "CAREF": 2.0}
+    assert task_weights({"cap": 0.5, "local_captioning": 2.0, "clip": 1.0}) == weights
+    asked = "{cap: 0.5, local_captioning: 2.0, clip: 1.0}"
+    assert configure(pretrain_settings, write_config, tmp_path / "out", asked).mixture.weights == weights
 
 
 def test_parts_of_a_step_are_the_step(pretrain_settings, write_config, tmp_path):
