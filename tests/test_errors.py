@@ -2,6 +2,7 @@
 
 import csv
 import pickle
+from datetime import date
 
 import pytest
 from fastapi.testclient import TestClient
@@ -89,7 +90,7 @@ def test_a_command_names_what_it_takes_and_else_a_key(command, argument, shown, 
 
 
 def test_a_mistake_is_said_in_the_names_of_the_place_where_it_was_made(monkeypatch, capsys):
-    later, earlier = Header(taken=("20200102", None)), Header(taken=("20200101", None))
+    later, earlier = Header(taken=(date(2020, 1, 2), None)), Header(taken=(date(2020, 1, 1), None))
     headers = {"current": later, "prior": earlier, "prior 2": later}
 
     error = refusal(lambda: check_order(headers, trusted=False))

@@ -127,7 +127,10 @@ def test_other_settings_are_named_and_nothing_is_touched(claim, finished):
         run.write(finished)
     before = claim.record_path.read_bytes()
     other = replace(claim, settings={"seed": 2, "size": 2, "beams": 3})
-    with pytest.raises(InputError, match=r"`out` holds a run with other settings \(beams, seed\)"), other.held():
+    with (
+        pytest.raises(InputError, match=r"out: the folder holds a run with other settings \(beams, seed\)"),
+        other.held(),
+    ):
         pass
     fewer = replace(claim, settings={"seed": 1})
     with pytest.raises(InputError, match=r"other settings \(size\)"), fewer.held():
@@ -137,7 +140,7 @@ def test_other_settings_are_named_and_nothing_is_touched(claim, finished):
 
 def test_other_inputs_under_the_same_settings_are_refused(claim):
     finish(claim)
-    with pytest.raises(InputError, match=r"`out` holds a run with other settings \(what is in store\)"):
+    with pytest.raises(InputError, match=r"out: the folder holds a run with other settings \(what is in store\)"):
         replace(claim, inputs={"store": "b"}).find()
     # A run of an older version does not say what all its inputs were.
     assert replace(claim, inputs={"store": "a", "encoder": "c"}).find().finished
@@ -158,7 +161,7 @@ def test_files_of_somebody_else_are_left_alone(claim, record):
     if record is not None:
         claim.record_path.write_text(record)
     there = {path: path.read_bytes() for path in claim.out.iterdir()}
-    with pytest.raises(InputError, match="`out` holds files that are no run of this program"), claim.held():
+    with pytest.raises(InputError, match="out: the folder holds files that are no run of this program"), claim.held():
         pass
     assert {path: path.read_bytes() for path in claim.out.iterdir()} == there
     assert claim.out.stat().st_mode & 0o777 == 0o755
@@ -175,7 +178,10 @@ def test_an_empty_folder_is_taken_and_becomes_private(claim):
 def test_a_file_in_the_place_of_the_folder_is_said(claim, tmp_path):
     claim.out.write_text("in the way")
     for out in (claim.out, claim.out / "below"):
-        with pytest.raises(InputError, match="`out` cannot be made or written to"), replace(claim, out=out).held():
+        with (
+            pytest.raises(InputError, match="out: the folder cannot be made or written to"),
+            replace(claim, out=out).held(),
+        ):
             pass
 
 
@@ -199,7 +205,7 @@ def test_two_processes_do_not_write_one_place_and_a_killed_one_lets_go(claim, ki
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
         before = claim.record_path.read_bytes()
-        with pytest.raises(InputError, match="`out` is being written by another run; wait for it, or end it"):
+        with pytest.raises(InputError, match="out: another run is writing there; wait for it, or end it"):
             finish(claim)
         assert claim.record_path.read_bytes() == before
         other.kill()

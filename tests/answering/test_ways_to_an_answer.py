@@ -329,7 +329,7 @@ def test_training_counts_the_loss_of_the_answer_s_words_only(model_folder, store
     from torch.nn import functional
 
     from diffvqa.tasks.collate import collate_pairs, collate_questions, pair_images
-    from diffvqa.tasks.text import encode, question
+    from diffvqa.tasks.text import question
 
     model = load_folder(DifferenceModel, model_folder, "MODEL")
     store = Store.open(store_folder)
@@ -339,11 +339,11 @@ def test_training_counts_the_loss_of_the_answer_s_words_only(model_folder, store
         for one in asked
         for image in one.pair.images
     }
-    texts = [encode(model.tokenizer, question(one.text, one.answer), 64) for one in asked]
+    texts = [question(one.text, one.answer) for one in asked]
     with torch.no_grad():
         found = model.model(
             **collate_pairs([pair_images(features, one.pair) for one in asked], model.processor),
-            **collate_questions(texts, model.tokenizer.pad_token_id),
+            **collate_questions(texts, model.tokenizer, 64),
         ).loss
         losses = []
         for one in asked:

@@ -186,11 +186,11 @@ def test_every_prompt_gets_a_well_formed_box_even_from_a_model_that_knows_nothin
 
 def test_an_evaluation_is_not_mixed_with_anything_else(model_folder, store_folder, evaluation, tmp_path):
     before = (evaluation / "run.json").read_bytes()
-    with pytest.raises(InputError, match=r"--out holds a run with other settings .*split"):
+    with pytest.raises(InputError, match=r"out: the folder holds a run with other settings .*split"):
         evaluate(model_folder, store_folder, "train", evaluation)
     assert (evaluation / "run.json").read_bytes() == before
     (tmp_path / "letter.txt").write_text("mine")
-    with pytest.raises(InputError, match="--out holds files that are no run of this program"):
+    with pytest.raises(InputError, match="out: the folder holds files that are no run of this program"):
         evaluate(model_folder, store_folder, "test", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
@@ -199,7 +199,7 @@ def test_two_evaluations_at_once_do_not_write_one_folder(model_folder, store_fol
     before = {path: path.stat().st_mtime_ns for path in evaluation.rglob("*")}
     with (
         held(os.open(evaluation, os.O_RDONLY)),
-        pytest.raises(InputError, match="--out is being written by another run"),
+        pytest.raises(InputError, match="out: another run is writing there"),
     ):
         evaluate(model_folder, store_folder, "test", evaluation)
     assert {path: path.stat().st_mtime_ns for path in evaluation.rglob("*")} == before

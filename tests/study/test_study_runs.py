@@ -94,7 +94,7 @@ def test_a_finished_study_is_only_summed_up_again(study, capsys):
 
 
 def test_another_study_is_refused_in_its_folder(study, study_file):
-    with pytest.raises(InputError, match=r"`out` holds a run with other settings \(axes.seed\)"):
+    with pytest.raises(InputError, match=r"out: the folder holds a run with other settings \(axes.seed\)"):
         run_study(read_study(study_file, ["axes.seed=[1]"]))
 
 
@@ -104,7 +104,7 @@ def test_a_study_s_folder_is_of_one_run_at_a_time(study):
     fcntl.flock(other, fcntl.LOCK_EX)
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     try:
-        with pytest.raises(InputError, match="`out` is being written by another run"):
+        with pytest.raises(InputError, match="out: another run is writing there"):
             run_study(config)
     finally:
         os.close(other)

@@ -149,19 +149,19 @@ def test_what_a_killed_run_leaves_is_in_no_one_s_way(captioner_folder, store_fol
 def test_the_probes_of_another_encoder_or_seed_are_not_overwritten(captioner_folder, store_folder, few_steps, tmp_path):
     probe(str(captioner_folder), store_folder, tmp_path / "out")
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    with pytest.raises(InputError, match=r"--out holds a run with other settings \(seed\)"):
+    with pytest.raises(InputError, match=r"out: the folder holds a run with other settings \(seed\)"):
         probe(str(captioner_folder), store_folder, tmp_path / "out", seed=1)
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     probe(str(captioner_folder), store_folder, tmp_path / "out")
 
 
 def test_a_folder_that_another_run_holds_is_refused(captioner_folder, store_folder, tmp_path):
-    with held(os.open(tmp_path, os.O_RDONLY)), pytest.raises(InputError, match="--out is being written by another run"):
+    with held(os.open(tmp_path, os.O_RDONLY)), pytest.raises(InputError, match="out: another run is writing there"):
         probe(str(captioner_folder), store_folder, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_with_other_things_is_refused(captioner_folder, store_folder, tmp_path):
     (tmp_path / "mine.txt").write_text("x")
-    with pytest.raises(InputError, match="--out holds files that are no run of this program"):
+    with pytest.raises(InputError, match="out: the folder holds files that are no run of this program"):
         probe(str(captioner_folder), store_folder, tmp_path)

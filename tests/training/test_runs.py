@@ -157,7 +157,7 @@ def test_a_run_does_not_go_on_with_another_store_at_the_same_path(
     began_with = json.loads((store / "store.json").read_text())["fingerprint"]
     assert json.loads((tmp_path / "out" / "run.json").read_text())["store"] == began_with
     change(store / "store.json", fingerprint="of another cohort")
-    with pytest.raises(InputError, match=r"`out` holds a run with other settings \(what is in store\)"):
+    with pytest.raises(InputError, match=r"out: the folder holds a run with other settings \(what is in store\)"):
         pretrain(config)
     # Runs of before this was kept do not say what they began with.
     change(tmp_path / "out" / "run.json", store=None)
@@ -177,7 +177,7 @@ def test_a_run_does_not_go_on_with_another_encoder_at_the_same_path(
     weights = load_file(encoder / "model.safetensors")
     weights["encoder.post_layernorm.bias"] += 1
     save_file(weights, encoder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(InputError, match=r"`out` holds a run with other settings \(what is in encoder\)"):
+    with pytest.raises(InputError, match=r"out: the folder holds a run with other settings \(what is in encoder\)"):
         finetune(config)
     change(tmp_path / "out" / "run.json", encoder_digest=None, store=None)
     finetune(config)
@@ -198,7 +198,7 @@ def test_two_runs_at_once_do_not_write_one_folder(
     before = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")}
     with held(os.open(tmp_path / "out", os.O_RDONLY)) as is_ours:
         assert is_ours
-        with pytest.raises(InputError, match="`out` is being written by another run"):
+        with pytest.raises(InputError, match="out: another run is writing there"):
             function(config)
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*")} == before
     record = json.loads((tmp_path / "out" / "run.json").read_text())
@@ -208,7 +208,7 @@ def test_two_runs_at_once_do_not_write_one_folder(
 
 def test_a_folder_with_other_files_is_refused(pretrain_settings, write_config, tmp_path):
     (tmp_path / "letter.txt").write_text("mine")
-    with pytest.raises(InputError, match="`out`"):
+    with pytest.raises(InputError, match="out: "):
         pretrain(load_config(PretrainConfig, write_config({**pretrain_settings, "out": str(tmp_path)}), []))
     assert [path.name for path in tmp_path.iterdir()] == ["letter.txt"]
 
@@ -223,7 +223,7 @@ def test_a_kill_during_the_first_write_keeps_no_run_out(pretrain_settings, write
 def test_a_folder_that_cannot_be_made_is_refused(pretrain_settings, write_config, tmp_path):
     (tmp_path / "file").write_text("in the way")
     path = write_config({**pretrain_settings, "out": str(tmp_path / "file" / "out")})
-    with pytest.raises(InputError, match="`out` cannot be made or written to"):
+    with pytest.raises(InputError, match="out: the folder cannot be made or written to"):
         pretrain(load_config(PretrainConfig, path, []))
 
 

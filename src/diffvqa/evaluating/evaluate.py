@@ -73,7 +73,7 @@ def evaluate(
     if store.questions and not questions:
         raise _empty(split, "the store has no questions of the types that the model was trained on")
     if not questions and not captioner:
-        raise _empty(split, "the store has no questions, and no boxes are asked for")
+        raise _empty(split, "no boxes are asked for, and the store has no questions")
     with_regions = (one for one in store.images if one.split == split and one.regions)
     asked_about = _some_patients(questions or with_regions, patients)
     questions = [one for one in questions if one.subject_id in asked_about]
