@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -56,6 +58,14 @@ def image_statistics(source: str) -> tuple[list[float], list[float]]:
     if not (settings.get("image_mean") and settings.get("image_std")):
         raise ValueError("the checkpoint's preprocessor_config.json has no image_mean and image_std")
     return list(settings["image_mean"]), list(settings["image_std"])
+
+
+def make_processor(
+    size: int, mean: Sequence[float], deviation: Sequence[float], intensity: str
+) -> SiglipImageProcessorPil:
+    """What is saved of how pixels are normalised, per channel; `intensity_of` reads the convention of grey values."""
+    settings: dict[str, Any] = {"image_mean": list(mean), "image_std": list(deviation), "intensity": intensity}
+    return SiglipImageProcessorPil(size={"height": size, "width": size}, **settings)
 
 
 def _interpolated(weight: torch.Tensor, shape: torch.Size) -> torch.Tensor:

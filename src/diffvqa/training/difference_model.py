@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
@@ -24,7 +26,7 @@ def build_model(
 ) -> DifferenceModel:
     """A difference model as configured, on an encoder. Raises InputError, and what explain_sizes explains."""
     vision = encoder.config
-    settings = {
+    settings: dict[str, Any] = {
         "text_tokens": config.text_tokens,
         "merge": config.merge,
         "attention": config.attention,
