@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from transformers import (
-    PreTrainedTokenizerBase,
-    SiglipImageProcessorPil,
-    set_seed,
-)
+from transformers import PreTrainedTokenizerBase, SiglipImageProcessorPil, set_seed
 
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
@@ -175,8 +170,7 @@ def _plain_tokenizer(config: PretrainConfig, store: Store, images: list[int]) ->
 
 def _processor(config: PretrainConfig, store: Store, channels: int) -> SiglipImageProcessorPil:
     """How the encoder's pixels are normalised: as its checkpoint says, else as configured."""
-    mean: Sequence[float] | None = config.image_mean
-    deviation: Sequence[float] | None = config.image_std
+    mean, deviation = config.image_mean, config.image_std
     if isinstance(config.encoder, str) and (has_statistics(config.encoder) or not (mean and deviation)):
         with explain_source("encoder", config.encoder):
             mean, deviation = image_statistics(config.encoder)

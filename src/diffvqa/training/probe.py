@@ -277,11 +277,8 @@ def _probe_boxes(trained: Probed, asked: Probed) -> Iterator[Row]:
         identifiers, subjects = ([getattr(image, of) for image, _ in found] for of in ("image_id", "subject_id"))
         return Items(identifiers, subjects, [(one,) for one in identifiers], targets)
 
-    train, validate, test = (
-        items(trained, ["train"]),
-        items(trained, ["validate"]),
-        items(asked, _asked_splits(trained, asked)),
-    )
+    train, validate = items(trained, ["train"]), items(trained, ["validate"])
+    test = items(asked, _asked_splits(trained, asked))
     if not len(test.identifiers):
         yield {"probe": "boxes", "reason": "none of the images asked about has a box of a name that was learnt"}
         return

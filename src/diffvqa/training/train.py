@@ -34,6 +34,7 @@ from diffvqa.training.trainer import (
 from diffvqa.workers import usable_cores
 
 FEATURES, LOG = "features", "log.jsonl"
+_LOGGED = {**{name: name for name in ("loss", "learning_rate", "losses", "negatives")}, "eval_loss": "evaluation_loss"}
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -239,14 +240,7 @@ class _Log(TrainerCallback):
         write_text(self.path, "".join(line + "\n" for line in kept))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        names = {
-            "loss": "loss",
-            "learning_rate": "learning_rate",
-            "losses": "losses",
-            "negatives": "negatives",
-            "eval_loss": "evaluation_loss",
-        }
-        found = {names[key]: value for key, value in logs.items() if key in names}
+        found = {_LOGGED[key]: value for key, value in logs.items() if key in _LOGGED}
         if found:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **found}) + "\n")

@@ -113,11 +113,8 @@ class StageTrainer(Trainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """A micro-batch's share of a step's loss, times the processes whose gradients are averaged."""
-        outputs = model(
-            **inputs,
-            num_items_in_batch=num_items_in_batch,
-            micro_batches=self.args.gradient_accumulation_steps,
-        )
+        micro_batches = self.args.gradient_accumulation_steps
+        outputs = model(**inputs, num_items_in_batch=num_items_in_batch, micro_batches=micro_batches)
         if not math.isfinite(value := float(outputs.loss.detach())):
             self.failure.stop(f"the loss is {value}", self.state.global_step)
         self._keep_parts(outputs)
