@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 from typer.core import TyperGroup
@@ -20,6 +20,11 @@ from diffvqa import __version__
 from diffvqa.errors import InputError, RunFailed
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from diffvqa.answering.answer import Answer
+    from diffvqa.answering.dicom.sources import Sources as DicomSources
+    from diffvqa.boxes import Box
     from diffvqa.images.radiograph import Radiograph
 
 NOTICE = "Research software. Not for clinical use."
@@ -457,7 +462,7 @@ def answer(
     )
     if overlay:
         _save_picture(draw_answer(result, radiographs), "overlay", overlay)
-    if dicom_sr:
+    if dicom_sr and sources:
         _save_dicom(result, sources, radiographs, dicom_sr)
     print(json.dumps(result.as_dict(), indent=2) if as_json else "\n".join(answer_lines(result)))
 
@@ -578,7 +583,7 @@ def ground(
 
 
 # typer brings its own copy of click, or not, by its version; either way this is its error for a mistyped command line.
-_UsageError = typer.BadParameter.__base__
+_UsageError: Any = typer.BadParameter.__base__
 _INTERRUPTED = 130
 
 
@@ -651,7 +656,7 @@ def _new_picture(argument: str, path: Path | None, *inputs: Path | None) -> None
         raise InputError("one of the radiographs, which it would overwrite; give another file name", argument=argument)
 
 
-def _save_picture(picture, argument: str, path: Path) -> None:
+def _save_picture(picture: Image, argument: str, path: Path) -> None:
     from diffvqa.files import replacing
 
     try:
@@ -665,7 +670,7 @@ def _save_picture(picture, argument: str, path: Path) -> None:
         ) from error
 
 
-def _dicom_sources(model: Path, radiographs: dict[str, Radiograph], question: str | None):
+def _dicom_sources(model: Path, radiographs: dict[str, Radiograph], question: str | None) -> DicomSources:
     """What a structured report rests on, looked at before the model is loaded."""
     from diffvqa.answering.case import CHANGE
     from diffvqa.answering.dicom.sources import read_sources
@@ -685,7 +690,7 @@ def _dicom_sources(model: Path, radiographs: dict[str, Radiograph], question: st
     return read_sources(current, priors, weights_digest(model), captioner)
 
 
-def _save_dicom(result, sources, radiographs: dict[str, Radiograph], folder: Path) -> None:
+def _save_dicom(result: Answer, sources: DicomSources, radiographs: dict[str, Radiograph], folder: Path) -> None:
     from diffvqa.answering.dicom.key_image import make_key_image
     from diffvqa.answering.dicom.sources import make_folder, save
     from diffvqa.answering.dicom.structured_report import make_report
@@ -698,14 +703,14 @@ def _save_dicom(result, sources, radiographs: dict[str, Radiograph], folder: Pat
     print("wrote a structured report and a key image; they hold the patient's data", file=sys.stderr)
 
 
-def _corners(box) -> str:
+def _corners(box: Box) -> str:
     return " ".join(f"{value:.1f}" for value in box.as_tuple())
 
 
-def _reversed_pairs(choice: str) -> str:
+def _reversed_pairs(choice: str) -> Literal["drop", "turn"]:
     if choice not in ("drop", "turn"):
         raise InputError(f"expected drop or turn, found {choice!r}", argument="reversed_pairs")
-    return choice
+    return "turn" if choice == "turn" else "drop"
 
 
 def _named_folders(items: list[str]) -> dict[str, list[Path]]:

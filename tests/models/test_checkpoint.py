@@ -106,4 +106,4 @@ def test_a_language_model_is_no_encoder(tmp_path):
 
 def test_the_normalisation_is_the_checkpoints(tmp_path):
     SiglipImageProcessorPil(image_mean=[0.1, 0.2, 0.3], image_std=[0.4, 0.5, 0.6]).save_pretrained(tmp_path)
-    assert image_statistics(str(tmp_path)) == ([0.1, 0.2, 0.3], [0.4, 0.5, 0.6])
+    assert image_statistics(str(tmp_path)) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))

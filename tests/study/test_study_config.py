@@ -124,7 +124,7 @@ def test_a_cell_s_stages_have_its_settings(study):
             "several cells would have the folder usual_language_model-lm-a",
         ),
         ({"stores": {}}, "`stores` names none"),
-        ({"size": 67}, "which does not divide the store's 67 pixels: "),
+        ({"size": 67}, "16 does not divide the store's 67 pixels: "),
         ({"pretrain": "configs/x.yaml"}, "pretrain: there is no file 'configs/x.yaml', seen from the folder of"),
     ],
 )

@@ -69,7 +69,7 @@ def test_a_checkpoint_that_was_not_written_to_its_end_is_not_named(tmp_path):
         for name in names:
             (folder / name).write_text("{}")
     with pytest.raises(RunFailed, match="the checkpoint of step 2 is kept"):
-        Failure(Numbers(range(24)), 4, tmp_path).stop("the loss is nan", 5, str(tmp_path / "checkpoints"))
+        Failure(Numbers(range(24)), 4, tmp_path).stop("the loss is nan", 5)
 
 
 def test_gradients_that_are_not_finite_do_not_reach_the_weights(config, tmp_path, monkeypatch):

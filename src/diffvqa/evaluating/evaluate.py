@@ -79,9 +79,9 @@ def evaluate(
     questions = [one for one in questions if one.subject_id in asked_about]
     training = _questions(known, settings, "train")
     truth = {} if truth_folder is None else read_truth(truth_folder)
-    joined = {} if truth_folder is None else {"truth": count_known(questions, truth)}
+    joined: dict[str, Any] = {} if truth_folder is None else {"truth": count_known(questions, truth)}
     shown = _shown(store, questions, split, asked_about)
-    asked = {"split": split, "beams": beams, "patients": len({image.subject_id for image in shown})}
+    asked: dict[str, Any] = {"split": split, "beams": beams, "patients": len({image.subject_id for image in shown})}
     inputs = {"model": model.digest, "store": store.fingerprint}
     with Claim("evaluate", out, asked, inputs, scratch=("features",)).held() as run:
         run.write(

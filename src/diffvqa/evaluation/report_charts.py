@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diffvqa.evaluation.curves import Curve, Point, thin
 from diffvqa.evaluation.drawing import draw
@@ -126,7 +126,7 @@ def _chart(
     return Chart(draw(fill, *inches), description, title, caption)
 
 
-def _line(axes: Axes, points: Iterable[Point], **style: str) -> None:
+def _line(axes: Axes, points: Iterable[Point], **style: Any) -> None:
     if places := list(points):
         axes.plot(*zip(*places, strict=True), **style, linewidth=1.2, markersize=4)
 
@@ -135,5 +135,5 @@ def _with_intervals(axes: Axes, points: Sequence[Response]) -> None:
     """A line through scores, with a broad bar for the interval of each."""
     _line(axes, [(place, score["value"]) for place, score in points], color=MODEL, marker="o")
     places, scores = zip(*points, strict=True)
-    ends = [[score[end] for score in scores] for end in ("low", "high")]
-    axes.vlines(places, *ends, color=MODEL, linewidth=4, alpha=0.3)
+    lows, highs = ([score[end] for score in scores] for end in ("low", "high"))
+    axes.vlines(places, lows, highs, color=MODEL, linewidth=4, alpha=0.3)

@@ -282,8 +282,7 @@ def _of_levels(levels: np.ndarray, counts: np.ndarray, dataset: Dataset) -> np.n
     if not np.isfinite(values).all():
         raise ValueError("a slope or an intercept that is no number")
     brightness = _through_table(values, dataset) if "VOILUTSequence" in dataset else _through_window(values, dataset)
-    seen = brightness[counts > 0] if brightness is not None else ()
-    if not len(seen) or seen.min() == seen.max():
+    if brightness is None or not len(seen := brightness[counts > 0]) or seen.min() == seen.max():
         # No window, or one that shows nothing.
         brightness = stretch(values, counts)
     if dataset.PhotometricInterpretation == "MONOCHROME1":

@@ -65,8 +65,8 @@ def read_squares(file: ImageFile, sizes: Sequence[int]) -> tuple[tuple[int, int]
             return pixels.shape[::-1], [letterbox(pixels, size)[0] for size in sizes]
         with _not_decoded(opened) as image:
             source = image.size
-            needed = inner_size(Frame.letterbox(*source, max(sizes)), source)
-            drafted = image.draft("L", tuple(math.ceil(GAP * side) for side in needed))
+            width, height = inner_size(Frame.letterbox(*source, max(sizes)), source)
+            drafted = image.draft("L", (math.ceil(GAP * width), math.ceil(GAP * height)))
             picture = _to_grey(image)
             box = drafted[1] if drafted else None
             return source, [lay_into_square(picture, source, size, box)[0] for size in sizes]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.nn import functional
@@ -47,7 +49,7 @@ def has_statistics(source: str) -> bool:
     return True
 
 
-def image_statistics(source: str) -> tuple[list[float], list[float]]:
+def image_statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The mean and the standard deviation, per channel, with which a checkpoint's pixels are normalised.
 
     Raises ValueError where it does not say, OSError where there is no preprocessor_config.json.
@@ -55,7 +57,14 @@ def image_statistics(source: str) -> tuple[list[float], list[float]]:
     settings, _ = SiglipImageProcessorPil.get_image_processor_dict(source)
     if not (settings.get("image_mean") and settings.get("image_std")):
         raise ValueError("the checkpoint's preprocessor_config.json has no image_mean and image_std")
-    return list(settings["image_mean"]), list(settings["image_std"])
+    return tuple(settings["image_mean"]), tuple(settings["image_std"])
+
+
+def make_processor(size: int, mean: Sequence[float], std: Sequence[float], intensity: str) -> SiglipImageProcessorPil:
+    """A processor that normalises square images; it keeps the convention of grey values that `intensity_of` reads."""
+    kept: dict[str, Any] = {"intensity": intensity}
+    sides = {"height": size, "width": size}
+    return SiglipImageProcessorPil(size=sides, image_mean=list(mean), image_std=list(std), **kept)
 
 
 def _interpolated(weight: torch.Tensor, shape: torch.Size) -> torch.Tensor:

@@ -55,12 +55,7 @@ class PretrainingModel(PreTrainedModel):
     def get_input_embeddings(self) -> None:  # type: ignore[override]  # transformers takes None, but does not say so
         """None: what embeds texts belongs to the heads. Sharding asks for it."""
 
-    def forward(
-        self,
-        pixel_values: torch.Tensor,
-        micro_batches: int | None = None,
-        **batch: Any,
-    ) -> PretrainingOutput:
+    def forward(self, pixel_values: torch.Tensor, micro_batches: int | None = None, **batch: Any) -> PretrainingOutput:
         """The loss of one micro-batch on this process.
 
         pixel_values: (images, channels, size, size). micro_batches: how many a process takes in a step, None outside a

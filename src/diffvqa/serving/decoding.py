@@ -115,7 +115,8 @@ def _decode(connection: Connection, memory: int) -> None:
         if isinstance(found, str):
             connection.send_bytes(_REPLY.dump_json(found))
         else:
-            connection.send_bytes(_REPLY.dump_json(_Read(*found.stored.shape, found.header)))
+            height, width = found.stored.shape
+            connection.send_bytes(_REPLY.dump_json(_Read(height, width, found.header)))
             connection.send_bytes(found.stored.tobytes())
 
 

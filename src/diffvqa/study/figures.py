@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from diffvqa.evaluation.drawing import draw
 from diffvqa.evaluation.groups import factor_and_strength
@@ -31,13 +31,13 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = "osD^vP*Xh<"
 ACROSS = 4  # small panels side by side
 
-Style = dict[str, str]
+Style = dict[str, Any]
 Paint = Callable[["Axes"], None]
 
 
 def draw_figures(systems: Sequence[System], evaluations: Sequence[str]) -> dict[str, str]:
     """Name -> SVG, of each evaluation what it has scores for; names begin with the evaluation's."""
-    figures = {}
+    figures: dict[str, str] = {}
     # Seconds on other devices, or other numbers of cores, are no measure of one another.
     alike = len({(cell["device"], cell["threads"]) for system in systems for cell in system.cells}) == 1
     for evaluation in evaluations:
@@ -67,7 +67,8 @@ def _recall_against_false_changes(systems: Sequence[System], evaluation: str) ->
     def paint(axes: Axes) -> None:
         for name, style, mean, seeds in found:
             if len(seeds) > 1:
-                axes.scatter(*zip(*seeds, strict=True), s=14, alpha=0.5, linewidths=0, **style)
+                rates, recalls = zip(*seeds, strict=True)
+                axes.scatter(rates, recalls, s=14, alpha=0.5, linewidths=0, **style)
             axes.scatter(*mean, s=60, label=name, **style)
         axes.set(xlabel="false-change rate (lower is better)", ylabel="recall of changes")
         _legend(axes)

@@ -151,7 +151,7 @@ def rows_of(systems: Sequence[System], columns: Sequence[Column]) -> list[Row]:
     """The models of all systems, then their controls; of controls that have the same scores, one."""
     rows = [Row(name_with_seeds(system, systems), _in_columns(system, columns, "model"), True) for system in systems]
     for control in CONTROLS:
-        seen = {(NONE,) * len(columns)}
+        seen: set[tuple[tuple[str, ...], ...]] = {(NONE,) * len(columns)}
         for system in systems:
             cells = _in_columns(system, columns, control)
             # Values and intervals: how many seeds a system has does not make its control another one.

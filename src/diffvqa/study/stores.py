@@ -37,7 +37,7 @@ def check_source(name: str, source: StoreSource, sizes: Sequence[int], made_size
     if not source.folder:
         if source.set not in (None, *SETS):
             raise InputError(f"expected one of {', '.join(SETS)}, found {source.set!r}", argument=f"{name}.set")
-        if source.patients > MANY:
+        if (source.patients or 0) > MANY:
             raise InputError(f"expected 1 to {MANY}, found {source.patients}", argument=f"{name}.patients")
         if not SMALLEST_PICTURE <= made_size <= LARGEST_PICTURE:
             raise InputError(
@@ -80,7 +80,7 @@ def study_store(source: StoreSource, size: int, folder: Path, made_size: int) ->
         still = STILL if source.still is None else source.still
         with progress_bar(f"synthesise {folder.name}") as progress:
             write_cohort(
-                cohort, source.patients, source.seed, made_size, workers, progress, source.set, reporting, still
+                cohort, source.patients or 0, source.seed, made_size, workers, progress, source.set, reporting, still
             )
     records = read_sources([f"mimic:{cohort}"])
     with progress_bar(f"prepare {folder.name}") as progress:

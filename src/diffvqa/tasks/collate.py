@@ -158,8 +158,9 @@ def collate_pairs(pairs: Sequence[Mapping[str, Any]], processor: Any) -> dict[st
     current = np.stack([pair["current"] for pair in pairs])
     prior = np.stack([pair["prior"] for pair in pairs])
     if current.dtype == np.uint8:
-        squares = normalise(prior.reshape(-1, *prior.shape[2:]), processor)
-        made = {"prior": squares.view(*prior.shape[:2], *squares.shape[1:]), "current": normalise(current, processor)}
+        squares = normalise(list(prior.reshape(-1, *prior.shape[2:])), processor)
+        of_priors = squares.view(*prior.shape[:2], *squares.shape[1:])
+        made = {"prior": of_priors, "current": normalise(list(current), processor)}
     else:
         made = {"prior": torch.from_numpy(prior), "current": torch.from_numpy(current)}
     return {**made, "has_prior": torch.tensor([pair["has_prior"] for pair in pairs])}

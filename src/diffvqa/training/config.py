@@ -77,7 +77,7 @@ class Optimisation(_Settings):
 
     def draws(self, items: int) -> int:
         """How many images or questions the whole run takes, a whole number of steps, where there are `items`."""
-        return (self.steps or math.ceil(self.epochs * items / self.batch_size)) * self.batch_size
+        return (self.steps or math.ceil((self.epochs or 0) * items / self.batch_size)) * self.batch_size
 
 
 class PretrainConfig(_Settings):
@@ -247,11 +247,11 @@ _KNOWN = "; the keys here are "
 
 def _together(messages: list[str]) -> str:
     """Messages as one, the keys that are known listed once however many are not."""
-    heads: dict[tuple[str, str], list[str]] = {}
+    heads: dict[str, list[str]] = {}
     for message in messages:
-        head, *known = message.partition(_KNOWN)
-        heads.setdefault(tuple(known), []).append(head)
-    return "; ".join("; ".join(several) + "".join(known) for known, several in heads.items())
+        head, known, names = message.partition(_KNOWN)
+        heads.setdefault(known + names, []).append(head)
+    return "; ".join("; ".join(several) + known for known, several in heads.items())
 
 
 def _explain(kind: type[BaseModel], fault: Any) -> str:

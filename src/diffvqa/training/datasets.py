@@ -111,8 +111,9 @@ class PretrainingDraws(Dataset):
             epoch, index = shuffled(len(self.images), (self.config.seed,), position)
             return self.images[index], (self.config.seed, epoch, index), frozenset()
         epoch, index = shuffled(len(self.pairs), (self.config.seed,), position // 2)
+        prior, current, changes = self.pairs[index]
         side = position % 2
-        return self.pairs[index][side], (self.config.seed, epoch, index, side), self.pairs[index][2]
+        return (current if side else prior), (self.config.seed, epoch, index, side), changes
 
 
 class PretrainingCollator:

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from transformers import (
-    AutoConfig,
-    AutoModelForCausalLM,
-    PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-)
+from typing import Any
+
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from diffvqa.errors import InputError
 from diffvqa.models.difference import DifferenceConfig, DifferenceModel
@@ -24,7 +20,7 @@ def build_model(
 ) -> DifferenceModel:
     """A difference model as configured, on an encoder. Raises InputError, and what explain_sizes explains."""
     vision = encoder.config
-    settings = {
+    settings: dict[str, Any] = {
         "text_tokens": config.text_tokens,
         "merge": config.merge,
         "attention": config.attention,

@@ -5,10 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from transformers import (
-    PreTrainedTokenizerBase,
-    set_seed,
-)
+from transformers import PreTrainedTokenizerBase, set_seed
 
 from diffvqa.data.history import with_earlier
 from diffvqa.data.store import Store
@@ -75,7 +72,8 @@ def finetune(config: FinetuneConfig) -> Path:
         features = None
         if not config.trainable_blocks:
             wanted = sample.images.union(*(one.pair.images for part in questions.values() for one in part))
-            frozen = ModelFolder(model.to(device()), tokenizer, pretrained.processor, run.out, "encoder")
+            model.to(device())  # type: ignore[arg-type]  # transformers hides what it takes
+            frozen = ModelFolder(model, tokenizer, pretrained.processor, run.out, "encoder")
             with first_goes_first(), progress_bar("encode images") as progress:
                 features = encode_store(frozen, store, wanted, run.out / FEATURES, digest, progress)
         images = StorePixels(store, pretrained.processor.intensity) if features is None else features

@@ -6,17 +6,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from transformers import (
-    PreTrainedTokenizerBase,
-    SiglipImageProcessorPil,
-    set_seed,
-)
+from transformers import PreTrainedTokenizerBase, SiglipImageProcessorPil, set_seed
 
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner, CaptionerConfig
-from diffvqa.models.checkpoint import has_statistics, image_statistics
+from diffvqa.models.checkpoint import has_statistics, image_statistics, make_processor
 from diffvqa.models.gathering import processes
 from diffvqa.models.pretraining import PretrainingModel
 from diffvqa.tasks.box_text import add_location_tokens
@@ -54,8 +50,7 @@ def pretrain(config: PretrainConfig) -> Path:
     tokenizer = _tokenizer(config, store, images)
     with explain_sizes("encoder", "decoder"):
         encoder = build_encoder(config, store.size)
-        processor = _processor(config, store.size, encoder.config.num_channels)
-        processor.intensity = store.intensity
+        processor = _processor(config, store, encoder.config.num_channels)
         findings = sorted({finding for index in images for finding in store.images[index].findings})
         context = make_head_context(config, encoder, tokenizer, findings)
         model = build_model(config, encoder, context)
@@ -69,8 +64,9 @@ def pretrain(config: PretrainConfig) -> Path:
             return run.out
         learns = NONE not in config.objective
         count = config.optimisation.draws(len(images)) if learns else 0
+        trained: PretrainingModel | None = model
         if learns:
-            model = train(
+            trained = train(
                 model,
                 PretrainingDraws(store, images, config, count),
                 _validation(store, config),
@@ -80,15 +76,15 @@ def pretrain(config: PretrainConfig) -> Path:
                 config.seed,
                 "pretrain",
             )
-        if not is_first():
+        if trained is None or not is_first():
             return run.out
-        _save(model, captioner_config(config, encoder, tokenizer), tokenizer, processor, run.out)
+        _save(trained, captioner_config(config, encoder, tokenizer), tokenizer, processor, run.out)
         run.finish(
             images=len(images),
             images_left_out=left_out.images,
             patients_left_out=left_out.patients,
             images_seen=count,
-            parameters=count_parameters(model),
+            parameters=count_parameters(trained),
             processes=processes(),
             precision=usable_precision(config.optimisation.precision),
             negatives=_mean_negatives(run.out),
@@ -105,7 +101,8 @@ def _save(
     folders = {out: model.encoder}
     if CAPTIONING in model.heads:
         captioner = Captioner(config)
-        captioner.encoder, captioner.head = model.encoder, model.heads[CAPTIONING]
+        captioner.encoder = model.encoder
+        captioner.add_module("head", model.heads[CAPTIONING])
         folders = {out: captioner, out / ENCODER: model.encoder}
     for folder, part in folders.items():
         part.save_pretrained(folder)
@@ -171,7 +168,7 @@ def _plain_tokenizer(config: PretrainConfig, store: Store, images: list[int]) ->
     return train_tokenizer(texts, config.tokenizer)
 
 
-def _processor(config: PretrainConfig, size: int, channels: int) -> SiglipImageProcessorPil:
+def _processor(config: PretrainConfig, store: Store, channels: int) -> SiglipImageProcessorPil:
     """How the encoder's pixels are normalised: as its checkpoint says, else as configured."""
     mean, deviation = config.image_mean, config.image_std
     if isinstance(config.encoder, str) and (has_statistics(config.encoder) or not (mean and deviation)):
@@ -184,6 +181,4 @@ def _processor(config: PretrainConfig, size: int, channels: int) -> SiglipImageP
             f"{channels} channels; give one value a channel",
             mentions=("image_mean", "image_std"),
         )
-    return SiglipImageProcessorPil(
-        size={"height": size, "width": size}, image_mean=list(mean), image_std=list(deviation)
-    )
+    return make_processor(store.size, mean, deviation, store.intensity)

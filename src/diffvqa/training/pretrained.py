@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase, SiglipImagePr
 from diffvqa.errors import InputError
 from diffvqa.images.intensities import AS_STORED
 from diffvqa.models.captioner import Captioner, CaptionerConfig
-from diffvqa.models.checkpoint import image_statistics, load_encoder
+from diffvqa.models.checkpoint import image_statistics, load_encoder, make_processor
 from diffvqa.models.difference import DifferenceConfig
 from diffvqa.models.encoder import patch_tokens
 from diffvqa.models.folder import load_folder
@@ -75,8 +75,7 @@ def read_pretrained(source: str, size: int) -> Pretrained:
         encoder = load_encoder(source, size).eval()
         mean, deviation = image_statistics(source)
         settings, _ = SiglipImageProcessorPil.get_image_processor_dict(source)
-    processor = SiglipImageProcessorPil(size={"height": size, "width": size}, image_mean=mean, image_std=deviation)
-    processor.intensity = settings.get("intensity", AS_STORED)
+    processor = make_processor(size, mean, deviation, settings.get("intensity", AS_STORED))
     return Pretrained(encoder, processor, _tokenizer(source), None)
 
 

@@ -91,14 +91,15 @@ def encoder_sizes(config: PretrainConfig, size: int) -> dict[str, Any]:
 
     Raises InputError where they do not go together, or are no settings of that kind of encoder.
     """
-    encoder = {"image_size": size, "num_channels": len(config.image_mean or (0.5,) * 3), **config.encoder}
+    given = {} if isinstance(config.encoder, str) else config.encoder
+    encoder = {"image_size": size, "num_channels": len(config.image_mean or (0.5,) * 3), **given}
     if encoder["image_size"] != size:
         raise InputError(
             f"{encoder['image_size']}, but the store holds {size}-pixel images", argument="encoder.image_size"
         )
     kind = encoders.encoder_config_class(encoder.get("model_type"))
-    patch = encoder.get("patch_size", kind.patch_size)
-    if isinstance(patch, int) and patch > 0 and size % patch and "image_size" not in config.encoder:
+    patch = encoder.get("patch_size", getattr(kind, "patch_size", None))
+    if isinstance(patch, int) and patch > 0 and size % patch and "image_size" not in given:
         raise InputError(
             f"{patch} does not divide the store's {size} pixels: {size % patch} at the edges would not be seen; give "
             f"another, or encoder.image_size={size} to have it so",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -80,7 +80,7 @@ class Probed:
         found = [image for image in self.store.images if image.split == split and image.subject_id not in self.left_out]
         return self._some(found, split)
 
-    def findings_of(self, image: StoredImage) -> Set[str]:
+    def findings_of(self, image: StoredImage) -> Collection[str]:
         """The findings of an image."""
         return image.findings if self.findings is None else self.findings[image.image_id]
 
@@ -147,7 +147,8 @@ def probe(
 
 def _learnt_from(store: Store) -> set[str]:
     """The patients from whom probes learn, or with whom they are stopped."""
-    return {one.subject_id for one in (*store.images, *store.questions) if one.split != "test"}
+    learnt: list[StoredImage | Question] = [*store.images, *store.questions]
+    return {one.subject_id for one in learnt if one.split != "test"}
 
 
 def _encoded(pretrained: Pretrained, probed: Probed, folder: Path) -> Probed:
@@ -184,7 +185,7 @@ def _probe_changes(trained: Probed, asked: Probed) -> Iterator[Row]:
         for row, question in enumerate(pairs):
             kinds = {change.finding: change.kind for change in read_changes(question.answer)[0]}
             for column, name in enumerate(names):
-                targets[row, column] = _WAYS.get(kinds.get(name), SAME)
+                targets[row, column] = _WAYS.get(kinds.get(name, ""), SAME)
         return Items(
             [question.question_id for question in pairs],
             [question.subject_id for question in pairs],
@@ -247,7 +248,7 @@ def _probe_labels(
 
 def _can_be_learnt(train: np.ndarray, validate: np.ndarray, column: int) -> bool:
     there = np.count_nonzero(train[:, column]) if len(train) else 0
-    return min(there, len(train) - there) >= FEWEST and len(validate) > 0 and bool(np.any(validate[:, column]))
+    return bool(min(there, len(train) - there) >= FEWEST and len(validate) and np.any(validate[:, column]))
 
 
 def _asked_splits(trained: Probed, asked: Probed) -> Sequence[str]:
@@ -276,11 +277,8 @@ def _probe_boxes(trained: Probed, asked: Probed) -> Iterator[Row]:
         identifiers, subjects = ([getattr(image, of) for image, _ in found] for of in ("image_id", "subject_id"))
         return Items(identifiers, subjects, [(one,) for one in identifiers], targets)
 
-    train, validate, test = (
-        items(trained, ["train"]),
-        items(trained, ["validate"]),
-        items(asked, _asked_splits(trained, asked)),
-    )
+    train, validate = items(trained, ["train"]), items(trained, ["validate"])
+    test = items(asked, _asked_splits(trained, asked))
     if not len(test.identifiers):
         yield {"probe": "boxes", "reason": "none of the images asked about has a box of a name that was learnt"}
         return

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -23,6 +23,7 @@ from diffvqa.training.config import Optimisation
 from diffvqa.training.precision import usable_precision
 from diffvqa.training.processes import first_goes_first, is_first
 from diffvqa.training.trainer import (
+    CHECKPOINTS,
     Draws,
     Failure,
     FiniteGradients,
@@ -32,7 +33,10 @@ from diffvqa.training.trainer import (
 )
 from diffvqa.workers import usable_cores
 
-CHECKPOINTS, FEATURES, LOG = "checkpoints", "features", "log.jsonl"
+FEATURES, LOG = "features", "log.jsonl"
+_LOGGED = {**{name: name for name in ("loss", "learning_rate", "losses", "negatives")}, "eval_loss": "evaluation_loss"}
+
+Model = TypeVar("Model", bound=PreTrainedModel)
 
 
 @contextmanager
@@ -84,7 +88,7 @@ def share_of_batch(optimisation: Optimisation) -> int:
 
 
 def train(
-    model: PreTrainedModel,
+    model: Model,
     draws: Draws,
     validation: Draws | None,
     collator: Callable[[list[Any]], dict[str, Any]],
@@ -92,7 +96,7 @@ def train(
     run: Run,
     seed: int,
     title: str,
-) -> PreTrainedModel | None:
+) -> Model | None:
     """Train a model on draws in their own order; goes on from the last checkpoint of the run if there is one.
 
     Of processes that train together the first gets the trained model, the others None. Raises RunFailed if the loss or
@@ -162,17 +166,17 @@ def train(
     )
     trainer.remove_callback(ProgressCallback)
     trainer.remove_callback(PrinterCallback)
-    whole = model
+    whole: Model | None = model
     if trainer.is_fsdp_enabled:
         # It wants plain layouts, and takes a model apart for good: what is to be saved is put together in a copy.
-        model.to(memory_format=torch.contiguous_format)
+        model.to(memory_format=torch.contiguous_format)  # type: ignore[call-arg]  # transformers hides what it takes
         whole = copy.deepcopy(model) if is_first() else None
     with first_goes_first():
-        last = _checkpoint_to_go_on_from(Path(arguments.output_dir))
+        last = _checkpoint_to_go_on_from(run.out / CHECKPOINTS)
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
     if trainer.is_fsdp_enabled:
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
-        if is_first():
+        if whole:
             whole.load_state_dict(weights)
     return whole if is_first() else None
 
@@ -208,7 +212,7 @@ class _Console(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.bar.update(self.task, completed=state.global_step)
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if "loss" in logs:
             self.bar.update(self.task, loss=f"{logs['loss']:.3f}")
 
@@ -235,15 +239,8 @@ class _Log(TrainerCallback):
         kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
         write_text(self.path, "".join(line + "\n" for line in kept))
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
-        names = {
-            "loss": "loss",
-            "learning_rate": "learning_rate",
-            "losses": "losses",
-            "negatives": "negatives",
-            "eval_loss": "evaluation_loss",
-        }
-        found = {names[key]: value for key, value in logs.items() if key in names}
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        found = {_LOGGED[key]: value for key, value in logs.items() if key in _LOGGED}
         if found:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **found}) + "\n")

@@ -17,7 +17,7 @@ from diffvqa.errors import RunFailed
 from diffvqa.models.gathering import sum_over_processes
 from diffvqa.tasks.text import IGNORED
 
-FAILED = "failed_step.json"
+CHECKPOINTS, FAILED = "checkpoints", "failed_step.json"
 
 
 def last_checkpoint(folder: str | Path) -> Path | None:
@@ -57,12 +57,12 @@ class Failure:
     def __init__(self, draws: Draws, batch_size: int, out: Path) -> None:
         self.draws, self.batch_size, self.out = draws, batch_size, out
 
-    def stop(self, what: str, step: int, checkpoints: str) -> None:
+    def stop(self, what: str, step: int) -> None:
         """Raises RunFailed; step: how many steps were done before the one that failed."""
         places = range(step * self.batch_size, (step + 1) * self.batch_size)
         listed = {"step": step + 1, "found": what, "ids": [self.draws.identifier(place) for place in places]}
         (self.out / FAILED).write_text(json.dumps(listed, indent=2), encoding="utf-8")
-        last = last_checkpoint(checkpoints)
+        last = last_checkpoint(self.out / CHECKPOINTS)
         kept = f"the checkpoint of step {checkpoint_step(last)} is kept" if last else "there is no checkpoint yet"
         raise RunFailed(
             f"{what} at step {step + 1} of {len(self.draws) // self.batch_size}; {kept}; what the step was trained on "
@@ -103,23 +103,20 @@ class StageTrainer(Trainer):
             targets = sum_over_processes(found.to(device)).clamp(min=1) / self.args.gradient_accumulation_steps
             for sample in samples:
                 sample[name]["targets"] = targets
-        return samples, torch.ones((), device=device) if tokens is None else tokens.clamp(min=1)
+        return samples, torch.ones((), device=device) if tokens is None else torch.as_tensor(tokens).clamp(min=1)
 
     def compute_loss(
         self,
         model: torch.nn.Module,
         inputs: dict[str, Any],
         return_outputs: bool = False,
-        num_items_in_batch: torch.Tensor | None = None,
+        num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """A micro-batch's share of a step's loss, times the processes whose gradients are averaged."""
-        outputs = model(
-            **inputs,
-            num_items_in_batch=num_items_in_batch,
-            micro_batches=self.args.gradient_accumulation_steps,
-        )
+        micro_batches = self.args.gradient_accumulation_steps
+        outputs = model(**inputs, num_items_in_batch=num_items_in_batch, micro_batches=micro_batches)
         if not math.isfinite(value := float(outputs.loss.detach())):
-            self.failure.stop(f"the loss is {value}", self.state.global_step, self.args.output_dir)
+            self.failure.stop(f"the loss is {value}", self.state.global_step)
         self._keep_parts(outputs)
         loss = outputs.loss * self.accelerator.num_processes
         return (loss, outputs) if return_outputs else loss
@@ -131,7 +128,7 @@ class StageTrainer(Trainer):
         with torch.no_grad():
             return model(**self._prepare_inputs(inputs)).loss.detach(), None, None
 
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+    def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
         """As usual; the losses of the heads, where there are several, stand beside their sum."""
         steps = self.state.global_step - self.parts_since
         if "loss" in logs and steps and self.parts:
@@ -165,4 +162,4 @@ class FiniteGradients(TrainerCallback):
         shards = [gradient.to_local() if hasattr(gradient, "to_local") else gradient for gradient in gradients]
         # The sum of all absolute values is finite where each of them is.
         if shards and not torch.nn.utils.get_total_norm(shards, 1.0).isfinite():
-            self.failure.stop("gradients are not finite", state.global_step, args.output_dir)
+            self.failure.stop("gradients are not finite", state.global_step)

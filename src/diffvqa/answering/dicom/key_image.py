@@ -58,7 +58,7 @@ def make_key_image(answer: Answer, sources: Sources, pictures: Mapping[str, np.n
         content_qualification="RESEARCH",
         transfer_syntax_uid="1.2.840.10008.1.2.1",
     )
-    picture.PatientOrientation = None  # two radiographs side by side have none in common
+    picture.PatientOrientation = []  # two radiographs side by side have none in common
     picture.BodyPartExamined = "CHEST"
     picture.ConversionType = "WSD"
     picture.BurnedInAnnotation = "YES"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydicom import Dataset, dcmread
 from pydicom.sr.codedict import codes
@@ -17,7 +18,10 @@ from diffvqa.answering.dicom.sources import SERIES_DESCRIPTION, Sources, finish
 from diffvqa.answering.marks import Mark, describe, difference, marks_of, why_not_compared
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
-from diffvqa.findings import Change
+from diffvqa.findings import Change, ChangeKind
+
+if TYPE_CHECKING:
+    from highdicom.sr import ContentItem
 
 SERIES_NUMBER = 9901
 
@@ -27,7 +31,7 @@ LEVEL_BEFORE = Code("level-before", PRIVATE_SCHEME, "Level in the prior image")
 LEVEL_AFTER = Code("level-after", PRIVATE_SCHEME, "Level in the current image")
 WHOLE_IMAGE = Code("whole-image", PRIVATE_SCHEME, "Place")
 
-_KINDS = {DIFFERENCES["new"].value: "added", DIFFERENCES["resolved"].value: "missing"}
+_KINDS: dict[str, ChangeKind] = {DIFFERENCES["new"].value: "added", DIFFERENCES["resolved"].value: "missing"}
 _CONFIDENCE = "The certainty is the model's confidence in its whole answer; it is {}calibrated."
 
 
@@ -67,7 +71,7 @@ def make_report(answer: Answer, sources: Sources) -> Dataset:
     return finish(report, sources)
 
 
-def _content(groups: Sequence[Dataset], words: Iterable[tuple[Code, str]], sources: Sources) -> Dataset:
+def _content(groups: Sequence[ContentItem], words: Iterable[tuple[Code, str]], sources: Sources) -> Dataset:
     """The tree of the report."""
     from highdicom import sr
 
@@ -110,7 +114,7 @@ def _words(answer: Answer) -> Iterator[tuple[Code, str]]:
     yield codes.DCM.Comment, NOTICE
 
 
-def _group(mark: Mark, sources: Sources, uid: UID, name: str, certainty: float) -> Dataset:
+def _group(mark: Mark, sources: Sources, uid: UID, name: str, certainty: float) -> ContentItem:
     """One mark; uid and name: its tracking identifiers. certainty: in per cent."""
     import numpy as np
     from highdicom import sr
@@ -127,24 +131,25 @@ def _group(mark: Mark, sources: Sources, uid: UID, name: str, certainty: float) 
     )
     evaluation = sr.QualitativeEvaluation(codes.DCM.QualitativeDifference, DIFFERENCES[difference(mark.change)])
     parameters = [f"captioner {sources.captioner}"] if sources.captioner else None
-    (group,) = sr.MeasurementsAndQualitativeEvaluations(
+    template = sr.MeasurementsAndQualitativeEvaluations(
         tracking_identifier=sr.TrackingIdentifier(uid, f"{name}: {describe(mark)}"),
         finding_type=finding_code(mark.change.finding) if mark.change else None,
         algorithm_id=sr.AlgorithmIdentification("diffvqa", sources.model, parameters),
         measurements=[measurement],
         qualitative_evaluations=[evaluation],
     )
+    (group,) = iter(template)
     if mark.change:
         group.ContentSequence.append(_text(FINDING_IN_WORDS, mark.change.finding))
-        if mark.change.kind == "level":
-            group.ContentSequence.append(_text(LEVEL_BEFORE, mark.change.before))
-            group.ContentSequence.append(_text(LEVEL_AFTER, mark.change.after))
+        for when, level in ((LEVEL_BEFORE, mark.change.before), (LEVEL_AFTER, mark.change.after)):
+            if level is not None:
+                group.ContentSequence.append(_text(when, level))
     if not mark.found:
         group.ContentSequence.append(_text(WHOLE_IMAGE, "the whole image; no box is meant"))
     return group
 
 
-def _text(name: Code, words: str) -> Dataset:
+def _text(name: Code, words: str) -> ContentItem:
     from highdicom import sr
 
     return sr.TextContentItem(name, words, "CONTAINS")
