@@ -108,7 +108,7 @@ def test_the_lines_say_all_that_the_answer_holds(saying, files):
         "current image: edema, hernia",
         "prior image: edema",
         f"model {answer.model.name}, version {answer.model.version}, diffvqa {answer.model.diffvqa}",
-        *(f"remark: {remark}" for remark in answer.remarks),
+        *(f"warning: {warning}" for warning in answer.warnings),
     ):
         assert said in lines
     for one in answer.boxes:

@@ -104,8 +104,8 @@ class Answerer:
             findings_reason=case.reason,
             boxes=None,
             boxes_reason=case.reason,
-            unlikeness=_unlikeness(case),
-            remarks=case.remarks,
+            out_of_distribution=_out_of_distribution(case),
+            warnings=case.warnings,
             model=self.version,
         )
 
@@ -118,10 +118,10 @@ class Answerer:
         boxes: tuple[FoundBox, ...] | None,
         beams: int,
     ) -> Answer:
-        remarks = case.remarks
+        warnings = case.warnings
         named = findings.by_image
         if changes is not None and named is not None and "prior" in named and contradict(changes, named):
-            remarks += ("the findings named in each image contradict the changes: they are answers of their own",)
+            warnings += ("the findings named in each image contradict the changes: they are answers of their own",)
         # The scale was measured on greedy answers to questions about changes.
         scale = self.model.trust.confidence if beams == 1 and case.question.startswith(CHANGE) else None
         return Answer(
@@ -135,8 +135,8 @@ class Answerer:
             findings_reason=findings.reason,
             boxes=boxes,
             boxes_reason=self.model.no_boxes_reason if boxes is None else None,
-            unlikeness=_unlikeness(case),
-            remarks=remarks,
+            out_of_distribution=_out_of_distribution(case),
+            warnings=warnings,
             model=self.version,
         )
 
@@ -216,7 +216,7 @@ def _shown(
     return {(image, name): kind for (image, name), kind in shown.items() if image in case.images}
 
 
-def _unlikeness(case: Case) -> dict[str, float] | None:
-    found = {name: image.unlikeness for name, image in case.images.items() if name in ("current", "prior")}
+def _out_of_distribution(case: Case) -> dict[str, float] | None:
+    found = {name: image.out_of_distribution for name, image in case.images.items() if name in ("current", "prior")}
     known = {name: round(value, 3) for name, value in found.items() if value is not None}
     return known if len(known) == len(found) else None

@@ -29,7 +29,7 @@ class EncodedImage:
     """An image of a file as a model has seen it; each is one of its own, however alike.
 
     frame: of the file. digest: of its pixels as stored. tokens: patch tokens (patches, width), and those that the
-    captioner sees. unlikeness: how unlike the training data it looks, as input_check has it, None if not checked.
+    captioner sees. out_of_distribution: its score by input_check, None if it was not checked.
     """
 
     header: Header | None
@@ -37,7 +37,7 @@ class EncodedImage:
     digest: bytes
     tokens: np.ndarray
     captioner_tokens: np.ndarray
-    unlikeness: float | None
+    out_of_distribution: float | None
 
 
 @dataclass(frozen=True)
@@ -88,11 +88,11 @@ class FinetunedModel:
         if self.captioner and self._sees_otherwise(self.captioner):
             captioner_tokens = encode_radiographs(self.captioner, radiographs)
         check = self.trust.input_check
-        unlikeness = check.unlikeness(tokens).tolist() if check else [None] * len(radiographs)
+        scores = check.score(tokens).tolist() if check else [None] * len(radiographs)
         # Copies: whoever keeps one image must not keep the memory of all.
         return [
             EncodedImage(one.header, one.frame, one.digest, seen.copy(), by_captioner.copy(), score)
-            for one, seen, by_captioner, score in zip(radiographs, tokens, captioner_tokens, unlikeness, strict=True)
+            for one, seen, by_captioner, score in zip(radiographs, tokens, captioner_tokens, scores, strict=True)
         ]
 
     def encode_store(self, store: Store, images: Iterable[str], folder: Path, cluster: str | None = None) -> Features:
