@@ -267,7 +267,7 @@ def test_a_probe_of_changes_is_shown_the_prior_image_first(
     for row in rows:
         (changes,) = read_changes(questions[row["id"]].answer)
         ways = {change.finding: {"added": 1, "missing": 2}.get(change.kind, 0) for change in changes}
-        assert row["right"] == {name: ways.get(name, 0) for name in row["right"]}
+        assert row["target"] == {name: ways.get(name, 0) for name in row["target"]}
 
 
 def test_the_validation_split_says_when_to_stop_and_how_sure_to_be(model_folder, store_folder, tmp_path, monkeypatch):
