@@ -158,12 +158,12 @@ def test_the_probes_of_another_encoder_or_seed_are_not_overwritten(captioner_fol
 
 
 def test_a_folder_that_another_run_holds_is_refused(captioner_folder, store_folder, tmp_path):
-    with held(os.open(tmp_path, os.O_RDONLY)), pytest.raises(InputError, match="^out: another run is writing there"):
+    with held(os.open(tmp_path, os.O_RDONLY)), pytest.raises(InputError, match=r"^out: another run is writing there"):
         probe(str(captioner_folder), store_folder, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_with_other_things_is_refused(captioner_folder, store_folder, tmp_path):
     (tmp_path / "mine.txt").write_text("x")
-    with pytest.raises(InputError, match="^out: the folder holds files that are no run of this program"):
+    with pytest.raises(InputError, match=r"^out: the folder holds files that are no run of this program"):
         probe(str(captioner_folder), store_folder, tmp_path)

@@ -15,7 +15,7 @@ from diffvqa.answering.case import CHANGE, Case, make_case, read_question
 from diffvqa.answering.image_files import Given, name_files, read_files
 from diffvqa.errors import InputError
 from diffvqa.findings import SHOWN_IN, Change, read_changes
-from diffvqa.inference.asking import Written, answer_questions
+from diffvqa.inference.asking import WrittenAnswer, answer_questions
 from diffvqa.inference.grounding import ground
 from diffvqa.inference.image_findings import contradict, name_findings
 from diffvqa.inference.model import EncodedImage, FinetunedModel
@@ -112,7 +112,7 @@ class Answerer:
     def _assemble(
         self,
         case: Case,
-        written: Written,
+        written: WrittenAnswer,
         changes: tuple[Change, ...] | None,
         findings: _Findings,
         boxes: tuple[FoundBox, ...] | None,

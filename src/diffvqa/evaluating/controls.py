@@ -10,7 +10,7 @@ import numpy as np
 
 from diffvqa.boxes import Box, mean_box
 from diffvqa.data.index import StoredImage
-from diffvqa.evaluating.phrases import asked_of
+from diffvqa.evaluating.phrases import grounding_prompts
 from diffvqa.evaluating.prediction_rows import Row
 from diffvqa.evaluating.questions import question_row
 from diffvqa.inference.asking import answer_questions
@@ -25,14 +25,14 @@ RETRIEVAL_BANK = 20_000
 def most_frequent(questions: Sequence[Question], training: Sequence[Question]) -> list[Row]:
     """Control: the most frequent training answer to the same question, or to its type."""
     counts: dict[tuple[str, str | None], Counter[str]] = defaultdict(Counter)
-    for known in training:
-        counts[known.type, known.text][known.answer] += 1
-        counts[known.type, None][known.answer] += 1
+    for one in training:
+        counts[one.type, one.text][one.answer] += 1
+        counts[one.type, None][one.answer] += 1
 
     def answer(question: Question) -> str:
-        seen = counts.get((question.type, question.text)) or counts.get((question.type, None))
+        answers = counts.get((question.type, question.text)) or counts.get((question.type, None))
         # Ties go to the first in the alphabet, so that the order of the rows does not matter.
-        return min(seen, key=lambda text: (-seen[text], text)) if seen else ""
+        return min(answers, key=lambda text: (-answers[text], text)) if answers else ""
 
     return [question_row(question, answer(question)) for question in questions]
 
@@ -162,7 +162,7 @@ def mean_boxes(
     fallback = mean_box(every) if every else None
     phrase_means = {phrase: mean_box(max(found.values(), key=len)) for phrase, found in by_phrase.items()}
     region_means = {name: mean_box(found) for name, found in by_region.items()}
-    asked = [one for image in images for one in asked_of(image, tasks, seed)]
+    asked = [one for image in images for one in grounding_prompts(image, tasks, seed)]
     return [
         one.row("", (phrase_means if one.task == "AREF" else region_means).get(one.words, fallback)) for one in asked
     ]

@@ -247,8 +247,8 @@ def _probe_labels(
 
 
 def _can_be_learnt(train: np.ndarray, validate: np.ndarray, column: int) -> bool:
-    there = np.count_nonzero(train[:, column]) if len(train) else 0
-    return min(there, len(train) - there) >= FEWEST and len(validate) > 0 and bool(np.any(validate[:, column]))
+    positive = np.count_nonzero(train[:, column]) if len(train) else 0
+    return min(positive, len(train) - positive) >= FEWEST and len(validate) > 0 and bool(np.any(validate[:, column]))
 
 
 def _asked_splits(trained: Probed, asked: Probed) -> Sequence[str]:

@@ -44,9 +44,9 @@ def claimed(kind: str, config: Any, **inputs: str) -> Iterator[Run]:
     """
     settings = config.model_dump(mode="json")
     claim = Claim(kind, Path(config.out), settings, inputs, scratch=(CHECKPOINTS, FEATURES))
-    with ExitStack() as until_it_ends:
+    with ExitStack() as stack:
         with first_goes_first():
-            run = until_it_ends.enter_context(claim.held()) if is_first() else claim.find()
+            run = stack.enter_context(claim.held()) if is_first() else claim.find()
             if is_first() and not run.finished:
                 run.write()
         yield run
