@@ -34,7 +34,7 @@ class FoundBox:
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """Who answered: the name of the model's folder or on the hub, the beginning of its weights' digest, our version."""
+    """The model that answered: its name (folder or hub), the beginning of its weights' digest, our version."""
 
     name: str
     version: str

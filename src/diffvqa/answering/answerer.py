@@ -45,7 +45,7 @@ class Answerer:
 
     @property
     def version(self) -> ModelVersion:
-        """Who answers."""
+        """The model that answers."""
         return ModelVersion(self.model.name, self.model.digest[:12], __version__)
 
     def __call__(
@@ -59,7 +59,7 @@ class Answerer:
     ) -> Answer:
         """Answer a question about a radiograph and what came before it: PNG, JPEG or DICOM, paths or contents.
 
-        prior: one file, or the nearest and those before it, of which the model takes as many as it was trained with.
+        prior: one file, or several, the nearest first; the model takes as many as it was trained with.
         beams: of the beam search; 1 is greedy. trust_order, trust_identity: go on where DICOM headers say that the
         prior is the later one, or that the patients differ. Raises InputError, naming the argument.
         """
@@ -169,7 +169,7 @@ class Answerer:
         findings: Sequence[Mapping[str, Sequence[str]]],
         keys: Mapping[EncodedImage, str],
     ) -> list[tuple[FoundBox, ...] | None]:
-        """For each case where each changed finding is, in the images that show it, then the others that are named.
+        """The boxes of each case: of changed findings in the images that show them, then of other findings named.
 
         None without a captioner.
         """

@@ -1,4 +1,4 @@
-"""What the model's predictions are held against: answers and boxes of systems that do not see, or do not compare."""
+"""Controls beside the model's predictions: answers and boxes of systems that do not see, or do not compare."""
 
 from __future__ import annotations
 
@@ -62,7 +62,8 @@ def other_prior(
 ) -> list[Row]:
     """Control: the same model shown another patient's prior images, in the questions that have one.
 
-    Who compares gets much worse by it; who goes by the current image alone does not. No rows for a single patient.
+    A model that compares gets much worse; one that goes by the current image alone does not. A single patient gives no
+    rows.
     """
     asked = [question for question in questions if question.pair.prior]
     pairs: dict[str, list[Pair]] = defaultdict(list)
@@ -101,7 +102,7 @@ def retrieval(
     """Control: the answer of the training question, of the same text if there is one, whose images are most alike.
 
     Alike: the cosine between the mean patch tokens of the prior and of the current image, standardised over the
-    training images. Of both parts the features are given, image identifier -> patch tokens.
+    training images. features, training_features: image identifier -> patch tokens.
     """
     if not training:
         return [question_row(question, "") for question in questions]

@@ -1,4 +1,4 @@
-"""Where phrases and named regions are in the images of a split, by the captioner, as lines of predictions."""
+"""The captioner's boxes of phrases and named regions in the images of a split, as lines of predictions."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class GroundingPrompt:
 
 
 def grounding_prompts(image: StoredImage, tasks: Collection[str], seed: int) -> list[GroundingPrompt]:
-    """What the captioner is asked about an image: its phrases and regions, for the tasks that it has learnt."""
+    """The phrases and regions of an image that the captioner is asked for, for the tasks that it has learnt."""
     phrases: dict[str, list[Box]] = defaultdict(list)
     regions: dict[str, list[Box]] = defaultdict(list)
     for region in image.regions:

@@ -31,7 +31,7 @@ CANDIDATES = 64
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A box of several, in pixels of the model's square, and its share of what was written for it, 0 to 1."""
+    """A proposed box, in pixels of the model's square, and its share of the texts that were written, 0 to 1."""
 
     box: Box
     share: float
@@ -50,7 +50,7 @@ def write_boxes(
     progress: Progress | None = None,
     cluster: str | None = None,
 ) -> list[tuple[str, Box | None]]:
-    """For each (image identifier, prompt) the text that the captioner goes on with, and the box in it.
+    """The text that the captioner writes after each (image identifier, prompt), and the box in it.
 
     The box is in pixels of the model's square; decoding is constrained so that it is always well formed. cluster: the
     address of a Ray cluster that writes. Raises InputError if a prompt is longer than the texts that the captioner was
@@ -122,7 +122,7 @@ def _search_beams(
 
 
 def _different(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """Without those that are a likelier one over again, whose share they are added to."""
+    """Proposals without repeats of likelier ones; the share of a repeat is added to the likelier one."""
     exact: dict[Box, float] = {}
     for proposal in proposals:
         exact[proposal.box] = exact.get(proposal.box, 0.0) + proposal.share

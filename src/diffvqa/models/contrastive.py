@@ -42,7 +42,7 @@ class ContrastiveHead(nn.Module):
     ) -> HeadOutput:
         """The loss, and the mean number of negatives: other texts that an image or a place was compared with.
 
-        tokens: (images, patches, width). Of the texts: input_ids and attention_mask (texts, length), right-padded;
+        tokens: (images, patches, width). input_ids, attention_mask: (texts, length), right-padded;
         image_index (texts,), the image that each belongs to; boxes (texts, 4), as shares of the side; text_key
         (texts,), equal where the text is: such texts are no negatives of one another, nor are those of one place, the
         same box in the same image. Texts of all processes are compared; loss and number are this process's parts of the

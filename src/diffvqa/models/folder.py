@@ -64,7 +64,7 @@ _WRITTEN_BY = {
 
 
 def device() -> torch.device:
-    """Where models run: on the first GPU, where there is one."""
+    """The device that models run on: the first GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 

@@ -59,7 +59,7 @@ def pairs_to_learn(store: Store, images: Sequence[int], split: str) -> list[tupl
 class PretrainingDraws(Dataset):
     """Item n is the n-th image of the run, augmented, and by name what each head takes of it; as many as the run needs.
 
-    Where an objective learns from pairs, items 2n and 2n + 1 are the prior and the current image of the n-th pair.
+    If an objective learns from pairs, items 2n and 2n + 1 are the prior and the current image of the n-th pair.
     split: that of the questions which say what changed.
     """
 

@@ -194,7 +194,7 @@ def _probe_changes(trained: Probed, asked: Probed) -> Iterator[Row]:
 
     pairs = trained.pairs("train")
     every = {change.finding for question in pairs for change in read_changes(question.answer)[0]}
-    # Of every finding, also of those that are too rare to be learnt.
+    # By every finding, also those that are too rare to be learnt.
     changed = {
         question.question_id: any(change.kind in _WAYS for change in read_changes(question.answer)[0])
         for split in _asked_splits(trained, asked)
@@ -257,7 +257,7 @@ def _asked_splits(trained: Probed, asked: Probed) -> Sequence[str]:
 
 
 def _probe_boxes(trained: Probed, asked: Probed) -> Iterator[Row]:
-    """Where a named region lies (or a phrase without a region), beside the mean box of that name."""
+    """The box of a named region (or of a phrase without a region), beside the mean box of that name."""
     counts = Counter(name for image in trained.images("train") for name in _boxes(image))
     in_validation = {name for image in trained.images("validate") for name in _boxes(image)}
     names = sorted(name for name, count in counts.items() if count >= FEWEST and name in in_validation)

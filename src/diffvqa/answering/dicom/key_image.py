@@ -18,7 +18,7 @@ from diffvqa.boxes import Box
 
 SERIES_NUMBER = 9902
 WIDTH = 48
-"""Of a line of a label, in characters, so that it fits into its panel."""
+"""The longest line of a label, in characters, so that it fits into its panel."""
 
 
 def make_key_image(answer: Answer, sources: Sources, pictures: Mapping[str, np.ndarray]) -> Dataset:
