@@ -24,7 +24,7 @@ from diffvqa.answering.answerer import Answerer
 from diffvqa.data.store import Store
 from diffvqa.images import UnreadableImage, read_image
 from diffvqa.images.radiograph import Radiograph
-from diffvqa.inference.input_check import TOO_UNLIKE, UNLIKE
+from diffvqa.inference.input_check import OOD_REFUSAL, OOD_WARNING
 
 SLICES = ("CT_small.dcm", "MR_small.dcm", "liver_1frame.dcm", "JPEG2000.dcm", "693_J2KI.dcm", "examples_jpeg2k.dcm")
 CROPS, IMAGES, BATCH = 20, 500, 32
@@ -97,11 +97,11 @@ def main() -> None:
             answerer.model.encode_radiographs(radiographs[start : start + BATCH])
             for start in range(0, len(radiographs), BATCH)
         )
-        values = np.array([one.unlikeness for part in parts for one in part])
+        values = np.array([one.out_of_distribution for part in parts for one in part])
         found[kind] = {
             "n": len(values),
-            "flagged": round(float((values > UNLIKE).mean()), 3),
-            "refused": round(float((values > TOO_UNLIKE).mean()), 3),
+            "flagged": round(float((values > OOD_WARNING).mean()), 3),
+            "refused": round(float((values > OOD_REFUSAL).mean()), 3),
             "median": round(float(np.median(values)), 2),
         }
         print(kind, found[kind])

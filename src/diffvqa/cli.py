@@ -480,9 +480,9 @@ def predict(
     cluster: Cluster = None,
 ) -> None:
     """Answer a table of pairs, an answer a line; each image is read and encoded once."""
-    from diffvqa.answering.batch.predict import Asking, predict_pairs
+    from diffvqa.answering.batch.predict import AnswerOptions, predict_pairs
 
-    outcome = predict_pairs(model, pairs, out, Asking(beams, trust_order, trust_identity), cluster)
+    outcome = predict_pairs(model, pairs, out, AnswerOptions(beams, trust_order, trust_identity), cluster)
     done = "was finished before, and is left as it is" if outcome.done_before else "is written"
     print(f"the file of {outcome.rows} rows {done}; it may hold patients' data. {NOTICE}")
     if outcome.problems:

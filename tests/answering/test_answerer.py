@@ -20,7 +20,7 @@ from diffvqa.findings import Change, write_changes
 from diffvqa.images.colours import BOX_COLOURS
 from diffvqa.images.intensities import AS_STORED, EQUALISED
 from diffvqa.images.radiograph import read_radiograph
-from diffvqa.inference.asking import Written
+from diffvqa.inference.asking import WrittenAnswer
 from diffvqa.inference.features import encode_radiographs
 from diffvqa.inference.grounding import ground_phrase
 from diffvqa.models.captioner import Captioner
@@ -68,7 +68,7 @@ NAMED = {"current": ("edema", "hernia"), "prior": ("edema",)}
 @pytest.fixture
 def saying(answerer, monkeypatch):
     """The answerer with a model that says SAID and names NAMED; its captioner is the one it has."""
-    monkeypatch.setattr("diffvqa.answering.answerer.answer_questions", lambda *_, **__: [Written(SAID, 0.5)])
+    monkeypatch.setattr("diffvqa.answering.answerer.answer_questions", lambda *_, **__: [WrittenAnswer(SAID, 0.5)])
     monkeypatch.setattr(
         "diffvqa.answering.answerer.name_findings", lambda *_: dict(zip("01", NAMED.values(), strict=True))
     )
@@ -108,7 +108,7 @@ def test_the_lines_say_all_that_the_answer_holds(saying, files):
         "current image: edema, hernia",
         "prior image: edema",
         f"model {answer.model.name}, version {answer.model.version}, diffvqa {answer.model.diffvqa}",
-        *(f"remark: {remark}" for remark in answer.remarks),
+        *(f"warning: {warning}" for warning in answer.warnings),
     ):
         assert said in lines
     for one in answer.boxes:

@@ -18,7 +18,7 @@ from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.batch import predict as batch
 from diffvqa.answering.batch.line_file import find_written, open_after, write_lines
 from diffvqa.answering.batch.pairs import read_pairs
-from diffvqa.answering.batch.predict import Asking, predict_pairs
+from diffvqa.answering.batch.predict import AnswerOptions, predict_pairs
 from diffvqa.errors import InputError
 from diffvqa.images.radiograph import Radiograph
 from diffvqa.inference.model import FinetunedModel
@@ -162,7 +162,7 @@ def test_a_file_of_other_settings_or_of_somebody_else_is_refused(model_folder, p
     predict_pairs(model_folder, pairs, out)
     before = out.read_bytes()
     with pytest.raises(InputError, match=r"out: .*holds .* other settings \(beams, trust_order\)"):
-        predict_pairs(model_folder, pairs, out, Asking(beams=2, trust_order=True))
+        predict_pairs(model_folder, pairs, out, AnswerOptions(beams=2, trust_order=True))
     pairs.write_text(pairs.read_text().replace("edema", "a nodule", 1))
     with pytest.raises(InputError, match=r"out: .*holds .* other settings \(what is in pairs\)"):
         predict_pairs(model_folder, pairs, out)
@@ -262,7 +262,7 @@ def test_a_row_that_cannot_be_answered_says_why_and_stops_no_other(
             assert re.search(problem, line["problem"])
             assert not any(secret in line["problem"] for secret in (*secrets, str(tmp_path)))
     trusted = tmp_path / "trusted.jsonl"
-    assert predict_pairs(model_folder, bad, trusted, Asking(trust_order=True, trust_identity=True)).problems == 4
+    assert predict_pairs(model_folder, bad, trusted, AnswerOptions(trust_order=True, trust_identity=True)).problems == 4
     assert all("text" in line for line in lines_of(trusted)[2:4])
 
 

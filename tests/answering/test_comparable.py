@@ -21,7 +21,7 @@ def taken(*moments):
 @pytest.mark.parametrize(
     ("current", "prior"), [((NEXT, None), (DAY, None)), ((DAY, NINE), (DAY, EIGHT)), ((NEXT, EIGHT), (DAY, NINE))]
 )
-def test_an_earlier_prior_needs_no_remark_and_a_later_one_is_an_error(current, prior):
+def test_an_earlier_prior_needs_no_warning_and_a_later_one_is_an_error(current, prior):
     assert check_order(taken(current, prior), trusted=False) == []
     with pytest.raises(InputError, match=r"prior was taken later than current.*trust_order"):
         check_order(taken(prior, current), trusted=False)
@@ -31,7 +31,7 @@ def test_an_earlier_prior_needs_no_remark_and_a_later_one_is_an_error(current, p
 @pytest.mark.parametrize(
     "moments", [((DAY, NINE), (DAY, NINE)), ((DAY, None), (DAY, NINE)), ((DAY, EIGHT), (DAY, None))]
 )
-def test_equal_times_as_far_as_they_are_known_are_remarked_on(moments):
+def test_equal_times_as_far_as_they_are_known_get_a_warning(moments):
     assert "the same time" in check_order(taken(*moments), trusted=False)[0]
 
 
@@ -66,7 +66,7 @@ def test_a_patient_is_an_identifier_and_its_issuer(one, other, same):
         assert len(check_identity(headers, trusted=True)) == 1
 
 
-def test_remarks_on_views_and_on_turned_pictures():
+def test_warnings_about_views_and_on_turned_pictures():
     assert check_views({"current": Header(view="PA"), "prior": Header(view="PA")}) == []
     assert check_views({"current": Header(view="PA"), "prior": Header(view="")}) == []
     assert len(check_views({"current": Header(view="PA"), "prior": Header(view="AP")})) == 1

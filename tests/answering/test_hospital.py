@@ -77,6 +77,8 @@ def valid(answer):
     """The answer as plain values that have been through JSON and hold to the schema."""
     plain = json.loads(json.dumps(answer.as_dict()))
     jsonschema.Draft202012Validator(SCHEMA).validate(plain)
+    assert plain["remarks"] == plain["warnings"] == list(answer.warnings)
+    assert plain["unlikeness"] == plain["out_of_distribution"] == answer.out_of_distribution
     return plain
 
 
@@ -129,7 +131,7 @@ def test_the_same_pixels_as_dicom_and_as_png_give_the_same_answer(answerer, show
     assert found.changes == expected.changes
     assert found.confidence == pytest.approx(expected.confidence, rel=0.01)
     assert len(found.boxes) == len(expected.boxes)
-    assert found.remarks == (NOT_CHECKED,)
+    assert found.warnings == (NOT_CHECKED,)
     valid(found)
     assert answerer(**{name: path.read_bytes() for name, path in files.items()}) == found
 
@@ -165,7 +167,7 @@ def test_a_prior_that_is_the_later_one_is_refused_unless_told(answerer, pair):
         answerer(**files)
     answer = answerer(**files, trust_order=True)
     assert answer.reason is None
-    assert any("the contrary" in remark for remark in answer.remarks)
+    assert any("the contrary" in warning for warning in answer.warnings)
 
 
 def test_another_patient_is_refused_unless_told(answerer, pair):
@@ -174,7 +176,7 @@ def test_another_patient_is_refused_unless_told(answerer, pair):
         answerer(**files, trust_order=True)
     answer = answerer(**files, trust_identity=True)
     assert answer.reason is None
-    assert any("headers differ" in remark for remark in answer.remarks)
+    assert any("headers differ" in warning for warning in answer.warnings)
 
 
 NO_COMPARISON = {
@@ -222,10 +224,10 @@ def test_findings_are_asked_of_each_image_alone(answerer, pngs, monkeypatch):
         assert plain["findings_reason"] or list(plain["findings"]) == names
 
 
-def test_ap_against_pa_is_answered_with_a_remark(answerer, pair):
+def test_ap_against_pa_is_answered_with_a_warning(answerer, pair):
     answer = answerer(**pair(prior={"ViewPosition": "AP"}))
     assert answer.reason is None
-    assert any("AP" in remark for remark in answer.remarks)
+    assert any("AP" in warning for warning in answer.warnings)
 
 
 def test_boxes_are_in_pixels_of_the_file_however_it_was_turned(answerer, pair, pngs, phantom_pixels, write_dicom):
@@ -244,7 +246,7 @@ def test_boxes_are_in_pixels_of_the_file_however_it_was_turned(answerer, pair, p
     assert radiograph.frame.out_of_square(box, 64).as_tuple() == pytest.approx((y1, width - x2, y2, width - x1))
     answer = answerer(**files)
     assert answer.text == answerer(**pngs).text
-    assert any(remark.startswith("current: turned") for remark in answer.remarks)
+    assert any(warning.startswith("current: turned") for warning in answer.warnings)
 
 
 def test_nothing_of_a_header_or_a_path_comes_out(pair, command, secrets, tmp_path):

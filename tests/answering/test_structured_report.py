@@ -91,8 +91,8 @@ BOXES = tuple(
 def answer(changes=CHANGES, boxes=BOXES, **others):
     text = write_changes(changes) if changes is not None else "something else"
     said = {"question": DIFFERENCE_QUESTION, "text": text, "reason": None, "changes": changes, "confidence": 0.8125,
-            "calibrated": False, "unlikeness": None, "findings": None, "findings_reason": "not asked",
-            "boxes": boxes, "boxes_reason": None, "remarks": (),
+            "calibrated": False, "out_of_distribution": None, "findings": None, "findings_reason": "not asked",
+            "boxes": boxes, "boxes_reason": None, "warnings": (),
             "model": ModelVersion("model", "a" * 12, "0")}  # fmt: skip
     return Answer(**said | others)
 
@@ -111,11 +111,11 @@ ANSWERS = {
     "not compared": answer(None, ()),
     "no words": answer(None, (), text=""),
     "cannot compare": no_comparison("prior: a lateral view"),
-    "findings and remarks": answer(
+    "findings and warnings": answer(
         boxes=(*BOXES, FoundBox("current", "nodule", Box(1, 1, 9, 9), "finding")),
         findings={"current": ("nodule",), "prior": ()},
         findings_reason=None,
-        remarks=("the order is as given",),
+        warnings=("the order is as given",),
     ),
     "long finding": answer((Change("x" * 100, "added"),), ()),
     "beyond ASCII": answer((Change("ödem", "added"),), ()),

@@ -194,7 +194,7 @@ def test_two_runs_at_once_do_not_mix(folder, tmp_path):
     cohort = _cohort(folder)
 
     def another(done, total):
-        with pytest.raises(InputError, match="is being written by another run"):
+        with pytest.raises(InputError, match="another run is writing there"):
             prepare(cohort, tmp_path / "store", SIZE)
 
     prepare(cohort, tmp_path / "store", SIZE, progress=another)

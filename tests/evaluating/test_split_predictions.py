@@ -19,7 +19,7 @@ from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
 from diffvqa.files import held
 from diffvqa.findings import read_changes
-from diffvqa.inference.asking import Written
+from diffvqa.inference.asking import WrittenAnswer
 from diffvqa.inference.box_writing import write_boxes
 from diffvqa.inference.features import encode_blank
 from diffvqa.models.captioner import Captioner
@@ -55,7 +55,7 @@ def test_every_prior_is_another_patient_s(monkeypatch):
     def answer_questions(folder, asked, features, beams, cluster):
         assert (beams, cluster) == (3, None)
         assert all(pair.earlier == (f"{pair.prior[0]}-",) for pair, _ in asked)
-        return [Written(f"{pair.current} after {pair.prior}", 1.0) for pair, _ in asked]
+        return [WrittenAnswer(f"{pair.current} after {pair.prior}", 1.0) for pair, _ in asked]
 
     monkeypatch.setattr(controls, "answer_questions", answer_questions)
     pairs = [Pair(f"{one}{number + 1}", f"{one}{number}", (f"{one}-",)) for one in "abc" for number in range(4)]

@@ -6,7 +6,7 @@ import pytest
 
 from diffvqa.findings import ANY_ABNORMALITY_QUESTION, Change, read_findings
 from diffvqa.inference import image_findings
-from diffvqa.inference.asking import Written
+from diffvqa.inference.asking import WrittenAnswer
 
 
 @pytest.mark.parametrize(
@@ -34,7 +34,8 @@ def saying(monkeypatch):
         def answer(folder, questions, features, beams):
             assert beams == 1
             return [
-                Written(words[pair.current][question != ANY_ABNORMALITY_QUESTION], 0.9) for pair, question in questions
+                WrittenAnswer(words[pair.current][question != ANY_ABNORMALITY_QUESTION], 0.9)
+                for pair, question in questions
             ]
 
         monkeypatch.setattr(image_findings, "answer_questions", answer)

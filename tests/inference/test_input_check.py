@@ -20,31 +20,31 @@ def check():
 
 
 def test_one_in_a_hundred_of_the_same_kind_is_called_unlike(check):
-    assert (check.unlikeness(tokens(400, 2)) > 1).mean() == pytest.approx(0.01, abs=0.003)
-    assert (check.unlikeness(tokens(2000, 3)) > 1).mean() < 0.03
+    assert (check.score(tokens(400, 2)) > 1).mean() == pytest.approx(0.01, abs=0.003)
+    assert (check.score(tokens(2000, 3)) > 1).mean() < 0.03
 
 
 @pytest.mark.parametrize("other", [{"shift": 2.0}, {"spread": 4.0}, {"spread": 0.0}])
 def test_another_place_and_another_spread_are_unlike(check, other):
-    assert (check.unlikeness(tokens(50, 4, **other)) > 1).all()
+    assert (check.score(tokens(50, 4, **other)) > 1).all()
 
 
 def test_scale_and_place_of_the_features_do_not_matter(check):
     scaled = fit_input_check(3 * tokens(800, 1) + 5, 3 * tokens(400, 2) + 5)
     images = tokens(50, 5, shift=0.5)
-    assert scaled.unlikeness(3 * images + 5) == pytest.approx(check.unlikeness(images), rel=1e-4)
+    assert scaled.score(3 * images + 5) == pytest.approx(check.score(images), rel=1e-4)
 
 
 def test_each_image_is_judged_alone(check):
     images = tokens(20, 6)
-    one_by_one = [check.unlikeness(image[None])[0] for image in images]
-    assert check.unlikeness(images) == pytest.approx(one_by_one)
+    one_by_one = [check.score(image[None])[0] for image in images]
+    assert check.score(images) == pytest.approx(one_by_one)
 
 
 def test_what_is_saved_is_loaded(check, tmp_path):
     save_input_check(check, tmp_path)
     images = tokens(20, 7)
-    assert load_input_check(tmp_path).unlikeness(images) == pytest.approx(check.unlikeness(images), rel=1e-3)
+    assert load_input_check(tmp_path).score(images) == pytest.approx(check.score(images), rel=1e-3)
 
 
 @pytest.mark.parametrize("damage", [lambda path: path.unlink(), lambda path: path.write_bytes(b"no tensors")])

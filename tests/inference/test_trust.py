@@ -120,24 +120,27 @@ def test_answers_carry_a_calibrated_confidence_and_a_flag(measured, files):
     assert (calibrated.calibrated, uncalibrated.calibrated) == (True, False)
     assert calibrated.confidence == ConfidenceScale(2.0, -1.0).probability(uncalibrated.confidence)
     assert any(line.endswith("(calibrated)") for line in answer_lines(calibrated))
-    assert uncalibrated.unlikeness is None
+    assert uncalibrated.out_of_distribution is None
     # Beams and other questions have confidences of another kind.
     assert not answerer(**files, beams=2).calibrated
     assert not answerer(current=files["current"]).calibrated
 
 
 @pytest.mark.parametrize(("limit", "answered"), [(1e9, True), (0.8, True), (1e-9, False)])
-def test_images_unlike_the_training_data_are_remarked_on_or_refused(measured, files, limit, answered):
+def test_images_unlike_the_training_data_carry_a_warning_or_are_refused(measured, files, limit, answered):
     answerer = Answerer.from_pretrained(measured)
     check = replace(answerer.model.trust.input_check, limit=1.0)
-    distances = [check.unlikeness(one.tokens[None])[0] for one in encoded(answerer, files)]
+    distances = [check.score(one.tokens[None])[0] for one in encoded(answerer, files)]
     factor = max(distances) if limit == 0.8 else 1
     trust = replace(answerer.model.trust, input_check=replace(check, limit=limit * factor))
     answerer.model = replace(answerer.model, trust=trust)
     answer = answerer(**files)
-    assert set(answer.unlikeness) == {"current", "prior"}
+    assert set(answer.out_of_distribution) == {"current", "prior"}
+    plain = answer.as_dict()
+    assert plain["unlikeness"] == plain["out_of_distribution"] == answer.out_of_distribution
+    assert plain["remarks"] == plain["warnings"] == list(answer.warnings)
     unlike = sum(distance > limit * max(distances) for distance in distances) if limit == 0.8 else 0
-    assert sum("looks unlike" in remark for remark in answer.remarks) == unlike
+    assert sum("looks unlike" in warning for warning in answer.warnings) == unlike
     assert (answer.reason is None) == answered
     assert (answer.text == CANNOT_COMPARE) != answered
     if not answered:
@@ -177,7 +180,7 @@ def test_finetuning_and_answering_check_the_same_pictures(model_folder, store_fo
 
     def noting(train, validate):
         check = fit_input_check(train, validate)
-        sums.extend(check.unlikeness(validate))
+        sums.extend(check.score(validate))
         return check
 
     monkeypatch.setattr(measuring, "fit_input_check", noting)
@@ -190,7 +193,7 @@ def test_finetuning_and_answering_check_the_same_pictures(model_folder, store_fo
         image = store.images[store.index[image_id]]
         square = store.pixels(store.index[image_id])
         radiographs.append(Radiograph(without_margins(square, image)))
-    found = [one.unlikeness for one in answerer.model.encode_radiographs(radiographs)]
+    found = [one.out_of_distribution for one in answerer.model.encode_radiographs(radiographs)]
     assert found == pytest.approx(sums, abs=1e-6)
     assert np.std(found) > 1e-3
 

@@ -34,8 +34,8 @@ ANSWER = Answer(
         FoundBox("prior", "nodule", Box(10, 20, 30, 40)),
     ),
     boxes_reason=None,
-    unlikeness=None,
-    remarks=("current and prior: a remark",),
+    out_of_distribution=None,
+    warnings=("current and prior: a warning",),
     model=MODEL,
 )
 

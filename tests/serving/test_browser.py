@@ -154,7 +154,7 @@ def test_two_files_an_answer_and_what_lights_up(open_page, paths, told, secrets)
     text = page.inner_text("#answer")
     for said in (told.answer.text[1:], "0.75", "not calibrated", "from mild to severe", "new", "no longer seen"):
         assert said in text
-    assert "a remark" in text
+    assert "a warning" in text
     assert "0123456789ab" in text
     assert "Not a medical device" in text
     assert page.get_attribute("#answer", "aria-live") == "polite"

@@ -71,7 +71,7 @@ def test_a_pair_of_dicom_files(model_client, answerer, dicom_pair, form):
     paths = dicom_pair(form=form, bits=12, PhotometricInterpretation="MONOCHROME1")
     response = send(model_client, paths)
     assert response.json() == json.loads(json.dumps(answerer(**paths).as_dict()))
-    assert response.json()["remarks"] == [NOT_CHECKED]
+    assert response.json()["warnings"] == [NOT_CHECKED]
 
 
 def test_a_question_goes_to_the_model(model_client, answerer, pngs):
@@ -90,7 +90,7 @@ def test_what_headers_say_is_refused_unless_told(model_client, dicom_pair):
     assert send(model_client, paths, trust_order="false", trust_identity="true").status_code == 422
     allowed = send(model_client, paths, trust_order="true", trust_identity="true")
     assert allowed.status_code == 200
-    assert any("the contrary" in remark for remark in allowed.json()["remarks"])
+    assert any("the contrary" in warning for warning in allowed.json()["warnings"])
 
 
 def test_what_cannot_be_compared_is_an_answer(model_client, dicom_pair):

@@ -40,27 +40,29 @@ def test_a_probe_finds_what_is_there_and_nothing_else(informative, low, high):
     torch.manual_seed(0)
     model = LabelProbe(8, 1, 2, attends=True)
 
-    def loss(said, right):
-        return torch.nn.functional.cross_entropy(said.flatten(0, 1), right.flatten())
+    def loss(predicted, target):
+        return torch.nn.functional.cross_entropy(predicted.flatten(0, 1), target.flatten())
 
     train, validate, test = (items for _, items in parts)
-    said = probing._fit_and_ask(model, loss, probed, train, validate, probed, test, "x").softmax(-1)[:, 0, 1].numpy()
-    order = said[test.targets[:, 0] == 1][:, None] > said[test.targets[:, 0] == 0]
+    predicted = (
+        probing._fit_and_ask(model, loss, probed, train, validate, probed, test, "x").softmax(-1)[:, 0, 1].numpy()
+    )
+    order = predicted[test.targets[:, 0] == 1][:, None] > predicted[test.targets[:, 0] == 0]
     assert low <= order.mean() <= high
 
 
 def test_a_box_probe_begins_with_the_mean_boxes():
     means = torch.rand(3, 4)
-    said = BoxProbe(8, 16, means)(torch.randn(5, 1, 16, 8))
-    assert torch.allclose(said, means.expand(5, 3, 4))
+    predicted = BoxProbe(8, 16, means)(torch.randn(5, 1, 16, 8))
+    assert torch.allclose(predicted, means.expand(5, 3, 4))
 
 
 def test_the_loss_of_a_box_is_0_for_the_box_itself_and_overlooks_unknown_ones():
-    right = torch.tensor([[[0.1, 0.1, 0.5, 0.6], [float("nan")] * 4]])
-    said = torch.tensor([[[0.1, 0.1, 0.5, 0.6], [0.0, 0.0, 1.0, 1.0]]])
-    assert float(probing._box_loss(said, right)) == pytest.approx(0, abs=1e-6)
-    assert float(probing._box_loss(said + 0.2, right)) > 0.5
-    assert float(probing._box_loss(said, torch.full_like(right, float("nan")))) == 0
+    target = torch.tensor([[[0.1, 0.1, 0.5, 0.6], [float("nan")] * 4]])
+    predicted = torch.tensor([[[0.1, 0.1, 0.5, 0.6], [0.0, 0.0, 1.0, 1.0]]])
+    assert float(probing._box_loss(predicted, target)) == pytest.approx(0, abs=1e-6)
+    assert float(probing._box_loss(predicted + 0.2, target)) > 0.5
+    assert float(probing._box_loss(predicted, torch.full_like(target, float("nan")))) == 0
 
 
 @pytest.fixture(scope="module")
@@ -79,8 +81,8 @@ def few_steps(monkeypatch):
 def test_an_encoder_is_probed_for_all_three_and_twice_alike(captioner_folder, larger_store, few_steps, tmp_path):
     for name in ("one", "two"):
         probe(str(captioner_folder), larger_store, tmp_path / name, seed=3)
-    said = [(tmp_path / name / "probe_predictions.jsonl").read_bytes() for name in ("one", "two")]
-    assert said[0] == said[1]
+    predicted = [(tmp_path / name / "probe_predictions.jsonl").read_bytes() for name in ("one", "two")]
+    assert predicted[0] == predicted[1]
     scores = score_probe(tmp_path / "one", replicates=20)
     assert set(scores) == {"findings", "changes", "boxes"}
     assert set(scores["findings"]) == set(scores["changes"]) == {"mean", "attention"}
@@ -140,8 +142,8 @@ def test_what_a_killed_run_leaves_is_in_no_one_s_way(captioner_folder, store_fol
     for name in ("run.json.7.unfinished", "features/0/features.json", "probe_predictions.jsonl"):
         (half / name).write_text("{")
     probe(str(captioner_folder), store_folder, half)
-    said = [(folder / "probe_predictions.jsonl").read_bytes() for folder in (half, tmp_path / "whole")]
-    assert said[0] == said[1]
+    predicted = [(folder / "probe_predictions.jsonl").read_bytes() for folder in (half, tmp_path / "whole")]
+    assert predicted[0] == predicted[1]
     assert json.loads((half / "run.json").read_text())["finished"]
     assert not (half / "features").exists()
 
@@ -149,19 +151,19 @@ def test_what_a_killed_run_leaves_is_in_no_one_s_way(captioner_folder, store_fol
 def test_the_probes_of_another_encoder_or_seed_are_not_overwritten(captioner_folder, store_folder, few_steps, tmp_path):
     probe(str(captioner_folder), store_folder, tmp_path / "out")
     before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
-    with pytest.raises(InputError, match=r"out: the folder holds a run with other settings \(seed\)"):
+    with pytest.raises(InputError, match=r"^out: the folder holds a run with other settings \(seed\)"):
         probe(str(captioner_folder), store_folder, tmp_path / "out", seed=1)
     assert {path: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
     probe(str(captioner_folder), store_folder, tmp_path / "out")
 
 
 def test_a_folder_that_another_run_holds_is_refused(captioner_folder, store_folder, tmp_path):
-    with held(os.open(tmp_path, os.O_RDONLY)), pytest.raises(InputError, match="out: another run is writing there"):
+    with held(os.open(tmp_path, os.O_RDONLY)), pytest.raises(InputError, match=r"^out: another run is writing there"):
         probe(str(captioner_folder), store_folder, tmp_path)
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_with_other_things_is_refused(captioner_folder, store_folder, tmp_path):
     (tmp_path / "mine.txt").write_text("x")
-    with pytest.raises(InputError, match="out: the folder holds files that are no run of this program"):
+    with pytest.raises(InputError, match=r"^out: the folder holds files that are no run of this program"):
         probe(str(captioner_folder), store_folder, tmp_path)

@@ -267,7 +267,7 @@ def test_a_probe_of_changes_is_shown_the_prior_image_first(
     for row in rows:
         (changes,) = read_changes(questions[row["id"]].answer)
         ways = {change.finding: {"added": 1, "missing": 2}.get(change.kind, 0) for change in changes}
-        assert row["right"] == {name: ways.get(name, 0) for name in row["right"]}
+        assert row["target"] == {name: ways.get(name, 0) for name in row["target"]}
 
 
 def test_the_validation_split_says_when_to_stop_and_how_sure_to_be(model_folder, store_folder, tmp_path, monkeypatch):
@@ -294,6 +294,6 @@ def test_the_validation_split_says_when_to_stop_and_how_sure_to_be(model_folder,
     training, validation = tokens("train"), tokens("validate")
     measured = np.concatenate([training.mean(1), training.std(1)], axis=1)
     assert np.allclose(check.mean, measured.mean(0), atol=1e-3)
-    found = np.sort(check.unlikeness(validation))
+    found = np.sort(check.score(validation))
     assert np.quantile(found, 0.99) == pytest.approx(1, rel=1e-2)
-    assert np.median(check.unlikeness(training)) < np.median(found)
+    assert np.median(check.score(training)) < np.median(found)

@@ -15,6 +15,9 @@ CANNOT_COMPARE, CANNOT_ANSWER = "cannot compare", "cannot answer"
 NOTICE = "Research use only. Not a medical device. Not for diagnosis."
 """On every answer, in whatever form it is given."""
 
+DEPRECATED = {"unlikeness": "out_of_distribution", "remarks": "warnings"}
+"""Old keys of JSON answers and the new ones; for one release an answer holds both, with equal values."""
+
 
 @dataclass(frozen=True, slots=True)
 class FoundBox:
@@ -31,7 +34,7 @@ class FoundBox:
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """Who answered: the name of the model's folder or on the hub, the beginning of its weights' digest, our version."""
+    """The model that answered: its name (folder or hub), the beginning of its weights' digest, our version."""
 
     name: str
     version: str
@@ -45,9 +48,9 @@ class Answer:
     reason: why the radiographs allow no answer; the text is then CANNOT_COMPARE (or CANNOT_ANSWER), and all else None.
     changes: None also where the text is not in the grammar of difference answers. confidence, 0 to 1: where it is
     calibrated, how often such an answer was right on the validation split; else the mean (geometric) probability of the
-    text's tokens. findings: by image, current and prior. unlikeness: of the same images, how unlike the training data
-    each looks (input_check); None where it was not measured. remarks: what a reader should know before relying on the
-    answer.
+    text's tokens. findings: by image, current and prior. out_of_distribution: the score of the same images
+    (inference.input_check), 1 being the limit of the training data; None where it was not measured. warnings: what a
+    reader should know before relying on the answer.
     """
 
     question: str
@@ -60,8 +63,8 @@ class Answer:
     findings_reason: str | None
     boxes: tuple[FoundBox, ...] | None
     boxes_reason: str | None
-    unlikeness: Mapping[str, float] | None
-    remarks: tuple[str, ...]
+    out_of_distribution: Mapping[str, float] | None
+    warnings: tuple[str, ...]
     model: ModelVersion
 
     def as_dict(self) -> dict[str, Any]:
@@ -73,6 +76,7 @@ class Answer:
             plain["findings"] = {image: list(names) for image, names in self.findings.items()}
         if self.boxes is not None:
             plain["boxes"] = [{**asdict(found), "box": list(found.box.as_tuple())} for found in self.boxes]
-        if self.unlikeness is not None:
-            plain["unlikeness"] = dict(self.unlikeness)
-        return {**plain, "remarks": list(self.remarks), "notice": NOTICE}
+        if self.out_of_distribution is not None:
+            plain["out_of_distribution"] = dict(self.out_of_distribution)
+        plain["warnings"] = list(self.warnings)
+        return {**plain, **{old: plain[new] for old, new in DEPRECATED.items()}, "notice": NOTICE}

@@ -9,7 +9,7 @@ from diffvqa.findings import Change
 
 
 def answer_lines(answer: Answer) -> list[str]:
-    """The text, then changes and findings with their boxes (x1 y1 x2 y2), remarks, the model and the notice."""
+    """The text, then changes and findings with their boxes (x1 y1 x2 y2), warnings, the model and the notice."""
     lines = [answer.text]
     if answer.reason:
         lines.append(f"reason: {answer.reason}")
@@ -19,7 +19,7 @@ def answer_lines(answer: Answer) -> list[str]:
         lines += _findings(answer)
         if answer.boxes is None:
             lines.append(f"no boxes: {answer.boxes_reason}")
-    lines += [f"remark: {remark}" for remark in answer.remarks]
+    lines += [f"warning: {warning}" for warning in answer.warnings]
     model = answer.model
     lines.append(f"model {model.name}, version {model.version}, diffvqa {model.diffvqa}")
     return [*lines, NOTICE]

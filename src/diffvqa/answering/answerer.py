@@ -15,7 +15,7 @@ from diffvqa.answering.case import CHANGE, Case, make_case, read_question
 from diffvqa.answering.image_files import Given, name_files, read_files
 from diffvqa.errors import InputError
 from diffvqa.findings import SHOWN_IN, Change, read_changes
-from diffvqa.inference.asking import Written, answer_questions
+from diffvqa.inference.asking import WrittenAnswer, answer_questions
 from diffvqa.inference.grounding import ground
 from diffvqa.inference.image_findings import contradict, name_findings
 from diffvqa.inference.model import EncodedImage, FinetunedModel
@@ -45,7 +45,7 @@ class Answerer:
 
     @property
     def version(self) -> ModelVersion:
-        """Who answers."""
+        """The model that answers."""
         return ModelVersion(self.model.name, self.model.digest[:12], __version__)
 
     def __call__(
@@ -59,7 +59,7 @@ class Answerer:
     ) -> Answer:
         """Answer a question about a radiograph and what came before it: PNG, JPEG or DICOM, paths or contents.
 
-        prior: one file, or the nearest and those before it, of which the model takes as many as it was trained with.
+        prior: one file, or several, the nearest first; the model takes as many as it was trained with.
         beams: of the beam search; 1 is greedy. trust_order, trust_identity: go on where DICOM headers say that the
         prior is the later one, or that the patients differ. Raises InputError, naming the argument.
         """
@@ -104,24 +104,24 @@ class Answerer:
             findings_reason=case.reason,
             boxes=None,
             boxes_reason=case.reason,
-            unlikeness=_unlikeness(case),
-            remarks=case.remarks,
+            out_of_distribution=_out_of_distribution(case),
+            warnings=case.warnings,
             model=self.version,
         )
 
     def _assemble(
         self,
         case: Case,
-        written: Written,
+        written: WrittenAnswer,
         changes: tuple[Change, ...] | None,
         findings: _Findings,
         boxes: tuple[FoundBox, ...] | None,
         beams: int,
     ) -> Answer:
-        remarks = case.remarks
+        warnings = case.warnings
         named = findings.by_image
         if changes is not None and named is not None and "prior" in named and contradict(changes, named):
-            remarks += ("the findings named in each image contradict the changes: they are answers of their own",)
+            warnings += ("the findings named in each image contradict the changes: they are answers of their own",)
         # The scale was measured on greedy answers to questions about changes.
         scale = self.model.trust.confidence if beams == 1 and case.question.startswith(CHANGE) else None
         return Answer(
@@ -135,8 +135,8 @@ class Answerer:
             findings_reason=findings.reason,
             boxes=boxes,
             boxes_reason=self.model.no_boxes_reason if boxes is None else None,
-            unlikeness=_unlikeness(case),
-            remarks=remarks,
+            out_of_distribution=_out_of_distribution(case),
+            warnings=warnings,
             model=self.version,
         )
 
@@ -169,7 +169,7 @@ class Answerer:
         findings: Sequence[Mapping[str, Sequence[str]]],
         keys: Mapping[EncodedImage, str],
     ) -> list[tuple[FoundBox, ...] | None]:
-        """For each case where each changed finding is, in the images that show it, then the others that are named.
+        """The boxes of each case: of changed findings in the images that show them, then of other findings named.
 
         None without a captioner.
         """
@@ -216,7 +216,7 @@ def _shown(
     return {(image, name): kind for (image, name), kind in shown.items() if image in case.images}
 
 
-def _unlikeness(case: Case) -> dict[str, float] | None:
-    found = {name: image.unlikeness for name, image in case.images.items() if name in ("current", "prior")}
+def _out_of_distribution(case: Case) -> dict[str, float] | None:
+    found = {name: image.out_of_distribution for name, image in case.images.items() if name in ("current", "prior")}
     known = {name: round(value, 3) for name, value in found.items() if value is not None}
     return known if len(known) == len(found) else None

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from diffvqa.answering import comparable
 from diffvqa.errors import InputError
 from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, DIFFERENCE_QUESTION
-from diffvqa.inference.input_check import TOO_UNLIKE, UNLIKE
+from diffvqa.inference.input_check import OOD_REFUSAL, OOD_WARNING
 from diffvqa.inference.model import EncodedImage
 
 LONGEST_QUESTION = 500
@@ -19,19 +19,19 @@ CHANGE = "what has changed"
 
 
 NOT_CHECKED = "whether the images are like the training data is not checked: it was not measured of this model"
-"""The remark where a model has no input check."""
+"""The warning where a model has no input check."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
     """A question about images by their names (current, prior, prior 2, ...), looked at beforehand.
 
-    remarks: what a reader should know. reason: why the images allow no answer, or None.
+    warnings: what a reader should know. reason: why the images allow no answer, or None.
     """
 
     question: str
     images: Mapping[str, EncodedImage]
-    remarks: tuple[str, ...]
+    warnings: tuple[str, ...]
     reason: str | None
 
 
@@ -50,24 +50,26 @@ def make_case(
                 f"{{{name}}} and {{{other}}} show the same picture; give different radiographs", mentions=(name, other)
             )
     headers = {name: image.header for name, image in images.items()}
-    remarks = (
+    warnings = (
         *comparable.check_identity(headers, trust_identity),
         *comparable.check_order(headers, trust_order),
         *comparable.check_views(headers),
         *comparable.check_orientation(headers),
     )
     if asked not in (DIFFERENCE_QUESTION, ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION):
-        remarks += ("a question in free words: the model answers any, also those that it has not learnt",)
-    unlikeness = {name: image.unlikeness for name, image in images.items() if image.unlikeness is not None}
-    unlike = [f"{name}: looks unlike the images that the model was trained on" for name in unlikeness]
-    if any(image.unlikeness is None for image in images.values()):
-        remarks += (NOT_CHECKED,)
-    remarks += tuple(
-        text for text, value in zip(unlike, unlikeness.values(), strict=True) if UNLIKE < value <= TOO_UNLIKE
-    )
+        warnings += ("a question in free words: the model answers any, also those that it has not learnt",)
+    scores = {name: image.out_of_distribution for name, image in images.items()}
+    if None in scores.values():
+        warnings += (NOT_CHECKED,)
+    unlike = {
+        f"{name}: looks unlike the images that the model was trained on": score
+        for name, score in scores.items()
+        if score is not None and score > OOD_WARNING
+    }
+    warnings += tuple(text for text, score in unlike.items() if score <= OOD_REFUSAL)
     reasons = comparable.why_not(headers)
-    reasons += [text for text, value in zip(unlike, unlikeness.values(), strict=True) if value > TOO_UNLIKE]
-    return Case(asked, images, remarks, "; ".join(reasons) or None)
+    reasons += [text for text, score in unlike.items() if score > OOD_REFUSAL]
+    return Case(asked, images, warnings, "; ".join(reasons) or None)
 
 
 def read_question(question: str | None, alone: bool) -> str:

@@ -1,4 +1,4 @@
-"""Whether radiographs are such that a model can be asked about them: what is an error, a reason not to, or a remark.
+"""Whether radiographs are such that a model can be asked about them: what is an error, a reason not to, or a warning.
 
 Texts are fixed here: none quotes a header.
 """
@@ -15,18 +15,18 @@ from diffvqa.images.orientation import UPRIGHT
 
 
 def check_order(headers: Mapping[str, Header | None], trusted: bool) -> list[str]:
-    """Remarks on the order of files given by name (current, prior, prior 2, ...), each earlier than the one before it.
+    """Warnings about the order of files, which are given by name: current, prior, prior 2, ..., from late to early.
 
-    Raises InputError where headers contradict it, unless it is to be trusted.
+    Raises InputError where headers contradict the order, unless it is to be trusted.
     """
-    remarks = []
+    warnings = []
     for (later, one), (earlier, other) in itertools.pairwise(headers.items()):
         if one is None or other is None or one.taken is None or other.taken is None:
-            remarks.append(f"{later} and {earlier}: the order is as given; only DICOM files with dates tell it")
+            warnings.append(f"{later} and {earlier}: the order is as given; only DICOM files with dates tell it")
             continue
         moment, before = _moments(one.taken, other.taken)
         if moment == before:
-            remarks.append(f"{later} and {earlier}: by their headers they were taken at the same time")
+            warnings.append(f"{later} and {earlier}: by their headers they were taken at the same time")
         elif moment < before:
             if not trusted:
                 raise InputError(
@@ -34,8 +34,8 @@ def check_order(headers: Mapping[str, Header | None], trusted: bool) -> list[str
                     "{trust_order} if the headers are wrong",
                     mentions=(earlier, later, "trust_order"),
                 )
-            remarks.append(f"{later} and {earlier}: the order is as given, though the headers say the contrary")
-    return remarks
+            warnings.append(f"{later} and {earlier}: the order is as given, though the headers say the contrary")
+    return warnings
 
 
 def _moments(one: tuple[date, time | None], other: tuple[date, time | None]) -> tuple[datetime, datetime]:
@@ -47,12 +47,17 @@ def _moments(one: tuple[date, time | None], other: tuple[date, time | None]) -> 
 
 
 def check_identity(headers: Mapping[str, Header | None], trusted: bool) -> list[str]:
-    """Remarks on whether the files show one patient. Raises InputError where headers say no, unless they may."""
-    remarks = []
+    """Warnings about whether the files show one patient.
+
+    Raises InputError where headers say that they do not, unless identity is to be trusted.
+    """
+    warnings = []
     (current, one), *others = headers.items()
     for name, other in others:
         if one is None or other is None or one.patient is None or other.patient is None:
-            remarks.append(f"{current} and {name}: that they show one patient is not checked; only DICOM files tell it")
+            warnings.append(
+                f"{current} and {name}: that they show one patient is not checked; only DICOM files tell it"
+            )
         elif _differ(one.patient, other.patient):
             if not trusted:
                 raise InputError(
@@ -60,12 +65,12 @@ def check_identity(headers: Mapping[str, Header | None], trusted: bool) -> list[
                     "patient, or {trust_identity} if it has several identifiers",
                     mentions=(name, current, "trust_identity"),
                 )
-            remarks.append(f"{current} and {name}: taken for one patient as told, though the headers differ")
-    return remarks
+            warnings.append(f"{current} and {name}: taken for one patient as told, though the headers differ")
+    return warnings
 
 
 def check_views(headers: Mapping[str, Header | None]) -> list[str]:
-    """A remark where frontal views differ, which alone makes hearts larger and lungs shorter."""
+    """A warning where frontal views differ, which alone makes hearts larger and lungs shorter."""
     views = {header.view for header in headers.values() if header}
     if {"AP", "PA"} <= views:
         return ["one view is AP and another PA: sizes, of the heart above all, differ with the view"]
@@ -88,7 +93,7 @@ def why_not(headers: Mapping[str, Header | None]) -> list[str]:
 
 
 def check_orientation(headers: Mapping[str, Header | None]) -> list[str]:
-    """A remark on each picture that its header had brought upright."""
+    """A warning about each picture that its header had brought upright."""
     return [
         f"{name}: turned or mirrored by its header; boxes are in pixels of the file as stored"
         for name, header in headers.items()

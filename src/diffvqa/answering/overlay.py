@@ -82,7 +82,7 @@ def draw_overlay(panels: Sequence[tuple[str, np.ndarray, Sequence[Marked]]]) -> 
 def _free_place(
     x: float, y: float, wide: float, high: float, end: float, taken: Sequence[tuple[float, float, float, float]]
 ) -> tuple[float, float]:
-    """Where a label is readable: moved left until it ends inside its panel, and down past those that are there."""
+    """A readable place for a label: moved left until it ends inside its panel, and down past other labels."""
     x = min(x, end - wide - 2)
     for x1, y1, x2, y2 in sorted(taken, key=lambda one: one[1]):
         if x < x2 and x1 < x + wide and y < y2 and y1 < y + high:

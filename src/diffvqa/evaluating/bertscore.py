@@ -43,7 +43,9 @@ class BertScore:
                 f"expected 1 to {layers}, the layers of this model, found {layer}", argument="bertscore_layer"
             )
         # Some tokenizers have no limit of their own; the model has.
-        self._most = min(self._tokenizer.model_max_length, getattr(self._model.config, "max_position_embeddings", 512))
+        self._max_length = min(
+            self._tokenizer.model_max_length, getattr(self._model.config, "max_position_embeddings", 512)
+        )
 
     @property
     def description(self) -> str:
@@ -62,16 +64,16 @@ class BertScore:
 
     @torch.inference_mode()
     def _embed(self, texts: Sequence[str]) -> list[tuple[torch.Tensor, torch.Tensor]]:
-        """Of each text the unit vectors of its tokens, (tokens, width), and which of them are words, (tokens,)."""
+        """The unit vectors of each text's tokens, (tokens, width), and which of them are words, (tokens,)."""
         encoded = self._tokenizer(
-            list(texts), padding=True, truncation=True, max_length=self._most, return_tensors="pt",
+            list(texts), padding=True, truncation=True, max_length=self._max_length, return_tensors="pt",
             return_special_tokens_mask=True,
         )  # fmt: skip
         special = encoded.pop("special_tokens_mask").bool()
         states = self._model(**encoded, output_hidden_states=True).hidden_states[self._layer]
         states = torch.nn.functional.normalize(states, dim=-1)
-        there = encoded["attention_mask"].bool()
-        return [(one[here], ~marks[here]) for one, here, marks in zip(states, there, special, strict=True)]
+        masks = encoded["attention_mask"].bool()
+        return [(one[mask], ~marks[mask]) for one, mask, marks in zip(states, masks, special, strict=True)]
 
 
 def greedy_f1(one: torch.Tensor, words_one: torch.Tensor, two: torch.Tensor, words_two: torch.Tensor) -> float:

@@ -1,4 +1,4 @@
-"""What the model's predictions are held against: answers and boxes of systems that do not see, or do not compare."""
+"""Controls beside the model's predictions: answers and boxes of systems that do not see, or do not compare."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from diffvqa.boxes import Box, mean_box
 from diffvqa.data.index import StoredImage
-from diffvqa.evaluating.phrases import asked_of
+from diffvqa.evaluating.phrases import grounding_prompts
 from diffvqa.evaluating.prediction_rows import Row
 from diffvqa.evaluating.questions import question_row
 from diffvqa.inference.asking import answer_questions
@@ -25,14 +25,14 @@ RETRIEVAL_BANK = 20_000
 def most_frequent(questions: Sequence[Question], training: Sequence[Question]) -> list[Row]:
     """Control: the most frequent training answer to the same question, or to its type."""
     counts: dict[tuple[str, str | None], Counter[str]] = defaultdict(Counter)
-    for known in training:
-        counts[known.type, known.text][known.answer] += 1
-        counts[known.type, None][known.answer] += 1
+    for one in training:
+        counts[one.type, one.text][one.answer] += 1
+        counts[one.type, None][one.answer] += 1
 
     def answer(question: Question) -> str:
-        seen = counts.get((question.type, question.text)) or counts.get((question.type, None))
+        answers = counts.get((question.type, question.text)) or counts.get((question.type, None))
         # Ties go to the first in the alphabet, so that the order of the rows does not matter.
-        return min(seen, key=lambda text: (-seen[text], text)) if seen else ""
+        return min(answers, key=lambda text: (-answers[text], text)) if answers else ""
 
     return [question_row(question, answer(question)) for question in questions]
 
@@ -62,7 +62,8 @@ def other_prior(
 ) -> list[Row]:
     """Control: the same model shown another patient's prior images, in the questions that have one.
 
-    Who compares gets much worse by it; who goes by the current image alone does not. No rows for a single patient.
+    A model that compares gets much worse; one that goes by the current image alone does not. A single patient gives no
+    rows.
     """
     asked = [question for question in questions if question.pair.prior]
     pairs: dict[str, list[Pair]] = defaultdict(list)
@@ -101,7 +102,7 @@ def retrieval(
     """Control: the answer of the training question, of the same text if there is one, whose images are most alike.
 
     Alike: the cosine between the mean patch tokens of the prior and of the current image, standardised over the
-    training images. Of both parts the features are given, image identifier -> patch tokens.
+    training images. features, training_features: image identifier -> patch tokens.
     """
     if not training:
         return [question_row(question, "") for question in questions]
@@ -162,7 +163,7 @@ def mean_boxes(
     fallback = mean_box(every) if every else None
     phrase_means = {phrase: mean_box(max(found.values(), key=len)) for phrase, found in by_phrase.items()}
     region_means = {name: mean_box(found) for name, found in by_region.items()}
-    asked = [one for image in images for one in asked_of(image, tasks, seed)]
+    asked = [one for image in images for one in grounding_prompts(image, tasks, seed)]
     return [
         one.row("", (phrase_means if one.task == "AREF" else region_means).get(one.words, fallback)) for one in asked
     ]

@@ -1,4 +1,4 @@
-"""Where phrases and named regions are in the images of a split, by the captioner, as lines of predictions."""
+"""The captioner's boxes of phrases and named regions in the images of a split, as lines of predictions."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def predict_grounding(
 
     cluster: the address of a Ray cluster that writes them.
     """
-    asked = [one for image in images for one in asked_of(image, folder.model.config.tasks, seed)]
+    asked = [one for image in images for one in grounding_prompts(image, folder.model.config.tasks, seed)]
     prompts = [(one.image.image_id, one.prompt) for one in asked]
     boxes = write_boxes(folder, prompts, features, progress, cluster)
     return [one.row(text, box) for one, (text, box) in zip(asked, boxes, strict=True)]
@@ -45,10 +45,10 @@ def source_box(image: StoredImage, box: Box | None) -> Box | None:
 
 
 @dataclass(frozen=True)
-class AskedWhere:
+class GroundingPrompt:
     """A phrase (AREF) or a region (CAREF) of an image that the captioner is asked for, and its boxes.
 
-    number: among those of this image and task, so that it has one name whatever else a captioner has learnt.
+    number: among those of this image and task, so that its row has one id whatever else a captioner has learnt.
     """
 
     image: StoredImage
@@ -73,8 +73,8 @@ class AskedWhere:
         }
 
 
-def asked_of(image: StoredImage, tasks: Collection[str], seed: int) -> list[AskedWhere]:
-    """What the captioner is asked about an image: its phrases and regions, for the tasks that it has learnt."""
+def grounding_prompts(image: StoredImage, tasks: Collection[str], seed: int) -> list[GroundingPrompt]:
+    """The phrases and regions of an image that the captioner is asked for, for the tasks that it has learnt."""
     phrases: dict[str, list[Box]] = defaultdict(list)
     regions: dict[str, list[Box]] = defaultdict(list)
     for region in image.regions:
@@ -91,7 +91,8 @@ def asked_of(image: StoredImage, tasks: Collection[str], seed: int) -> list[Aske
             names = [names[index] for index in sorted(random.choice(len(names), PROMPTS_AN_IMAGE, replace=False))]
         if task in tasks:
             found += [
-                AskedWhere(image, task, number, name, prompt(name), words[name]) for number, name in enumerate(names)
+                GroundingPrompt(image, task, number, name, prompt(name), words[name])
+                for number, name in enumerate(names)
             ]
     return found
 

@@ -1,4 +1,4 @@
-"""What probes of an encoder said, scored: areas under the curve and boxes, with intervals over patients."""
+"""Scores of what probes of an encoder predict: areas under the curve and boxes, with intervals over patients."""
 
 from __future__ import annotations
 
@@ -18,10 +18,13 @@ from diffvqa.evaluation.predictions import read_lines
 from diffvqa.files import write_text
 
 WAYS = {"findings": ("present",), "changes": ("appeared", "vanished")}
-"""Of each probe of labels what the classes after the first one are."""
+"""The classes after the first one, by probe of labels."""
 
 FEWEST_PATIENTS = 5
 """An area needs as many patients of either class: an interval over fewer would be narrower than what is known."""
+
+_OLD_KEYS = {"said": "predicted", "right": "target"}
+"""Keys of older files, with those of today."""
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -32,15 +35,17 @@ def score_probe(folder: str | Path, replicates: int = 1000, seed: int = 0) -> di
     {"findings", "changes": {pooling: {"n", "patients", "mean": score, "names": {name: {way: score}}}},
      "boxes": {"n", "patients", "iou", "accuracy_0.5", "mean_box": {"iou", "accuracy_0.5"}, "names": {name: ...}}}
     A score is {"value", "low", "high"} with a 95 % interval over patients, or None where it is not defined; of labels
-    it is the area under the receiver operating characteristic, with "n" rows that have the label, of "n_patients", and
-    None where fewer than FEWEST_PATIENTS have it or have it not. The mean is over the labels that have an area. What
-    could not be probed is {"reason"}. changes also has "changed": the area for whether anything appeared or vanished.
-    Raises InputError.
+    it is the area under the receiver operating characteristic, with "n" rows that have the label, of "n_patients". It
+    is None where fewer than FEWEST_PATIENTS have the label, or lack it. The mean is over the labels that have an area.
+    What could not be probed is {"reason"}. changes also has "changed": the area for whether anything appeared or
+    vanished.
+    Raises InputError for a line that no probe has written.
     """
     folder = Path(folder)
     parts: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
     scores: dict[str, Any] = {}
     for number, row in read_lines(folder / "probe_predictions.jsonl"):
+        row = {_OLD_KEYS.get(key, key): value for key, value in row.items()}
         if "reason" in row:
             scores[row["probe"]] = {"reason": row["reason"]}
         elif row.get("probe") in (*WAYS, "boxes"):
@@ -69,12 +74,12 @@ def _labels(rows: Rows, ways: Sequence[str], replicates: int, seed: int) -> dict
     patients = np.array([resamples.patient_of[row["id"]] for row in rows])
     names: dict[str, dict[str, Any]] = {}
     values, drawn = [], []
-    for name in rows[0]["right"]:
-        right = np.array([row["right"][name] for row in rows])
+    for name in rows[0]["target"]:
+        target = np.array([row["target"][name] for row in rows])
         names[name] = {}
         for number, way in enumerate(ways):
-            said = np.array([row["said"][name][number] for row in rows])
-            names[name][way], resampled = _area(said, right == number + 1, patients, resamples)
+            predicted = np.array([row["predicted"][name][number] for row in rows])
+            names[name][way], resampled = _area(predicted, target == number + 1, patients, resamples)
             if names[name][way] is not None:
                 values.append(names[name][way]["value"])
                 drawn.append(resampled)
@@ -86,9 +91,9 @@ def _labels(rows: Rows, ways: Sequence[str], replicates: int, seed: int) -> dict
         "names": names,
     }
     if len(ways) > 1:
-        any_said = np.array([max(sum(said) for said in row["said"].values()) for row in rows])
-        any_right = np.array([row["changed"] for row in rows])
-        found["changed"], _ = _area(any_said, any_right, patients, resamples)
+        any_predicted = np.array([max(sum(of_name) for of_name in row["predicted"].values()) for row in rows])
+        any_target = np.array([row["changed"] for row in rows])
+        found["changed"], _ = _area(any_predicted, any_target, patients, resamples)
     return found
 
 
@@ -98,25 +103,25 @@ def _mean_of_known(drawn: np.ndarray) -> np.ndarray:
 
 
 def _area(
-    said: np.ndarray, right: np.ndarray, patients: np.ndarray, resamples: Resamples
+    predicted: np.ndarray, target: np.ndarray, patients: np.ndarray, resamples: Resamples
 ) -> tuple[dict[str, float] | None, np.ndarray]:
     """The area under the curve with its interval, and that of each resample; None of too few patients."""
-    value, drawn = weighted_auc(said, right, resamples.draws[:, patients])
-    have, have_not = len(set(patients[right])), len(set(patients[~right]))
+    value, drawn = weighted_auc(predicted, target, resamples.draws[:, patients])
+    have, have_not = len(set(patients[target])), len(set(patients[~target]))
     if min(have, have_not) < FEWEST_PATIENTS:
         return None, drawn
-    return {**interval_around(value, drawn), "n": int(right.sum()), "n_patients": have}, drawn
+    return {**interval_around(value, drawn), "n": int(target.sum()), "n_patients": have}, drawn
 
 
-def weighted_auc(said: np.ndarray, right: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
+def weighted_auc(predicted: np.ndarray, target: np.ndarray, weights: np.ndarray) -> tuple[float, np.ndarray]:
     """The area under the receiver operating characteristic, of all rows and of resamples; equal scores count half.
 
-    said, right: (rows,). weights: (resamples, rows), how often each row was drawn. NaN where one class is missing.
+    predicted, target: (rows,). weights: (resamples, rows), how often each row was drawn. NaN where a class is missing.
     """
-    every = np.concatenate([np.ones((1, len(said))), weights])
-    order = np.argsort(said, kind="stable")
-    _, first, group = np.unique(said[order], return_index=True, return_inverse=True)
-    good, bad = every[:, order] * right[order], every[:, order] * ~right[order]
+    every = np.concatenate([np.ones((1, len(predicted))), weights])
+    order = np.argsort(predicted, kind="stable")
+    _, first, group = np.unique(predicted[order], return_index=True, return_inverse=True)
+    good, bad = every[:, order] * target[order], every[:, order] * ~target[order]
     tied = np.add.reduceat(bad, first, axis=1)
     below = np.cumsum(tied, axis=1) - tied
     pairs = (good * (below + tied / 2)[:, group]).sum(1)
@@ -131,12 +136,12 @@ def _boxes(rows: Rows, replicates: int, seed: int) -> dict[str, Any]:
     return {
         "n": len(rows),
         "patients": len(set(resamples.patient_of.values())),
-        **_overlap(rows, "said", resamples),
+        **_overlap(rows, "predicted", resamples),
         "mean_box": _overlap(rows, "mean_box", resamples),
         "names": {
             name: {
                 "n": len(of_name := [row for row in rows if row["name"] == name]),
-                **_overlap(of_name, "said", resamples),
+                **_overlap(of_name, "predicted", resamples),
                 "mean_box": _overlap(of_name, "mean_box", resamples),
             }
             for name in names
@@ -145,5 +150,5 @@ def _boxes(rows: Rows, replicates: int, seed: int) -> dict[str, Any]:
 
 
 def _overlap(rows: Rows, field: str, resamples: Resamples) -> dict[str, Any]:
-    overlaps = [best_overlap(row[field], [Box(*box) for box in row["right"]]) for row in rows]
+    overlaps = [best_overlap(row[field], [Box(*box) for box in row["target"]]) for row in rows]
     return score_tally(tally_overlaps([row["id"] for row in rows], overlaps, {}), resamples)

@@ -24,7 +24,7 @@ Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class WrittenAnswer:
     """An answer as the language model wrote it, and the mean probability (geometric) of its tokens, 0 to 1."""
 
     text: str
@@ -38,14 +38,14 @@ def answer_questions(
     progress: Progress | None = None,
     beams: int = 1,
     cluster: str | None = None,
-) -> list[Written]:
+) -> list[WrittenAnswer]:
     """The answer to each (pair, question), greedy or by beam search; features: image identifier -> patch tokens.
 
     cluster: the address of a Ray cluster that answers. Raises InputError if a question leaves the model no room for an
     answer.
     """
     jobs = ((folder, part, features, beams) for part in batches(questions))
-    answers: list[Written] = []
+    answers: list[WrittenAnswer] = []
     for written in done_in_order(_answer_batch, jobs, cluster=cluster, on_gpu=True):
         answers += written
         if progress:
@@ -68,7 +68,7 @@ def _answer_batch(
     questions: Sequence[tuple[Pair, str]],
     features: Mapping[str, np.ndarray],
     beams: int,
-) -> list[Written]:
+) -> list[WrittenAnswer]:
     tokenizer, text_tokens = folder.tokenizer, folder.model.config.text_tokens
     prompts = [encode_question(folder, text) for _, text in questions]
     longest = max(len(prompt) for prompt in prompts)
@@ -88,7 +88,7 @@ def _answer_batch(
         tokenizer.decode(_until_end(tokens, tokenizer), skip_special_tokens=True)
         for tokens in written.sequences.tolist()
     ]
-    return [Written(" ".join(text.split()), one) for text, one in zip(texts, confidences, strict=True)]
+    return [WrittenAnswer(" ".join(text.split()), one) for text, one in zip(texts, confidences, strict=True)]
 
 
 def _until_end(tokens: list[int], tokenizer: Any) -> list[int]:

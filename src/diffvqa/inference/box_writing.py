@@ -25,13 +25,13 @@ from diffvqa.workers import done_in_order
 SAME_BOX = 0.5
 """Two boxes with at least this intersection over union are one box, written twice."""
 
-WRITTEN = 64
-"""Texts that are written where several boxes are asked for: many differ in a figure only."""
+CANDIDATES = 64
+"""Texts that are sampled, or beams, where several boxes are asked for: many differ in a figure only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """A box of several, in pixels of the model's square, and its share of what was written for it, 0 to 1."""
+    """A proposed box, in pixels of the model's square, and its share of the texts that were written, 0 to 1."""
 
     box: Box
     share: float
@@ -50,7 +50,7 @@ def write_boxes(
     progress: Progress | None = None,
     cluster: str | None = None,
 ) -> list[tuple[str, Box | None]]:
-    """For each (image identifier, prompt) the text that the captioner goes on with, and the box in it.
+    """The text that the captioner writes after each (image identifier, prompt), and the box in it.
 
     The box is in pixels of the model's square; decoding is constrained so that it is always well formed. cluster: the
     address of a Ray cluster that writes. Raises InputError if a prompt is longer than the texts that the captioner was
@@ -99,9 +99,9 @@ def _sample(
     devices = [folder.model.device] if folder.model.device.type == "cuda" else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
-        prompts = [("image", prompt)] * WRITTEN
+        prompts = [("image", prompt)] * CANDIDATES
         written = _write_constrained(folder, prompts, {"image": features}, do_sample=True, top_k=0)
-    return _texts(folder, written.sequences), [1 / WRITTEN] * WRITTEN
+    return _texts(folder, written.sequences), [1 / CANDIDATES] * CANDIDATES
 
 
 def _search_beams(
@@ -112,8 +112,8 @@ def _search_beams(
         folder,
         [("image", prompt)],
         {"image": features},
-        num_beams=WRITTEN,
-        num_return_sequences=WRITTEN,
+        num_beams=CANDIDATES,
+        num_return_sequences=CANDIDATES,
         # Scores are then sums of log probabilities, not means.
         length_penalty=0.0,
         output_scores=True,
@@ -122,7 +122,7 @@ def _search_beams(
 
 
 def _different(proposals: Sequence[Proposal]) -> list[Proposal]:
-    """Without those that are a likelier one over again, whose share they are added to."""
+    """Proposals without repeats of likelier ones; the share of a repeat is added to the likelier one."""
     exact: dict[Box, float] = {}
     for proposal in proposals:
         exact[proposal.box] = exact.get(proposal.box, 0.0) + proposal.share
@@ -137,9 +137,9 @@ def _write_constrained(
     folder: ModelFolder[Captioner],
     prompts: Sequence[tuple[str, tuple[str, ...]]],
     features: Mapping[str, np.ndarray],
-    **how: Any,
+    **generate_kwargs: Any,
 ) -> Any:
-    """What `generate` returns for (image identifier, prompt), its sequences new tokens only."""
+    """What `generate` returns for each (image identifier, prompt); its sequences hold new tokens only."""
     config, tokenizer = folder.model.config, folder.tokenizer
     encoded = [encode_prompt(tokenizer, prompt) for _, prompt in prompts]
     longest = max(len(prompt) for prompt in encoded)
@@ -155,8 +155,10 @@ def _write_constrained(
             torch.from_numpy(np.stack([features[image] for image, _ in prompts]).astype(np.float32)),
             **collate_prompts(encoded, tokenizer.pad_token_id),
             new_tokens=config.text_tokens,
-            logits_processor=LogitsProcessorList([AllowedTokens(allowed, longest, how.get("num_beams", 1))]),
-            **how,
+            logits_processor=LogitsProcessorList(
+                [AllowedTokens(allowed, longest, generate_kwargs.get("num_beams", 1))]
+            ),
+            **generate_kwargs,
         )
 
 

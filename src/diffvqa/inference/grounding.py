@@ -39,10 +39,10 @@ def ground(
     asked: Mapping[tuple[str, str], StoredFrame],
     features: Mapping[str, np.ndarray],
 ) -> dict[tuple[str, str], Box]:
-    """The box, in pixels of the file, of each (image, phrase) of which the captioner writes one.
+    """The boxes that the captioner writes for (image, phrase), in pixels of the file; it may write none for some.
 
-    asked: with the frame of each image's file. A phrase that is longer than the texts that the captioner was trained on
-    has none.
+    asked: (image, phrase) -> the frame of the image's file. A phrase that is longer than the captioner's training texts
+    has no box.
     """
     prompts = {(image, phrase): referring_prompt(phrase) for image, phrase in asked}
     fitting = {

@@ -1,4 +1,4 @@
-"""Whether an image looks like those that a model was trained on, by the features of its encoder."""
+"""Whether an image is in the distribution of a model's training images, by the features of its encoder."""
 
 from __future__ import annotations
 
@@ -11,38 +11,45 @@ from safetensors.numpy import load_file, save_file
 
 from diffvqa.errors import InputError
 
-UNLIKE, TOO_UNLIKE = 1.0, 1.5
-"""The unlikeness above which an answer carries a remark, and above which there is none."""
+OOD_WARNING, OOD_REFUSAL = 1.0, 1.5
+"""The out-of-distribution score above which an answer carries a warning, and above which there is no answer."""
 
 SHRINKAGE = 0.1
 """The share of the identity in the correlations: those of a few hundred images are not known well."""
 
 WITHIN = 0.99
-"""The share of the validation images whose unlikeness is at most 1."""
+"""The share of the validation images whose out-of-distribution score is at most 1."""
 
 FILE = "input_check.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
 class InputCheck:
-    """What images of the training split look like to an encoder: mean and deviation of what is measured in each, and
-    the inverse of its correlations; limit: the distance that is called 1."""
+    """What the encoder's features of training images are like.
+
+    mean, deviation: of what is measured in each image. precision: the inverse of its correlations. limit: the
+    Mahalanobis distance that has the score 1.
+    """
 
     mean: np.ndarray
     deviation: np.ndarray
     precision: np.ndarray
     limit: float
 
-    def unlikeness(self, tokens: np.ndarray) -> np.ndarray:
-        """How unlike each image is: its Mahalanobis distance over the limit. tokens: (images, patches, width).
+    def score(self, tokens: np.ndarray) -> np.ndarray:
+        """The out-of-distribution score of each image: its Mahalanobis distance, divided by the limit.
 
-        The distance is that of Lee et al. (NeurIPS 2018) with one class, on the mean and the spread of the tokens.
+        tokens: (images, patches, width). The distance is that of Lee et al. (NeurIPS 2018) with one class, on the mean
+        and the spread of the tokens.
         """
         return _distances(self, tokens) / self.limit
 
 
 def fit_input_check(training: np.ndarray, validation: np.ndarray) -> InputCheck:
-    """The check by the patch tokens, (images, patches, width), of training images, its limit by validation images."""
+    """The check of a model: its distribution from training images, its limit from validation images.
+
+    training, validation: patch tokens, (images, patches, width).
+    """
     measured = _measure(training)
     mean, deviation = measured.mean(0), measured.std(0) + 1e-6
     standard = (measured - mean) / deviation

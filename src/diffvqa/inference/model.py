@@ -29,7 +29,7 @@ class EncodedImage:
     """An image of a file as a model has seen it; each is one of its own, however alike.
 
     frame: of the file. digest: of its pixels as stored. tokens: patch tokens (patches, width), and those that the
-    captioner sees. unlikeness: how unlike the training data it looks, as input_check has it, None if not checked.
+    captioner sees. out_of_distribution: its score by input_check, None if it was not checked.
     """
 
     header: Header | None
@@ -37,7 +37,7 @@ class EncodedImage:
     digest: bytes
     tokens: np.ndarray
     captioner_tokens: np.ndarray
-    unlikeness: float | None
+    out_of_distribution: float | None
 
 
 @dataclass(frozen=True)
@@ -83,16 +83,16 @@ class FinetunedModel:
         return self.difference.model.config.priors
 
     def encode_radiographs(self, radiographs: Sequence[Radiograph]) -> list[EncodedImage]:
-        """Radiographs as the model sees them, at once; only what answers need is kept."""
+        """Radiographs as the model sees them, encoded in one batch; only what answers need is kept."""
         tokens = captioner_tokens = encode_radiographs(self.difference, radiographs)
-        if self.captioner and self._sees_otherwise(self.captioner):
+        if self.captioner and self._needs_own_tokens(self.captioner):
             captioner_tokens = encode_radiographs(self.captioner, radiographs)
         check = self.trust.input_check
-        unlikeness = check.unlikeness(tokens).tolist() if check else [None] * len(radiographs)
+        scores = check.score(tokens).tolist() if check else [None] * len(radiographs)
         # Copies: whoever keeps one image must not keep the memory of all.
         return [
-            EncodedImage(one.header, one.frame, one.digest, seen.copy(), by_captioner.copy(), score)
-            for one, seen, by_captioner, score in zip(radiographs, tokens, captioner_tokens, unlikeness, strict=True)
+            EncodedImage(one.header, one.frame, one.digest, of_encoder.copy(), of_captioner.copy(), score)
+            for one, of_encoder, of_captioner, score in zip(radiographs, tokens, captioner_tokens, scores, strict=True)
         ]
 
     def encode_store(self, store: Store, images: Iterable[str], folder: Path, cluster: str | None = None) -> Features:
@@ -102,13 +102,13 @@ class FinetunedModel:
     def encode_for_captioner(
         self, store: Store, features: Features, images: Iterable[str], folder: Path, cluster: str | None = None
     ) -> Features:
-        """The patch tokens that the captioner sees of these images: `features`, unless it sees them otherwise."""
-        if not (self.captioner and self._sees_otherwise(self.captioner)):
+        """The patch tokens that the captioner sees of these images: `features`, unless it needs its own."""
+        if not (self.captioner and self._needs_own_tokens(self.captioner)):
             return features
         return _encode(self.captioner, store, images, folder, weights_digest(self.captioner.path), cluster)
 
-    def _sees_otherwise(self, captioner: ModelFolder[Captioner]) -> bool:
-        """Whether a captioner knows the encoder as stage 1 left it, or other grey values."""
+    def _needs_own_tokens(self, captioner: ModelFolder[Captioner]) -> bool:
+        """Whether a captioner needs other tokens: its encoder is that of stage 1, or it is shown other grey values."""
         trained = bool(self.difference.model.config.trainable_blocks)
         return trained or intensity_of(captioner.processor) != intensity_of(self.difference.processor)
 

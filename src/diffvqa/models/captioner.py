@@ -22,7 +22,7 @@ class CaptionerConfig(PreTrainedConfig):
     """The sizes of a captioner: `vision_config` (any vision model) and `decoder_config` (GPT-2 with cross-attention).
 
     box_bins: boxes are written as integers 0..box_bins, with location_tokens as tokens of their own. region_box_first:
-    of a named region the box is written before the phrase. text_tokens: the longest text, in tokens. tasks: those that
+    the box of a named region is written before its phrase. text_tokens: the longest text, in tokens. tasks: those that
     it has learnt.
     """
 
@@ -114,12 +114,17 @@ class CaptioningHead(nn.Module):
 
     @torch.no_grad()
     def write(
-        self, tokens: torch.Tensor, input_ids: torch.Tensor, attention_mask: torch.Tensor, new_tokens: int, **how: Any
+        self,
+        tokens: torch.Tensor,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor,
+        new_tokens: int,
+        **generate_kwargs: Any,
     ) -> Any:
-        """Go on with prompts about encoded images: what `generate` returns, its sequences new tokens only.
+        """Continue prompts about encoded images: what `generate` returns, its sequences holding new tokens only.
 
         tokens: (texts, patches, encoder width). input_ids, attention_mask: (texts, length), left-padded. Greedy, with
-        a key-value cache; `how` goes to `generate`.
+        a key-value cache; generate_kwargs go to `generate`.
         """
         device = self.projector.weight.device
         written = self.decoder.generate(
@@ -127,7 +132,7 @@ class CaptioningHead(nn.Module):
             attention_mask=attention_mask.to(device),
             encoder_hidden_states=self.projector(tokens.to(device)),
             max_new_tokens=new_tokens,
-            **{"do_sample": False, "return_dict_in_generate": True, **how},
+            **{"do_sample": False, "return_dict_in_generate": True, **generate_kwargs},
         )
         written.sequences = written.sequences[:, input_ids.shape[1] :]
         return written
@@ -161,15 +166,15 @@ class Captioner(PreTrainedModel):
         return CausalLMOutput(logits=self.head.decoder.lm_head(hidden))
 
     def write(self, tokens: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Go on with prompts about images encoded by `encode`; see `CaptioningHead.write`."""
+        """Continue prompts about images encoded by `encode`; see `CaptioningHead.write`."""
         return self.head.write(tokens, *args, **kwargs)
 
 
 def _attention(text_index: torch.Tensor, parallel: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """An additive mask (images, 1, length, length): 0 where a token may look, the lowest number where not.
+    """An additive mask (images, 1, length, length): 0 where a token may attend, the lowest number where not.
 
-    A token sees its own text only, and of it what comes before unless the text is parallel. Additive because eager
-    attention would misread a boolean mask.
+    A token attends to its own text only, and there to what comes before, unless the text is parallel.
+    Additive because eager attention would misread a boolean mask.
     """
     length = text_index.shape[1]
     same_text = text_index[:, :, None] == text_index[:, None, :]

@@ -11,6 +11,6 @@ def declare_parts(model: PreTrainedModel) -> None:
     The library asks direct children only, and some of them name layers that they do not have.
     """
     model.all_tied_weights_keys = model.get_expanded_tied_weights_keys(all_submodels=True)
-    there = {type(module).__name__ for module in model.modules()}
+    names = {type(module).__name__ for module in model.modules()}
     parts = [module for module in model.modules() if isinstance(module, PreTrainedModel) and module is not model]
-    model._no_split_modules = sorted({name for part in parts for name in part._no_split_modules or () if name in there})
+    model._no_split_modules = sorted({name for part in parts for name in part._no_split_modules or () if name in names})

@@ -1,4 +1,4 @@
-"""Contrast of images, or of places in them, with what is said of them: CLIP, SigLIP, and their local kind."""
+"""Contrast of images, or of places in them, with their texts: CLIP, SigLIP, and their local kind."""
 
 from __future__ import annotations
 
@@ -42,36 +42,36 @@ class ContrastiveHead(nn.Module):
     ) -> HeadOutput:
         """The loss, and the mean number of negatives: other texts that an image or a place was compared with.
 
-        tokens: (images, patches, width). Of the texts: input_ids and attention_mask (texts, length), right-padded;
+        tokens: (images, patches, width). input_ids, attention_mask: (texts, length), right-padded;
         image_index (texts,), the image that each belongs to; boxes (texts, 4), as shares of the side; text_key
         (texts,), equal where the text is: such texts are no negatives of one another, nor are those of one place, the
         same box in the same image. Texts of all processes are compared; loss and number are this process's parts of the
         means, so that the parts of all add up to them.
         """
-        seen = self.pooling(tokens)[image_index] if self.pooling else pool_boxes(tokens, image_index, boxes)
-        seen = functional.normalize(self.projection(seen).float(), dim=-1)
-        said = functional.normalize(self._encode_texts(input_ids, attention_mask).float(), dim=-1)
-        (every_seen, every_said, every_key), first = gather_rows(seen, said, text_key)
-        own = torch.arange(first, first + len(seen), device=seen.device)
-        equal = text_key[:, None] == every_key[None, :]
+        image_features = self.pooling(tokens)[image_index] if self.pooling else pool_boxes(tokens, image_index, boxes)
+        image_features = functional.normalize(self.projection(image_features).float(), dim=-1)
+        text_features = functional.normalize(self._encode_texts(input_ids, attention_mask).float(), dim=-1)
+        (all_image_features, all_text_features, all_keys), first = gather_rows(image_features, text_features, text_key)
+        own = torch.arange(first, first + len(image_features), device=image_features.device)
+        equal = text_key[:, None] == all_keys[None, :]
         # Images of other processes are others, so that places are compared within this one alone.
         equal[:, own] |= _same_place(image_index, boxes)
         equal[torch.arange(len(own)), own] = False
         scale = self.log_scale.exp()
         # In bf16 logits as large as these would come in steps of a sixteenth.
-        with torch.autocast(seen.device.type, enabled=False):
+        with torch.autocast(image_features.device.type, enabled=False):
             if self.bias is not None:
-                logits = scale * seen @ every_said.T + self.bias
+                logits = scale * image_features @ all_text_features.T + self.bias
                 sign = torch.full_like(logits, -1.0)
                 sign[torch.arange(len(own)), own] = 1.0
                 total = -functional.logsigmoid(sign * logits).masked_fill(equal, 0.0).sum()
             else:
                 to_texts, to_images = (
                     functional.cross_entropy((scale * a @ b.T).masked_fill(equal, -torch.inf), own, reduction="sum") / 2
-                    for a, b in ((seen, every_said), (said, every_seen))
+                    for a, b in ((image_features, all_text_features), (text_features, all_image_features))
                 )
                 total = to_texts + to_images
-        count = max(len(every_key), 1)
+        count = max(len(all_keys), 1)
         return HeadOutput(total / count, ((~equal).sum() - len(own)) / count)
 
     def _encode_texts(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:

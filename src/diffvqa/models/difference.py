@@ -27,8 +27,9 @@ class DifferenceConfig(PreTrainedConfig):
 
     text_tokens: the longest question with its answer, in tokens. merge: squares of merge x merge neighbouring patches,
     their features side by side, become one token of the language model; 1 keeps every patch, as the paper does.
-    attention: of the images' tokens among themselves: `causal` (the paper) or `prefix`, each sees all. priors: how many
-    earlier images it takes. trainable_blocks: the last blocks of the encoder that are trained with the rest, or `all`.
+    attention: of the images' tokens among themselves: `causal` (the paper) or `prefix`, each attends to all.
+    priors: how many earlier images it takes. trainable_blocks: the last blocks of the encoder that are trained with the
+    rest, or `all`.
     Raises ValueError if merged squares do not tile the grid of patches.
     """
 
@@ -71,7 +72,7 @@ class DifferenceModel(PreTrainedModel):
 
     To each patch token the embedding of its time (prior or current) is added, then two layers with a GELU bring it,
     alone or merged with its neighbours, to the language model's width. Where there is no prior, one learned embedding
-    says so and the rest of the prior's places are masked. With several priors the earliest stands first.
+    says so and the rest of the prior's positions are masked. With several priors the earliest stands first.
     """
 
     config_class = DifferenceConfig
@@ -138,13 +139,13 @@ class DifferenceModel(PreTrainedModel):
         priors) is false. input_ids, attention_mask: (pairs, length), right-padded. labels: (pairs, length), aligned
         with the logits, -100 where there is no loss. Logits: (pairs, length, vocabulary), only without labels.
         """
-        images, images_seen = self._images(prior, current, has_prior)
+        images, image_mask = self._images(prior, current, has_prior)
         text = self.language_model.get_input_embeddings()(input_ids)
-        seen = torch.cat([images_seen, attention_mask], dim=1)
+        mask = torch.cat([image_mask, attention_mask], dim=1)
         outputs = self.language_model.base_model(
             inputs_embeds=torch.cat([images, text.to(images.dtype)], dim=1),
-            attention_mask=self._attention(seen, images.shape[1], images.dtype),
-            position_ids=_positions(seen),
+            attention_mask=self._attention(mask, images.shape[1], images.dtype),
+            position_ids=_positions(mask),
             use_cache=False,
         )
         hidden = outputs.last_hidden_state[:, -input_ids.shape[1] :]
@@ -165,42 +166,42 @@ class DifferenceModel(PreTrainedModel):
         attention_mask: torch.Tensor,
         new_tokens: int,
         num_beams: int = 1,
-        **how: Any,
+        **generate_kwargs: Any,
     ) -> Any:
-        """Answer questions: what `generate` returns, its sequences new tokens only; greedy unless `how` says otherwise.
+        """Answer questions: what `generate` returns, its sequences new tokens only; greedy by default.
 
         Shapes as in `forward`, but input_ids and attention_mask are left-padded. The images go through the language
         model once; their keys and values serve every token, and every beam.
         """
         to_device = (tensor.to(self.device) for tensor in (prior, current, has_prior, input_ids, attention_mask))
         prior, current, has_prior, input_ids, attention_mask = to_device
-        images, seen = self._images(prior, current, has_prior)
+        images, image_mask = self._images(prior, current, has_prior)
         cache = DynamicCache(config=self.language_model.config)
         self.language_model.base_model(
             inputs_embeds=images,
-            attention_mask=self._attention(seen, images.shape[1], images.dtype),
-            position_ids=_positions(seen),
+            attention_mask=self._attention(image_mask, images.shape[1], images.dtype),
+            position_ids=_positions(image_mask),
             use_cache=True,
             **{CACHE: cache},
         )
         if num_beams > 1:
             cache.batch_repeat_interleave(num_beams)
         # `generate` skips as many tokens as the cache holds: it never looks at the ones that stand for the images.
-        places = input_ids.new_zeros(seen.shape)
+        places = input_ids.new_zeros(image_mask.shape)
         written = self.language_model.generate(
             input_ids=torch.cat([places, input_ids], dim=1),
-            attention_mask=torch.cat([seen, attention_mask], dim=1),
+            attention_mask=torch.cat([image_mask, attention_mask], dim=1),
             max_new_tokens=new_tokens,
             num_beams=num_beams,
-            **{CACHE: cache, "do_sample": False, "return_dict_in_generate": True, **how},
+            **{CACHE: cache, "do_sample": False, "return_dict_in_generate": True, **generate_kwargs},
         )
-        written.sequences = written.sequences[:, seen.shape[1] + input_ids.shape[1] :]
+        written.sequences = written.sequences[:, image_mask.shape[1] + input_ids.shape[1] :]
         return written
 
     def _images(
         self, prior: torch.Tensor, current: torch.Tensor, has_prior: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """What the language model is given of the images, (pairs, places, its width), and which places it may see."""
+        """The images' embeddings for the language model, (pairs, positions, its width), and their attention mask."""
         priors = has_prior.shape[1]
         if current.dim() > 3:
             current, prior = self._encode_together(prior, current, has_prior.bool())
@@ -211,13 +212,13 @@ class DifferenceModel(PreTrainedModel):
         projected = self.projector(merge_neighbours(tokens.flatten(0, 1), self.config.merge)).unflatten(
             0, (-1, 1 + priors)
         )
-        there = torch.cat([torch.ones_like(has_prior[:, :1]), has_prior], dim=1).bool()
-        first = torch.where(there[:, :, None, None], projected[:, :, :1], self.no_prior.weight.to(projected.dtype))
+        present = torch.cat([torch.ones_like(has_prior[:, :1]), has_prior], dim=1).bool()
+        first = torch.where(present[:, :, None, None], projected[:, :, :1], self.no_prior.weight.to(projected.dtype))
         projected = torch.cat([first, projected[:, :, 1:]], dim=2)
-        seen = there[:, :, None].repeat(1, 1, projected.shape[2])
-        seen[:, :, 0] = True
+        mask = present[:, :, None].repeat(1, 1, projected.shape[2])
+        mask[:, :, 0] = True
         # The earliest image stands first.
-        return projected.flip(1).flatten(1, 2), seen.flip(1).flatten(1, 2).long()
+        return projected.flip(1).flatten(1, 2), mask.flip(1).flatten(1, 2).long()
 
     def _encode_together(
         self, prior: torch.Tensor, current: torch.Tensor, has_prior: torch.Tensor
@@ -232,17 +233,17 @@ class DifferenceModel(PreTrainedModel):
         of_priors[has_prior] = tokens[len(current) :]
         return tokens[: len(current)], of_priors
 
-    def _attention(self, seen: torch.Tensor, images: int, dtype: torch.dtype) -> torch.Tensor:
-        """The language model's mask: `seen` where all is causal; (pairs, 1, places, places), additive, for a prefix."""
+    def _attention(self, mask: torch.Tensor, images: int, dtype: torch.dtype) -> torch.Tensor:
+        """The mask as it is where all is causal; for a prefix an additive one, (pairs, 1, positions, positions)."""
         if self.config.attention == "causal":
-            return seen
-        length = seen.shape[1]
-        allowed = torch.ones(length, length, dtype=torch.bool, device=seen.device).tril()
+            return mask
+        length = mask.shape[1]
+        allowed = torch.ones(length, length, dtype=torch.bool, device=mask.device).tril()
         allowed[:images, :images] = True
-        allowed = allowed & seen[:, None, None, :].bool()
-        # A place that sees nothing would be all NaN; nobody looks at what it holds.
-        allowed = allowed | torch.eye(length, dtype=torch.bool, device=seen.device)
-        return torch.zeros(allowed.shape, dtype=dtype, device=seen.device).masked_fill(~allowed, torch.finfo(dtype).min)
+        allowed = allowed & mask[:, None, None, :].bool()
+        # A position that attends to nothing would be all NaN; nobody attends to what it holds.
+        allowed = allowed | torch.eye(length, dtype=torch.bool, device=mask.device)
+        return torch.zeros(allowed.shape, dtype=dtype, device=mask.device).masked_fill(~allowed, torch.finfo(dtype).min)
 
 
 def merge_neighbours(tokens: torch.Tensor, side: int) -> torch.Tensor:
@@ -253,9 +254,9 @@ def merge_neighbours(tokens: torch.Tensor, side: int) -> torch.Tensor:
     return squares.reshape(images, patches // side**2, side**2 * width)
 
 
-def _positions(seen: torch.Tensor) -> torch.Tensor:
-    """Positions that count only what is seen, as `generate` counts them."""
-    return (seen.cumsum(1) - 1).clamp(min=0)
+def _positions(mask: torch.Tensor) -> torch.Tensor:
+    """Position ids that count only what the mask keeps, as `generate` counts them."""
+    return (mask.cumsum(1) - 1).clamp(min=0)
 
 
 AutoConfig.register(DifferenceConfig.model_type, DifferenceConfig)

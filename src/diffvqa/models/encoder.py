@@ -1,4 +1,4 @@
-"""The image encoder: a vision transformer, of `transformers` or our hybrid, of which the patch tokens are taken."""
+"""The image encoder: patch tokens from a vision transformer, one of `transformers` or our hybrid."""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ _WRITTEN_BY = {
 
 
 def device() -> torch.device:
-    """Where models run: on the first GPU, where there is one."""
+    """The device that models run on: the first GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
@@ -93,9 +93,9 @@ def load_folder(kind: type[Model], folder: str | Path, argument: str) -> ModelFo
             argument,
         )
     except Exception as error:  # damaged files make the libraries raise many kinds
-        said = " ".join(str(error).replace(str(folder), "the folder").split())[:200]
+        reason = " ".join(str(error).replace(str(folder), "the folder").split())[:200]
         raise InputError(
-            f"the model's files are incomplete or damaged ({said}); {advice}", argument=argument
+            f"the model's files are incomplete or damaged ({reason}); {advice}", argument=argument
         ) from error
 
 

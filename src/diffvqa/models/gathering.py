@@ -39,9 +39,9 @@ def gather_rows(*tensors: torch.Tensor) -> tuple[tuple[torch.Tensor, ...], int]:
     """
     if processes() == 1:
         return tensors, 0
-    here = torch.tensor(len(tensors[0]), device=tensors[0].device)
-    gathered = [torch.zeros_like(here) for _ in range(processes())]
-    distributed.all_gather(gathered, here)
+    rows = torch.tensor(len(tensors[0]), device=tensors[0].device)
+    gathered = [torch.zeros_like(rows) for _ in range(processes())]
+    distributed.all_gather(gathered, rows)
     counts = [int(count) for count in gathered]
     return tuple(_gather(tensor, counts) for tensor in tensors), sum(counts[: distributed.get_rank()])
 

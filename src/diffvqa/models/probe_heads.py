@@ -25,7 +25,7 @@ class Pooling(nn.Module):
 
 
 class LabelProbe(nn.Module):
-    """For each name the logits of its classes, linear in the pooled tokens of one image or of several side by side.
+    """The logits of each name's classes, linear in the pooled tokens of one image, or of several side by side.
 
     attends: whether each name has a query of its own for the pooling.
     """
@@ -43,7 +43,7 @@ class LabelProbe(nn.Module):
 
 
 class BoxProbe(nn.Module):
-    """For each name a box, from where its query looks: the name's mean box at first, moved by two layers.
+    """A box for each name: the name's mean box at first, which two layers move by what its query attends to.
 
     mean_boxes: (names, 4), x1 y1 x2 y2 as shares of the side. patches: of a square grid.
     """

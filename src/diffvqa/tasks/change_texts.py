@@ -15,7 +15,7 @@ _NEXT = ";"
 
 
 def place_findings(findings: Iterable[str], phrases: Sequence[Phrase]) -> dict[str, Box]:
-    """Where an image shows each of these findings: the smallest box of a phrase that names it and does not deny it.
+    """The box of each finding in an image: the smallest box of a phrase that names the finding and does not deny it.
 
     A finding that no phrase names has no entry. Boxes are in the phrases' unit.
     """

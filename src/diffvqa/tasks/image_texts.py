@@ -97,9 +97,9 @@ def draw_texts(image: ImageTexts, mixture: Mixture, random: np.random.Generator)
     candidates = {task: TASKS[task].candidates(image) for task in mixture.texts}
     drawn = []
     for task, count in _counts(mixture, candidates, random).items():
-        there = candidates[task]
-        for place in random.choice(len(there), min(count, len(there)), replace=False):
-            written = TASKS[task].write(image, there[place])
+        possible = candidates[task]
+        for place in random.choice(len(possible), min(count, len(possible)), replace=False):
+            written = TASKS[task].write(image, possible[place])
             if task in mixture.last_part_only:
                 written = text.last_part_only(written)
             parallel = bool(random.random() < mixture.parallel.get(task, 0.0))
@@ -109,9 +109,9 @@ def draw_texts(image: ImageTexts, mixture: Mixture, random: np.random.Generator)
 
 def draw_phrases(image: ImageTexts, mixture: Mixture, random: np.random.Generator) -> list[Phrase]:
     """As many different phrases of an image as the mixture asks for, or as there are, without full stops."""
-    there = image.phrases
-    chosen = random.choice(len(there), min(mixture.phrases, len(there)), replace=False)
-    return [replace(there[place], phrase=text.plain_phrase(there[place].phrase)) for place in chosen]
+    count = min(mixture.phrases, len(image.phrases))
+    drawn = [image.phrases[place] for place in random.choice(len(image.phrases), count, replace=False)]
+    return [replace(one, phrase=text.plain_phrase(one.phrase)) for one in drawn]
 
 
 def _counts(mixture: Mixture, candidates: Mapping[str, Sequence[Any]], random: np.random.Generator) -> dict[str, int]:

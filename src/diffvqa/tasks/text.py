@@ -115,7 +115,7 @@ def encode_prompt(tokenizer: Any, prompt: tuple[str, ...]) -> list[int]:
 def encode(tokenizer: Any, text: Text, maximum: int) -> tuple[list[int], list[int]]:
     """Token ids of the prefix and of the target (with the end token) of a text, at most `maximum` together.
 
-    Of a text that is too long the longest phrase is cut at its end: a caption then goes without the end token. Boxes,
+    A text that is too long has its longest phrase cut at its end: a caption then goes without the end token. Boxes,
     the task and the name of a region stay whole. Raises DoesNotFit where nothing would be left of the phrase.
     """
     start = encode_prompt(tokenizer, ())
@@ -136,7 +136,7 @@ def encode(tokenizer: Any, text: Text, maximum: int) -> tuple[list[int], list[in
 
 
 def _phrases(text: Text, prefix: list[list[int]], target: list[list[int]]) -> list[list[int]]:
-    """Of the encoded segments of a text those that may be cut."""
+    """The encoded segments of a text that may be cut."""
     # What stands first is the task; a region's name is the second.
     given = 2 if text.prefix[0] == _REGION_PREFIX else 1
     segments = [*zip(text.target, target, strict=True), *zip(text.prefix[given:], prefix[given:], strict=True)]

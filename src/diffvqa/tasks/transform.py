@@ -13,7 +13,7 @@ from diffvqa.boxes import Box, clip
 KEPT_SHARE = 0.5
 """A box is kept if at least this share of it is still inside the image."""
 
-_BELOW = {"scale": 1, "shift": 1, "contrast": 1, "rotation": 45, "exposure": 10, "noise": 1}
+_LIMITS = {"scale": 1, "shift": 1, "contrast": 1, "rotation": 45, "exposure": 10, "noise": 1}
 """What each strength stays below: beyond, an image is empty, or a box says nothing any more."""
 
 
@@ -38,7 +38,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for field in fields(self):
-            strength, limit = getattr(self, field.name), _BELOW[field.name]
+            strength, limit = getattr(self, field.name), _LIMITS[field.name]
             if not 0 <= strength < limit:
                 raise ValueError(f"{field.name} is at least 0 and below {limit}, found {strength:g}")
 
@@ -49,8 +49,8 @@ def augment(
     """A square image turned, scaled, shifted and re-exposed into a square of `size`, its boxes moved along.
 
     pixels: uint8, square, of any side; boxes are in its pixels. Returns uint8 (size, size), and the boxes in its
-    pixels: of one that is turned the upright box around its corners, clipped, and None in place of a box of which less
-    than KEPT_SHARE stays inside. Beyond twice `size`, give a smaller image: fine structures would be skipped.
+    pixels: a turned box becomes the upright one around its corners, clipped. None stands for a box of which less than
+    KEPT_SHARE stays inside. Beyond twice `size`, give a smaller image: fine structures would be skipped.
     """
     scale = 1.0 + augmentation.scale * random.uniform(-1, 1)
     shift_x, shift_y = size * augmentation.shift * random.uniform(-1, 1, size=2)
@@ -64,9 +64,9 @@ def augment(
     ratio = size / pixels.shape[0]
     # In pixels of the result a point p lands on scale * turn(p - centre) + centre + shift, and `offset` on 0.
     cosine, sine = math.cos(angle), math.sin(angle)
-    right, down = size / 2 + shift_x, size / 2 + shift_y
-    offset_x = size / 2 - (cosine * right + sine * down) / scale
-    offset_y = size / 2 - (cosine * down - sine * right) / scale
+    centre_x, centre_y = size / 2 + shift_x, size / 2 + shift_y
+    offset_x = size / 2 - (cosine * centre_x + sine * centre_y) / scale
+    offset_y = size / 2 - (cosine * centre_y - sine * centre_x) / scale
     if scale != 1.0 or shift_x or shift_y or angle:
         # Pillow asks for the way back.
         a, b = cosine / scale / ratio, sine / scale / ratio
@@ -77,11 +77,11 @@ def augment(
     elif ratio != 1.0:
         pixels = np.asarray(PillowImage.fromarray(pixels).resize((size, size), PillowImage.Resampling.BILINEAR))
 
-    def land(box: Box) -> Box:
+    def transform(box: Box) -> Box:
         corners = [(x * ratio - offset_x, y * ratio - offset_y) for x in (box.x1, box.x2) for y in (box.y1, box.y2)]
-        across = [(cosine * x - sine * y) * scale for x, y in corners]
-        along = [(sine * x + cosine * y) * scale for x, y in corners]
-        return Box(min(across), min(along), max(across), max(along))
+        xs = [(cosine * x - sine * y) * scale for x, y in corners]
+        ys = [(sine * x + cosine * y) * scale for x, y in corners]
+        return Box(min(xs), min(ys), max(xs), max(ys))
 
     if augmentation.contrast or augmentation.exposure:
         levels = np.arange(256.0) if gamma == 1.0 else 255.0 * (np.arange(256.0) / 255.0) ** gamma
@@ -90,7 +90,7 @@ def augment(
     if deviation:
         noise = deviation * random.standard_normal(pixels.shape, dtype=np.float32)
         pixels = np.clip(np.rint(pixels + noise), 0, 255).astype(np.uint8)
-    return pixels, [_inside(land(box), size) for box in boxes]
+    return pixels, [_inside(transform(box), size) for box in boxes]
 
 
 def _inside(box: Box, size: int) -> Box | None:

@@ -44,11 +44,11 @@ def pairs_to_learn(store: Store, images: Sequence[int], split: str) -> list[tupl
     Each is the place of the prior image, that of the current one, and the changes. Questions about a part of the
     images, and answers that cannot be read, or in several ways, are left out.
     """
-    among = set(images)
+    wanted = set(images)
     found = {}
     for asked in store.questions:
         places = [store.index[image] for image in asked.pair.images[:2]]
-        if asked.split != split or asked.text != DIFFERENCE_QUESTION or not among.issuperset(places):
+        if asked.split != split or asked.text != DIFFERENCE_QUESTION or not wanted.issuperset(places):
             continue
         readings = read_changes(asked.answer)
         if len(readings) == 1:
@@ -59,7 +59,7 @@ def pairs_to_learn(store: Store, images: Sequence[int], split: str) -> list[tupl
 class PretrainingDraws(Dataset):
     """Item n is the n-th image of the run, augmented, and by name what each head takes of it; as many as the run needs.
 
-    Where an objective learns from pairs, items 2n and 2n + 1 are the prior and the current image of the n-th pair.
+    If an objective learns from pairs, items 2n and 2n + 1 are the prior and the current image of the n-th pair.
     split: that of the questions which say what changed.
     """
 

@@ -60,17 +60,17 @@ def _positions_needed(config: FinetuneConfig, vision: PreTrainedConfig, merge: i
 
 def _refuse_too_few_positions(config: FinetuneConfig, vision: PreTrainedConfig, language: PreTrainedConfig) -> None:
     """Raises InputError where the language model has learnt fewer places than it would be given (GPT-2 has 1,024)."""
-    needed, there = _positions_needed(config, vision), getattr(language, "max_position_embeddings", None)
-    if there is None or needed <= there:
+    needed, available = _positions_needed(config, vision), getattr(language, "max_position_embeddings", None)
+    if available is None or needed <= available:
         return
     grid = patch_grid(vision)
     fitting = [
         f"merge={merge}"
         for merge in range(config.merge + 1, grid + 1)
-        if grid % merge == 0 and _positions_needed(config, vision, merge) <= there
+        if grid % merge == 0 and _positions_needed(config, vision, merge) <= available
     ]
     raise InputError(
-        f"has {there} positions, but {1 + config.priors} images and {{text_tokens}} take {needed}; "
+        f"has {available} positions, but {1 + config.priors} images and {{text_tokens}} take {needed}; "
         + (f"merge patches ({' or '.join(fitting)}), or " if fitting else "")
         + "give a model with more",
         argument="language_model",

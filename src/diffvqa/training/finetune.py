@@ -39,9 +39,9 @@ VALIDATION_QUESTIONS = 128
 def finetune(config: FinetuneConfig) -> Path:
     """Train a difference model as configured and save it, with its captioner if it has one, in `config.out`.
 
-    Where the encoder is frozen every image is encoded once, before training. At the end it is measured how far the
-    model's answers can be trusted. A run that was stopped goes on from its
-    last checkpoint; a finished one is left as it is. Raises InputError and RunFailed.
+    A frozen encoder encodes every image once, before training. At the end the trust in the model's answers is measured
+    (inference.measure_trust). A run that was stopped goes on from its last checkpoint; a finished one is left as it is.
+    Raises InputError and RunFailed.
     """
     join_processes()
     store = Store.open(Path(config.store))

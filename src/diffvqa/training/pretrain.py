@@ -122,13 +122,13 @@ def _mean_negatives(out: Path) -> dict[str, float]:
 def _validation(store: Store, config: PretrainConfig) -> PretrainingDraws | None:
     """What the loss on the validation split is computed on, if the store has any of it."""
     images = [place for place, split in enumerate(store.images.column("split")) if split == "validate"]
-    there = pairs_to_learn(store, images, "validate") if draws_pairs(config.objective) else images
-    return PretrainingDraws(store, images, config, VALIDATION_IMAGES, "validate") if there else None
+    items = pairs_to_learn(store, images, "validate") if draws_pairs(config.objective) else images
+    return PretrainingDraws(store, images, config, VALIDATION_IMAGES, "validate") if items else None
 
 
 def _refuse_nothing_to_learn(config: PretrainConfig, store: Store, places: list[int]) -> None:
     """Raises InputError where an objective needs what not one image has."""
-    there = {
+    available = {
         "reports": any(store.images[place].report for place in places),
         "phrases": any(region.phrases for place in places for region in store.images[place].regions),
         "findings": any(store.images[place].findings for place in places),
@@ -136,7 +136,7 @@ def _refuse_nothing_to_learn(config: PretrainConfig, store: Store, places: list[
     }
     for name in config.objective:
         needed = OBJECTIVES[name].needs
-        if needed and not any(there[kind] for kind in needed):
+        if needed and not any(available[kind] for kind in needed):
             raise InputError(
                 f"{name} learns from {' or '.join(needed)}, but no image to pretrain on has any; "
                 "give another objective or prepare a dataset that has them",

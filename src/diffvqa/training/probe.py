@@ -1,7 +1,7 @@
 """What a frozen encoder knows: findings, changes and places read out of its patch tokens by small probes.
 
-The probes are trained on the train split, stopped by the validation split, and asked about the test split; what they
-say is written to a file, which `evaluation.probe_scores` scores.
+The probes are trained on the train split, stopped by the validation split, and asked about the test split. Their
+predictions are written to a file, which `evaluation.probe_scores` scores.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Items:
-    """What a probe is trained on or asked about: for each item its images and, for each name, what is right.
+    """What a probe is trained on or asked about: the images of each item and, for each name, its target.
 
     images: identifiers, one or two each. targets: (items, names), classes; or (items, names, 4), boxes as shares of the
     side, NaN where there is none.
@@ -195,7 +195,7 @@ def _probe_changes(trained: Probed, asked: Probed) -> Iterator[Row]:
 
     pairs = trained.pairs("train")
     every = {change.finding for question in pairs for change in read_changes(question.answer)[0]}
-    # Of every finding, also of those that are too rare to be learnt.
+    # By every finding, also those that are too rare to be learnt.
     changed = {
         question.question_id: any(change.kind in _WAYS for change in read_changes(question.answer)[0])
         for split in _asked_splits(trained, asked)
@@ -229,26 +229,27 @@ def _probe_labels(
     for pooling in ("mean", "attention"):
         model = LabelProbe(width, len(names), classes, images, attends=pooling == "attention")
 
-        def loss(said: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
-            return functional.cross_entropy(said.flatten(0, 1), right.flatten())
+        def loss(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+            return functional.cross_entropy(predicted.flatten(0, 1), target.flatten())
 
-        said = _fit_and_ask(model, loss, trained, train, validate, asked, test, f"{kind} by {pooling}").softmax(-1)
+        predicted = _fit_and_ask(model, loss, trained, train, validate, asked, test, f"{kind} by {pooling}").softmax(-1)
         for row, identifier in enumerate(test.identifiers):
             yield {
                 "probe": kind,
                 "pooling": pooling,
                 "id": identifier,
                 "subject_id": test.subjects[row],
-                "said": {
-                    name: [round(float(one), 6) for one in said[row, place, 1:]] for place, name in enumerate(names)
+                "predicted": {
+                    name: [round(float(one), 6) for one in predicted[row, place, 1:]]
+                    for place, name in enumerate(names)
                 },
-                "right": {name: int(test.targets[row, place]) for place, name in enumerate(names)},
+                "target": {name: int(test.targets[row, place]) for place, name in enumerate(names)},
             }
 
 
 def _can_be_learnt(train: np.ndarray, validate: np.ndarray, column: int) -> bool:
-    there = np.count_nonzero(train[:, column]) if len(train) else 0
-    return bool(min(there, len(train) - there) >= FEWEST and len(validate) and np.any(validate[:, column]))
+    positive = np.count_nonzero(train[:, column]) if len(train) else 0
+    return bool(min(positive, len(train) - positive) >= FEWEST and len(validate) and np.any(validate[:, column]))
 
 
 def _asked_splits(trained: Probed, asked: Probed) -> Sequence[str]:
@@ -257,7 +258,7 @@ def _asked_splits(trained: Probed, asked: Probed) -> Sequence[str]:
 
 
 def _probe_boxes(trained: Probed, asked: Probed) -> Iterator[Row]:
-    """Where a named region lies (or a phrase without a region), beside the mean box of that name."""
+    """The box of a named region (or of a phrase without a region), beside the mean box of that name."""
     counts = Counter(name for image in trained.images("train") for name in _boxes(image))
     in_validation = {name for image in trained.images("validate") for name in _boxes(image)}
     names = sorted(name for name, count in counts.items() if count >= FEWEST and name in in_validation)
@@ -285,7 +286,7 @@ def _probe_boxes(trained: Probed, asked: Probed) -> Iterator[Row]:
     tokens = trained.tokens(train, np.arange(1))
     means = torch.from_numpy(np.nanmean(train.targets, axis=0)).float()
     model = BoxProbe(tokens.shape[-1], tokens.shape[-2], means)
-    said = _fit_and_ask(model, _box_loss, trained, train, validate, asked, test, "boxes") * asked.store.size
+    predicted = _fit_and_ask(model, _box_loss, trained, train, validate, asked, test, "boxes") * asked.store.size
     controls = (means * asked.store.size).tolist()
     of_image = {
         image.image_id: _boxes(image) for split in _asked_splits(trained, asked) for image in asked.images(split)
@@ -298,9 +299,9 @@ def _probe_boxes(trained: Probed, asked: Probed) -> Iterator[Row]:
                     "id": f"{identifier}/{name}",
                     "subject_id": test.subjects[row],
                     "name": name,
-                    "said": [round(float(edge), 3) for edge in said[row, column]],
+                    "predicted": [round(float(edge), 3) for edge in predicted[row, column]],
                     "mean_box": [round(edge, 3) for edge in controls[column]],
-                    "right": [[round(edge, 3) for edge in box.as_tuple()] for box in of_image[identifier][name]],
+                    "target": [[round(edge, 3) for edge in box.as_tuple()] for box in of_image[identifier][name]],
                 }
 
 
@@ -313,18 +314,20 @@ def _boxes(image: StoredImage) -> dict[str, list[Box]]:
     return found
 
 
-def _box_loss(said: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
+def _box_loss(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     """Distance of the edges, and what the generalised intersection over union lacks of 1 (arXiv 1902.09630)."""
-    known = ~right.isnan().any(-1)
-    said, right = said[known], right[known]
-    if not len(said):
-        return said.sum()
-    low, high = torch.maximum(said[:, :2], right[:, :2]), torch.minimum(said[:, 2:], right[:, 2:])
+    known = ~target.isnan().any(-1)
+    predicted, target = predicted[known], target[known]
+    if not len(predicted):
+        return predicted.sum()
+    low, high = torch.maximum(predicted[:, :2], target[:, :2]), torch.minimum(predicted[:, 2:], target[:, 2:])
     shared = (high - low).clamp(min=0).prod(-1)
-    area = (said[:, 2:] - said[:, :2]).clamp(min=0).prod(-1) + (right[:, 2:] - right[:, :2]).prod(-1) - shared
-    hull = (torch.maximum(said[:, 2:], right[:, 2:]) - torch.minimum(said[:, :2], right[:, :2])).prod(-1)
+    area = (
+        (predicted[:, 2:] - predicted[:, :2]).clamp(min=0).prod(-1) + (target[:, 2:] - target[:, :2]).prod(-1) - shared
+    )
+    hull = (torch.maximum(predicted[:, 2:], target[:, 2:]) - torch.minimum(predicted[:, :2], target[:, :2])).prod(-1)
     generalised = shared / area.clamp(min=1e-6) - (hull - area) / hull.clamp(min=1e-6)
-    return functional.l1_loss(said, right) * 5 + (1 - generalised).mean()
+    return functional.l1_loss(predicted, target) * 5 + (1 - generalised).mean()
 
 
 def _fit_and_ask(
@@ -337,21 +340,21 @@ def _fit_and_ask(
     test: Items,
     title: str,
 ) -> torch.Tensor:
-    """What a probe says of the test items, with the weights that were best on the validation items."""
+    """The predictions for the test items, with the weights that were best on the validation items."""
     model.to(device())
     random = np.random.default_rng((trained.seed, 3))
     sample = trained.tokens(train, random.permutation(len(train.images))[:256])
     mean, deviation = sample.mean((0, 1, 2)), sample.std((0, 1, 2)) + 1e-6
 
-    def said(probed: Probed, items: Items, places: np.ndarray) -> torch.Tensor:
+    def predict(probed: Probed, items: Items, places: np.ndarray) -> torch.Tensor:
         return model((probed.tokens(items, places) - mean) / deviation)
 
-    def all_said(probed: Probed, items: Items) -> torch.Tensor:
+    def predict_all(probed: Probed, items: Items) -> torch.Tensor:
         with torch.inference_mode():
             parts = np.array_split(np.arange(len(items.images)), -(-len(items.images) // 256))
-            return torch.cat([said(probed, items, part) for part in parts])
+            return torch.cat([predict(probed, items, part) for part in parts])
 
-    def right(items: Items, places: np.ndarray) -> torch.Tensor:
+    def target(items: Items, places: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(items.targets[places]).to(device())
 
     optimiser = torch.optim.AdamW(model.parameters(), LEARNING_RATE, weight_decay=0.01)
@@ -359,7 +362,7 @@ def _fit_and_ask(
     with progress_bar(f"probe {title}") as progress:
         for step in range(STEPS):
             if step % CHECK_EVERY == 0:
-                found = float(loss(all_said(trained, validate), right(validate, every)))
+                found = float(loss(predict_all(trained, validate), target(validate, every)))
                 since = 0 if found < best else since + 1
                 if found < best:
                     best, kept = found, {name: value.clone() for name, value in model.state_dict().items()}
@@ -367,8 +370,8 @@ def _fit_and_ask(
                     break
             places = random.integers(len(train.images), size=BATCH)
             optimiser.zero_grad()
-            loss(said(trained, train, places), right(train, places)).backward()
+            loss(predict(trained, train, places), target(train, places)).backward()
             optimiser.step()
             progress(step + 1, STEPS)
     model.load_state_dict(kept)
-    return all_said(asked, test).cpu()
+    return predict_all(asked, test).cpu()

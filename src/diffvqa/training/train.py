@@ -43,14 +43,14 @@ Model = TypeVar("Model", bound=PreTrainedModel)
 def claimed(kind: str, config: Any, **inputs: str) -> Iterator[Run]:
     """The run of a stage in `config.out`, finished before or to be gone on with.
 
-    Of processes that train together the first holds it, and writes its record. inputs: digests of what settings lead
-    to. Raises InputError if the folder holds something else, or if another run holds it.
+    The first of the processes that train together holds it, and writes its record. inputs: digests of what settings
+    lead to. Raises InputError if the folder holds something else, or if another run holds it.
     """
     settings = config.model_dump(mode="json")
     claim = Claim(kind, Path(config.out), settings, inputs, scratch=(CHECKPOINTS, FEATURES))
-    with ExitStack() as until_it_ends:
+    with ExitStack() as stack:
         with first_goes_first():
-            run = until_it_ends.enter_context(claim.held()) if is_first() else claim.find()
+            run = stack.enter_context(claim.held()) if is_first() else claim.find()
             if is_first() and not run.finished:
                 run.write()
         yield run
@@ -99,8 +99,8 @@ def train(
 ) -> Model | None:
     """Train a model on draws in their own order; goes on from the last checkpoint of the run if there is one.
 
-    Of processes that train together the first gets the trained model, the others None. Raises RunFailed if the loss or
-    the gradients are no longer finite.
+    The first of the processes that train together gets the trained model, the others None. Raises RunFailed if the loss
+    or the gradients are no longer finite.
     """
     precision = usable_precision(optimisation.precision)
     if precision != optimisation.precision and is_first():

@@ -158,7 +158,7 @@ class FiniteGradients(TrainerCallback):
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         """Called when the gradients of a step are complete."""
         gradients = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
-        # Of a sharded parameter each process looks at its own shard.
+        # Each process looks at its own shard of a parameter.
         shards = [gradient.to_local() if hasattr(gradient, "to_local") else gradient for gradient in gradients]
         # The sum of all absolute values is finite where each of them is.
         if shards and not torch.nn.utils.get_total_norm(shards, 1.0).isfinite():

@@ -13,24 +13,24 @@ from diffvqa.runs import Claim
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
-    """What is there of a file: whole lines, how many of them hold a problem, and their size in bytes."""
+class WrittenLines:
+    """What a file holds already: whole lines, how many of them hold a problem, and their size in bytes."""
 
     lines: int = 0
     problems: int = 0
     size: int = 0
 
 
-def find_written(claim: Claim, ids: Sequence[str]) -> Written:
-    """What a run of the same claim has written, its lines having these ids; a line that was torn off does not count.
+def find_written(claim: Claim, ids: Sequence[str]) -> WrittenLines:
+    """The lines that a run of the same claim has written; a line that was cut off does not count.
 
-    Raises InputError if the file cannot be made there, or is something else.
+    ids: of all lines of the finished file, in their order. Raises InputError if the file cannot be made, or is another.
     """
     if not claim.out.parent.is_dir():
         raise InputError("there is no folder to write it into; make it, or give another path", argument="out")
     lines = problems = size = 0
     if not claim.find().before:
-        return Written()
+        return WrittenLines()
     try:
         with claim.out.open("rb") as file:
             for line in file:
@@ -44,11 +44,11 @@ def find_written(claim: Claim, ids: Sequence[str]) -> Written:
         raise InputError(
             f"line {lines + 1} of the file there is not what was written; remove the file to begin anew", argument="out"
         ) from error
-    return Written(lines, problems, size)
+    return WrittenLines(lines, problems, size)
 
 
 @contextmanager
-def open_after(claim: Claim, ids: Sequence[str], written: Written) -> Iterator[BinaryIO]:
+def open_after(claim: Claim, ids: Sequence[str], written: WrittenLines) -> Iterator[BinaryIO]:
     """The file, open to go on after what `find_written` found, readable to its owner only.
 
     Raises InputError if it cannot be written, if another process is writing it, or has written it since.

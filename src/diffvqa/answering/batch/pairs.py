@@ -14,7 +14,7 @@ from diffvqa.errors import InputError
 
 COLUMNS = ("id", "current", "prior", "prior_2, prior_3, ...", "question")
 SHOWN = 5
-"""Of the faults of a table, as many are named; the others are counted."""
+"""A message names so many faults of a table and counts the others."""
 
 _KNOWN = re.compile(r"id|current|prior|question|prior_([2-9]|[1-9]\d+)")
 
@@ -131,7 +131,7 @@ def _place(name: str) -> int:
 
 
 def _file(folder: Path, cell: str) -> Path:
-    # Resolved, so that one file under two names is one image. Of what is no path pathlib would make an error.
+    # Resolved, so that one file under two names is one image. pathlib would raise for what is no path.
     return Path(os.path.realpath(folder / cell))
 
 

@@ -33,8 +33,8 @@ Line = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """How the rows are asked: as the arguments of `Answerer`."""
+class AnswerOptions:
+    """How rows are answered: arguments of `Answerer`."""
 
     beams: int = 1
     trust_order: bool = False
@@ -51,7 +51,7 @@ class Outcome:
 
 
 def predict_pairs(
-    model: Path, pairs: Path, out: Path, asking: Asking | None = None, cluster: str | None = None
+    model: Path, pairs: Path, out: Path, options: AnswerOptions | None = None, cluster: str | None = None
 ) -> Outcome:
     """Answer the rows of a table of pairs into a file of JSON lines, made with mode 0600.
 
@@ -59,9 +59,9 @@ def predict_pairs(
     finished one is left as it is. cluster: the address of a Ray cluster that reads, encodes and answers. Raises
     InputError, and before the model is loaded wherever the table tells.
     """
-    asking = asking or Asking()
+    options = options or AnswerOptions()
     rows = read_pairs(pairs)
-    settings = {**asdict(asking), "diffvqa": __version__}
+    settings = {**asdict(options), "diffvqa": __version__}
     inputs = {"model": _digest(model_folder(model)), "pairs": digest_of(pairs)}
     claim = Claim("predict", out, settings, inputs, is_file=True)
     ids = [row.id for row in rows]
@@ -74,7 +74,7 @@ def predict_pairs(
     done, problems = written.lines, written.problems
     with open_after(claim, ids, written) as file, progress_bar("answer pairs") as progress:
         progress(done, len(rows))
-        for lines in answer_rows(answerer, rows, done, asking, cluster):
+        for lines in answer_rows(answerer, rows, done, options, cluster):
             write_lines(file, lines)
             done, problems = done + len(lines), problems + sum("problem" in line for line in lines)
             progress(done, len(rows))
@@ -82,7 +82,7 @@ def predict_pairs(
 
 
 def answer_rows(
-    answerer: Answerer, rows: Sequence[PairRow], done: int, asking: Asking, cluster: str | None = None
+    answerer: Answerer, rows: Sequence[PairRow], done: int, options: AnswerOptions, cluster: str | None = None
 ) -> Iterator[list[Line]]:
     """The lines of the rows after the first `done`, some at a time.
 
@@ -93,7 +93,7 @@ def answer_rows(
     parts = _parts(rows, first)
     groups = ((answerer, group) for part in parts for group in part.groups)
     encoded = done_in_order(_encode, groups, cluster=cluster, on_gpu=True)
-    jobs = _jobs(answerer, parts, first, encoded, asking)
+    jobs = _jobs(answerer, parts, first, encoded, options)
     for number, lines in enumerate(done_in_order(_answer, jobs, cluster=cluster, on_gpu=True), start=first):
         yield lines[max(0, done - number * ROWS) :]
 
@@ -111,13 +111,13 @@ def _parts(rows: Sequence[PairRow], first: int) -> list[_Part]:
     """The rows by the part; of parts before the first that is answered, only groups with an image still needed."""
     needed = {path for row in rows[first * ROWS :] for path in row.images.values()}
     last = {path: number for number, row in enumerate(rows) for path in row.images.values()}
-    seen: set[Path] = set()
+    encoded: set[Path] = set()
     parts = []
     for start in range(0, len(rows), ROWS):
         part = rows[start : start + ROWS]
         shown = list(dict.fromkeys(path for row in part for path in row.images.values()))
-        new = [path for path in shown if path not in seen]
-        seen.update(new)
+        new = [path for path in shown if path not in encoded]
+        encoded.update(new)
         groups = [new[place : place + IMAGES] for place in range(0, len(new), IMAGES)]
         over = [path for path in shown if last[path] < start + ROWS]
         parts.append(_Part(part, [group for group in groups if needed.intersection(group)], over))
@@ -125,14 +125,18 @@ def _parts(rows: Sequence[PairRow], first: int) -> list[_Part]:
 
 
 def _jobs(
-    answerer: Answerer, parts: Sequence[_Part], first: int, encoded: Iterator[list[EncodedImage | str]], asking: Asking
+    answerer: Answerer,
+    parts: Sequence[_Part],
+    first: int,
+    encoded: Iterator[list[EncodedImage | str]],
+    options: AnswerOptions,
 ) -> Iterator[tuple[Answerer, list[tuple[str, Case | str]], int]]:
     kept: dict[Path, EncodedImage | str] = {}
     for number, part in enumerate(parts):
         for group in part.groups:
             kept.update(zip(group, next(encoded), strict=True))
         if number >= first:
-            yield answerer, [(row.id, _case(answerer, row, kept, asking)) for row in part.rows], asking.beams
+            yield answerer, [(row.id, _case(answerer, row, kept, options)) for row in part.rows], options.beams
         for path in part.over:
             kept.pop(path, None)
 
@@ -153,7 +157,9 @@ def _read(path: Path) -> Radiograph | str:
         return str(error)
 
 
-def _case(answerer: Answerer, row: PairRow, encoded: Mapping[Path, EncodedImage | str], asking: Asking) -> Case | str:
+def _case(
+    answerer: Answerer, row: PairRow, encoded: Mapping[Path, EncodedImage | str], options: AnswerOptions
+) -> Case | str:
     """The case of a row, or the problem that it has."""
     images: dict[str, EncodedImage] = {}
     for name, path in row.images.items():
@@ -162,7 +168,7 @@ def _case(answerer: Answerer, row: PairRow, encoded: Mapping[Path, EncodedImage 
             return f"{in_columns(name)}: expected a PNG, JPEG or DICOM radiograph, found {image}"
         images[name] = image
     try:
-        case = make_case(images, row.question, asking.trust_order, asking.trust_identity)
+        case = make_case(images, row.question, options.trust_order, options.trust_identity)
         encode_question(answerer.model.difference, case.question)
     except InputError as error:
         return error.render(in_columns)

@@ -32,7 +32,7 @@ FINDINGS = {
     "pneumothorax": Code("36118008", "SCT", "Pneumothorax"),
     "support devices": Code("49062001", "SCT", "Device"),
 }
-"""Of the findings that have one; a hiatal hernia is a diaphragmatic one, as are the others that a chest shows."""
+"""The codes of findings that have one. Every hernia that a chest shows, a hiatal one too, is diaphragmatic."""
 
 
 def private_code(meaning: str) -> Code:

@@ -18,7 +18,7 @@ from diffvqa.boxes import Box
 
 SERIES_NUMBER = 9902
 WIDTH = 48
-"""Of a line of a label, in characters, so that it fits into its panel."""
+"""The longest line of a label, in characters, so that it fits into its panel."""
 
 
 def make_key_image(answer: Answer, sources: Sources, pictures: Mapping[str, np.ndarray]) -> Dataset:
@@ -67,7 +67,7 @@ def make_key_image(answer: Answer, sources: Sources, pictures: Mapping[str, np.n
 
 def _labelled(marks: Sequence[Mark]) -> list[Marked]:
     """Each box with all that is said of it: labels of one box would be drawn over one another."""
-    said: dict[Box, list[str]] = {}
+    texts: dict[Box, list[str]] = {}
     for mark in marks:
-        said.setdefault(mark.box, []).append(textwrap.fill(describe(mark), WIDTH))
-    return [Marked("\n".join(words), box) for box, words in said.items()]
+        texts.setdefault(mark.box, []).append(textwrap.fill(describe(mark), WIDTH))
+    return [Marked("\n".join(lines), box) for box, lines in texts.items()]

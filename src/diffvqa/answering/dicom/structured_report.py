@@ -109,8 +109,8 @@ def _words(answer: Answer) -> Iterator[tuple[Code, str]]:
             codes.DCM.Comment,
             f"Asked about the {image} image by itself, the model names: {', '.join(names) or 'no findings'}.",
         )
-    for remark in answer.remarks:
-        yield codes.DCM.Comment, f"Remark: {remark}."
+    for warning in answer.warnings:
+        yield codes.DCM.Comment, f"Warning: {warning}."
     yield codes.DCM.Comment, NOTICE
 
 

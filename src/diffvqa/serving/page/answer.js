@@ -11,7 +11,7 @@ export function showAnswer(panel, answer, truth, colours, light) {
     answer.changes && part("Changes", changes(answer, colours, light)),
     !answer.reason && part("Findings by image", findings(answer, colours, light)),
     !answer.reason && answer.boxes === null && make("p", { className: "soft" }, `No boxes: ${answer.boxes_reason}.`),
-    answer.remarks.length > 0 && part("Remarks", list("remarks", answer.remarks.map((text) => [text]))),
+    answer.warnings.length > 0 && part("Warnings", list("warnings", answer.warnings.map((text) => [text]))),
     truth && part("The truth of this synthetic pair", make("p", { className: "truth" }, inSentences(truth))),
     make("p", { className: "soft part" }, about(answer), make("br"), answer.notice),
   ];
@@ -88,10 +88,10 @@ function findings(answer, colours, light) {
   return make("dl", { className: "findings" }, ...rows);
 }
 
-function about({ model, unlikeness }) {
-  const seen = Object.entries(unlikeness ?? {}).map(([image, value]) => `${image} ${value.toFixed(2)}`);
-  const unlike = seen.length ? `. Unlikeness to its training images (usual: below 1): ${seen.join(", ")}` : "";
-  return `Model “${model.name}”, version ${model.version}, diffvqa ${model.diffvqa}${unlike}.`;
+function about({ model, out_of_distribution: scores }) {
+  const each = Object.entries(scores ?? {}).map(([image, score]) => `${image} ${score.toFixed(2)}`);
+  const measured = each.length ? `. Out-of-distribution score (usual: below 1): ${each.join(", ")}` : "";
+  return `Model “${model.name}”, version ${model.version}, diffvqa ${model.diffvqa}${measured}.`;
 }
 
 function entry(className, label, colours, light, ...children) {
