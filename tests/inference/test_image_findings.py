@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from diffvqa.answering import image_findings
 from diffvqa.findings import ANY_ABNORMALITY_QUESTION, Change, read_findings
+from diffvqa.inference import image_findings
 from diffvqa.inference.asking import Written
 
 
