@@ -1,7 +1,8 @@
 # make demo   the whole way on a synthetic cohort, ends with demo/evaluation/report.html
 # make test   the tests
+# make mutants  faults put into the program one by one: a test must notice each
 #
-# Both make their own environment in .venv. On a machine without an NVIDIA GPU, give PyTorch's own index of CPU builds
+# All make their own environment in .venv. On a machine without an NVIDIA GPU, give PyTorch's own index of CPU builds
 # (its address is on the "get started" page of pytorch.org), so that no CUDA packages are fetched:
 #   make demo TORCH_INDEX=<address>
 
@@ -13,7 +14,7 @@ TORCH_INDEX ?=
 bin := $(VENV)/bin
 constraints := $(if $(shell command -v nvidia-smi),,-c constraints.txt)
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-slow mutants lint format clean
 
 demo: $(VENV)/ready
 	$(bin)/diffvqa demo --out $(DEMO)
@@ -23,6 +24,9 @@ test: $(VENV)/ready
 
 test-slow: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(bin)/pytest -m slow
+
+mutants: $(VENV)/ready
+	$(bin)/python tests/mutants.py
 
 lint: $(VENV)/ready
 	$(bin)/ruff check . && $(bin)/ruff format --check . && $(bin)/mypy

@@ -8,10 +8,12 @@ import pytest
 from diffvqa.findings import (
     LEVELS,
     NOTHING_CHANGED,
+    SHOWN_IN,
     Change,
     changes_between,
     names_finding,
     read_changes,
+    turn_round,
     write_changes,
 )
 
@@ -111,6 +113,17 @@ def test_changes_between_are_turned_round_with_the_images():
     }
     turned = {"added": "missing", "missing": "added", "level": "level"}
     assert back == {Change(one.finding, turned[one.kind], one.after, one.before) for one in there}
+
+
+def test_an_answer_is_turned_round_with_its_images():
+    there = [Change("edema", "level", "mild", "severe"), Change("nodule", "added"), Change("hernia", "missing")]
+    back = {Change("edema", "level", "severe", "mild"), Change("nodule", "missing"), Change("hernia", "added")}
+    assert read_changes(turn_round(write_changes(there))) == (frozenset(back),)
+    assert turn_round(NOTHING_CHANGED) == NOTHING_CHANGED
+
+
+def test_a_change_is_to_be_seen_where_the_finding_is():
+    assert SHOWN_IN == {"added": ("current",), "missing": ("prior",), "level": ("prior", "current")}
 
 
 def test_a_level_that_one_side_does_not_state_is_no_change():

@@ -248,3 +248,17 @@ def test_changes_have_one_order_also_where_a_finding_is_named_twice():
     changes = [Change(finding, kind) for finding in ("atelectasis", "edema") for kind in ("added", "missing")]
     text = " ".join(write_changes([change]) for change in changes)
     assert answerer_module._changes(text) == tuple(changes)
+
+
+def test_a_box_is_drawn_on_the_picture_that_it_is_of(saying, files):
+    """The files stand side by side in the order given, and each has its own boxes."""
+    answer = saying(**files)
+    for image, other in (("prior", "current"), ("current", "prior")):
+        for order in (files, dict(reversed(files.items()))):
+            left = SIZE * list(order).index(image)
+            found = FoundBox(image, "edema", Box(20, 30, 60, 70))
+            plain, drawn = (
+                np.asarray(draw_answer(replace(answer, boxes=boxes), order)).astype(int) for boxes in ((), (found,))
+            )
+            _, columns = np.nonzero(np.abs(drawn - plain).sum(2))
+            assert left <= columns.min() <= columns.max() < left + SIZE, other

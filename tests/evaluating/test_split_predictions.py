@@ -51,6 +51,15 @@ def test_retrieval_answers_like_the_nearest_training_pair():
     assert row["answer"] == "cd"
 
 
+def test_retrieval_looks_at_both_images_each_in_its_place():
+    random = np.random.default_rng(1)
+    features = {name: random.normal(size=(4, 8)).astype(np.float16) for name in "abcd"}
+    pairs = {"turned round": ("b", "a"), "another prior": ("a", "c"), "another current": ("d", "b"), "same": ("a", "b")}
+    training = [ask(number, answer, pair=Pair(*pairs[answer])) for number, answer in enumerate(pairs)]
+    (row,) = controls.retrieval([ask(9, "?", pair=Pair("a", "b"))], features, training, features)
+    assert row["answer"] == "same"
+
+
 def test_every_prior_is_another_patient_s(monkeypatch):
     def answer_questions(folder, asked, features, beams, cluster):
         assert (beams, cluster) == (3, None)

@@ -6,6 +6,7 @@ where boxes lie, and of which split all of it is.
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -14,10 +15,13 @@ import torch
 import reference
 from diffvqa.data.store import Store
 from diffvqa.findings import DIFFERENCE_QUESTION, read_changes
+from diffvqa.inference import measure_trust as measuring
+from diffvqa.inference.features import encode_store
+from diffvqa.inference.trust import FOLDER, RECORD, load_trust
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.classifier import ClassificationHead
 from diffvqa.models.difference import DifferenceModel
-from diffvqa.models.folder import load_folder
+from diffvqa.models.folder import load_folder, weights_digest
 from diffvqa.models.pretraining import PretrainingModel
 from diffvqa.models.probe_heads import LabelProbe
 from diffvqa.training import probe as probing
@@ -270,19 +274,15 @@ def test_a_probe_of_changes_is_shown_the_prior_image_first(
         assert row["target"] == {name: ways.get(name, 0) for name in row["target"]}
 
 
-def test_the_validation_split_says_when_to_stop_and_how_sure_to_be(model_folder, store_folder, tmp_path, monkeypatch):
-    """What is measured of a finished model: unlike its training images, by the limit that validation images set."""
-    import shutil
-
-    from diffvqa.inference import measure_trust as measuring
-    from diffvqa.inference.trust import FOLDER, load_trust
-    from diffvqa.models.folder import weights_digest
-
+def test_what_is_measured_of_a_finished_model(model_folder, store_folder, tmp_path, monkeypatch):
+    """What is like its training images, by the limit that validation images set, and how often it is right there."""
     monkeypatch.setattr(measuring, "FEWEST_QUESTIONS", 1)
     monkeypatch.setattr(measuring, "FEWEST_IMAGES", 1)
     folder = shutil.copytree(model_folder, tmp_path / "model", ignore=shutil.ignore_patterns(FOLDER))
-    measuring.measure_trust(folder, store_folder)
-    store, model = Store.open(store_folder), load_folder(DifferenceModel, folder, "MODEL")
+    store, model = Store.open(store_folder), load_folder(DifferenceModel, folder, "model")
+    sample = measuring.draw_sample(store, 1)
+    features = encode_store(model, store, sample.images, tmp_path / "features", "key")
+    measuring.measure_trust(model, store, sample, features)
     check = load_trust(folder, weights_digest(folder)).input_check
     asked = {one.subject_id for one in store.questions if one.split != "train"}
 
@@ -297,3 +297,13 @@ def test_the_validation_split_says_when_to_stop_and_how_sure_to_be(model_folder,
     found = np.sort(check.score(validation))
     assert np.quantile(found, 0.99) == pytest.approx(1, rel=1e-2)
     assert np.median(check.score(training)) < np.median(found)
+
+    known = [one for one in store.questions if one.split == "validate" and one.type == "difference"]
+    right = 0
+    for one in known:
+        current, prior = (store.pixels(store.index[image]) for image in one.pair.images[:2])
+        said = reference.answer(model, current, [prior], one.text).text
+        right += bool(set(read_changes(said)) & set(read_changes(one.answer)))
+    measured = json.loads((folder / FOLDER / RECORD).read_text())["confidence"]
+    assert (measured["answers"], measured["right"]) == (len(known), right)
+    assert right < len(known)
