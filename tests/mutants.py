@@ -9,17 +9,18 @@ on two processors.
 
 from __future__ import annotations
 
-import concurrent.futures
 import importlib
 import multiprocessing
 import os
 import shutil
 import sys
 import tempfile
+import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ TESTS = Path(__file__).resolve().parent
 ROOT = TESTS.parent
 TABLE = TESTS / "mutants.yaml"
 AT_ONCE = 2
+SECONDS = 120
+"""So long the tests of a fault may take, and ten times as long all of them without any."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,31 @@ class Fault:
     file: str
     found: str
     instead: str
-    tests: Sequence[str]
+    tests: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Run:
+    """Tests that are run in another process, which tells what became of them, before `until` on the monotonic clock."""
+
+    process: BaseProcess
+    told: Connection
+    output: Path
+    until: float
+
+    def ended(self) -> bool:
+        """Whether they are done, or have taken too long."""
+        return self.told.poll() or time.monotonic() > self.until
+
+    def result(self) -> tuple[list[str], bool]:
+        """The tests that failed, and whether any could not be read or did not end; waits for them."""
+        try:
+            found = self.told.recv() if self.told.poll(max(0, self.until - time.monotonic())) else ([], True)
+        except EOFError:
+            found = [], True
+        self.process.kill()
+        self.process.join()
+        return found
 
 
 class _Failed:
@@ -76,20 +103,15 @@ def _run(source: Path, made: Path, tests: Sequence[str], output: Path, first: bo
     told.send((failed.tests, failed.broken or status not in (0, 1)))
 
 
-def run(source: Path, made: Path, tests: Sequence[str], output: Path, first: bool = True) -> tuple[list[str], bool]:
-    """The tests that fail with that source, and whether any could not be read."""
+def start(source: Path, made: Path, tests: Sequence[str], output: Path, first: bool = True) -> Run:
+    """Begin to run tests with that source; first: until one fails."""
     # Forked, so that the large libraries are read once.
     context = multiprocessing.get_context("fork")
     here, there = context.Pipe(duplex=False)
     process = context.Process(target=_run, args=(source, made, tests, output, first, there))
     process.start()
     there.close()
-    try:
-        return here.recv()
-    except EOFError:
-        return [], True
-    finally:
-        process.join()
+    return Run(process, here, output, time.monotonic() + SECONDS * (1 if first else 10))
 
 
 def plant(one: Fault, source: Path) -> None:
@@ -101,18 +123,33 @@ def plant(one: Fault, source: Path) -> None:
     path.write_text(text.replace(one.found, one.instead), encoding="utf-8")
 
 
-def judge(one: Fault, folder: Path, made: Path) -> tuple[str, str]:
+def judge(one: Fault, ended: Run) -> tuple[str, str]:
     """What became of a fault: caught, survived or broken; and the test, or what is the matter."""
-    place = Path(tempfile.mkdtemp(dir=folder))
-    shutil.copytree(ROOT / "src", place / "src", ignore=shutil.ignore_patterns("__pycache__"))
-    try:
-        plant(one, place / "src")
-    except ValueError as error:
-        return "BROKEN", str(error)
-    failed, broken = run(place / "src", made, one.tests, place / "output.txt")
+    failed, broken = ended.result()
     if failed:
         return "caught", f"by {failed[0]}"
-    return ("BROKEN", f"see {place / 'output.txt'}") if broken else ("SURVIVED", ", ".join(one.tests))
+    return ("BROKEN", f"see {ended.output}") if broken else ("SURVIVED", ", ".join(one.tests))
+
+
+def judge_all(faults: Sequence[Fault], folder: Path, made: Path) -> Iterator[tuple[Fault, str, str]]:
+    """Each fault with what became of it, as they end."""
+    waiting = list(reversed(faults))
+    running: dict[Fault, Run] = {}
+    while waiting or running:
+        while waiting and len(running) < AT_ONCE:
+            one = waiting.pop()
+            place = Path(tempfile.mkdtemp(dir=folder))
+            shutil.copytree(ROOT / "src", place / "src", ignore=shutil.ignore_patterns("__pycache__"))
+            try:
+                plant(one, place / "src")
+            except ValueError as error:
+                yield one, "BROKEN", str(error)
+                continue
+            running[one] = start(place / "src", made, one.tests, place / "output.txt")
+        wait([run.told for run in running.values()], timeout=1)
+        for one, run in list(running.items()):
+            if run.ended():
+                yield one, *judge(one, running.pop(one))
 
 
 def _read_libraries() -> None:
@@ -130,22 +167,24 @@ def _read_libraries() -> None:
 def main(words: list[str]) -> int:
     """0 where every fault is caught; faults whose place is not there count as not caught."""
     os.environ["OMP_NUM_THREADS"] = "1"
-    faults = [Fault(**entry) for entry in yaml.safe_load(TABLE.read_text(encoding="utf-8"))]
+    faults = [
+        Fault(**{**entry, "tests": tuple(entry["tests"])})
+        for entry in yaml.safe_load(TABLE.read_text(encoding="utf-8"))
+    ]
     chosen = [one for one in faults if not words or any(word in one.name for word in words)]
     _read_libraries()
     folder = Path(tempfile.mkdtemp(prefix="mutants-"))
     made = folder / "made"
     made.mkdir()
     tests = list(dict.fromkeys(test for one in chosen for test in one.tests))
-    failed, broken = run(ROOT / "src", made, tests, folder / "output.txt", first=False)
+    failed, broken = start(ROOT / "src", made, tests, folder / "output.txt", first=False).result()
     if failed or broken:
         print(f"tests fail without any fault: {', '.join(failed)}; see {folder / 'output.txt'}")
         return 1
     counts: Counter[str] = Counter()
-    with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as threads:
-        for one, (what, where) in zip(chosen, threads.map(lambda one: judge(one, folder, made), chosen), strict=True):
-            counts[what] += 1
-            print(f"{what:9}{one.name}: {where}", flush=True)
+    for one, what, where in judge_all(chosen, folder, made):
+        counts[what] += 1
+        print(f"{what:9}{one.name}: {where}", flush=True)
     print(", ".join(f"{number} {what}" for what, number in counts.items()))
     if set(counts) - {"caught"}:
         return 1
