@@ -70,7 +70,7 @@ class Run:
 
 
 class _Failed:
-    """A plugin of pytest that notes which tests failed, and whether they could be read at all."""
+    """A plugin of pytest that notes which tests failed, and why, and whether they could be read at all."""
 
     def __init__(self) -> None:
         self.tests: list[str] = []
@@ -78,7 +78,9 @@ class _Failed:
 
     def pytest_runtest_logreport(self, report: Any) -> None:
         if report.failed:
-            self.tests.append(report.nodeid)
+            crash = getattr(report.longrepr, "reprcrash", None)
+            why = crash.message.splitlines()[0][:80] if crash else "an error"
+            self.tests.append(f"{report.nodeid}: {why}")
 
     def pytest_collectreport(self, report: Any) -> None:
         self.broken |= report.failed

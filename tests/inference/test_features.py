@@ -16,7 +16,7 @@ def encode_into(store_folder):
     store = Store.open(store_folder)
     processor = SiglipImageProcessorPil(image_mean=[0.5], image_std=[0.5])
 
-    def encode_into(folder):
+    def encode_into(folder, key="key"):
         encoded = []
 
         def encode(pixel_values):
@@ -24,7 +24,7 @@ def encode_into(store_folder):
             return pixel_values[:, 0, :4, :8]
 
         model = SimpleNamespace(encode=encode, processor=processor)
-        found = encode_store(model, store, [image.image_id for image in store.images[:4]], folder, "key")
+        found = encode_store(model, store, [image.image_id for image in store.images[:4]], folder, key)
         return {image: np.array(tokens) for image, tokens in found.items()}, len(encoded)
 
     return encode_into
@@ -35,6 +35,11 @@ def test_images_are_encoded_once(encode_into, tmp_path):
     again, encoded_again = encode_into(tmp_path)
     assert (encoded, encoded_again) == (4, 0)
     assert all((again[image] == first[image]).all() for image in first)
+
+
+def test_images_are_encoded_anew_for_another_model(encode_into, tmp_path):
+    encode_into(tmp_path)
+    assert encode_into(tmp_path, "another")[1] == 4
 
 
 @pytest.mark.parametrize(
