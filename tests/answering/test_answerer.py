@@ -251,11 +251,11 @@ def test_changes_have_one_order_also_where_a_finding_is_named_twice():
 
 
 def test_a_box_is_drawn_on_the_picture_that_it_is_of(saying, files):
-    """The files stand side by side in the order given, and each has its own boxes."""
+    """The prior stands at the left, in whatever order they are given, and each has its own boxes."""
     answer = saying(**files)
-    for image, other in (("prior", "current"), ("current", "prior")):
-        for order in (files, dict(reversed(files.items()))):
-            left = SIZE * list(order).index(image)
+    radiographs = {name: read_radiograph(path, name) for name, path in files.items()}
+    for left, image, other in ((0, "prior", "current"), (SIZE, "current", "prior")):
+        for order in (radiographs, dict(reversed(radiographs.items()))):
             found = FoundBox(image, "edema", Box(20, 30, 60, 70))
             plain, drawn = (
                 np.asarray(draw_answer(replace(answer, boxes=boxes), order)).astype(int) for boxes in ((), (found,))
