@@ -185,6 +185,23 @@ def test_a_server(folder, asked, expected):
             require_alike(response.json(), wanted)
 
 
+def test_boxes_are_found_in_what_the_captioner_is_shown(model_folder, store_folder, tmp_path):
+    """Its grey values may be others than the model's."""
+    folder, store = naming(model_folder, tmp_path / "model"), Store.open(store_folder)
+    settings = folder / "captioner" / "preprocessor_config.json"
+    settings.write_text(json.dumps({**json.loads(settings.read_text()), "intensity": "as stored"}))
+    squares, paths = {}, {}
+    for image, place in zip(("current", "prior"), PLACES, strict=False):
+        squares[image], paths[image] = (20 + store.pixels(place) * 0.4).astype(np.uint8), tmp_path / f"{image}.png"
+        Image.fromarray(squares[image]).save(paths[image])
+    captioner = load_folder(Captioner, folder / "captioner", "MODEL")
+    answer = Answerer.from_pretrained(folder)(**paths)
+    assert answer.boxes
+    for found in answer.boxes:
+        box = reference.box(captioner, squares[found.image], found.label, SIZE, SIZE)
+        assert found.box.as_tuple() == pytest.approx(box.as_tuple(), abs=0.11)
+
+
 def test_beams_end_where_a_plain_sum_says(folder, parts, asked, intensity):
     """A beam search scores what it says as the model does: the mean log probability of its words."""
     model, _ = parts

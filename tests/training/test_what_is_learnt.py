@@ -282,6 +282,8 @@ def test_what_is_measured_of_a_finished_model(model_folder, store_folder, tmp_pa
     store, model = Store.open(store_folder), load_folder(DifferenceModel, folder, "model")
     sample = measuring.draw_sample(store, 1)
     features = encode_store(model, store, sample.images, tmp_path / "features", "key")
+    confidences, fit = [], measuring.fit_confidence
+    monkeypatch.setattr(measuring, "fit_confidence", lambda *given: confidences.extend(given[0]) or fit(*given))
     measuring.measure_trust(model, store, sample, features)
     check = load_trust(folder, weights_digest(folder)).input_check
     asked = {one.subject_id for one in store.questions if one.split != "train"}
@@ -300,10 +302,11 @@ def test_what_is_measured_of_a_finished_model(model_folder, store_folder, tmp_pa
 
     known = [one for one in store.questions if one.split == "validate" and one.type == "difference"]
     right = 0
-    for one in known:
+    for one, confidence in zip(known, confidences, strict=True):
         current, prior = (store.pixels(store.index[image]) for image in one.pair.images[:2])
-        said = reference.answer(model, current, [prior], one.text).text
-        right += bool(set(read_changes(said)) & set(read_changes(one.answer)))
+        said = reference.answer(model, current, [prior], one.text)
+        assert np.log(confidence) == pytest.approx(said.log_confidence, abs=reference.CLOSE)
+        right += bool(set(read_changes(said.text)) & set(read_changes(one.answer)))
     measured = json.loads((folder / FOLDER / RECORD).read_text())["confidence"]
     assert (measured["answers"], measured["right"]) == (len(known), right)
     assert right < len(known)
