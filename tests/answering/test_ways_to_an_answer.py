@@ -308,6 +308,24 @@ def test_boxes_of_an_evaluation(evaluation, store_folder):
         assert row["boxes"] == ([] if box is None else [pytest.approx(box.as_tuple(), abs=0.02)])
 
 
+def test_mean_boxes_are_those_of_images_that_may_be_learnt_from(evaluation, store_folder):
+    store = Store.open(store_folder)
+    asked = {one.subject_id for one in store.questions if one.split != "train"}
+    known = [one for one in store.images if one.split == "train" and one.subject_id not in asked]
+    rows = rows_of(evaluation / "out" / "controls" / "mean_box.jsonl")
+    for (task, name), row in rows.items():
+        boxes = [
+            one.frame.into(region.box) for one in known for region in one.regions if region.name == row["question"]
+        ]
+        if task == "CAREF" and boxes:
+            image = store.images[store.index[name.rsplit("/", 2)[0]]]
+            corners = np.mean([box.as_tuple() for box in boxes], axis=0)
+            left, top, scale = image.frame.left, image.frame.top, image.frame.scale
+            expected = (corners - [left, top, left, top]) / scale
+            expected = expected.clip(0, [image.width, image.height] * 2)
+            assert row["boxes"] == [pytest.approx(expected.tolist(), abs=0.02)]
+
+
 def test_the_pairs_that_are_shown_have_their_pictures_and_boxes(evaluation, store_folder):
     store = Store.open(store_folder)
     captioner = load_folder(Captioner, evaluation / "model" / "captioner", "MODEL")
