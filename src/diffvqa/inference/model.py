@@ -84,15 +84,16 @@ class FinetunedModel:
 
     def encode_radiographs(self, radiographs: Sequence[Radiograph]) -> list[EncodedImage]:
         """Radiographs as the model sees them, encoded in one batch; only what answers need is kept."""
-        tokens = captioner_tokens = encode_radiographs(self.difference, radiographs)
-        if self.captioner and self._needs_own_tokens(self.captioner):
-            captioner_tokens = encode_radiographs(self.captioner, radiographs)
+        tokens = encode_radiographs(self.difference, radiographs)
         check = self.trust.input_check
         scores = check.score(tokens).tolist() if check else [None] * len(radiographs)
         # Copies: whoever keeps one image must not keep the memory of all.
+        kept = captioner_kept = [one.copy() for one in tokens]
+        if self.captioner and self._needs_own_tokens(self.captioner):
+            captioner_kept = [one.copy() for one in encode_radiographs(self.captioner, radiographs)]
         return [
-            EncodedImage(one.header, one.frame, one.digest, of_encoder.copy(), of_captioner.copy(), score)
-            for one, of_encoder, of_captioner, score in zip(radiographs, tokens, captioner_tokens, scores, strict=True)
+            EncodedImage(one.header, one.frame, one.digest, of_encoder, of_captioner, score)
+            for one, of_encoder, of_captioner, score in zip(radiographs, kept, captioner_kept, scores, strict=True)
         ]
 
     def encode_store(self, store: Store, images: Iterable[str], folder: Path, cluster: str | None = None) -> Features:
