@@ -52,8 +52,8 @@ class Claim:
 
     kind: the name of its command. out: its folder, or with `is_file` its file. settings: as JSON has them. inputs: by
     name the digest of what a setting leads to, such as that of a store. record: the file's name in the folder. scratch:
-    folders in `out` that only an unfinished run needs. differing: which settings forbid to go on with what was begun,
-    given the settings of then and of now.
+    folders in `out` that only an unfinished run needs. differing: given the settings that
+    a run was begun with and those of now, the names of those that forbid to go on.
     """
 
     kind: str

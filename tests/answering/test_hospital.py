@@ -22,7 +22,7 @@ from diffvqa.images.radiograph import read_radiograph
 from diffvqa.inference import features
 from diffvqa.inference.features import encode_squares
 from diffvqa.inference.grounding import ground_phrase
-from diffvqa.inference.pictures import show_radiograph
+from diffvqa.inference.shown_pictures import show_radiograph
 
 EARLIER = {"StudyDate": "20230102"}
 SCHEMA = json.loads((Path(answers.__file__).parent / "answer.schema.json").read_text(encoding="utf-8"))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from transformers import PrefixConstrainedLogitsProcessor
 
-from diffvqa.inference.constraint import AllowedTokens
+from diffvqa.inference.box_writing import AllowedTokens
 
 PROMPT, VOCABULARY = 3, 11
 

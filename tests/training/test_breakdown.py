@@ -16,7 +16,7 @@ from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
 from diffvqa.training.datasets import PretrainingDraws
 from diffvqa.training.finetune import finetune
 from diffvqa.training.pretrain import pretrain
-from diffvqa.training.trainer import Failure
+from diffvqa.training.stage_trainer import Failure
 
 
 def break_at(monkeypatch, model_class, call, value):

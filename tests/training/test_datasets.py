@@ -13,9 +13,9 @@ from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.findings import DIFFERENCE_QUESTION, SHOWN_IN, names_finding
 from diffvqa.records import Pair, Question
+from diffvqa.tasks.augmentation import Augmentation
 from diffvqa.tasks.box_text import box_to_text
 from diffvqa.tasks.text import encode, referring, region_referring
-from diffvqa.tasks.transform import Augmentation
 from diffvqa.training.config import PretrainConfig, load_config
 from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws, QuestionDraws, pairs_to_learn, shuffled
 from diffvqa.training.objectives import HeadContext

@@ -4,7 +4,7 @@ import pytest
 
 from diffvqa.training.config import PretrainConfig, load_config
 from diffvqa.training.pretrain import pretrain
-from diffvqa.training.trainer import StageTrainer
+from diffvqa.training.stage_trainer import StageTrainer
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from diffvqa.models.pretraining import PretrainingModel
 from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
 from diffvqa.training.finetune import finetune
 from diffvqa.training.pretrain import pretrain
-from diffvqa.training.trainer import StageTrainer, last_checkpoint
+from diffvqa.training.stage_trainer import StageTrainer, last_checkpoint
 
 
 def test_a_finished_captioner_folder_holds_model_log_and_record_but_no_checkpoints(trained_captioner_folder):

@@ -25,7 +25,7 @@ from diffvqa.errors import InputError
 from diffvqa.evaluating.evaluate import evaluate
 from diffvqa.images.intensities import AS_STORED, EQUALISED, intensity_of
 from diffvqa.inference import features, pictures
-from diffvqa.inference.pictures import show_stored
+from diffvqa.inference.shown_pictures import show_stored
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder

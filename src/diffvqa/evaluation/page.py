@@ -47,7 +47,7 @@ class Chart:
 
 
 def render(template: str, **shown: object) -> str:
-    """A template such as `evaluation/report_page.html`, filled in; what it shows is escaped.
+    """A template such as `evaluation/report.html`, filled in; what it shows is escaped.
 
     Drawings keep to themselves: each has identifiers of its own.
     """

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
-from transformers import LogitsProcessorList
+from transformers import LogitsProcessor, LogitsProcessorList
 
 from diffvqa.boxes import Box, intersection_over_union
 from diffvqa.errors import InputError
 from diffvqa.inference.asking import Progress, batches
-from diffvqa.inference.constraint import AllowedTokens
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import ModelFolder
-from diffvqa.tasks.box_grammar import box_grammar
+from diffvqa.tasks.box_grammar import Allowed, box_grammar
 from diffvqa.tasks.box_text import Notation
 from diffvqa.tasks.collate import collate_prompts
 from diffvqa.tasks.text import encode_prompt, phrase_and_box
@@ -35,6 +34,26 @@ class Proposal:
 
     box: Box
     share: float
+
+
+class AllowedTokens(LogitsProcessor):
+    """Gives the tokens that may not follow a score of minus infinity.
+
+    allowed: (number of the prompt, tokens written after it) -> the tokens that may follow. prompt_length: that all
+    prompts are padded to. beams: of each prompt. transformers' own (`prefix_allowed_tokens_fn`) goes to the device and
+    back for every text, which on a GPU takes longer than all else.
+    """
+
+    def __init__(self, allowed: Allowed, prompt_length: int, beams: int) -> None:
+        self.allowed, self.prompt_length, self.beams = allowed, prompt_length, beams
+
+    def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
+        """Scores (texts, vocabulary), of texts (texts, length)."""
+        forbidden = np.ones(tuple(scores.shape), dtype=bool)
+        for row, written in enumerate(input_ids[:, self.prompt_length :].tolist()):
+            forbidden[row, self.allowed(row // self.beams, written)] = False
+        kept = scores.masked_fill(torch.from_numpy(forbidden).to(scores.device), -torch.inf)
+        return cast(torch.FloatTensor, kept)
 
 
 def notation_of(folder: ModelFolder[Captioner]) -> Notation:

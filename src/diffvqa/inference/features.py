@@ -15,7 +15,7 @@ from diffvqa.data.store import Store
 from diffvqa.files import write_text
 from diffvqa.images.intensities import intensity_of
 from diffvqa.images.radiograph import Radiograph
-from diffvqa.inference.pictures import show_radiograph, show_stored
+from diffvqa.inference.shown_pictures import show_radiograph, show_stored
 from diffvqa.models.folder import ModelFolder
 from diffvqa.tasks.collate import normalise
 from diffvqa.workers import done_in_order

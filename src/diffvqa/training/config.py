@@ -22,9 +22,9 @@ from pydantic import (
 
 from diffvqa.errors import InputError
 from diffvqa.records import QUESTION_TYPES
+from diffvqa.tasks.augmentation import Augmentation
 from diffvqa.tasks.box_text import Notation
 from diffvqa.tasks.image_texts import TASKS, Mixture
-from diffvqa.tasks.transform import Augmentation
 from diffvqa.training.objectives import read_objective, task_weights
 
 LOCAL_TASKS = tuple(task for task in TASKS if task != "Cap")

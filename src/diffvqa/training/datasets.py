@@ -15,10 +15,10 @@ from diffvqa.data.store import Store
 from diffvqa.findings import DIFFERENCE_QUESTION, Change, read_changes
 from diffvqa.records import Question
 from diffvqa.tasks import collate
+from diffvqa.tasks.augmentation import Augmentation, augment
 from diffvqa.tasks.collate import pair_images
 from diffvqa.tasks.image_texts import ImageTexts, Phrase
 from diffvqa.tasks.text import question
-from diffvqa.tasks.transform import Augmentation, augment
 from diffvqa.training.config import PretrainConfig
 from diffvqa.training.objectives import HeadContext, draws_pairs, heads_of, looks_at_places
 

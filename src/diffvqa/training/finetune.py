@@ -14,7 +14,7 @@ from diffvqa.images.intensities import EQUALISED, intensity_of
 from diffvqa.inference.features import Features, encode_store
 from diffvqa.inference.grounding import CAPTIONER
 from diffvqa.inference.measure_trust import TrustSample, draw_sample, is_measured, measure_trust
-from diffvqa.inference.pictures import StorePixels
+from diffvqa.inference.shown_pictures import StorePixels
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, device, load_folder, weights_digest
 from diffvqa.models.gathering import processes

@@ -43,7 +43,7 @@ class HeadContext:
 
 @dataclass(frozen=True)
 class Head:
-    """A head of the model: how it is made, what it takes of an image, and its input of what it took of a batch's."""
+    """A head: how it is made, what it takes of an image, and how what it took of a batch's images becomes its input."""
 
     make: Callable[[HeadContext], nn.Module]
     take: Callable[[ImageTexts, Mixture, np.random.Generator], Any]

@@ -22,7 +22,7 @@ from diffvqa.runs import Claim, Run
 from diffvqa.training.config import Optimisation
 from diffvqa.training.precision import usable_precision
 from diffvqa.training.processes import first_goes_first, is_first
-from diffvqa.training.trainer import (
+from diffvqa.training.stage_trainer import (
     CHECKPOINTS,
     Draws,
     Failure,

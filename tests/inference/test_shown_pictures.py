@@ -12,7 +12,7 @@ from diffvqa.images.header import Header
 from diffvqa.images.intensities import AS_STORED, EQUALISED, equalise
 from diffvqa.images.orientation import Orientation
 from diffvqa.images.radiograph import Radiograph, read_radiograph
-from diffvqa.inference.pictures import StorePixels, show_radiograph, show_stored
+from diffvqa.inference.shown_pictures import StorePixels, show_radiograph, show_stored
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from diffvqa.boxes import Box
-from diffvqa.tasks.transform import Augmentation, augment
+from diffvqa.tasks.augmentation import Augmentation, augment
 
 ALL = Augmentation(scale=0.2, shift=0.1, contrast=0.2, rotation=12, exposure=0.3, noise=0.02)
 
