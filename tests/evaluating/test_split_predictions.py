@@ -34,8 +34,10 @@ def ask(number, answer, text="what has changed?", kind="difference", pair=None):
 
 def test_the_most_frequent_answer_is_that_of_the_same_question():
     training = [ask(0, "x"), ask(1, "y"), ask(2, "y"), ask(3, "no", "is there edema?", "presence")]
+    training.append(ask(7, "z", "what has changed in the heart area?"))
     asked = [ask(4, "?"), ask(5, "?", "is there edema?", "presence"), ask(6, "?", "what has changed in the lung area?")]
-    assert [row["answer"] for row in controls.most_frequent(asked, training)] == ["y", "no", "y"]
+    asked.append(ask(8, "?", "what has changed in the heart area?"))
+    assert [row["answer"] for row in controls.most_frequent(asked, training)] == ["y", "no", "y", "z"]
 
 
 def test_retrieval_answers_like_the_nearest_training_pair():
