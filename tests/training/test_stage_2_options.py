@@ -24,7 +24,7 @@ from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.evaluating.evaluate import evaluate
 from diffvqa.images.intensities import AS_STORED, EQUALISED, intensity_of
-from diffvqa.inference import features, pictures
+from diffvqa.inference import features, shown_pictures
 from diffvqa.inference.shown_pictures import show_stored
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
@@ -202,7 +202,7 @@ def test_an_encoder_of_equalised_images_is_shown_such_of_a_store_as_stored(
         shown.add(intensity)
         return show_stored(store, position, intensity)
 
-    for module in (features, pictures):
+    for module in (features, shown_pictures):
         monkeypatch.setattr(module, "show_stored", watched)
     out = finetune(
         configure(

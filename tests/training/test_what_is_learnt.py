@@ -191,7 +191,7 @@ def test_phrases_and_boxes_are_those_of_the_image_and_of_training(
             assert not learns or image.subject_id not in asked
             for number in range(int(texts["text_index"][row].max()) + 1):
                 of_text = texts["text_index"][row] == number
-                labels = batch["labels"][row][of_text]
+                labels = texts["labels"][row][of_text]
                 if labels[-1] != tokenizer.eos_token_id:
                     continue  # a report that was cut
                 prompt, target = read_row(tokenizer, texts["input_ids"][row][of_text], labels)
