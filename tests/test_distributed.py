@@ -94,7 +94,7 @@ def test_an_error_is_said_once(pretrain_settings, write_config, tmp_path):
     command = [sys.executable, *LAUNCHES["whole"], "pretrain", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode != 0
-    assert done.stderr.count("which 2 processes in 1 parts each cannot share; give a multiple of 2") == 1
+    assert done.stderr.count("cannot be shared by 2 processes in 1 parts each; give a multiple of 2") == 1
     assert not (tmp_path / "out").exists()
 
 
