@@ -388,6 +388,7 @@ def test_earlier_images_go_back_in_time(model_of_two_priors_folder, store_folder
         csv.writer(file).writerows([("prior_2", "prior", "current"), *rows])
     predict_pairs(folder, tmp_path / "pairs.csv", tmp_path / "answers.jsonl")
     lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    found = set()
     for (current, prior, earlier), line, plain in zip(orders, lines, wanted, strict=True):
         answer = answerer(current=paths[current], prior=[paths[prior], paths[earlier]])
         for text, confidence in ((answer.text, answer.confidence), (line["text"], line["confidence"])):
@@ -395,6 +396,8 @@ def test_earlier_images_go_back_in_time(model_of_two_priors_folder, store_folder
             assert np.log(confidence) == pytest.approx(plain.log_confidence, abs=reference.CLOSE)
         for name, image in (("current", current), ("prior", prior)):
             assert answer.findings[name] == tuple(line["findings"][name]) == named[image]
+        found |= set(answer.findings.values())
+    assert len(found) > 2
     current, prior, _ = orders[0]
     alone = reference.answer(model, squares[current], [squares[prior]], DIFFERENCE_QUESTION)
     assert answerer(current=paths[current], prior=paths[prior]).text == alone.text

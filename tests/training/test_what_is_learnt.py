@@ -7,12 +7,16 @@ where boxes lie, and of which split all of it is.
 import json
 import re
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 import reference
+from diffvqa.data import read_sources
+from diffvqa.data.prepare import prepare
 from diffvqa.data.store import Store
 from diffvqa.findings import DIFFERENCE_QUESTION, read_changes
 from diffvqa.inference import measure_trust as measuring
@@ -53,6 +57,17 @@ def watch(monkeypatch):
 @pytest.fixture(scope="module")
 def store(store_folder):
     return Store.open(store_folder)
+
+
+@pytest.fixture(scope="module")
+def mixed_store_folder(cohort_folder, tmp_path_factory):
+    """A store in which questions on a patient to pretrain on are asked in the test split."""
+    cohort = read_sources([f"mimic:{cohort_folder}"])
+    patient = next(one.subject_id for one in cohort.questions if one.split == "train" and one.type == "difference")
+    questions = tuple(replace(one, split="test") if one.subject_id == patient else one for one in cohort.questions)
+    folder = tmp_path_factory.mktemp("mixed") / "store"
+    prepare(replace(cohort, questions=questions), folder, 64)
+    return folder
 
 
 def read_row(tokenizer, input_ids, labels):
@@ -135,8 +150,6 @@ def test_pairs_are_shown_in_the_order_of_time_with_their_changes_and_boxes(
 ):
     seen = watch(PretrainingModel)
     out = learn_stage_1("paired", pretrain_settings, write_config, tmp_path)
-    from transformers import AutoTokenizer
-
     tokenizer = AutoTokenizer.from_pretrained(out)
     known = {}
     for one in store.questions:
@@ -174,12 +187,11 @@ def says(region, finding):
 
 
 def test_phrases_and_boxes_are_those_of_the_image_and_of_training(
-    watch, store, pretrain_settings, write_config, tmp_path
+    watch, mixed_store_folder, pretrain_settings, write_config, tmp_path
 ):
-    seen = watch(PretrainingModel)
-    out = learn_stage_1("location_aware", pretrain_settings, write_config, tmp_path, parallel={}, text_tokens=64)
-    from transformers import AutoTokenizer
-
+    seen, store = watch(PretrainingModel), Store.open(mixed_store_folder)
+    settings = {"parallel": {}, "text_tokens": 64, "store": str(mixed_store_folder)}
+    out = learn_stage_1("location_aware", pretrain_settings, write_config, tmp_path, **settings)
     tokenizer = AutoTokenizer.from_pretrained(out)
     asked = {one.subject_id for one in store.questions if one.split != "train"}
     tasks = set()
@@ -214,6 +226,35 @@ def test_phrases_and_boxes_are_those_of_the_image_and_of_training(
                 assert any(named(region) for region in image.regions)
                 require_box([int(number) for number in box.split()], image, named, 100)
     assert tasks == {"Cap", "ARef", "GCap", "ARef Region"}
+
+
+@pytest.mark.parametrize("objective", ["clip", "local_contrastive"])
+def test_what_is_said_of_an_image_is_held_against_that_image(
+    objective, watch, store, pretrain_settings, write_config, tmp_path
+):
+    seen = watch(PretrainingModel)
+    out = learn_stage_1(objective, pretrain_settings, write_config, tmp_path)
+    tokenizer = AutoTokenizer.from_pretrained(out)
+    told = 0
+    for _, _, batch in seen:
+        images = [find_image(pixels, store) for pixels in batch["pixel_values"]]
+        texts = batch[objective]
+        for ids, there, place, box in zip(
+            texts["input_ids"], texts["attention_mask"], texts["image_index"], texts["boxes"], strict=True
+        ):
+            text, image = tokenizer.decode(ids[there.bool()], skip_special_tokens=True).strip(), images[place]
+            told += 1
+            if objective == "clip":
+                assert text
+                assert " ".join(image.report.split()).startswith(text)
+                continue
+            boxes = [
+                image.frame.into(region.box).as_tuple()
+                for region in image.regions
+                if any(phrase.rstrip(" .").startswith(text) for phrase in region.phrases)
+            ]
+            assert any(np.allclose(np.array(one) / 64, box, atol=1e-3) for one in boxes)
+    assert told > 8
 
 
 def test_findings_are_those_of_the_image(watch, store, pretrain_settings, write_config, tmp_path):
@@ -262,24 +303,34 @@ def test_a_probe_of_changes_is_shown_the_prior_image_first(
     assert {questions[row["id"]].split for row in rows} == {"test"}
     given = [tensors[0] for _, tensors, _ in seen if tensors[0].shape[1] == 2][-1]
     assert len(given) == len(rows)
+    means, deviations = {}, {}
     for side, of in enumerate(("prior", "current")):
         images = [getattr(questions[row["id"]].pair, of) for row in rows]
         raw = torch.stack([reference.tokens_of(captioner, store.pixels(store.index[image])) for image in images])
         for column in range(raw.shape[-1]):
-            together = np.corrcoef(raw[..., column].flatten(), given[:, side, :, column].flatten())
-            assert together[0, 1] > 0.999
+            plain, shown = raw[..., column].flatten(), given[:, side, :, column].flatten()
+            assert np.corrcoef(plain, shown)[0, 1] > 0.999
+            # What is shown as 0 is the mean of what was learnt from.
+            slope, start = np.polyfit(shown, plain, 1)
+            means[column] = start
+            deviations[column] = slope
+    learnt = [one.pair for one in store.questions if one.split == "train" and one.text == DIFFERENCE_QUESTION]
+    learnt = [image for pair in learnt for image in pair.images[:2]]
+    tokens = torch.stack([reference.tokens_of(captioner, store.pixels(store.index[image])) for image in learnt])
+    assert np.allclose(list(means.values()), tokens.mean((0, 1)), atol=1e-2)
+    assert np.allclose(list(deviations.values()), tokens.std((0, 1)), atol=1e-2)
     for row in rows:
         (changes,) = read_changes(questions[row["id"]].answer)
         ways = {change.finding: {"added": 1, "missing": 2}.get(change.kind, 0) for change in changes}
         assert row["target"] == {name: ways.get(name, 0) for name in row["target"]}
 
 
-def test_what_is_measured_of_a_finished_model(model_folder, store_folder, tmp_path, monkeypatch):
+def test_what_is_measured_of_a_finished_model(model_folder, mixed_store_folder, tmp_path, monkeypatch):
     """What is like its training images, by the limit that validation images set, and how often it is right there."""
     monkeypatch.setattr(measuring, "FEWEST_QUESTIONS", 1)
     monkeypatch.setattr(measuring, "FEWEST_IMAGES", 1)
     folder = shutil.copytree(model_folder, tmp_path / "model", ignore=shutil.ignore_patterns(FOLDER))
-    store, model = Store.open(store_folder), load_folder(DifferenceModel, folder, "model")
+    store, model = Store.open(mixed_store_folder), load_folder(DifferenceModel, folder, "model")
     sample = measuring.draw_sample(store, 1)
     features = encode_store(model, store, sample.images, tmp_path / "features", "key")
     confidences, fit = [], measuring.fit_confidence

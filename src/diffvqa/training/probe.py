@@ -224,7 +224,7 @@ def _probe_labels(
     if not len(test.identifiers):
         yield {"probe": kind, "reason": f"there is nothing to ask about {kind}"}
         return
-    train, validate = (items(trained, [split], names) for split in ("train", "validate"))
+    train, validate = (replace(one, targets=one.targets[:, kept]) for one in (train, validate))
     width, images = trained.tokens(train, np.arange(1)).shape[-1], len(train.images[0])
     for pooling in ("mean", "attention"):
         model = LabelProbe(width, len(names), classes, images, attends=pooling == "attention")
