@@ -293,18 +293,9 @@ def _regions(
             continue
         phrases = (finding.sentence,)
         for corners in finding.boxes:
-            box = fit_box(_in_pixels(corners, *size), *size, where, problems)
+            box = fit_box(corners, *size, where, problems, size)
             if box is not None:
                 yield Region(box, phrases=phrases)
-
-
-def _in_pixels(corners: Any, width: int, height: int) -> tuple[float, ...]:
-    """x1, y1, x2, y2 from shares of the image to pixels; empty for what is not four numbers."""
-    try:
-        x1, y1, x2, y2 = map(float, corners)
-    except (TypeError, ValueError):
-        return ()
-    return x1 * width, y1 * height, x2 * width, y2 * height
 
 
 def _follow_ups(

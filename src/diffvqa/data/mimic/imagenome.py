@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from diffvqa.boxes import Box
+from diffvqa.data.image_rows import ImageRow
 from diffvqa.data.mending import fit_box
-from diffvqa.data.mimic.jpg import SPLITS, ImageRow
+from diffvqa.data.mimic.jpg import SPLITS
 from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside
 from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
@@ -143,7 +144,7 @@ def _regions(graph: dict[str, Any], image: ImageRow, where: Source, problems: li
         else:
             corners = [item.get(corner) for corner in _CORNERS]
             # A cohort has millions of regions and a few dozen names: each name is kept once.
-            boxes[sys.intern(name)] = fit_box(corners, image.width, image.height, where, problems)
+            boxes[sys.intern(name)] = fit_box(corners, *image.size, where, problems)
     phrases: dict[str, list[str]] = {}
     once: dict[str, str] = {}  # a sentence is written again for every region that it speaks of
     for item in _entries(graph, "attributes"):
