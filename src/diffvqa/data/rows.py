@@ -134,7 +134,8 @@ _Line = tuple[int, Sequence[str], Sequence[str]]
 
 def _text_rows(path: Path, wanted: Sequence[str], separator: str, problems: list[Problem]) -> Iterator[_Line]:
     with _open(path) as file:
-        header = [name.strip() for name in next(csv.reader([_first_line(file)], delimiter=separator), [])]
+        first = file.readline().decode("utf-8-sig", errors="replace").rstrip("\r\n")
+        header = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
         yield 1, header, ()
         if not file.peek(1):
             return
@@ -220,10 +221,6 @@ def read_cells(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _open(path: Path) -> Any:
     """A file to read bytes from, with `peek`."""
     return gzip.open(path) if path.suffix == ".gz" else open(path, "rb")
-
-
-def _first_line(file: BinaryIO) -> str:
-    return file.readline().decode("utf-8-sig", errors="replace").rstrip("\r\n")
 
 
 def find_table(folder: Path, *patterns: str) -> Path | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import zipfile
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from diffvqa.boxes import Box
 from diffvqa.data.image_rows import ImageRow
 from diffvqa.data.mending import fit_box
 from diffvqa.data.mimic.jpg import SPLITS
-from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside
+from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside, open_archive
 from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
 from diffvqa.records import NO_REGIONS, Problem, Region, Regions, Source
@@ -119,11 +118,7 @@ def _from_folder(folder: Path, images: Mapping[str, ImageRow]) -> Iterator[tuple
 def _from_archive(
     path: Path, images: Mapping[str, ImageRow], problems: list[Problem]
 ) -> Iterator[tuple[str, bytes | None]]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path.name}: not a zip archive that can be opened; fetch it again") from error
-    with archive:
+    with open_archive(path) as archive:
         for member in members_inside(archive, path.name, _SUFFIX, problems):
             image_id = member.rsplit("/", 1)[-1].removesuffix(_SUFFIX)
             if image_id in images:
