@@ -121,14 +121,10 @@ def fuse(boxes: list[Box]) -> list[Box]:
 
 def _image_files(folder: Path) -> dict[str, Path]:
     """Identifier of an image -> its file, by one listing of the folder."""
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        suffix = path.suffix.lower()
-        if suffix in SUFFIXES:
-            other = files.get(path.stem)
-            if other is None or SUFFIXES.index(suffix) < SUFFIXES.index(other.suffix.lower()):
-                files[path.stem] = path
-    return files
+    found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES] if folder.is_dir() else []
+    # The last of one name stays.
+    found.sort(key=lambda path: (SUFFIXES.index(path.suffix.lower()), path), reverse=True)
+    return {path.stem: path for path in found}
 
 
 def _read_table(

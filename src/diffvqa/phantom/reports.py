@@ -120,10 +120,8 @@ def write_report(
 
 def regions_of(lesion: Lesion) -> tuple[str, ...]:
     """The regions that a lesion is seen in."""
-    if lesion.kind == "cardiomegaly":
-        return ("cardiac silhouette",)
-    if lesion.kind == "edema":
-        return ("right lung", "left lung", "right hilar structures", "left hilar structures")
+    if KINDS[lesion.kind].placement == "whole":
+        return _PLACES[lesion.kind]
     if lesion.zone:
         side = lesion.sides[0]
         return (f"{side} {lesion.zone} lung zone", f"{side} lung")
@@ -145,17 +143,16 @@ def _noun(lesion: Lesion, placed: bool) -> tuple[str, bool]:
     both = side == "bilateral"
     if not placed and not both:
         return {"consolidation": "lung consolidation", "nodule": "lung nodule"}.get(lesion.kind, lesion.kind), False
-    if lesion.kind == "pleural effusion":
-        return f"{side} pleural effusion{'s' * both}", both
-    if lesion.kind == "pneumothorax":
-        return f"{side} pneumothorax", False
-    if lesion.kind == "atelectasis":
-        return f"{'bibasilar' if both else side + ' basilar'} atelectasis", False
-    if lesion.kind == "consolidation":
-        return f"{side} {lesion.zone} lung consolidation", False
-    if lesion.kind == "nodule":
-        return f"{side} {lesion.zone} lung nodule", False
-    return {"cardiomegaly": "cardiomegaly", "edema": "pulmonary edema"}[lesion.kind], False
+    noun = {
+        "pleural effusion": f"{side} pleural effusion{'s' * both}",
+        "pneumothorax": f"{side} pneumothorax",
+        "atelectasis": f"{'bibasilar' if both else side + ' basilar'} atelectasis",
+        "consolidation": f"{side} {lesion.zone} lung consolidation",
+        "nodule": f"{side} {lesion.zone} lung nodule",
+        "cardiomegaly": "cardiomegaly",
+        "edema": "pulmonary edema",
+    }[lesion.kind]
+    return noun, both and lesion.kind == "pleural effusion"
 
 
 def _positive(

@@ -27,13 +27,10 @@ NOT_SEEN = ("history",)
 
 def images_to_avoid(root: Path, problems: list[Problem]) -> frozenset[str]:
     """The images of the 500 patients of the gold annotations, which the dataset asks to leave out; may be none."""
-    for folder in ("silver_dataset/splits", "silver_dataset", "splits", "."):
-        path = root / folder / "images_to_avoid.csv"
-        if path.is_file():
-            return frozenset(
-                row["dicom_id"].removesuffix(".dcm") for _, row in read_rows(path, ("dicom_id",), problems)
-            )
-    return frozenset()
+    folders = ("silver_dataset/splits/", "silver_dataset/", "splits/", "")
+    path = find_table(root, *(f"{folder}images_to_avoid.csv" for folder in folders))
+    rows = read_rows(path, ("dicom_id",), problems) if path else ()
+    return frozenset(row["dicom_id"].removesuffix(".dcm") for _, row in rows)
 
 
 def compare_splits(root: Path, images: Mapping[str, ImageRow], avoid: Container[str], problems: list[Problem]) -> None:
@@ -44,11 +41,9 @@ def compare_splits(root: Path, images: Mapping[str, ImageRow], avoid: Container[
     """
     differing: set[str] = set()
     for name in ("train", "valid", "test"):
-        for folder in (root / "silver_dataset" / "splits", root / "splits"):
-            path = find_table(folder, f"{name}.csv", f"{name}.csv.gz")
-            if path is not None:
-                break
-        else:
+        folders = ("silver_dataset/splits", "splits")
+        path = find_table(root, *(f"{folder}/{name}.csv{packed}" for folder in folders for packed in ("", ".gz")))
+        if path is None:
             continue
         for number, row in read_rows(path, ("dicom_id",), problems):
             image_id = row["dicom_id"].removesuffix(".dcm")
