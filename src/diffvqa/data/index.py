@@ -67,7 +67,7 @@ class Rows(Sequence[Record]):
     """The rows of a table in memory as records, each made when it is asked for."""
 
     def __init__(self, table: pa.Table, make: Callable[[dict[str, Any]], Record]) -> None:
-        self._columns = {name: _whole(table.column(name)) for name in table.column_names}
+        self._columns = {name: table.column(name).combine_chunks() for name in table.column_names}
         self._length, self._make = table.num_rows, make
 
     def __len__(self) -> int:
@@ -95,10 +95,6 @@ class Rows(Sequence[Record]):
     def column(self, name: str) -> list[Any]:
         """All cells of one column."""
         return self._columns[name].to_pylist()
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def write_images(path: Path, images: Iterable[StoredImage]) -> None:

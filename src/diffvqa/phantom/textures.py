@@ -14,7 +14,6 @@ from diffvqa.phantom.canvas import Canvas
 EXTENT = 32.0
 """Half the side, in cm, of the square on which noise is defined."""
 
-
 ROOT = 0.26
 """Radius, cm, with which a vessel leaves the hilum."""
 
