@@ -22,7 +22,7 @@ from pydicom.uid import (
 
 from diffvqa import __version__
 from diffvqa.errors import InputError
-from diffvqa.files import replacing
+from diffvqa.files import replacing, writing_to
 from diffvqa.images.radiograph import Radiograph
 
 SERIES_DESCRIPTION = "RESEARCH USE ONLY diffvqa"
@@ -132,25 +132,16 @@ def finish(result: Dataset, sources: Sources) -> Dataset:
 
 def make_folder(folder: Path) -> None:
     """The folder for the results, for its owner only where it is new. Raises InputError if it cannot be made."""
-    try:
+    with writing_to("dicom_sr", "no folder can be made there"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"no folder can be made there ({error.strerror}); give another path", argument="dicom_sr"
-        ) from error
 
 
 def save(result: Dataset, folder: Path, name: str) -> Path:
     """Write NAME-UID.dcm, whole or not at all, readable to its owner only. Raises InputError if it cannot be."""
     path = folder / f"{name}-{result.SOPInstanceUID}.dcm"
-    try:
-        with replacing(path) as temporary:
-            temporary.touch(mode=0o600)
-            result.save_as(temporary, enforce_file_format=True)
-    except OSError as error:
-        raise InputError(
-            f"nothing can be written there ({error.strerror}); give another path", argument="dicom_sr"
-        ) from error
+    with writing_to("dicom_sr", "nothing can be written there"), replacing(path) as temporary:
+        temporary.touch(mode=0o600)
+        result.save_as(temporary, enforce_file_format=True)
     return path
 
 
