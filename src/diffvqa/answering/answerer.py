@@ -92,17 +92,11 @@ class Answerer:
         return [next(answers) if case.reason is None else self._no_answer(case) for case in cases]
 
     def _no_answer(self, case: Case) -> Answer:
-        text = CANNOT_ANSWER if len(case.images) == 1 else CANNOT_COMPARE
         return Answer(
             question=case.question,
-            text=text,
+            text=CANNOT_ANSWER if len(case.images) == 1 else CANNOT_COMPARE,
             reason=case.reason,
-            changes=None,
-            confidence=None,
-            calibrated=False,
-            findings=None,
             findings_reason=case.reason,
-            boxes=None,
             boxes_reason=case.reason,
             out_of_distribution=_out_of_distribution(case),
             warnings=case.warnings,
@@ -154,12 +148,12 @@ class Answerer:
         found = []
         for images in alone:
             by_image = {name: names for name, key in images.items() if (names := named[key]) is not None}
-            unread = [name for name in images if name not in by_image]
-            if unread:
-                reason = f"what the model wrote about the findings of the {unread[0]} image is no list of names"
-                found.append(_Findings(None, reason))
-            else:
-                found.append(_Findings(by_image, None))
+            unread = [
+                f"what the model wrote about the findings of the {name} image is no list of names"
+                for name in images
+                if name not in by_image
+            ]
+            found.append(_Findings(None, unread[0]) if unread else _Findings(by_image, None))
         return found
 
     def _boxes(

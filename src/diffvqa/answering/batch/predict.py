@@ -70,7 +70,13 @@ def predict_pairs(
         return Outcome(len(rows), written.problems, done_before=True)
     require_files(rows)
     answerer = Answerer.from_pretrained(model)
-    _require_priors(rows, answerer.model.priors)
+    taken = answerer.model.priors
+    if too_many := [row.number for row in rows if len(row.images) - 1 > taken]:
+        raise InputError(
+            f"the model takes {taken} priors at the most, but there are more in {len(too_many)} rows, the first of "
+            f"them row {too_many[0]}",
+            argument="pairs",
+        )
     done, problems = written.lines, written.problems
     with open_after(claim, ids, written) as file, progress_bar("answer pairs") as progress:
         progress(done, len(rows))
@@ -191,17 +197,6 @@ def _answer(answerer: Answerer, rows: Sequence[tuple[str, Case | str]], beams: i
         answers = answerer.answer([case for _, case in asked], beams)
         lines |= {name: {"id": name, **one.as_dict()} for (name, _), one in zip(asked, answers, strict=True)}
     return [lines[name] for name, _ in rows]
-
-
-def _require_priors(rows: Sequence[PairRow], taken: int) -> None:
-    """Raises InputError if a row has more priors than the model takes."""
-    too_many = [row.number for row in rows if len(row.images) - 1 > taken]
-    if too_many:
-        raise InputError(
-            f"the model takes {taken} priors at the most, but there are more in {len(too_many)} rows, the first of "
-            f"them row {too_many[0]}",
-            argument="pairs",
-        )
 
 
 def _digest(model: Path) -> str:

@@ -10,9 +10,8 @@ export async function examples() {
 
 /** The two files of a synthetic pair: {prior, current}. */
 export async function exampleFiles(name) {
-  const images = ["prior", "current"];
-  const files = await Promise.all(images.map(async (image) => (await get(`/examples/${name}/${image}.png`)).blob()));
-  return Object.fromEntries(images.map((image, number) => [image, files[number]]));
+  const file = async (image) => [image, await (await get(`/examples/${name}/${image}.png`)).blob()];
+  return Object.fromEntries(await Promise.all(["prior", "current"].map(file)));
 }
 
 /** The picture in a file as PNG, in its stored pixels. */
@@ -30,17 +29,13 @@ export async function ask(files, fields) {
 async function post(path, parts) {
   const body = new FormData();
   for (const part of parts) body.append(...part);
-  return checked(() => fetch(path, { method: "POST", body }));
+  return get(path, { method: "POST", body });
 }
 
-async function get(path) {
-  return checked(() => fetch(path));
-}
-
-async function checked(send) {
+async function get(path, options) {
   let response;
   try {
-    response = await send();
+    response = await fetch(path, options);
   } catch {
     throw new Error("The server does not answer. Is it still running?");
   }
