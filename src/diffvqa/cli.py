@@ -147,17 +147,7 @@ def synth(
     reporting = Reporting(omitted=omitted)
     still = STILL if still is None else still
     with progress_bar("synthesise patients") as progress:
-        write_cohort(
-            out,
-            patients,
-            seed,
-            size=size,
-            workers=workers,
-            progress=progress,
-            test_set=test_set,
-            reporting=reporting,
-            still=still,
-        )
+        write_cohort(out, patients, seed, size, workers, progress, test_set, reporting, still)
     print(f"{patients} synthetic patients written; next: diffvqa inspect mimic:{out}")
 
 
@@ -412,17 +402,16 @@ def answer(
     overlay: Annotated[Path | None, typer.Option(help="write the images with their boxes to this PNG")] = None,
     dicom_sr: Annotated[
         Path | None,
-        typer.Option(
-            "--dicom-sr", metavar="DIR", help="write a DICOM structured report and a key image into this folder"
-        ),
+        typer.Option(metavar="DIR", help="write a DICOM structured report and a key image into this folder"),
     ] = None,
 ) -> None:
     """Answer a question about one radiograph, or about the change from a prior to a current one."""
     with _imports():
         from diffvqa.answering.answer_text import answer_lines
         from diffvqa.answering.answerer import Answerer
-        from diffvqa.answering.image_files import name_files, read_files
+        from diffvqa.answering.image_files import name_files
         from diffvqa.answering.overlay import draw_answer
+        from diffvqa.images.radiograph import read_radiograph
 
     _new_picture("overlay", overlay, current, *(prior or []))
     elements: tuple[str, ...] = ()
@@ -430,7 +419,8 @@ def answer(
         from diffvqa.answering.dicom.sources import ELEMENTS
 
         elements = ELEMENTS
-    radiographs = read_files(name_files(current, prior), elements)
+    files = name_files(current, prior)
+    radiographs = {name: read_radiograph(file, name, elements) for name, file in files.items()}
     sources = _dicom_sources(model, radiographs, question) if dicom_sr else None
     result = Answerer.from_pretrained(model)(
         current=radiographs["current"],

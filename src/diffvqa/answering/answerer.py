@@ -12,9 +12,10 @@ import numpy as np
 from diffvqa import __version__
 from diffvqa.answering.answer import CANNOT_ANSWER, CANNOT_COMPARE, Answer, FoundBox, ModelVersion
 from diffvqa.answering.case import CHANGE, Case, make_case, read_question
-from diffvqa.answering.image_files import Given, name_files, read_files
+from diffvqa.answering.image_files import Given, name_files
 from diffvqa.errors import InputError
 from diffvqa.findings import SHOWN_IN, Change, read_changes
+from diffvqa.images.radiograph import read_radiograph
 from diffvqa.inference.asking import WrittenAnswer, answer_questions
 from diffvqa.inference.grounding import ground
 from diffvqa.inference.image_findings import contradict, name_findings
@@ -70,7 +71,7 @@ class Answerer:
                 f"given {priors} times, but the model takes {taken} at the most; give fewer", argument="prior"
             )
         read_question(question, alone=not priors)
-        radiographs = read_files(files)
+        radiographs = {name: read_radiograph(file, name) for name, file in files.items()}
         images = dict(zip(radiographs, self.model.encode_radiographs(list(radiographs.values())), strict=True))
         return self.answer([make_case(images, question, trust_order, trust_identity)], beams)[0]
 
