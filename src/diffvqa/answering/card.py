@@ -148,11 +148,8 @@ def _warning(run: Mapping[str, Any]) -> str | None:
 def _data(run: Mapping[str, Any]) -> str:
     rows = []
     for key, stage in _STAGES.items():
-        for name in run.get(key) or ():
-            found = dataset_of(name)
-            rows.append((stage, found.title, found.terms))
-        if not run.get(key):
-            rows.append((stage, "not recorded", "not known"))
+        found = [dataset_of(name) for name in run.get(key) or ()]
+        rows += [(stage, one.title, one.terms) for one in found] or [(stage, "not recorded", "not known")]
     return "## Trained on\n\n" + _table(("what", "dataset", "terms"), rows)
 
 

@@ -76,27 +76,23 @@ def _answer_batch(
             output_logits=beams == 1,
             output_scores=beams > 1,
         )
+    ended = [_until_end(tokens, tokenizer.eos_token_id) for tokens in written.sequences.tolist()]
     # Beam search gives the mean log probability itself.
-    confidences = _confidences(written, tokenizer) if beams == 1 else written.sequences_scores.exp().tolist()
-    texts = [
-        tokenizer.decode(_until_end(tokens, tokenizer), skip_special_tokens=True)
-        for tokens in written.sequences.tolist()
-    ]
+    confidences = _confidences(written, ended) if beams == 1 else written.sequences_scores.exp().tolist()
+    texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in ended]
     return [WrittenAnswer(" ".join(text.split()), one) for text, one in zip(texts, confidences, strict=True)]
 
 
-def _until_end(tokens: list[int], tokenizer: Any) -> list[int]:
+def _until_end(tokens: list[int], end: int) -> list[int]:
     """Tokens up to the end token, which counts: ending there is part of the answer."""
-    end = tokenizer.eos_token_id
     return tokens[: tokens.index(end) + 1] if end in tokens else tokens
 
 
-def _confidences(written: Any, tokenizer: Any) -> list[float]:
-    """The geometric mean of the probabilities of each answer's tokens."""
+def _confidences(written: Any, ended: Sequence[Sequence[int]]) -> list[float]:
+    """The geometric mean of the probabilities of each answer's tokens, up to where it ended."""
     every = torch.stack(written.logits, dim=1).float().log_softmax(-1)
     chosen = every.gather(-1, written.sequences[:, :, None]).squeeze(-1).cpu()
-    lengths = [len(_until_end(tokens, tokenizer)) for tokens in written.sequences.tolist()]
-    return [float(row[:length].mean().exp()) for row, length in zip(chosen, lengths, strict=True)]
+    return [float(row[: len(tokens)].mean().exp()) for row, tokens in zip(chosen, ended, strict=True)]
 
 
 def in_batches(

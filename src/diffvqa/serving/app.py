@@ -92,11 +92,10 @@ def create_app(answerer: Answerer, priors: int = 1, hosts: Collection[str] = (),
         response_description="The status is ready, or busy while it answers; this comes at once in any case.",
     )
     async def health() -> dict[str, Any]:
-        limits = {"priors": priors, "file_bytes": LARGEST_FILE}
         return {
             "status": "ready" if answers.available_tokens else "busy",
             "model": asdict(answerer.version),
-            "limits": limits,
+            "limits": {"priors": priors, "file_bytes": LARGEST_FILE},
         }
 
     for path, name in (("/", "index.html"), ("/docs", "docs.html")):

@@ -27,14 +27,10 @@ def make_key_image(answer: Answer, sources: Sources, pictures: Mapping[str, np.n
     """
     import highdicom as hd
 
-    not_compared = why_not_compared(answer)
+    remark = " (not compared)" if why_not_compared(answer) else ""
     marks = marks_of(answer, sources.sizes)
     panels = [
-        (
-            f"{name} (not compared)" if not_compared else name,
-            pictures[name],
-            _labelled([mark for mark in marks if mark.image == name]),
-        )
+        (name + remark, pictures[name], _labelled([mark for mark in marks if mark.image == name]))
         for name in ("prior", "current")
     ]
     pixels = np.asarray(draw_overlay(panels))

@@ -51,7 +51,6 @@ ELEMENTS = (
     "SpecificCharacterSet",
 )  # fmt: skip
 """The elements of the compared files that a result rests on."""
-_NO_DATE = datetime(1900, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -208,4 +207,4 @@ def _made(header: Dataset) -> datetime:
                 return datetime.strptime(text, form)
             except ValueError:
                 continue
-    return _NO_DATE
+    return datetime(1900, 1, 1)
