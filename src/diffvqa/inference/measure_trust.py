@@ -44,12 +44,12 @@ class TrustSample:
         return {*self.train, *self.validate, *(image for one in self.questions for image in one.pair.images)}
 
 
-def draw_sample(store: Store, priors: int, seed: int = 0) -> TrustSample:
+def draw_sample(store: Store, priors: int) -> TrustSample:
     """The sample of a store: images that can be pretrained on, validation images, and validation questions.
 
     The questions are difference questions whose answers can be read. priors: how many earlier images the model takes.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     train = [store.images[position].image_id for position in pretraining_images(store)[0]]
     validate = [image.image_id for image in store.images if image.split == "validate"]
     train, validate = _draw(train, TRAINING_IMAGES, random), _draw(validate, VALIDATION_IMAGES, random)

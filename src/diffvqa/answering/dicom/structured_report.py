@@ -31,6 +31,7 @@ LEVEL_AFTER = Code("level-after", PRIVATE_SCHEME, "Level in the current image")
 WHOLE_IMAGE = Code("whole-image", PRIVATE_SCHEME, "Place")
 
 _KINDS: dict[str, ChangeKind] = {DIFFERENCES["new"].value: "added", DIFFERENCES["resolved"].value: "missing"}
+_CONFIDENCE = "The certainty is the model's confidence in its whole answer; it is {}calibrated."
 
 
 def make_report(answer: Answer, sources: Sources) -> Dataset:
@@ -96,11 +97,7 @@ def _words(answer: Answer) -> Iterator[tuple[Code, str]]:
     elif answer.changes and answer.boxes is None:
         yield codes.DCM.Comment, f"No boxes: {answer.boxes_reason}. Changes are marked with the whole image."
     if answer.changes is not None:
-        scale = "calibrated" if answer.calibrated else "not calibrated"
-        yield (
-            codes.DCM.Comment,
-            f"The certainty is the model's confidence in its whole answer; it is {scale}.",
-        )
+        yield codes.DCM.Comment, _CONFIDENCE.format("" if answer.calibrated else "not ")
     for image, names in (answer.findings or {}).items():
         named = ", ".join(names) or "no findings"
         yield codes.DCM.Comment, f"Asked about the {image} image by itself, the model names: {named}."
