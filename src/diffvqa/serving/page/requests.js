@@ -1,16 +1,16 @@
 /** What is asked of the server; what it refuses comes as an Error with its reason. */
 
 export async function health() {
-  return (await get("/health")).json();
+  return (await request("/health")).json();
 }
 
 export async function examples() {
-  return (await get("/examples")).json();
+  return (await request("/examples")).json();
 }
 
 /** The two files of a synthetic pair: {prior, current}. */
 export async function exampleFiles(name) {
-  const file = async (image) => [image, await (await get(`/examples/${name}/${image}.png`)).blob()];
+  const file = async (image) => [image, await (await request(`/examples/${name}/${image}.png`)).blob()];
   return Object.fromEntries(await Promise.all(["prior", "current"].map(file)));
 }
 
@@ -26,13 +26,13 @@ export async function ask(files, fields) {
   return (await post("/answer", [...parts, ...Object.entries(fields)])).json();
 }
 
-async function post(path, parts) {
+function post(path, parts) {
   const body = new FormData();
   for (const part of parts) body.append(...part);
-  return get(path, { method: "POST", body });
+  return request(path, { method: "POST", body });
 }
 
-async function get(path, options) {
+async function request(path, options) {
   let response;
   try {
     response = await fetch(path, options);
