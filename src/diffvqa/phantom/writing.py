@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from diffvqa.errors import InputError
+from diffvqa.files import writing_to
 from diffvqa.phantom.cohort_tables import IMAGENOME, JPG, QUESTIONS, REPORTS, SYNTHETIC, PatientRows, Tables
 from diffvqa.phantom.course import STILL
 from diffvqa.phantom.patient_files import write_patient
@@ -52,11 +53,9 @@ def write_cohort(
     out = Path(out).resolve()
     _check(out, patients, seed, size, workers, still)
     check_set(test_set)
-    try:
+    with writing_to("out", "cannot be made there"):
         out.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out if out.exists() else out.parent))
-    except OSError as error:
-        raise InputError(f"cannot be made there ({error.strerror}); give another path", argument="out") from error
     try:
         work.chmod(0o755)
         write = partial(write_patient, work, seed, size=size, test_set=test_set, reporting=reporting, still=still)
