@@ -54,13 +54,6 @@ def reference_readings(prediction: Prediction) -> Readings:
     return tuple(dict.fromkeys(itertools.chain.from_iterable(read_changes(text) for text in prediction.references)))
 
 
-def predicted_readings(prediction: Prediction) -> Readings:
-    """The changes a system says there are: those given, or every reading of its answer."""
-    if prediction.changes is not None:
-        return (prediction.changes,)
-    return read_changes(prediction.answer)
-
-
 def best_agreement(predicted: Readings, reference: Readings) -> tuple[frozenset[Change], frozenset[Change]]:
     """The reading of the prediction and the reading of the reference that agree best (at least one of each).
 
@@ -81,7 +74,8 @@ def judge(predictions: Sequence[Prediction]) -> list[Judged]:
         reference = reference_readings(prediction) if is_difference(prediction) else ()
         if not reference:
             continue
-        predicted = predicted_readings(prediction)
+        # Those given, or every reading of the answer.
+        predicted = read_changes(prediction.answer) if prediction.changes is None else (prediction.changes,)
         if predicted:
             said, true = best_agreement(predicted, reference)
         else:

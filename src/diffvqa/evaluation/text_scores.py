@@ -9,6 +9,7 @@ and no other metric ever goes by the same name.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import re
 import shutil
@@ -176,11 +177,11 @@ def tally_text(
         pairs = [tokens.pair(prediction) for prediction in predictions]
         columns += [_rouge_column(pairs), _cider_column(pairs), *_bleu_columns(pairs).T]
         for order in range(1, 5):
-            formulas[f"bleu_{order}"] = _bleu_formula(order)
+            score = functools.partial(bleu_score, order=order)
+            formulas[f"bleu_{order}"] = _of_columns(len(_COLUMNS), _BLEU_COLUMNS, score)
         if meteor:
+            formulas["meteor"] = _of_columns(len(columns), _METEOR_COLUMNS, meteor_score)
             columns += [*np.stack([meteor[pair] for pair in pairs]).T]
-            counts = slice(len(_COLUMNS) + _BLEU_COLUMNS, len(_COLUMNS) + _BLEU_COLUMNS + _METEOR_COLUMNS)
-            formulas["meteor"] = lambda sums: np.where(sums[..., 0] > 0, meteor_score(sums[..., counts]), np.nan)
         formulas["rouge_l"] = mean_of(_COLUMNS, "rouge_l")
         formulas["cider"] = mean_of(_COLUMNS, "cider")
         if len(pairs) == 1:
@@ -228,13 +229,8 @@ def _ptb_tokens(lines: list[str]) -> list[str] | None:
     return [" ".join(word for word in line.rstrip().split(" ") if word not in removed) for line in tokenized]
 
 
-def _bleu_formula(order: int) -> Formula:
-    start = len(_COLUMNS)
-
-    def formula(sums: np.ndarray) -> np.ndarray:
-        return np.where(sums[..., 0] > 0, bleu_score(sums[..., start : start + _BLEU_COLUMNS], order), np.nan)
-
-    return formula
+def _of_columns(start: int, width: int, score: Formula) -> Formula:
+    return lambda sums: np.where(sums[..., 0] > 0, score(sums[..., start : start + width]), np.nan)
 
 
 def _bleu_columns(pairs: Sequence[TextPair]) -> np.ndarray:
