@@ -14,14 +14,7 @@ from diffvqa.data.index import StoredImage
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
-from diffvqa.evaluating.controls import (
-    blank_images,
-    mean_boxes,
-    most_frequent,
-    other_prior,
-    retrieval,
-    retrieval_bank,
-)
+from diffvqa.evaluating.controls import blank_images, mean_boxes, most_frequent, other_prior, retrieval, retrieval_bank
 from diffvqa.evaluating.example_pictures import example_pairs, example_phrases
 from diffvqa.evaluating.phrases import predict_grounding
 from diffvqa.evaluating.prediction_rows import write_rows
