@@ -72,7 +72,7 @@ def example_phrases(grounded: Sequence[Mapping[str, Any]], store: Store, out: Pa
     """A dozen phrases that were looked for, in different images, drawn before anyone looks at the boxes found."""
     asked = [row for row in grounded if row["task"] == "AREF"]
     order = np.random.default_rng(SEED).permutation(len(asked)).tolist()
-    first = {_image_of(asked[index]): index for index in reversed(order)}
+    first = {asked[index]["id"].rsplit("/", 2)[0]: index for index in reversed(order)}
     examples = []
     for number, (image, index) in enumerate(list(first.items())[:EXAMPLES]):
         row, frame = asked[index], store.images[store.index[image]].frame
@@ -88,10 +88,6 @@ def example_phrases(grounded: Sequence[Mapping[str, Any]], store: Store, out: Pa
             }
         )
     return examples
-
-
-def _image_of(row: Mapping[str, Any]) -> str:
-    return row["id"].rsplit("/", 2)[0]
 
 
 def _save_picture(store: Store, image: str, out: Path, name: str) -> str:

@@ -47,7 +47,8 @@ def tally_calibration(judged: Sequence[Judged]) -> Calibration | None:
     identifiers = tuple(one.prediction.id for one in rows)
     confidence = np.array([one.prediction.confidence for one in rows])
     right = np.array([float(one.right) for one in rows])
-    place = bin_of(confidence)
+    # The bin of each; an edge belongs to the bin below it.
+    place = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
 
     columns: list[np.ndarray] = []
     formulas: dict[str, Formula] = {}
@@ -67,11 +68,6 @@ def tally_calibration(judged: Sequence[Judged]) -> Calibration | None:
     counts = {"n": len(rows), "right": int(right.sum())}
     tally = Tally(identifiers, np.stack(columns, axis=1), formulas, counts)
     return Calibration(tally, tuple(_bin(index, place == index, identifiers, confidence, right) for index in occupied))
-
-
-def bin_of(confidence: np.ndarray) -> np.ndarray:
-    """The position of the bin of each confidence: an edge belongs to the bin below it."""
-    return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
 
 
 def most_confident(confidence: np.ndarray, share: float) -> np.ndarray:
