@@ -103,7 +103,7 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
     if not judged:
         return None
     told = _told_repeats(judged)
-    columns = np.array([[*_count(one), *_induced(one, told)] for one in judged], dtype=float)
+    columns = np.array([[*_count(one), *_induced_and_detected(one, told)] for one in judged], dtype=float)
     unchanged = sum(one.unchanged for one in judged)
     counts = {
         "n": len(judged),
@@ -158,10 +158,11 @@ def _told_repeats(judged: Sequence[Judged]) -> set[Hashable]:
     return {patient for patient, right in repeats.items() if right}
 
 
-def _induced(one: Judged, told: Set[Hashable]) -> list[float]:
-    """Whether a pair differs from a repeat that was told in its acquisition alone, and has a change all the same.
+def _induced_and_detected(one: Judged, told: Set[Hashable]) -> list[float]:
+    """The last four columns of one pair.
 
-    Then whether something has changed, and whether any change is stated of such a pair.
+    Whether it differs from a repeat that was told in its acquisition alone, and has a change all the same; whether
+    something has changed, and whether any change is stated of such a pair.
     """
     varied = one.prediction.group is not None and factor_and_strength(one.prediction.group) is not None
     asked = one.unchanged and varied and one.prediction.patient in told
