@@ -41,7 +41,7 @@ def fit_box(
     try:
         x1, y1, x2, y2 = map(float, corners)
         box = Box(x1 * scale[0], y1 * scale[1], x2 * scale[0], y2 * scale[1])
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         problems.append(Problem("box_dropped", where, "not four numbers that span an area"))
         return None
     if box.x1 >= 0 and box.y1 >= 0 and box.x2 <= width and box.y2 <= height:

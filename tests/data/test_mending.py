@@ -1,0 +1,27 @@
+"""Boxes that a dataset gives, made to fit, or left out with the reason."""
+
+import pytest
+
+from diffvqa.boxes import Box
+from diffvqa.data.mending import fit_box
+from diffvqa.records import Source
+
+
+@pytest.mark.parametrize(
+    ("corners", "box", "kinds"),
+    [
+        ((1, "2", 3.5, 4), Box(1, 2, 3.5, 4), []),
+        ((-1, 2, 30, 4), Box(0, 2, 10, 4), ["box_clipped"]),
+        ((20, 2, 30, 4), None, ["box_dropped"]),
+        ((3, 2, 1, 4), None, ["box_dropped"]),
+        ((1, 2, 3), None, ["box_dropped"]),
+        ((1, 2, None, 4), None, ["box_dropped"]),
+        ((1, 2, "wide", 4), None, ["box_dropped"]),
+        ((1, 2, float("nan"), 4), None, ["box_dropped"]),
+        ((1, 2, 10**400, 4), None, ["box_dropped"]),
+    ],
+)
+def test_a_box_fits_or_is_left_out(corners, box, kinds):
+    problems = []
+    assert fit_box(corners, 10, 8, Source("boxes.csv", 2), problems) == box
+    assert [problem.kind for problem in problems] == kinds
