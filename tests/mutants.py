@@ -168,7 +168,8 @@ def _read_libraries() -> None:
 
 def main(words: list[str]) -> int:
     """0 where every fault is caught; faults whose place is not there count as not caught."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+    # As the program sets them, before the libraries are read.
+    os.environ.update(OMP_NUM_THREADS="1", TRANSFORMERS_VERBOSITY="error", HF_HUB_DISABLE_PROGRESS_BARS="1")
     faults = [
         Fault(**{**entry, "tests": tuple(entry["tests"])})
         for entry in yaml.safe_load(TABLE.read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ import os
 import re
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from diffvqa.answering.answer import Answer
     from diffvqa.answering.dicom.sources import Sources as DicomSources
-    from diffvqa.boxes import Box
     from diffvqa.images.radiograph import Radiograph
 
 NOTICE = "Research software. Not for clinical use."
@@ -68,7 +67,8 @@ Model = Annotated[
 StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="a folder that `diffvqa prepare` has written")]
 Config = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="settings, such as those in configs/tiny")]
 ReversedPairs = Annotated[
-    str, typer.Option(help="drop: leave out questions whose prior image is the later one; turn: turn them round")
+    Literal["drop", "turn"],
+    typer.Option(help="drop: leave out questions whose prior image is the later one; turn: turn them round"),
 ]
 SplitSeed = Annotated[int | None, typer.Option(min=0, help="split by patient with this seed, not as the datasets say")]
 Strict = Annotated[bool, typer.Option("--strict", help="refuse what has faults, in place of skipping them")]
@@ -106,9 +106,10 @@ def start(
 def demo(out: Annotated[Path, typer.Option(help="where everything is written")] = Path("demo")) -> None:
     """The whole way on a synthetic cohort, ending with report.html."""
     from diffvqa.demo import run_demo
+    from diffvqa.evaluation.score_table import print_table
 
     scores, report = run_demo(out)
-    _print_scores(scores)
+    _print(scores, print_table)
     print(f"report: {report}")
 
 
@@ -120,8 +121,8 @@ def synth(
     size: Annotated[int, typer.Option(min=64, max=2048, help="pixels of the longer side")] = 256,
     workers: Annotated[int | None, typer.Option(min=1, help="processes; all cores if not given")] = None,
     test_set: Annotated[
-        str | None,
-        typer.Option("--set", metavar="NAME", help="a test set: change, acquisition, subtle or shift"),
+        Literal["change", "acquisition", "subtle", "shift"] | None,
+        typer.Option("--set", help="a test set in place of a cohort"),
     ] = None,
     omitted: Annotated[
         float, typer.Option(min=0, max=1, help="the chance that a report leaves out a finding that is there")
@@ -134,11 +135,9 @@ def synth(
     """Write synthetic patients in the layouts of MIMIC-CXR-JPG, its reports, Chest ImaGenome and Medical-Diff-VQA."""
     from diffvqa.phantom.course import STILL
     from diffvqa.phantom.reports import Reporting
-    from diffvqa.phantom.sets import check_set
     from diffvqa.phantom.writing import write_cohort
     from diffvqa.progress import progress_bar
 
-    check_set(test_set)
     if test_set and still is not None:
         raise InputError(
             "the pairs of a test set are what it is for; give {test_set} or {still}",
@@ -148,17 +147,7 @@ def synth(
     reporting = Reporting(omitted=omitted)
     still = STILL if still is None else still
     with progress_bar("synthesise patients") as progress:
-        write_cohort(
-            out,
-            patients,
-            seed,
-            size=size,
-            workers=workers,
-            progress=progress,
-            test_set=test_set,
-            reporting=reporting,
-            still=still,
-        )
+        write_cohort(out, patients, seed, size, workers, progress, test_set, reporting, still)
     print(f"{patients} synthetic patients written; next: diffvqa inspect mimic:{out}")
 
 
@@ -178,15 +167,12 @@ def inspect(
     from diffvqa.data import read_sources
     from diffvqa.data.inspection import check_files, summarise
     from diffvqa.data.problems import refuse_faults, write_problems
+    from diffvqa.files import writing_to
 
-    cohort = check_files(read_sources(sources, _reversed_pairs(reversed_pairs), split_seed), deep)
+    cohort = check_files(read_sources(sources, reversed_pairs, split_seed), deep)
     if problems:
-        try:
+        with writing_to("problems"):
             write_problems(problems, cohort.problems)
-        except OSError as error:
-            raise InputError(
-                f"cannot be written there ({error.strerror}); give another path", argument="problems"
-            ) from error
     if strict:
         refuse_faults(cohort.problems)
     summary = summarise(cohort)
@@ -214,7 +200,7 @@ def prepare(
     from diffvqa.data.problems import refuse_faults
     from diffvqa.progress import progress_bar
 
-    cohort = read_sources(sources, _reversed_pairs(reversed_pairs), split_seed)
+    cohort = read_sources(sources, reversed_pairs, split_seed)
     if strict:
         refuse_faults(check_files(cohort).problems)
     with progress_bar("prepare images") as progress:
@@ -295,16 +281,12 @@ def study_page(
     ] = None,
 ) -> None:
     """Make a study's page from the scores in its folder."""
-    from diffvqa.files import write_text
+    from diffvqa.files import write_text, writing_to
     from diffvqa.study.study_page import page_from
 
     page, out = page_from(folder), out or folder / "study.html"
-    try:
+    with writing_to("out", "the page cannot be written there"):
         write_text(out, page)
-    except OSError as error:
-        raise InputError(
-            f"the page cannot be written there ({error.strerror}); give another path", argument="out"
-        ) from error
     print(f"page: {out}")
 
 
@@ -313,7 +295,7 @@ def evaluate(
     model: Model,
     store: StoreFolder,
     out: Annotated[Path, typer.Option(help="predictions, scores and report are written here")],
-    split: Annotated[str, typer.Option(help="train, validate or test")] = "test",
+    split: Annotated[Literal["train", "validate", "test"], typer.Option()] = "test",
     beams: Annotated[int, typer.Option(min=1, max=64, help="of the beam search; 1 is greedy")] = 1,
     cluster: Cluster = None,
     training: Annotated[
@@ -332,12 +314,10 @@ def evaluate(
     from diffvqa.evaluating.evaluate import evaluate as run
     from diffvqa.evaluation.report import write_report
     from diffvqa.evaluation.score import score_folder
-    from diffvqa.records import SPLITS
+    from diffvqa.evaluation.score_table import print_table
 
-    if split not in SPLITS:
-        raise InputError(f"expected one of {', '.join(SPLITS)}, found {split!r}", argument="split")
     run(model, store, split, out, beams, cluster, training, grounding=grounding, truth_folder=truth, patients=patients)
-    _print_scores(score_folder(out))
+    _print(score_folder(out), print_table)
     print(f"report: {write_report(out)}")
 
 
@@ -352,6 +332,7 @@ def score(
 ) -> None:
     """Compute the metrics of anyone's predictions from a file alone."""
     from diffvqa.evaluation.score import score_file
+    from diffvqa.evaluation.score_table import print_table
 
     if bertscore is None:
         if bertscore_layer is not None:
@@ -367,10 +348,7 @@ def score(
         similarity = BertScore(bertscore, bertscore_layer)
         scores = score_file(predictions, similarity=similarity)
         scores["notes"].append(similarity.description)
-    if as_json:
-        print(json.dumps(scores, indent=2))
-    else:
-        _print_scores(scores)
+    _print(scores, print_table, as_json)
 
 
 @app.command()
@@ -382,16 +360,10 @@ def compare(
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
     """Test systems against one another on the same questions."""
-    from rich.console import Console
-
     from diffvqa.evaluation.comparison import compare as run
     from diffvqa.evaluation.score_table import print_comparison
 
-    result = run(_named_folders(systems))
-    if as_json:
-        print(json.dumps(result, indent=2))
-    else:
-        Console().print(print_comparison(result))
+    _print(run(_named_folders(systems)), print_comparison, as_json)
 
 
 @app.command()
@@ -405,14 +377,12 @@ def probe(
     seed: Annotated[int, typer.Option(min=0, help="of the training of the probes")] = 0,
 ) -> None:
     """Read findings, changes and places out of a frozen encoder with small probes."""
-    from rich.console import Console
-
     from diffvqa.evaluation.probe_scores import score_probe
     from diffvqa.evaluation.score_table import print_probe
     from diffvqa.training.probe import probe as run
 
     run(encoder, store, out, seed, test_store)
-    Console().print(print_probe(score_probe(out)))
+    _print(score_probe(out), print_probe)
 
 
 @app.command()
@@ -432,17 +402,16 @@ def answer(
     overlay: Annotated[Path | None, typer.Option(help="write the images with their boxes to this PNG")] = None,
     dicom_sr: Annotated[
         Path | None,
-        typer.Option(
-            "--dicom-sr", metavar="DIR", help="write a DICOM structured report and a key image into this folder"
-        ),
+        typer.Option(metavar="DIR", help="write a DICOM structured report and a key image into this folder"),
     ] = None,
 ) -> None:
     """Answer a question about one radiograph, or about the change from a prior to a current one."""
     with _imports():
         from diffvqa.answering.answer_text import answer_lines
         from diffvqa.answering.answerer import Answerer
-        from diffvqa.answering.image_files import name_files, read_files
+        from diffvqa.answering.image_files import name_files
         from diffvqa.answering.overlay import draw_answer
+        from diffvqa.images.radiograph import read_radiograph
 
     _new_picture("overlay", overlay, current, *(prior or []))
     elements: tuple[str, ...] = ()
@@ -450,7 +419,8 @@ def answer(
         from diffvqa.answering.dicom.sources import ELEMENTS
 
         elements = ELEMENTS
-    radiographs = read_files(name_files(current, prior), elements)
+    files = name_files(current, prior)
+    radiographs = {name: read_radiograph(file, name, elements) for name, file in files.items()}
     sources = _dicom_sources(model, radiographs, question) if dicom_sr else None
     result = Answerer.from_pretrained(model)(
         current=radiographs["current"],
@@ -544,7 +514,7 @@ def ground(
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="a radiograph: PNG, JPEG or DICOM")],
     phrase: Annotated[str, typer.Option(help='such as "left pleural effusion"')],
     boxes: Annotated[int, typer.Option(min=1, max=16, help="at the most; the likeliest first")] = 1,
-    by: Annotated[str, typer.Option(help="where several boxes come from: samples or beams")] = "samples",
+    by: Annotated[Literal["samples", "beams"], typer.Option(help="where several boxes come from")] = "samples",
     seed: Annotated[int, typer.Option(min=0, help="of the samples")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     overlay: Annotated[Path | None, typer.Option(help="write the image with the box to this PNG")] = None,
@@ -560,8 +530,6 @@ def ground(
 
     if not phrase.strip():
         raise InputError('expected words such as "left pleural effusion", found none', argument="phrase")
-    if by not in ("samples", "beams"):
-        raise InputError(f"expected samples or beams, found {by!r}", argument="by")
     _new_picture("overlay", overlay, image)
     model = model_folder(model)
     captioner = load_folder(Captioner, model / CAPTIONER if (model / CAPTIONER).is_dir() else model, "model")
@@ -576,7 +544,8 @@ def ground(
         print(json.dumps({"phrase": phrase, "box": first, "boxes": listed, "notice": NOTICE}))
         return
     for one in found:
-        print(_corners(one.box) + ("" if one.share is None else f"  share {one.share:.2f}"))
+        corners = " ".join(f"{value:.1f}" for value in one.box.as_tuple())
+        print(corners + ("" if one.share is None else f"  share {one.share:.2f}"))
     if not found:
         print("the captioner wrote no box for this phrase")
     print(NOTICE)
@@ -657,17 +626,12 @@ def _new_picture(argument: str, path: Path | None, *inputs: Path | None) -> None
 
 
 def _save_picture(picture: Image, argument: str, path: Path) -> None:
-    from diffvqa.files import replacing
+    from diffvqa.files import replacing, writing_to
 
-    try:
-        with replacing(path) as temporary:
-            # Patients' pixels are for their owner alone.
-            temporary.touch(mode=0o600)
-            picture.save(temporary, format="PNG")
-    except OSError as error:
-        raise InputError(
-            f"the picture cannot be written there ({error.strerror}); give another path", argument=argument
-        ) from error
+    with writing_to(argument, "the picture cannot be written there"), replacing(path) as temporary:
+        # Patients' pixels are for their owner alone.
+        temporary.touch(mode=0o600)
+        picture.save(temporary, format="PNG")
 
 
 def _dicom_sources(model: Path, radiographs: dict[str, Radiograph], question: str | None) -> DicomSources:
@@ -703,16 +667,6 @@ def _save_dicom(result: Answer, sources: DicomSources, radiographs: dict[str, Ra
     print("wrote a structured report and a key image; they hold the patient's data", file=sys.stderr)
 
 
-def _corners(box: Box) -> str:
-    return " ".join(f"{value:.1f}" for value in box.as_tuple())
-
-
-def _reversed_pairs(choice: str) -> Literal["drop", "turn"]:
-    if choice not in ("drop", "turn"):
-        raise InputError(f"expected drop or turn, found {choice!r}", argument="reversed_pairs")
-    return "turn" if choice == "turn" else "drop"
-
-
 def _named_folders(items: list[str]) -> dict[str, list[Path]]:
     folders: dict[str, list[Path]] = {}
     for number, item in enumerate(items, start=1):
@@ -738,13 +692,11 @@ def _print_summary(summary: dict) -> None:
     print(f"{'problems':>16}  {_counts(summary['problems']) or 'none'}")
 
 
-def _print_scores(scores: dict) -> None:
+def _print(result: dict, table: Callable[[dict], Any], as_json: bool = False) -> None:
+    """One JSON object, or the table of the result."""
     from rich.console import Console
 
-    from diffvqa.evaluation.score_table import print_table
-
-    Console().print(print_table(scores))
-
-
-if __name__ == "__main__":
-    main()
+    if as_json:
+        print(json.dumps(result, indent=2))
+    else:
+        Console().print(table(result))

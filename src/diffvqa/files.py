@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from diffvqa.errors import InputError
+
 _UNFINISHED = ".unfinished"
 
 
@@ -32,6 +34,15 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def writing_to(argument: str, what: str = "cannot be written there") -> Iterator[None]:
+    """Around what writes a file: raises InputError, which names the argument, where the system refuses."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"{what} ({error.strerror}); give another path", argument=argument) from error
 
 
 def is_unfinished(path: Path) -> bool:

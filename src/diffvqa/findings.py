@@ -144,9 +144,9 @@ def turn_round(answer: str) -> str | None:
     if len(readings) != 1:
         return None
     opposite: dict[str, ChangeKind] = {"added": "missing", "missing": "added", "level": "level"}
-    changes = sorted(readings[0], key=lambda change: (change.finding, change.kind))
     return write_changes(
-        Change(change.finding, opposite[change.kind], before=change.after, after=change.before) for change in changes
+        Change(change.finding, opposite[change.kind], before=change.after, after=change.before)
+        for change in sorted(readings[0])
     )
 
 

@@ -34,18 +34,16 @@ class Region:
         _require(bool(self.name or self.phrases), "a region needs a name or a phrase")
 
 
+@dataclass(slots=True, eq=False, repr=False)
 class Regions(Sequence[Region]):
     """The regions of one image, kept small: MIMIC-CXR has nine million. A region is made when it is asked for.
 
     corners: x1 y1 x2 y2 of each region, one after the other. names and phrases: one entry a region.
     """
 
-    __slots__ = ("corners", "names", "phrases")
-
-    def __init__(
-        self, corners: array[float], names: tuple[str | None, ...], phrases: tuple[tuple[str, ...], ...]
-    ) -> None:
-        self.corners, self.names, self.phrases = corners, names, phrases
+    corners: array[float]
+    names: tuple[str | None, ...]
+    phrases: tuple[tuple[str, ...], ...]
 
     @classmethod
     def of(cls, regions: Iterable[Region]) -> Regions:

@@ -11,7 +11,7 @@ import socket
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.connection import wait
 from typing import Any, TypeVar
@@ -57,9 +57,7 @@ def _by_processes(function: Callable[..., Result], jobs: Iterable[Job], workers:
     # Spawned, not forked: a fork of a process that runs threads (torch's, for one) may hang.
     pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
     try:
-        yield from _windowed(
-            lambda job: pool.submit(function, *job), lambda future: future.result(), jobs, ahead * workers
-        )
+        yield from _windowed(lambda job: pool.submit(function, *job), Future.result, jobs, ahead * workers)
     except BrokenProcessPool as error:
         raise RunFailed(
             "a worker process was ended, often for want of memory; "

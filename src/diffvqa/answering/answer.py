@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -41,7 +42,7 @@ class ModelVersion:
     diffvqa: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What the model says of the radiographs. Whatever is None has its reason beside it.
 
@@ -56,12 +57,12 @@ class Answer:
     question: str
     text: str
     reason: str | None
-    changes: tuple[Change, ...] | None
-    confidence: float | None
-    calibrated: bool
-    findings: Mapping[str, tuple[str, ...]] | None
+    changes: tuple[Change, ...] | None = None
+    confidence: float | None = None
+    calibrated: bool = False
+    findings: Mapping[str, tuple[str, ...]] | None = None
     findings_reason: str | None
-    boxes: tuple[FoundBox, ...] | None
+    boxes: tuple[FoundBox, ...] | None = None
     boxes_reason: str | None
     out_of_distribution: Mapping[str, float] | None
     warnings: tuple[str, ...]
@@ -70,13 +71,7 @@ class Answer:
     def as_dict(self) -> dict[str, Any]:
         """The answer as plain values, as answer.schema.json says; boxes as [x1, y1, x2, y2]."""
         plain = asdict(self)
-        if self.changes is not None:
-            plain["changes"] = [asdict(change) for change in self.changes]
-        if self.findings is not None:
-            plain["findings"] = {image: list(names) for image, names in self.findings.items()}
-        if self.boxes is not None:
-            plain["boxes"] = [{**asdict(found), "box": list(found.box.as_tuple())} for found in self.boxes]
-        if self.out_of_distribution is not None:
-            plain["out_of_distribution"] = dict(self.out_of_distribution)
-        plain["warnings"] = list(self.warnings)
+        for found in plain["boxes"] or ():
+            found["box"] = tuple(found["box"].values())
+        plain = json.loads(json.dumps(plain))  # lists in the place of tuples
         return {**plain, **{old: plain[new] for old, new in DEPRECATED.items()}, "notice": NOTICE}

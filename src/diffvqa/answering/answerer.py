@@ -12,9 +12,10 @@ import numpy as np
 from diffvqa import __version__
 from diffvqa.answering.answer import CANNOT_ANSWER, CANNOT_COMPARE, Answer, FoundBox, ModelVersion
 from diffvqa.answering.case import CHANGE, Case, make_case, read_question
-from diffvqa.answering.image_files import Given, name_files, read_files
+from diffvqa.answering.image_files import Given, name_files
 from diffvqa.errors import InputError
 from diffvqa.findings import SHOWN_IN, Change, read_changes
+from diffvqa.images.radiograph import read_radiograph
 from diffvqa.inference.asking import WrittenAnswer, answer_questions
 from diffvqa.inference.grounding import ground
 from diffvqa.inference.image_findings import contradict, name_findings
@@ -70,7 +71,7 @@ class Answerer:
                 f"given {priors} times, but the model takes {taken} at the most; give fewer", argument="prior"
             )
         read_question(question, alone=not priors)
-        radiographs = read_files(files)
+        radiographs = {name: read_radiograph(file, name) for name, file in files.items()}
         images = dict(zip(radiographs, self.model.encode_radiographs(list(radiographs.values())), strict=True))
         return self.answer([make_case(images, question, trust_order, trust_identity)], beams)[0]
 
@@ -92,17 +93,11 @@ class Answerer:
         return [next(answers) if case.reason is None else self._no_answer(case) for case in cases]
 
     def _no_answer(self, case: Case) -> Answer:
-        text = CANNOT_ANSWER if len(case.images) == 1 else CANNOT_COMPARE
         return Answer(
             question=case.question,
-            text=text,
+            text=CANNOT_ANSWER if len(case.images) == 1 else CANNOT_COMPARE,
             reason=case.reason,
-            changes=None,
-            confidence=None,
-            calibrated=False,
-            findings=None,
             findings_reason=case.reason,
-            boxes=None,
             boxes_reason=case.reason,
             out_of_distribution=_out_of_distribution(case),
             warnings=case.warnings,
@@ -154,12 +149,12 @@ class Answerer:
         found = []
         for images in alone:
             by_image = {name: names for name, key in images.items() if (names := named[key]) is not None}
-            unread = [name for name in images if name not in by_image]
-            if unread:
-                reason = f"what the model wrote about the findings of the {unread[0]} image is no list of names"
-                found.append(_Findings(None, reason))
-            else:
-                found.append(_Findings(by_image, None))
+            unread = [
+                f"what the model wrote about the findings of the {name} image is no list of names"
+                for name in images
+                if name not in by_image
+            ]
+            found.append(_Findings(None, unread[0]) if unread else _Findings(by_image, None))
         return found
 
     def _boxes(

@@ -15,6 +15,7 @@ from diffvqa import __version__, runs
 from diffvqa.answering.answer import NOTICE
 from diffvqa.data.registry import dataset_of
 from diffvqa.errors import InputError
+from diffvqa.files import writing_to
 from diffvqa.inference.grounding import CAPTIONER
 from diffvqa.inference.training_record import read_training
 from diffvqa.inference.trust import read_record
@@ -94,10 +95,8 @@ def write_card(folder: Path, out: Path, evaluation: Path | None = None) -> str |
             argument="out",
             mentions=("model",),
         )
-    try:
+    with writing_to("out"):
         out.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot be written there ({error.strerror}); give another path", argument="out") from error
     return warning
 
 
@@ -149,11 +148,8 @@ def _warning(run: Mapping[str, Any]) -> str | None:
 def _data(run: Mapping[str, Any]) -> str:
     rows = []
     for key, stage in _STAGES.items():
-        for name in run.get(key) or ():
-            found = dataset_of(name)
-            rows.append((stage, found.title, found.terms))
-        if not run.get(key):
-            rows.append((stage, "not recorded", "not known"))
+        found = [dataset_of(name) for name in run.get(key) or ()]
+        rows += [(stage, one.title, one.terms) for one in found] or [(stage, "not recorded", "not known")]
     return "## Trained on\n\n" + _table(("what", "dataset", "terms"), rows)
 
 

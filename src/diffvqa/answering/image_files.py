@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from diffvqa.errors import InputError
 from diffvqa.images import ImageFile
-from diffvqa.images.radiograph import Radiograph, read_radiograph
+from diffvqa.images.radiograph import Radiograph
 
 Given = ImageFile | Radiograph
 """A radiograph as a file, by its path or its content, or read already."""
@@ -29,14 +29,6 @@ def name_files(current: Given, prior: Given | Sequence[Given] | None) -> dict[st
                 f"{{{name}}} and {{{other}}} are the same file; give different radiographs", mentions=(name, other)
             )
     return files
-
-
-def read_files(files: Mapping[str, Given], elements: Sequence[str] = ()) -> dict[str, Radiograph]:
-    """The radiographs by the names of their files, with these further elements of those that are DICOM.
-
-    Raises InputError, naming the argument, for a file that holds no radiograph.
-    """
-    return {name: read_radiograph(file, name, elements) for name, file in files.items()}
 
 
 def _same_file(a: Given, b: Given) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -89,30 +89,30 @@ def _joined(sources: Sequence[str]) -> Cohort:
 
 
 def _refuse_shared_images(cohorts: Sequence[Cohort]) -> None:
-    seen: dict[str, int] = {}
-    for number, cohort in enumerate(cohorts, start=1):
-        for study in cohort.studies:
-            for image in study.images:
-                other = seen.setdefault(image.image_id, number)
-                if other != number:
-                    raise InputError(
-                        f"sources {other} and {number} hold an image of the same identifier; "
-                        "give each dataset once, and prepare cohorts that overlap separately"
-                    )
+    images = ([image.image_id for study in cohort.studies for image in study.images] for cohort in cohorts)
+    for other, number in _shared(images):
+        raise InputError(
+            f"sources {other} and {number} hold an image of the same identifier; "
+            "give each dataset once, and prepare cohorts that overlap separately"
+        )
 
 
 def _refuse_shared_patients(read_by: Sequence[Reader], cohorts: Sequence[Cohort]) -> None:
     """Two people of one number would be one person, with a history and a split that neither has."""
-    seen: dict[str, int] = {}
-    for number, cohort in enumerate(cohorts, start=1):
-        for study in cohort.studies:
-            other = seen.setdefault(study.subject_id, number)
-            if other == number:
-                continue
-            one, two = read_by[other - 1], read_by[number - 1]
-            if one.patients is None or one.patients != two.patients:
-                raise InputError(
-                    f"sources {other} ({one.kind}) and {number} ({two.kind}) hold a patient of the same identifier; "
-                    "if these are two people, give the patients of one source other identifiers, or prepare the "
-                    "sources separately"
-                )
+    for other, number in _shared([study.subject_id for study in cohort.studies] for cohort in cohorts):
+        one, two = read_by[other - 1], read_by[number - 1]
+        if one.patients is None or one.patients != two.patients:
+            raise InputError(
+                f"sources {other} ({one.kind}) and {number} ({two.kind}) hold a patient of the same identifier; "
+                "if these are two people, give the patients of one source other identifiers, or prepare the "
+                "sources separately"
+            )
+
+
+def _shared(identifiers: Iterable[Iterable[str]]) -> Iterator[tuple[int, int]]:
+    """The numbers of two sources, counted from 1, for every identifier of the second that the first has too."""
+    first: dict[str, int] = {}
+    for number, of_source in enumerate(identifiers, start=1):
+        for one in of_source:
+            if first.setdefault(one, number) != number:
+                yield first[one], number

@@ -44,28 +44,22 @@ class StoredImage:
     regions: Regions
 
 
+_TEXT, _TEXTS = pa.string(), pa.list_(pa.string())
 _IMAGES = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("subject_id", pa.string()),
-        ("study_id", pa.string()),
-        ("order", pa.float64()),
-        ("split", pa.string()),
-        ("view", pa.string()),
-        ("report", pa.string()),
-        ("findings", pa.list_(pa.string())),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("corners", pa.list_(pa.float64())),  # x1 y1 x2 y2 of each region, one after the other
-        ("region_names", pa.list_(pa.string())),
-        ("region_phrases", pa.list_(pa.list_(pa.string()))),
-    ]
+    {
+        **dict.fromkeys(("image_id", "subject_id", "study_id"), _TEXT),
+        "order": pa.float64(),
+        **dict.fromkeys(("split", "view", "report"), _TEXT),
+        "findings": _TEXTS,
+        "width": pa.int32(),
+        "height": pa.int32(),
+        "corners": pa.list_(pa.float64()),  # x1 y1 x2 y2 of each region, one after the other
+        "region_names": _TEXTS,
+        "region_phrases": pa.list_(_TEXTS),
+    }
 )
 _QUESTIONS = pa.schema(
-    [
-        (name, pa.string())
-        for name in ("question_id", "subject_id", "type", "current", "prior", "text", "answer", "split")
-    ]
+    dict.fromkeys(("question_id", "subject_id", "type", "current", "prior", "text", "answer", "split"), _TEXT)
 )
 
 
@@ -73,7 +67,7 @@ class Rows(Sequence[Record]):
     """The rows of a table in memory as records, each made when it is asked for."""
 
     def __init__(self, table: pa.Table, make: Callable[[dict[str, Any]], Record]) -> None:
-        self._columns = {name: _whole(table.column(name)) for name in table.column_names}
+        self._columns = {name: table.column(name).combine_chunks() for name in table.column_names}
         self._length, self._make = table.num_rows, make
 
     def __len__(self) -> int:
@@ -101,10 +95,6 @@ class Rows(Sequence[Record]):
     def column(self, name: str) -> list[Any]:
         """All cells of one column."""
         return self._columns[name].to_pylist()
-
-
-def _whole(column: pa.ChunkedArray) -> pa.Array:
-    return pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
 
 
 def write_images(path: Path, images: Iterable[StoredImage]) -> None:
@@ -149,10 +139,15 @@ def _encodable(value: Any) -> Any:
     return [_encodable(cell) for cell in value] if isinstance(value, list | tuple) else value
 
 
+def _cells(record: StoredImage | Question, schema: pa.Schema) -> dict[str, Any]:
+    """What a record holds under the names of a schema's columns."""
+    return {name: getattr(record, name) for name in schema.names if hasattr(record, name)}
+
+
 def _image_row(image: StoredImage) -> dict[str, Any]:
-    row = {name: getattr(image, name) for name in _IMAGES.names if hasattr(image, name)}
     regions = image.regions
-    return {**row, "corners": regions.corners, "region_names": regions.names, "region_phrases": regions.phrases}
+    named = {"corners": regions.corners, "region_names": regions.names, "region_phrases": regions.phrases}
+    return _cells(image, _IMAGES) | named
 
 
 def _image_of(size: int, row: dict[str, Any]) -> StoredImage:
@@ -163,16 +158,7 @@ def _image_of(size: int, row: dict[str, Any]) -> StoredImage:
 
 
 def _question_row(question: Question) -> dict[str, Any]:
-    return {
-        "question_id": question.question_id,
-        "subject_id": question.subject_id,
-        "type": question.type,
-        "current": question.pair.current,
-        "prior": question.pair.prior,
-        "text": question.text,
-        "answer": question.answer,
-        "split": question.split,
-    }
+    return _cells(question, _QUESTIONS) | {"current": question.pair.current, "prior": question.pair.prior}
 
 
 def _question_of(row: dict[str, Any]) -> Question:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,13 +10,37 @@ from diffvqa.boxes import Box, clip
 from diffvqa.records import Image, Problem, Regions, Source
 
 
-def fit_box(corners: Iterable[Any], width: int, height: int, where: Source, problems: list[Problem]) -> Box | None:
-    """The part of a box (x1, y1, x2, y2, in pixels, numbers or their text) inside an image of that width and height.
+def edges(numbers: Iterable[Any]) -> Iterator[float]:
+    """x1, y1, x2, y2 of a box given by its x, y, width and height, numbers or their text; for `fit_box`."""
+    x, y, width, height = map(float, numbers)
+    yield from (x, y, x + width, y + height)
 
-    None for what is no box or lies outside. Adds `box_clipped` or `box_dropped` to `problems`, at `where`.
+
+def scale_to(size: tuple[int, int], stated: tuple[str, str]) -> tuple[float, float]:
+    """What x and y are multiplied by, from an image of a stated width and height to one of `size`; 1 if none is."""
+    try:
+        width, height = map(float, stated)
+    except ValueError:
+        return 1.0, 1.0
+    return (size[0] / width, size[1] / height) if width > 0 and height > 0 else (1.0, 1.0)
+
+
+def fit_box(
+    corners: Iterable[Any],
+    width: int,
+    height: int,
+    where: Source,
+    problems: list[Problem],
+    scale: tuple[float, float] = (1.0, 1.0),
+) -> Box | None:
+    """The part of a box (x1, y1, x2, y2, numbers or their text) inside an image of that width and height, in pixels.
+
+    scale: what x and y are to be multiplied by to be pixels. None for what is no box or lies outside. Adds
+    `box_clipped` or `box_dropped` to `problems`, at `where`.
     """
     try:
-        box = Box(*map(float, corners))
+        x1, y1, x2, y2 = map(float, corners)
+        box = Box(x1 * scale[0], y1 * scale[1], x2 * scale[0], y2 * scale[1])
     except (TypeError, ValueError):
         problems.append(Problem("box_dropped", where, "not four numbers that span an area"))
         return None

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 from diffvqa.boxes import Box
-from diffvqa.data.mending import fit_box
+from diffvqa.data.image_rows import ImageRow, studies_of
+from diffvqa.data.mending import edges, fit_box, scale_to
 from diffvqa.data.mimic.folders import find_folder, require_folder
 from diffvqa.data.mimic.jpg import SPLITS, seconds_of
 from diffvqa.data.reader import PHYSIONET, Dataset, Reader
 from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
 from diffvqa.images.undecoded import NO_HEADER, image_size
-from diffvqa.records import Cohort, Image, Problem, Region, Source, Study
+from diffvqa.records import Cohort, Problem, Region, Source
 
 PARTS = ("boxes", "jpg")
 """The names under which the table of boxes and the images may be given."""
@@ -26,13 +27,9 @@ PATH = re.compile(r"files/p\d+/p(\d+)/s(\d+)/[^/\\]+\.(?:jpg|dcm)")
 
 @dataclass(slots=True)
 class _Sketch:
-    """An image while its rows are read; size: in pixels of its file. A box said twice with one phrase is kept once."""
+    """An image while its rows are read. A box said twice with one phrase is kept once."""
 
-    path: Path
-    size: tuple[int, int]
-    subject_id: str
-    study_id: str
-    split: str
+    image: ImageRow
     findings: dict[str, None] = field(default_factory=dict)
     boxes: dict[tuple[Box, str], None] = field(default_factory=dict)
     size_differs: bool = False
@@ -70,56 +67,34 @@ def _assemble(boxes: Path, root: Path) -> Cohort:
         raise InputError("ms-cxr: no MS_CXR_Local_Alignment_v1.1.0.csv (or .csv.gz) beside the other files of MS-CXR")
     problems: list[Problem] = []
     sketches = _read_boxes(table, root, problems)
-    seconds, views = _read_times(root, sketches, problems)
-    by_study: dict[str, list[str]] = defaultdict(list)
-    for image_id in seconds:
-        by_study[sketches[image_id].study_id].append(image_id)
-    studies = []
-    for study_id, image_ids in by_study.items():
-        of_study = [sketches[image_id] for image_id in image_ids]
-        studies.append(
-            Study(
-                study_id=study_id,
-                subject_id=of_study[0].subject_id,
-                order=min(seconds[image_id] for image_id in image_ids),
-                split=of_study[0].split,
-                images=tuple(
-                    Image(
-                        image_id,
-                        sketch.path,
-                        *sketch.size,
-                        view=views.get(image_id, ""),
-                        regions=tuple(Region(box, phrases=(phrase,)) for box, phrase in sketch.boxes),
-                    )
-                    for image_id, sketch in zip(image_ids, of_study, strict=True)
-                ),
-                findings=tuple(dict.fromkeys(finding for sketch in of_study for finding in sketch.findings)),
-            )
-        )
+    images = _with_times(root, {image_id: sketch.image for image_id, sketch in sketches.items()}, problems)
+    findings: dict[str, dict[str, None]] = defaultdict(dict)
+    for image_id, image in images.items():
+        findings[image.study_id] |= sketches[image_id].findings
+    studies = studies_of(
+        images.values(),
+        lambda row: [Region(box, phrases=(phrase,)) for box, phrase in sketches[row.image_id].boxes],
+        findings=findings,
+    )
     if not studies:
         raise InputError(
             f"ms-cxr: no image of {table.name} can be used; "
             "expected files as files/p10/p10000032/s50414267/IMAGE.jpg in the folder of MIMIC-CXR-JPG"
         )
-    return Cohort(tuple(studies), (), tuple(problems))
+    return Cohort(studies, (), tuple(problems))
 
 
 def _read_boxes(table: Path, root: Path, problems: list[Problem]) -> dict[str, _Sketch]:
     """Image -> what the rows of the table say of it, of the images that are there."""
     sketches: dict[str, _Sketch] = {}
     unusable: set[str] = set()
-    seen: set[tuple[str, ...]] = set()
     without_split = False
     columns = ("category_name", "label_text", "dicom_id", "path", "x", "y", "w", "h")
-    for number, row in read_rows(table, columns, problems, ("image_width", "image_height", "split")):
+    optional = ("image_width", "image_height", "split")
+    for number, row in read_rows(table, columns, problems, optional, once=True):
         where = Source(table.name, number)
         image_id, phrase = row["dicom_id"], " ".join(row["label_text"].split())
         without_split |= "split" not in row
-        key = tuple(row.values())
-        if key in seen:
-            problems.append(Problem("row_duplicated", where, "the same row stands above"))
-            continue
-        seen.add(key)
         if not (image_id and phrase):
             problems.append(Problem("row_incomplete", where, "an image or a phrase is missing"))
             continue
@@ -127,20 +102,20 @@ def _read_boxes(table: Path, root: Path, problems: list[Problem]) -> dict[str, _
             problems.append(Problem("box_without_image", where, "the image of the box is not among those read"))
             continue
         if image_id not in sketches:
-            found = _sketch(row, root)
-            if not isinstance(found, _Sketch):
+            found = _image(row, root, where)
+            if not isinstance(found, ImageRow):
                 unusable.add(image_id)
                 problems.append(Problem(found[0], where, found[1]))
                 continue
-            sketches[image_id] = found
-        sketch = sketches[image_id]
+            sketches[image_id] = _Sketch(found)
+        sketch, size = sketches[image_id], sketches[image_id].image.size
         if row["category_name"]:
             sketch.findings[row["category_name"].lower()] = None
-        scale = _scale(row, sketch.size)
+        scale = scale_to(size, (row.get("image_width", ""), row.get("image_height", "")))
         if scale != (1.0, 1.0) and not sketch.size_differs:
             sketch.size_differs = True
             problems.append(Problem("size_differs", where, "the file has another size than the row says: scaled"))
-        box = fit_box(_corners(row, *scale), *sketch.size, where, problems)
+        box = fit_box(edges(row[name] for name in ("x", "y", "w", "h")), *size, where, problems, scale)
         if box is not None:
             sketch.boxes[box, phrase] = None
     if without_split:
@@ -148,8 +123,8 @@ def _read_boxes(table: Path, root: Path, problems: list[Problem]) -> dict[str, _
     return sketches
 
 
-def _sketch(row: dict[str, str], root: Path) -> _Sketch | tuple[str, str]:
-    """An image without its boxes yet, or the kind of problem and the reason why it cannot be used."""
+def _image(row: dict[str, str], root: Path, where: Source) -> ImageRow | tuple[str, str]:
+    """An image without its view and time yet, or the kind of problem and the reason why it cannot be used."""
     given = row["path"].replace("\\", "/")
     match = PATH.fullmatch(given)
     if match is None:
@@ -165,53 +140,31 @@ def _sketch(row: dict[str, str], root: Path) -> _Sketch | tuple[str, str]:
     size = image_size(path)
     if size is None:
         return "image_unreadable", NO_HEADER
-    return _Sketch(path, size, match[1], match[2], split)
+    return ImageRow(where, row["dicom_id"], match[1], match[2], path, size, "", 0.0, split)
 
 
-def _scale(row: dict[str, str], size: tuple[int, int]) -> tuple[float, float]:
-    """From pixels of the image that the row speaks of to those of the file; 1 where the row states no size."""
-    try:
-        width, height = float(row["image_width"]), float(row["image_height"])
-    except (KeyError, ValueError):
-        return 1.0, 1.0
-    return (size[0] / width, size[1] / height) if width > 0 and height > 0 else (1.0, 1.0)
+def _with_times(root: Path, images: dict[str, ImageRow], problems: list[Problem]) -> dict[str, ImageRow]:
+    """The images with their views and when they were taken, in seconds, from the metadata of MIMIC-CXR-JPG.
 
-
-def _corners(row: dict[str, str], across: float, down: float) -> tuple[float, ...]:
-    """x1, y1, x2, y2 in pixels of the file; empty for what is not four numbers."""
-    try:
-        x, y, width, height = (float(row[name]) for name in ("x", "y", "w", "h"))
-    except ValueError:
-        return ()
-    return x * across, y * down, (x + width) * across, (y + height) * down
-
-
-def _read_times(
-    root: Path, sketches: dict[str, _Sketch], problems: list[Problem]
-) -> tuple[dict[str, float], dict[str, str]]:
-    """Image -> when it was taken, in seconds, and image -> view, from the metadata of MIMIC-CXR-JPG.
-
-    Without that table all times are 0 and no view is known; an image whose time cannot be read has none.
+    Without that table all times are 0 and no view is known; an image whose time cannot be read is left out.
     """
-    seconds: dict[str, float] = dict.fromkeys(sketches, 0.0)
-    views: dict[str, str] = {}
     table = find_table(root, "mimic-cxr-*-metadata.csv.gz", "mimic-cxr-*-metadata.csv")
     if table is None:
         reason = "no metadata of MIMIC-CXR-JPG: the order of studies and the views are not known"
         problems.append(Problem("part_missing", Source("mimic-cxr-2.0.0-metadata.csv.gz"), reason))
-        return seconds, views
+        return images
+    timed = dict(images)
     for number, row in read_rows(table, ("dicom_id", "ViewPosition", "StudyDate", "StudyTime"), problems):
         image_id = row["dicom_id"]
-        if image_id not in sketches:
+        if image_id not in images:
             continue
-        views[image_id] = row["ViewPosition"]
         moment = seconds_of(row["StudyDate"], row["StudyTime"])
         if moment is not None:
-            seconds[image_id] = moment
-        elif seconds.pop(image_id, None) is not None:
+            timed[image_id] = replace(images[image_id], view=row["ViewPosition"], order=moment)
+        elif timed.pop(image_id, None) is not None:
             reason = "expected dates as 21800506 and times as 213014.531"
             problems.append(Problem("date_unreadable", Source(table.name, number), reason))
-    return seconds, views
+    return timed
 
 
 READER = Reader(

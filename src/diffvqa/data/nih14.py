@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from diffvqa.data import splits
-from diffvqa.data.mending import fit_box, fit_to_file
+from diffvqa.data.mending import edges, fit_box, fit_to_file
 from diffvqa.data.paths import is_plain_name
 from diffvqa.data.reader import Dataset, Reader
 from diffvqa.data.rows import find_table, read_cells, read_rows
@@ -20,22 +20,16 @@ from diffvqa.records import Cohort, Image, Pair, Problem, Question, Region, Sour
 
 FRONTAL = ("AP", "PA")
 LABELS = {
-    "Atelectasis": "atelectasis",
-    "Cardiomegaly": "cardiomegaly",
-    "Consolidation": "consolidation",
-    "Edema": "edema",
+    **{
+        label: label.lower().replace("_", " ")
+        for label in (
+            "Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Emphysema", "Fibrosis", "Hernia", "Infiltration",
+            "Mass", "Nodule", "Pleural_Thickening", "Pneumonia", "Pneumothorax",
+        )
+    },
     "Effusion": "pleural effusion",
-    "Emphysema": "emphysema",
-    "Fibrosis": "fibrosis",
-    "Hernia": "hernia",
     "Infiltrate": "infiltration",
-    "Infiltration": "infiltration",
-    "Mass": "mass",
-    "Nodule": "nodule",
-    "Pleural_Thickening": "pleural thickening",
-    "Pneumonia": "pneumonia",
-    "Pneumothorax": "pneumothorax",
-}
+}  # fmt: skip
 """The labels of the release (and of its box list) in the words of the answers."""
 
 NO_FINDING = "No Finding"
@@ -179,14 +173,9 @@ def _with_boxes(image: Image, boxes: _Boxes, problems: list[Problem]) -> Image:
 
 def _regions(boxes: _Boxes, problems: list[Problem]) -> Iterator[Region]:
     for where, finding, numbers in boxes:
-        box = fit_box(_corners(numbers), SIDE, SIDE, where, problems)
+        box = fit_box(edges(numbers), SIDE, SIDE, where, problems)
         if box is not None:
             yield Region(box, phrases=(finding,))
-
-
-def _corners(numbers: list[str]) -> Iterator[float]:
-    x, y, width, height = map(float, numbers)
-    yield from (x, y, x + width, y + height)
 
 
 def _follow_ups(studies: list[Study]) -> Iterator[Question]:

@@ -44,37 +44,32 @@ IMAGE_FOLDERS = ("images", "PadChest_GR", "Padchest_GR_files", "PadChest_GR_prog
 SPLITS = {"train": "train", "validation": "validate", "test": "test"}
 
 LABELS = {
-    "alveolar pattern": "lung opacity",
-    "aortic elongation": "tortuosity of the thoracic aorta",
-    "apical pleural thickening": "pleural thickening",
-    "ascendent aortic elongation": "tortuosity of the thoracic aorta",
+    **dict.fromkeys(
+        ("alveolar pattern", "ground glass pattern", "interstitial pattern", "reticular interstitial pattern"),
+        "lung opacity",
+    ),
+    **dict.fromkeys(("aortic elongation", "ascendent aortic elongation"), "tortuosity of the thoracic aorta"),
+    **dict.fromkeys(("apical pleural thickening", "calcified pleural thickening"), "pleural thickening"),
+    **dict.fromkeys(
+        ("callus rib fracture", "clavicle fracture", "humeral fracture", "rib fracture", "vertebral fracture"),
+        "fracture",
+    ),
+    **dict.fromkeys(
+        (f"{kind} atelectasis" for kind in ("laminar", "lobar", "round", "segmental", "total")), "atelectasis"
+    ),
     "atypical pneumonia": "pneumonia",
     "calcified densities": "calcification",
     "calcified granuloma": "granuloma",
-    "calcified pleural thickening": "pleural thickening",
-    "callus rib fracture": "fracture",
-    "clavicle fracture": "fracture",
     "costophrenic angle blunting": "blunting of the costophrenic angle",
     "descendent aortic elongation": "tortuosity of the descending aorta",
-    "ground glass pattern": "lung opacity",
     "heart insufficiency": "heart failure",
     "hiatal hernia": "hernia",
-    "humeral fracture": "fracture",
     "infiltrates": "infiltration",
-    "interstitial pattern": "lung opacity",
-    "laminar atelectasis": "atelectasis",
-    "lobar atelectasis": "atelectasis",
     "loculated pleural effusion": "pleural effusion",
     "multiple nodules": "nodule",
     "pulmonary edema": "edema",
     "pulmonary fibrosis": "fibrosis",
     "pulmonary mass": "mass",
-    "reticular interstitial pattern": "lung opacity",
-    "rib fracture": "fracture",
-    "round atelectasis": "atelectasis",
-    "segmental atelectasis": "atelectasis",
-    "total atelectasis": "atelectasis",
-    "vertebral fracture": "fracture",
 }
 """The labels of PadChest that the answers (or NIH ChestX-ray14) call otherwise; all the others are kept."""
 
@@ -293,18 +288,9 @@ def _regions(
             continue
         phrases = (finding.sentence,)
         for corners in finding.boxes:
-            box = fit_box(_in_pixels(corners, *size), *size, where, problems)
+            box = fit_box(corners, *size, where, problems, size)
             if box is not None:
                 yield Region(box, phrases=phrases)
-
-
-def _in_pixels(corners: Any, width: int, height: int) -> tuple[float, ...]:
-    """x1, y1, x2, y2 from shares of the image to pixels; empty for what is not four numbers."""
-    try:
-        x1, y1, x2, y2 = map(float, corners)
-    except (TypeError, ValueError):
-        return ()
-    return x1 * width, y1 * height, x2 * width, y2 * height
 
 
 def _follow_ups(

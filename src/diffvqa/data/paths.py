@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
+from diffvqa.errors import InputError
 from diffvqa.records import Problem, Source
 
 
@@ -28,6 +29,14 @@ def inside(folder: Path, path: str) -> Path | None:
 
 UNREADABLE_MEMBER = (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 """What reading a damaged, encrypted or oddly packed member of an archive raises."""
+
+
+def open_archive(path: Path) -> zipfile.ZipFile:
+    """A zip archive to read from. Raises InputError for one that cannot be opened."""
+    try:
+        return zipfile.ZipFile(path)
+    except (OSError, zipfile.BadZipFile) as error:
+        raise InputError(f"{path.name}: not a zip archive that can be opened; fetch it again") from error
 
 
 def members_inside(archive: zipfile.ZipFile, name: str, suffix: str, problems: list[Problem]) -> Iterator[str]:

@@ -142,7 +142,11 @@ def _mend_record(folder: Path) -> None:
 def _is_finished(folder: Path) -> bool:
     """Whether the folder holds a finished store whose files are what they were; what is not is to be made anew."""
     checksums = read_record(folder / ABOUT).get("checksums", {})
-    damaged = [name for name, digest in checksums.items() if not _has_digest(folder / name, digest)]
+    damaged = [
+        name
+        for name, digest in checksums.items()
+        if not ((folder / name).is_file() and digest_of(folder / name) == digest)
+    ]
     _have_made_anew(folder, damaged)
     return bool(checksums) and not damaged
 
@@ -152,10 +156,6 @@ def _have_made_anew(folder: Path, names: Sequence[str]) -> None:
     if names:
         (folder / ABOUT).unlink(missing_ok=True)
         shards.discard(folder, names)
-
-
-def _has_digest(path: Path, digest: str) -> bool:
-    return path.is_file() and digest_of(path) == digest
 
 
 def _stored(study: Study, image: Image, found: tuple[int, int], size: int, problems: list[Problem]) -> StoredImage:

@@ -38,10 +38,12 @@ def read_rows(
     optional: Sequence[str] = (),
     separator: str = ",",
     either: Sequence[str] = (),
+    once: bool = False,
 ) -> Iterator[Row]:
     """The rows of a table, each with the cells of `columns`, and of those `optional` columns that are there, as text.
 
-    either: columns of which one at least must be there; a row has the cells of those that are.
+    either: columns of which one at least must be there; a row has the cells of those that are. once: a row whose cells
+    all stand in one above is skipped and added to `problems` as `row_duplicated`.
     A row of more or fewer cells than the header is skipped and added to `problems` as `row_incomplete`, and so is one
     of a table of text with a cell that has swallowed the rows below; rows without any content are passed over. A
     byte-order mark is tolerated. Raises InputError for a missing file, a missing column and a damaged file; it names
@@ -51,6 +53,7 @@ def read_rows(
     is_text = path.suffix != ".parquet"
     read = _text_rows if is_text else _parquet_rows
     number = 1
+    seen: set[int] = set()
     try:
         for number, header, cells in read(path, wanted, separator, problems):
             if number == 1:
@@ -62,7 +65,16 @@ def read_rows(
             elif any(cells):
                 if any(_ODD in cell for cell in cells):
                     problems.append(Problem("text_undecodable", Source(path.name, number), "not all of it is UTF-8"))
-                yield Row(number, dict(zip(present, (cell.strip() for cell in cells), strict=True)))
+                row = Row(number, dict(zip(present, (cell.strip() for cell in cells), strict=True)))
+                if once:
+                    # Of 700,000 rows a hash each is kept, not the text.
+                    key = hash(tuple(row.cells.values()))
+                    if key in seen:
+                        reason = "the same row stands above"
+                        problems.append(Problem("row_duplicated", Source(path.name, number), reason))
+                        continue
+                    seen.add(key)
+                yield row
     except FileNotFoundError as error:
         raise InputError(f"{path.name}: no such file in its folder") from error
     except PermissionError as error:
@@ -122,7 +134,8 @@ _Line = tuple[int, Sequence[str], Sequence[str]]
 
 def _text_rows(path: Path, wanted: Sequence[str], separator: str, problems: list[Problem]) -> Iterator[_Line]:
     with _open(path) as file:
-        header = [name.strip() for name in next(csv.reader([_first_line(file)], delimiter=separator), [])]
+        first = file.readline().decode("utf-8-sig", errors="replace").rstrip("\r\n")
+        header = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
         yield 1, header, ()
         if not file.peek(1):
             return
@@ -208,10 +221,6 @@ def read_cells(path: Path) -> Iterator[tuple[int, list[str]]]:
 def _open(path: Path) -> Any:
     """A file to read bytes from, with `peek`."""
     return gzip.open(path) if path.suffix == ".gz" else open(path, "rb")
-
-
-def _first_line(file: BinaryIO) -> str:
-    return file.readline().decode("utf-8-sig", errors="replace").rstrip("\r\n")
 
 
 def find_table(folder: Path, *patterns: str) -> Path | None:

@@ -85,12 +85,13 @@ def pretraining_images(store: Store, keep_evaluation_patients: bool = False) -> 
     held_out = {subject_id for split, subject_id in asked if split != "train"}
     # By columns: making a record of every image takes long where there are many.
     columns = map(store.images.column, ("split", "subject_id"))
-    train = [
-        (position, subject_id in held_out, subject_id)
+    train = {
+        position: subject_id
         for position, (split, subject_id) in enumerate(zip(*columns, strict=True))
         if split == "train"
-    ]
+    }
     if keep_evaluation_patients:
-        return [position for position, _, _ in train], LeftOut(0, 0)
-    left_out = [subject_id for _, held, subject_id in train if held]
-    return [position for position, held, _ in train if not held], LeftOut(len(left_out), len(set(left_out)))
+        return list(train), LeftOut(0, 0)
+    left_out = {position: subject_id for position, subject_id in train.items() if subject_id in held_out}
+    kept = [position for position in train if position not in left_out]
+    return kept, LeftOut(len(left_out), len(set(left_out.values())))

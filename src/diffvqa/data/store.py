@@ -61,36 +61,24 @@ class Store:
     def open(cls, folder: str | os.PathLike[str], argument: str = "store") -> Store:
         """The finished store in a folder. Raises InputError, naming `argument`, if there is none that is finished."""
         folder = Path(folder)
+        refusal = functools.partial(InputError, argument=argument)
         if not (folder / ABOUT).is_file():
             if (folder / STARTED).is_file():
-                raise InputError(
-                    "the folder given holds a store that was not finished; run `prepare` again", argument=argument
-                )
-            raise InputError(
-                "the folder given holds no store (no store.json); make one with `diffvqa prepare`", argument=argument
-            )
+                raise refusal("the folder given holds a store that was not finished; run `prepare` again")
+            raise refusal("the folder given holds no store (no store.json); make one with `diffvqa prepare`")
+        again = "give `prepare` again with the same sources, or delete the folder"
         try:
             about = json.loads((folder / ABOUT).read_text(encoding="utf-8"))
             if about["schema"] != SCHEMA:
-                raise InputError(
-                    f"made by another version (schema {about['schema']}, expected {SCHEMA}); prepare it anew",
-                    argument=argument,
-                )
+                raise refusal(f"made by another version (schema {about['schema']}, expected {SCHEMA}); prepare it anew")
             images = index.read_images(folder / IMAGES, about["size"])
             store = cls(folder, about, images, index.read_questions(folder / QUESTIONS))
+        except InputError:
+            raise
         except (OSError, KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
-            if isinstance(error, InputError):
-                raise
-            raise InputError(
-                "the folder given holds a damaged store; give `prepare` again with the same sources, "
-                "or delete the folder",
-                argument=argument,
-            ) from error
+            raise refusal(f"the folder given holds a damaged store; {again}") from error
         if store._starts[-1] != len(images) or not store._is_whole():
-            raise InputError(
-                "its index and its shards disagree; give `prepare` again with the same sources, or delete the folder",
-                argument=argument,
-            )
+            raise refusal(f"its index and its shards disagree; {again}")
         return store
 
     def pixels(self, position: int) -> np.ndarray:

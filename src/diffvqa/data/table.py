@@ -7,20 +7,20 @@ import os
 import re
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 from diffvqa.boxes import Box
 from diffvqa.data import splits
+from diffvqa.data.image_rows import ImageRow, studies_of
 from diffvqa.data.mending import fit_box
 from diffvqa.data.paths import inside
 from diffvqa.data.reader import Dataset, Reader
 from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
 from diffvqa.images.undecoded import NO_HEADER, image_size
-from diffvqa.records import QUESTION_TYPES, Cohort, Image, Pair, Problem, Question, Region, Source, Study
+from diffvqa.records import QUESTION_TYPES, Cohort, Pair, Problem, Question, Region, Source, Study
 
 PARTS = ("images", "boxes", "questions", "root")
 """The names under which the tables, and the folder that paths of images are relative to, are given."""
@@ -35,21 +35,6 @@ _LATERAL = re.compile(r"LL|RL|.*(?<![A-Z])[LR]?LAT.*", re.IGNORECASE | re.DOTALL
 
 _Regions = dict[tuple[str | None, Box], dict[str, None]]
 """(name, box) -> the phrases, each once, of one image."""
-
-
-@dataclass(frozen=True, slots=True)
-class _ImageRow:
-    """A row of the table of images that can be used; order: as in Study."""
-
-    where: Source
-    image_id: str
-    subject_id: str
-    study_id: str
-    path: Path
-    size: tuple[int, int]
-    view: str
-    order: float
-    split: str
 
 
 def read(folder: Path) -> Cohort:
@@ -84,14 +69,19 @@ def read_parts(
     reports: dict[str, str] = {}
     rows = _read_images(images, root or images.parent, reports, problems)
     regions = _read_boxes(boxes, rows, problems) if boxes else {}
-    studies = _studies(rows, regions, reports, problems)
+    _compare_splits(rows.values(), problems)
+    studies = studies_of(
+        rows.values(),
+        lambda row: _regions(regions.get(row.image_id, {})),
+        lambda row: reports.get(row.study_id, ""),
+    )
     asked = tuple(_read_questions(questions, studies, problems)) if questions else ()
     return Cohort(studies, asked, tuple(problems))
 
 
-def _read_images(table: Path, root: Path, reports: dict[str, str], problems: list[Problem]) -> dict[str, _ImageRow]:
+def _read_images(table: Path, root: Path, reports: dict[str, str], problems: list[Problem]) -> dict[str, ImageRow]:
     """Image -> its row, in the order of the table. `reports` gets the first report of each study."""
-    images: dict[str, _ImageRow] = {}
+    images: dict[str, ImageRow] = {}
     seen: set[str] = set()
     subject_of: dict[str, str] = {}
     frontal: dict[str, Source | None] = {}  # study -> None, or the row of its first image while all are lateral
@@ -137,7 +127,7 @@ def _read_images(table: Path, root: Path, reports: dict[str, str], problems: lis
         elif (size := image_size(path)) is None:
             problems.append(Problem("image_unreadable", where, NO_HEADER))
         else:
-            images[image_id] = _ImageRow(where, image_id, subject_id, study_id, path, size, view, order, split)
+            images[image_id] = ImageRow(where, image_id, subject_id, study_id, path, size, view, order, split)
     for first in frontal.values():
         if first is not None:
             problems.append(Problem("study_without_frontal", first, "every image of the study is lateral"))
@@ -162,16 +152,13 @@ def _order(row: Mapping[str, str]) -> float | None:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-def _read_boxes(table: Path, images: Mapping[str, _ImageRow], problems: list[Problem]) -> dict[str, _Regions]:
+def _read_boxes(table: Path, images: Mapping[str, ImageRow], problems: list[Problem]) -> dict[str, _Regions]:
     regions: dict[str, _Regions] = defaultdict(dict)
-    seen: set[int] = set()
-    for number, row in read_rows(table, ("image", "x1", "y1", "x2", "y2"), problems, either=("phrase", "region")):
+    columns = ("image", "x1", "y1", "x2", "y2")
+    for number, row in read_rows(table, columns, problems, either=("phrase", "region"), once=True):
         where = Source(table.name, number)
         name, phrase = (sys.intern(" ".join(row.get(column, "").split())) for column in ("region", "phrase"))
-        key = hash(tuple(row.values()))
-        if key in seen:
-            problems.append(Problem("row_duplicated", where, "the same row stands above"))
-        elif row["image"] not in images:
+        if row["image"] not in images:
             problems.append(Problem("box_without_image", where, "the image of the box is not among those read"))
         elif not (name or phrase):
             problems.append(Problem("row_incomplete", where, "the box has neither a phrase nor a region"))
@@ -182,69 +169,59 @@ def _read_boxes(table: Path, images: Mapping[str, _ImageRow], problems: list[Pro
                 # Rows of the same box and name are one region of which several things are said.
                 phrases = regions[row["image"]].setdefault((name or None, box), {})
                 phrases.update({phrase: None} if phrase else {})
-        seen.add(key)
     return regions
 
 
-def _studies(
-    images: Mapping[str, _ImageRow],
-    regions: Mapping[str, _Regions],
-    reports: Mapping[str, str],
-    problems: list[Problem],
-) -> tuple[Study, ...]:
-    by_study: dict[str, list[_ImageRow]] = defaultdict(list)
-    for row in images.values():
-        by_study[row.study_id].append(row)
-        split = by_study[row.study_id][0].split
+def _compare_splits(images: Iterable[ImageRow], problems: list[Problem]) -> None:
+    split_of: dict[str, str] = {}
+    for row in images:
+        split = split_of.setdefault(row.study_id, row.split)
         if row.split != split:
             reason = f"{row.split}, where the study's first image is in {split}"
             problems.append(Problem("study_in_two_splits", row.where, reason))
-    return tuple(
-        Study(
-            study_id=study_id,
-            subject_id=rows[0].subject_id,
-            order=min(row.order for row in rows),
-            split=rows[0].split,
-            images=tuple(_image(row, regions.get(row.image_id, {})) for row in rows),
-            report=reports.get(study_id, ""),
-        )
-        for study_id, rows in by_study.items()
-    )
 
 
-def _image(row: _ImageRow, regions: _Regions) -> Image:
-    made = [Region(box, name, tuple(phrases)) for (name, box), phrases in regions.items()]
-    return Image(row.image_id, row.path, *row.size, row.view, made)
+def _regions(regions: _Regions) -> list[Region]:
+    return [Region(box, name, tuple(phrases)) for (name, box), phrases in regions.items()]
 
 
 def _read_questions(table: Path, studies: tuple[Study, ...], problems: list[Problem]) -> Iterator[Question]:
     study_of = {image.image_id: study for study in studies for image in study.images}
-    seen: set[int] = set()
     columns = ("prior", "current", "question", "answer")
-    for number, row in read_rows(table, columns, problems, ("split", "type")):
+    for number, row in read_rows(table, columns, problems, ("split", "type"), once=True):
         where = Source(table.name, number)
         prior, current = row["prior"] or None, row["current"]
         text, answer = " ".join(row["question"].split()), " ".join(row["answer"].split())
-        kind = row.get("type", "").lower() or _kind(prior, answer)
-        key = hash(tuple(row.values()))
-        skipped = _reason_to_skip(key in seen, kind, text, answer, row.get("split", ""), prior, current, study_of)
-        seen.add(key)
-        if skipped:
-            problems.append(Problem(skipped[0], where, skipped[1]))
-            continue
-        if kind not in QUESTION_TYPES:
-            problems.append(Problem("question_type_unknown", where, f"type {kind!r} is kept"))
-        study = study_of[current]
-        yield Question(
-            question_id=f"{current}-{number}",
-            subject_id=study.subject_id,
-            type=sys.intern(kind),
-            pair=Pair(current=current, prior=prior),
-            text=sys.intern(text),
-            answer=sys.intern(answer),
-            split=SPLITS.get(row.get("split", "").lower(), study.split),
-            source=where,
-        )
+        kind, split = row.get("type", "").lower() or _kind(prior, answer), row.get("split", "").lower()
+        if answer.lower() in ("", "nan"):
+            problems.append(Problem("answer_empty", where, "the row has no answer"))
+        elif not (text and current):
+            problems.append(Problem("row_incomplete", where, "the row has no question or no current image"))
+        elif kind == "difference" and prior is None:
+            problems.append(Problem("row_incomplete", where, "a difference question without a prior image"))
+        elif split and split not in SPLITS:
+            problems.append(Problem("split_unknown", where, f"expected one of {', '.join(SPLITS)}"))
+        elif not {current, prior or current} <= study_of.keys():
+            reason = "an image of the question is not among those read"
+            problems.append(Problem("question_without_image", where, reason))
+        elif prior is not None and study_of[prior] is study_of[current]:
+            problems.append(Problem("pair_of_one_study", where, "prior and current image are of one study"))
+        elif prior is not None and study_of[prior].subject_id != study_of[current].subject_id:
+            problems.append(Problem("pair_of_two_patients", where, "the two images belong to different patients"))
+        else:
+            if kind not in QUESTION_TYPES:
+                problems.append(Problem("question_type_unknown", where, f"type {kind!r} is kept"))
+            study = study_of[current]
+            yield Question(
+                question_id=f"{current}-{number}",
+                subject_id=study.subject_id,
+                type=sys.intern(kind),
+                pair=Pair(current=current, prior=prior),
+                text=sys.intern(text),
+                answer=sys.intern(answer),
+                split=SPLITS.get(split, study.split),
+                source=where,
+            )
 
 
 def _kind(prior: str | None, answer: str) -> str:
@@ -252,38 +229,6 @@ def _kind(prior: str | None, answer: str) -> str:
     if prior is not None:
         return "difference"
     return "presence" if answer.lower().rstrip(".") in ("yes", "no") else "abnormality"
-
-
-def _reason_to_skip(
-    duplicated: bool,
-    kind: str,
-    text: str,
-    answer: str,
-    split: str,
-    prior: str | None,
-    current: str,
-    study_of: Mapping[str, Study],
-) -> tuple[str, str] | None:
-    """(kind of problem, reason) for a row that cannot become a question, or None."""
-    if duplicated:
-        return "row_duplicated", "the same row stands above"
-    if answer.lower() in ("", "nan"):
-        return "answer_empty", "the row has no answer"
-    if not (text and current):
-        return "row_incomplete", "the row has no question or no current image"
-    if kind == "difference" and prior is None:
-        return "row_incomplete", "a difference question without a prior image"
-    if split and split.lower() not in SPLITS:
-        return "split_unknown", f"expected one of {', '.join(SPLITS)}"
-    if any(image_id not in study_of for image_id in (current, prior or current)):
-        return "question_without_image", "an image of the question is not among those read"
-    if prior is None:
-        return None
-    if study_of[prior] is study_of[current]:
-        return "pair_of_one_study", "prior and current image are of one study"
-    if study_of[prior].subject_id != study_of[current].subject_id:
-        return "pair_of_two_patients", "the two images belong to different patients"
-    return None
 
 
 READER = Reader(

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from diffvqa.boxes import Box, intersection_over_union, mean_box
 from diffvqa.data import splits
-from diffvqa.data.mending import fit_box
+from diffvqa.data.mending import fit_box, scale_to
 from diffvqa.data.paths import is_plain_name
 from diffvqa.data.reader import PHYSIONET, Dataset, Reader
 from diffvqa.data.rows import find_table, read_rows
@@ -28,29 +28,19 @@ SUFFIXES = (".dicom", ".dcm", ".png", ".jpg", ".jpeg")
 """Of several files of one image, the one named first here counts."""
 
 LABELS = {
-    "Aortic enlargement": "aortic enlargement",
-    "Atelectasis": "atelectasis",
-    "Calcification": "calcification",
-    "Cardiomegaly": "cardiomegaly",
-    "Clavicle fracture": "clavicle fracture",
-    "Consolidation": "consolidation",
-    "Edema": "edema",
-    "Emphysema": "emphysema",
+    **{
+        label: label.lower()
+        for label in (
+            "Aortic enlargement", "Atelectasis", "Calcification", "Cardiomegaly", "Clavicle fracture", "Consolidation",
+            "Edema", "Emphysema", "Infiltration", "Lung Opacity", "Lung cavity", "Lung cyst", "Mediastinal shift",
+            "Other lesion", "Pleural effusion", "Pleural thickening", "Pneumothorax", "Rib fracture",
+        )
+    },
     "Enlarged PA": "enlarged pulmonary artery",
     "ILD": "interstitial lung disease",
-    "Infiltration": "infiltration",
-    "Lung Opacity": "lung opacity",
-    "Lung cavity": "lung cavity",
-    "Lung cyst": "lung cyst",
-    "Mediastinal shift": "mediastinal shift",
     "Nodule/Mass": "nodule or mass",
-    "Other lesion": "other lesion",
-    "Pleural effusion": "pleural effusion",
-    "Pleural thickening": "pleural thickening",
-    "Pneumothorax": "pneumothorax",
     "Pulmonary fibrosis": "fibrosis",
-    "Rib fracture": "rib fracture",
-}
+}  # fmt: skip
 """The classes of boxes (PhysioNet's 22, of which Kaggle has 14) in the words of the answers."""
 
 NO_FINDING = "no finding"
@@ -131,14 +121,10 @@ def fuse(boxes: list[Box]) -> list[Box]:
 
 def _image_files(folder: Path) -> dict[str, Path]:
     """Identifier of an image -> its file, by one listing of the folder."""
-    files: dict[str, Path] = {}
-    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
-        suffix = path.suffix.lower()
-        if suffix in SUFFIXES:
-            other = files.get(path.stem)
-            if other is None or SUFFIXES.index(suffix) < SUFFIXES.index(other.suffix.lower()):
-                files[path.stem] = path
-    return files
+    found = [path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES] if folder.is_dir() else []
+    # The last of one name stays.
+    found.sort(key=lambda path: (SUFFIXES.index(path.suffix.lower()), path), reverse=True)
+    return {path.stem: path for path in found}
 
 
 def _read_table(
@@ -162,10 +148,13 @@ def _read_table(
             problems.append(Problem("row_duplicated", where, "the same row stands above"))
         else:
             seen.add(key)
-            if image_id not in images:
-                images[image_id] = _annotated(image_id, row, name, files, where)
-                if images[image_id] is None:
-                    problems.append(Problem("image_missing", where, "the image file is not there"))
+            if image_id not in images and image_id in files:
+                split = "test" if name == "test" else splits.train_or_validate(image_id)
+                stated = (row.get("width", ""), row.get("height", ""))
+                images[image_id] = _Annotated(files[image_id], split, stated, where)
+            elif image_id not in images:
+                images[image_id] = None
+                problems.append(Problem("image_missing", where, "the image file is not there"))
             image = images[image_id]
             if image is not None and label.lower() != NO_FINDING:
                 if label.lower() not in _KNOWN:
@@ -175,22 +164,17 @@ def _read_table(
                 image.boxes.append((where, row.get("rad_id", ""), finding, corners))
 
 
-def _annotated(
-    image_id: str, row: dict[str, str], name: str, files: dict[str, Path], where: Source
-) -> _Annotated | None:
-    if image_id not in files:
-        return None
-    split = "test" if name == "test" else splits.train_or_validate(image_id)
-    return _Annotated(files[image_id], split, (row.get("width", ""), row.get("height", "")), where)
-
-
 def _regions(image: _Annotated, size: tuple[int, int], problems: list[Problem]) -> Iterator[Region]:
     """The boxes of an image, those of its readers fused, class by class."""
-    scale = _scale(image, size, problems)
+    scale = scale_to(size, image.stated)
+    if scale != (1.0, 1.0):
+        stated = "x".join(f"{float(side):g}" for side in image.stated)
+        reason = f"{stated} in the table, {size[0]}x{size[1]} in the file"
+        problems.append(Problem("size_differs", image.where, reason))
     drawn: dict[str, list[Box]] = {}
     consensus: dict[str, list[Box]] = {}
     for where, reader, finding, corners in image.boxes:
-        box = fit_box(_scaled(corners, scale), *size, where, problems)
+        box = fit_box(corners, *size, where, problems, scale)
         if box is not None:
             drawn.setdefault(finding, [])
             # The boxes of the test images have no reader: three agreed on them, and they are kept as they are.
@@ -199,25 +183,6 @@ def _regions(image: _Annotated, size: tuple[int, int], problems: list[Problem]) 
         phrases = (finding,)
         for box in (*fuse(boxes), *consensus.get(finding, ())):
             yield Region(box, phrases=phrases)
-
-
-def _scale(image: _Annotated, size: tuple[int, int], problems: list[Problem]) -> tuple[float, float]:
-    """By what the boxes' x and y are to be multiplied to be pixels of the file."""
-    try:
-        width, height = map(float, image.stated)
-    except ValueError:
-        return 1.0, 1.0
-    if (width, height) == size or not (width > 0 and height > 0):
-        return 1.0, 1.0
-    problems.append(
-        Problem("size_differs", image.where, f"{width:g}x{height:g} in the table, {size[0]}x{size[1]} in the file")
-    )
-    return size[0] / width, size[1] / height
-
-
-def _scaled(corners: tuple[str, ...], scale: tuple[float, float]) -> Iterator[float]:
-    for corner, factor in zip(corners, (*scale, *scale), strict=True):
-        yield float(corner) * factor
 
 
 READER = Reader(

@@ -131,11 +131,9 @@ def retrieval(
         groups[same if same in banks else (question.type, None)].append(question)
     answers: dict[str, str] = {}
     for key, group in groups.items():
-        bank = banks.get(key)
-        nearest = (vectors(group, asked_pooled) @ vectors(bank, bank_pooled).T).argmax(1) if bank else []
-        answers.update(
-            {one.question_id: bank[index].answer for one, index in zip(group, nearest, strict=False) if bank}
-        )
+        if bank := banks.get(key):
+            nearest = (vectors(group, asked_pooled) @ vectors(bank, bank_pooled).T).argmax(1)
+            answers |= {one.question_id: bank[index].answer for one, index in zip(group, nearest, strict=True)}
     return [question_row(question, answers.get(question.question_id, "")) for question in questions]
 
 

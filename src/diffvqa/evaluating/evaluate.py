@@ -14,14 +14,7 @@ from diffvqa.data.index import StoredImage
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
-from diffvqa.evaluating.controls import (
-    blank_images,
-    mean_boxes,
-    most_frequent,
-    other_prior,
-    retrieval,
-    retrieval_bank,
-)
+from diffvqa.evaluating.controls import blank_images, mean_boxes, most_frequent, other_prior, retrieval, retrieval_bank
 from diffvqa.evaluating.example_pictures import example_pairs, example_phrases
 from diffvqa.evaluating.phrases import predict_grounding
 from diffvqa.evaluating.prediction_rows import write_rows
@@ -67,7 +60,12 @@ def evaluate(
     store = Store.open(store_folder)
     known = Store.open(training_store, "training") if training_store else store
     for argument, one in (("store", store), ("training", known)):
-        _require_same_size(model, one, argument)
+        if one.size != model.image_size:
+            raise InputError(
+                f"holds {one.size}-pixel images, but {{model}} takes {model.image_size}-pixel ones; prepare it anew",
+                argument=argument,
+                mentions=("model",),
+            )
     settings = read_training(model.path)["config"]
     questions = _questions(store, settings, split)
     if store.questions and not questions:
@@ -162,15 +160,6 @@ def _shown(store: Store, questions: Sequence[Question], split: str, patients: Se
 
 def _empty(split: str, found: str) -> InputError:
     return InputError(f"{found} in {split}; give another", argument="split")
-
-
-def _require_same_size(model: FinetunedModel, store: Store, argument: str) -> None:
-    if store.size != model.image_size:
-        raise InputError(
-            f"holds {store.size}-pixel images, but {{model}} takes {model.image_size}-pixel ones; prepare it anew",
-            argument=argument,
-            mentions=("model",),
-        )
 
 
 def _curves(folder: Path) -> Iterable[dict[str, Any]]:

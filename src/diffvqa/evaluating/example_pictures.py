@@ -11,7 +11,7 @@ from PIL import Image as PillowImage
 
 from diffvqa.boxes import Box
 from diffvqa.data.store import Store
-from diffvqa.findings import Change, read_changes
+from diffvqa.findings import SHOWN_IN, Change, read_changes
 from diffvqa.inference.box_writing import write_boxes
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import ModelFolder
@@ -48,12 +48,13 @@ def example_pairs(
         sides = {"prior": question.pair.prior, "current": question.pair.current}
         pictures = {side: _save_picture(store, image, out, f"{number}-{side}") for side, image in sides.items()}
         predicted, reference = read_changes(str(row["answer"])), read_changes(question.answer)
-        boxes: dict[str, list[dict[str, Any]]] = {}
-        for side, image in sides.items():
-            boxes[side] = [
+        boxes = {
+            side: [
                 *_predicted_boxes(_shown(side, predicted), image, captioner, features),
                 *_reference_boxes(_shown(side, reference), image, store),
             ]
+            for side, image in sides.items()
+        }
         examples.append(
             {
                 **pictures,
@@ -71,7 +72,7 @@ def example_phrases(grounded: Sequence[Mapping[str, Any]], store: Store, out: Pa
     """A dozen phrases that were looked for, in different images, drawn before anyone looks at the boxes found."""
     asked = [row for row in grounded if row["task"] == "AREF"]
     order = np.random.default_rng(SEED).permutation(len(asked)).tolist()
-    first = {_image_of(asked[index]): index for index in reversed(order)}
+    first = {asked[index]["id"].rsplit("/", 2)[0]: index for index in reversed(order)}
     examples = []
     for number, (image, index) in enumerate(list(first.items())[:EXAMPLES]):
         row, frame = asked[index], store.images[store.index[image]].frame
@@ -89,10 +90,6 @@ def example_phrases(grounded: Sequence[Mapping[str, Any]], store: Store, out: Pa
     return examples
 
 
-def _image_of(row: Mapping[str, Any]) -> str:
-    return row["id"].rsplit("/", 2)[0]
-
-
 def _save_picture(store: Store, image: str, out: Path, name: str) -> str:
     """Save an image of the store as PNG; its name in the evaluation folder."""
     (out / PICTURES).mkdir(mode=0o700, exist_ok=True)
@@ -102,8 +99,7 @@ def _save_picture(store: Store, image: str, out: Path, name: str) -> str:
 
 def _shown(side: str, readings: Sequence[frozenset[Change]]) -> list[str]:
     """The changed findings that are to be seen on one side of a pair."""
-    kinds = ("missing", "level") if side == "prior" else ("added", "level")
-    return sorted({change.finding for change in (readings[0] if readings else ()) if change.kind in kinds})
+    return sorted({change.finding for change in (readings[0] if readings else ()) if side in SHOWN_IN[change.kind]})
 
 
 def _predicted_boxes(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from diffvqa.files import replacing
+from diffvqa.files import write_text
 
 Row = dict[str, Any]
 
@@ -15,6 +15,4 @@ Row = dict[str, Any]
 def write_rows(rows: Iterable[Mapping[str, Any]], path: Path) -> None:
     """Write one JSON object a line, whole or not at all."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8") as file:
-        for row in rows:
-            file.write(json.dumps(row, ensure_ascii=False) + "\n")
+    write_text(path, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 
 import numpy as np
 
 from diffvqa.evaluating.prediction_rows import Row
-from diffvqa.findings import Change, read_changes
+from diffvqa.findings import read_changes
 from diffvqa.inference.asking import Progress, answer_questions
 from diffvqa.inference.confidence import ConfidenceScale
 from diffvqa.models.difference import DifferenceModel
@@ -55,13 +56,5 @@ def question_row(question: Question, answer: str) -> Row:
     }
     if question.type == "difference":
         readings = read_changes(answer)
-        row["changes"] = change_rows(readings[0]) if readings else None
+        row["changes"] = [asdict(change) for change in sorted(readings[0])] if readings else None
     return row
-
-
-def change_rows(changes: Iterable[Change]) -> list[Row]:
-    """Changes as plain values."""
-    return [
-        {"finding": change.finding, "kind": change.kind, "before": change.before, "after": change.after}
-        for change in sorted(changes, key=lambda change: (change.finding, change.kind))
-    ]

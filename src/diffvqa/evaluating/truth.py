@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -96,9 +96,7 @@ def _joined(row: dict[str, Any], question: Question, truth: Truth) -> dict[str, 
         named = frozenset().union(*read_changes(question.answer))
         asked_about = {change: steps for change, steps in pair.changes.items() if change in named}
     changes = [
-        {"finding": change.finding, "kind": change.kind, "before": change.before, "after": change.after}
-        | ({} if steps is None else {"steps": steps})
-        for change, steps in sorted(asked_about.items(), key=lambda item: (item[0].finding, item[0].kind))
+        asdict(change) | ({} if steps is None else {"steps": steps}) for change, steps in sorted(asked_about.items())
     ]
     return {**row, "reference_changes": changes, "group": pair.group}
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from diffvqa.evaluation.changes import Judged
-from diffvqa.evaluation.intervals import Formula, Tally, mean_of, ratio
+from diffvqa.evaluation.intervals import Formula, Tally, mean_of, ratio, ratio_of
 
 BINS = 10
 SHARES = (100, 80, 60, 40, 20)
@@ -47,25 +47,27 @@ def tally_calibration(judged: Sequence[Judged]) -> Calibration | None:
     identifiers = tuple(one.prediction.id for one in rows)
     confidence = np.array([one.prediction.confidence for one in rows])
     right = np.array([float(one.right) for one in rows])
-    place = bin_of(confidence)
+    # The bin of each; an edge belongs to the bin below it.
+    place = np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
 
-    columns, formulas = _Columns(), {}
+    columns: list[np.ndarray] = []
+    formulas: dict[str, Formula] = {}
+
+    def add(column: np.ndarray) -> int:
+        columns.append(np.asarray(column, dtype=float))
+        return len(columns) - 1
+
     occupied = sorted(set(place.tolist()))
-    members = [columns.add(place == index) for index in occupied]
-    gaps = [columns.add((place == index) * (confidence - right)) for index in occupied]
+    members = [add(place == index) for index in occupied]
+    gaps = [add((place == index) * (confidence - right)) for index in occupied]
     formulas["ece"] = lambda sums: ratio(np.abs(sums[..., gaps]).sum(axis=-1), sums[..., members].sum(axis=-1))
-    formulas["auroc"] = _auroc_formula(confidence, right > 0, columns)
+    formulas["auroc"] = _auroc_formula(confidence, right > 0, add)
     for share in SHARES:
         chosen = most_confident(confidence, share / 100)
-        formulas[f"selective_{share}"] = _ratio_formula(columns.add(chosen * right), columns.add(chosen))
+        formulas[f"selective_{share}"] = ratio_of(add(chosen * right), add(chosen))
     counts = {"n": len(rows), "right": int(right.sum())}
-    tally = Tally(identifiers, columns.stacked(), formulas, counts)
+    tally = Tally(identifiers, np.stack(columns, axis=1), formulas, counts)
     return Calibration(tally, tuple(_bin(index, place == index, identifiers, confidence, right) for index in occupied))
-
-
-def bin_of(confidence: np.ndarray) -> np.ndarray:
-    """The position of the bin of each confidence: an edge belongs to the bin below it."""
-    return np.searchsorted(np.linspace(0, 1, BINS + 1)[1:-1], confidence)
 
 
 def most_confident(confidence: np.ndarray, share: float) -> np.ndarray:
@@ -83,33 +85,15 @@ def placements(of: np.ndarray, among: np.ndarray) -> np.ndarray:
     return (below + not_above) / (2 * len(among))
 
 
-class _Columns:
-    """Columns of a tally, each known by its position."""
-
-    def __init__(self) -> None:
-        self._columns: list[np.ndarray] = []
-
-    def add(self, column: np.ndarray) -> int:
-        self._columns.append(np.asarray(column, dtype=float))
-        return len(self._columns) - 1
-
-    def stacked(self) -> np.ndarray:
-        return np.stack(self._columns, axis=1)
-
-
-def _ratio_formula(numerator: int, denominator: int) -> Formula:
-    return lambda sums: ratio(sums[..., numerator], sums[..., denominator])
-
-
-def _auroc_formula(confidence: np.ndarray, right: np.ndarray, columns: _Columns) -> Formula:
+def _auroc_formula(confidence: np.ndarray, right: np.ndarray, add: Callable[[np.ndarray], int]) -> Formula:
     if right.all() or not right.any():
         return lambda sums: np.full(sums.shape[:-1], np.nan)
     placed = np.zeros(len(right))
     placed[right] = placements(confidence[right], confidence[~right])
     placed[~right] = 1 - placements(confidence[~right], confidence[right])
     whole = placed[right].mean()
-    of_right = _ratio_formula(columns.add(placed * right), columns.add(right))
-    of_wrong = _ratio_formula(columns.add(placed * ~right), columns.add(~right))
+    of_right = ratio_of(add(placed * right), add(right))
+    of_wrong = ratio_of(add(placed * ~right), add(~right))
     return lambda sums: np.clip(of_right(sums) + of_wrong(sums) - whole, 0, 1)
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from diffvqa.evaluation.groups import REPEAT, factor_and_strength
-from diffvqa.evaluation.intervals import Tally, ratio
+from diffvqa.evaluation.intervals import Tally, ratio, ratio_of
 from diffvqa.evaluation.predictions import QUESTION_TASK, Prediction
 from diffvqa.findings import Change, read_changes
 
@@ -54,13 +54,6 @@ def reference_readings(prediction: Prediction) -> Readings:
     return tuple(dict.fromkeys(itertools.chain.from_iterable(read_changes(text) for text in prediction.references)))
 
 
-def predicted_readings(prediction: Prediction) -> Readings:
-    """The changes a system says there are: those given, or every reading of its answer."""
-    if prediction.changes is not None:
-        return (prediction.changes,)
-    return read_changes(prediction.answer)
-
-
 def best_agreement(predicted: Readings, reference: Readings) -> tuple[frozenset[Change], frozenset[Change]]:
     """The reading of the prediction and the reading of the reference that agree best (at least one of each).
 
@@ -81,7 +74,8 @@ def judge(predictions: Sequence[Prediction]) -> list[Judged]:
         reference = reference_readings(prediction) if is_difference(prediction) else ()
         if not reference:
             continue
-        predicted = predicted_readings(prediction)
+        # Those given, or every reading of the answer.
+        predicted = read_changes(prediction.answer) if prediction.changes is None else (prediction.changes,)
         if predicted:
             said, true = best_agreement(predicted, reference)
         else:
@@ -109,7 +103,7 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
     if not judged:
         return None
     told = _told_repeats(judged)
-    columns = np.array([[*_count(one), *_induced(one, told), *_detected(one)] for one in judged])
+    columns = np.array([[*_count(one), *_induced_and_detected(one, told)] for one in judged], dtype=float)
     unchanged = sum(one.unchanged for one in judged)
     counts = {
         "n": len(judged),
@@ -123,9 +117,9 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
         "precision": precision,
         "recall": recall,
         "f1": f1,
-        "detection_rate": _detection_rate,
-        "false_change_rate": _false_change_rate,
-        INDUCED: _induced_change_rate,
+        "detection_rate": ratio_of(8, 7),
+        "false_change_rate": ratio_of(4, 3),
+        INDUCED: ratio_of(6, 5),
     }
     return Tally(tuple(one.prediction.id for one in judged), columns, formulas, counts)
 
@@ -147,13 +141,11 @@ def on_the_same_repeats(tallies: Sequence[Tally]) -> list[Tally]:
 
 
 def _count(one: Judged) -> list[float]:
-    """The columns of one pair."""
+    """The first five columns of one pair."""
     if one.said is None:
-        return [0.0, float(one.unchanged), float(len(one.true)), float(one.unchanged), float(one.unchanged)]
+        return [0, one.unchanged, len(one.true), one.unchanged, one.unchanged]
     false = one.unchanged and bool(one.said)
-    return [
-        float(len(one.said & one.true)), float(len(one.said)), float(len(one.true)), float(one.unchanged), float(false)
-    ]  # fmt: skip
+    return [len(one.said & one.true), len(one.said), len(one.true), one.unchanged, false]
 
 
 def _told_repeats(judged: Sequence[Judged]) -> set[Hashable]:
@@ -166,40 +158,24 @@ def _told_repeats(judged: Sequence[Judged]) -> set[Hashable]:
     return {patient for patient, right in repeats.items() if right}
 
 
-def _induced(one: Judged, told: Set[Hashable]) -> list[float]:
-    """Whether a pair differs from a repeat that was told in its acquisition alone, and has a change all the same."""
+def _induced_and_detected(one: Judged, told: Set[Hashable]) -> list[float]:
+    """The last four columns of one pair.
+
+    Whether it differs from a repeat that was told in its acquisition alone, and has a change all the same; whether
+    something has changed, and whether any change is stated of such a pair.
+    """
     varied = one.prediction.group is not None and factor_and_strength(one.prediction.group) is not None
     asked = one.unchanged and varied and one.prediction.patient in told
-    return [float(asked), float(asked and not one.right)]
+    return [asked, asked and not one.right, not one.unchanged, not one.unchanged and bool(one.said)]
 
 
-def _detected(one: Judged) -> list[float]:
-    """Whether something has changed, and whether any change is stated of such a pair."""
-    return [float(not one.unchanged), float(not one.unchanged and bool(one.said))]
+precision, recall = ratio_of(0, 1), ratio_of(0, 2)
+"""The share of the predicted changes that match, and of the reference changes that are matched.
 
-
-def precision(sums: np.ndarray) -> np.ndarray:
-    """The share of the predicted changes that match; columns from the first: matched, predicted, reference."""
-    return ratio(sums[..., 0], sums[..., 1])
-
-
-def recall(sums: np.ndarray) -> np.ndarray:
-    """The share of the reference changes that are matched, from the same columns."""
-    return ratio(sums[..., 0], sums[..., 2])
+Columns from the first: matched, predicted, reference.
+"""
 
 
 def f1(sums: np.ndarray) -> np.ndarray:
     """The harmonic mean of the two, from the same columns; not defined where nothing has changed."""
     return np.where(sums[..., 2] > 0, ratio(2 * sums[..., 0], sums[..., 1] + sums[..., 2]), np.nan)
-
-
-def _false_change_rate(sums: np.ndarray) -> np.ndarray:
-    return ratio(sums[..., 4], sums[..., 3])
-
-
-def _detection_rate(sums: np.ndarray) -> np.ndarray:
-    return ratio(sums[..., 8], sums[..., 7])
-
-
-def _induced_change_rate(sums: np.ndarray) -> np.ndarray:
-    return ratio(sums[..., 6], sums[..., 5])

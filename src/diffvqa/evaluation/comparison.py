@@ -81,12 +81,11 @@ def compare(systems: Mapping[str, Sequence[str | Path]], replicates: int | None 
 
 def holm(p_values: Sequence[float]) -> list[float]:
     """Holm's step-down correction of several p-values, in their order."""
-    corrected = [0.0] * len(p_values)
-    highest = 0.0
-    for rank, index in enumerate(sorted(range(len(p_values)), key=lambda index: p_values[index])):
-        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[index]))
-        corrected[index] = highest
-    return corrected
+    order = np.argsort(p_values, kind="stable")
+    multiples = np.arange(len(order), 0, -1) * np.array(p_values)[order]
+    corrected = np.empty(len(order))
+    corrected[order] = np.minimum(1.0, np.maximum.accumulate(multiples))
+    return corrected.tolist()
 
 
 def two_sided_p(drawn: np.ndarray, patients: int) -> float:

@@ -6,13 +6,15 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeGuard
 
 from diffvqa.errors import InputError
-from diffvqa.evaluation.predictions import read_lines
+from diffvqa.evaluation.predictions import is_number, read_lines
 
 Point = tuple[float, float]
 """A step and a loss, or whatever else a chart has along its two axes."""
+
+MOST = 1e15
+"""A step or a loss as large as this is no number."""
 
 MOST_POINTS = 240
 """More steps than this are drawn as means over equal stretches."""
@@ -38,12 +40,12 @@ def read_curves(folder: Path) -> list[Curve]:
     stages: dict[str, tuple[list[Point], list[Point]]] = {}
     for number, row in read_lines(path):
         stage, step = row.get("stage"), row.get("step")
-        if not isinstance(stage, str) or not _is_finite(step):
+        if not isinstance(stage, str) or not is_number(step, MOST):
             raise InputError(f"curves.jsonl, line {number}: expected `stage` as a text and `step` as a number.")
         for points, value in zip(
             stages.setdefault(stage, ([], [])), (row.get("loss"), row.get("evaluation_loss")), strict=True
         ):
-            if _is_finite(value):
+            if is_number(value, MOST):
                 points.append((float(step), float(value)))
     return [Curve(stage, tuple(sorted(losses)), tuple(sorted(checks))) for stage, (losses, checks) in stages.items()]
 
@@ -53,7 +55,3 @@ def thin(points: Sequence[Point]) -> list[Point]:
     stretch = math.ceil(len(points) / MOST_POINTS)
     parts = [points[start : start + stretch] for start in range(0, len(points), max(stretch, 1))]
     return [(sum(step for step, _ in part) / len(part), sum(loss for _, loss in part) / len(part)) for part in parts]
-
-
-def _is_finite(value: object) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e15

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Literal, TypeVar
 
 from diffvqa.errors import InputError
-from diffvqa.evaluation.predictions import BadField, read_lines
+from diffvqa.evaluation.predictions import BadField, is_number, read_lines
 
 Row = TypeVar("Row")
 
+MOST = 1e9
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
@@ -90,7 +91,7 @@ def _read_example(row: Mapping, folder: Path) -> Example:
     if not isinstance(boxes, dict):
         raise BadField("boxes", 'expected {"prior": [...], "current": [...]}, found another form.')
     confidence = row.get("confidence")
-    if confidence is not None and not _is_number(confidence):
+    if confidence is not None and not is_number(confidence, MOST):
         raise BadField("confidence", "expected a number or null.")
     question, reference, answer = (_text(row, name) for name in ("question", "reference", "answer"))
     return Example(
@@ -133,13 +134,9 @@ def _read_box(value: object) -> MarkedBox:
     if not isinstance(value, dict):
         raise BadField("boxes", "expected objects with label, box and kind.")
     corners, label, kind = value.get("box"), value.get("label"), value.get("kind")
-    if not isinstance(corners, list) or len(corners) != 4 or not all(map(_is_number, corners)):
+    if not isinstance(corners, list) or len(corners) != 4 or not all(is_number(corner, MOST) for corner in corners):
         raise BadField("boxes", "expected `box` as [x1, y1, x2, y2] in pixels of the picture.")
     if kind not in ("predicted", "reference"):
         raise BadField("boxes", "expected `kind` to be predicted or reference.")
     x1, y1, x2, y2 = map(float, corners)
     return MarkedBox((x1, y1, x2, y2), label if isinstance(label, str) else "", kind)
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9

@@ -109,10 +109,14 @@ def ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
         return np.where(denominator > 0, numerator / denominator, np.nan)
 
 
+def ratio_of(numerator: int, denominator: int) -> Formula:
+    """The quotient of two columns, by their positions."""
+    return lambda sums: ratio(sums[..., numerator], sums[..., denominator])
+
+
 def mean_of(columns: Sequence[str], name: str) -> Formula:
     """The mean over rows of one column; the column "one" holds a 1 for every row."""
-    column, one = columns.index(name), columns.index("one")
-    return lambda sums: ratio(sums[..., column], sums[..., one])
+    return ratio_of(columns.index(name), columns.index("one"))
 
 
 def interval_of(score: np.ndarray, drawn: np.ndarray) -> dict[str, float] | None:

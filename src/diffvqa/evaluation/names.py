@@ -24,10 +24,7 @@ SCORES = {
     "induced_change_rate": "Induced changes",
     "exact": "Exact",
     "bertscore": "BERTScore",
-    "bleu_1": "BLEU-1",
-    "bleu_2": "BLEU-2",
-    "bleu_3": "BLEU-3",
-    "bleu_4": "BLEU-4",
+    **{f"bleu_{order}": f"BLEU-{order}" for order in (1, 2, 3, 4)},
     "meteor": "METEOR",
     "rouge_l": "ROUGE-L",
     "cider": "CIDEr",
@@ -65,12 +62,8 @@ MEANINGS = {
 }
 """Each score in plain words, for who has not met it before."""
 
-TASKS = {
-    "AREF": "AREF: find a phrase",
-    "CAREF": "CAREF: describe a region and find it",
-}
+TASKS = {"AREF": "AREF: find a phrase", "CAREF": "CAREF: describe a region and find it"}
 """What the grounding tasks ask."""
-
 
 CHANGE_SCORES = ("f1", "precision", "recall", "false_change_rate")
 """The scores of changes; `change_scores` adds one that few files have."""
@@ -91,9 +84,7 @@ def system_name(name: str) -> str:
 
 def systems_of(metrics: Mapping) -> dict[str, Mapping]:
     """Name -> metrics of each system, the model first; for the metrics of a folder or of a single file."""
-    if "model" not in metrics:
-        return {"model": metrics}
-    return {"model": metrics["model"], **metrics["controls"]}
+    return {"model": metrics["model"], **metrics["controls"]} if "model" in metrics else {"model": metrics}
 
 
 def find_score(system: Mapping, path: Sequence[str]) -> Mapping | None:

@@ -56,18 +56,16 @@ def render(template: str, **shown: object) -> str:
     return re.sub(
         r"<svg.*?</svg>",
         lambda svg: re.sub(r'\bid="|url\(#|href="#', rf"\g<0>drawing{next(numbers)}-", svg[0]),
-        _templates().get_template(template).render(version=__version__, **shown),
+        _TEMPLATES.get_template(template).render(version=__version__, **shown),
         flags=re.DOTALL,
     )
 
 
-def _templates() -> Environment:
-    templates = Environment(
-        loader=PackageLoader("diffvqa", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    templates.filters["base64"] = lambda content: base64.b64encode(content).decode("ascii")
-    return templates
+_TEMPLATES = Environment(
+    loader=PackageLoader("diffvqa", ""),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters["base64"] = lambda content: base64.b64encode(content).decode("ascii")

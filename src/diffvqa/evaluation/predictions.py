@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeGuard
 
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
@@ -16,7 +17,6 @@ QUESTION_TASK = "question"
 
 GROUNDING_TASKS = ("AREF", "CAREF")
 """The tasks whose outcome is a box; their lines need `reference_boxes`."""
-
 
 TEXT_TASKS = ("Cap", "GCAP")
 """The other tasks whose outcome is a text."""
@@ -86,8 +86,8 @@ def read_object(path: Path) -> dict | None:
         return None
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path.name}: expected a JSON object, found something else.") from error
+    except ValueError:
+        value = None
     if not isinstance(value, dict):
         raise InputError(f"{path.name}: expected a JSON object, found something else.")
     return value
@@ -138,6 +138,11 @@ class BadField(ValueError):
         self.field = field
 
 
+def is_number(value: object, below: float) -> TypeGuard[float]:
+    """Whether a JSON value is a number, and less than `below` from 0."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < below
+
+
 def _name(value: object) -> str:
     """What a JSON value is, in a user's words."""
     if value is None:
@@ -149,24 +154,26 @@ def _name(value: object) -> str:
 
 
 def _read_prediction(row: dict) -> Prediction:
-    task = _text(row, "task", QUESTION_TASK) or QUESTION_TASK
+    task = _text(row, "task") or QUESTION_TASK
     known = (QUESTION_TASK, *GROUNDING_TASKS, *TEXT_TASKS)
     if task not in known:
         raise BadField("task", f"expected one of {', '.join(known)}, or none for a question; found another.")
     grounding = task in GROUNDING_TASKS
-    boxes = row.get("boxes")
     reference_boxes = [_reference_box(value) for value in _list(row.get("reference_boxes") or [], "reference_boxes")]
     if grounding and not reference_boxes:
         raise BadField("reference_boxes", f"expected at least one box on a line of task {task}, found none.")
-    if not grounding:
-        _need(row, "answer")
-        _need(row, "references")
+    for needed in () if grounding else ("answer", "references"):
+        if row.get(needed) is None:
+            raise BadField(needed, "expected on every line, found nothing; write it.")
     references = [_words(value, "references") for value in _list(row.get("references") or [], "references")]
     if not grounding and not any(reference.strip() for reference in references):
         raise BadField("references", "expected a list with at least one text, found none.")
+    identifier = _identifier(row, "id")
+    if identifier is None:
+        raise BadField("id", "expected a text or a whole number on every line, found nothing.")
     return Prediction(
-        id=_own_identifier(row),
-        answer=_text(row, "answer", "") or "",
+        id=identifier,
+        answer=_text(row, "answer") or "",
         references=tuple(reference for reference in references if reference.strip()),
         task=task,
         question_type=_text(row, "question_type") or None,
@@ -175,16 +182,11 @@ def _read_prediction(row: dict) -> Prediction:
         changes=_changes(row, "changes"),
         reference_changes=_changes(row, "reference_changes"),
         reference_steps=_steps(row, "reference_changes"),
-        boxes=tuple(_corners(value, "boxes") for value in _list(boxes or [], "boxes")),
+        boxes=tuple(_corners(value, "boxes") for value in _list(row.get("boxes") or [], "boxes")),
         reference_boxes=tuple(reference_boxes),
         subject_id=_identifier(row, "subject_id"),
         group=_identifier(row, "group"),
     )
-
-
-def _need(row: dict, field: str) -> None:
-    if row.get(field) is None:
-        raise BadField(field, "expected on every line, found nothing; write it.")
 
 
 def _words(value: object, field: str) -> str:
@@ -197,16 +199,9 @@ def _words(value: object, field: str) -> str:
     return value
 
 
-def _text(row: dict, field: str, default: str | None = None) -> str | None:
+def _text(row: dict, field: str) -> str | None:
     value = row.get(field)
-    return default if value is None else _words(value, field)
-
-
-def _own_identifier(row: dict) -> str:
-    identifier = _identifier(row, "id")
-    if identifier is None:
-        raise BadField("id", "expected a text or a whole number on every line, found nothing.")
-    return identifier
+    return None if value is None else _words(value, field)
 
 
 def _identifier(row: dict, field: str) -> str | None:

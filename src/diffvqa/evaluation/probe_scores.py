@@ -42,29 +42,23 @@ def score_probe(folder: str | Path, replicates: int = 1000, seed: int = 0) -> di
     Raises InputError for a line that no probe has written.
     """
     folder = Path(folder)
-    parts: dict[str, list[Mapping[str, Any]]] = defaultdict(list)
+    parts: dict[tuple[str, str | None], list[Mapping[str, Any]]] = defaultdict(list)
     scores: dict[str, Any] = {}
     for number, row in read_lines(folder / "probe_predictions.jsonl"):
         row = {_OLD_KEYS.get(key, key): value for key, value in row.items()}
         if "reason" in row:
             scores[row["probe"]] = {"reason": row["reason"]}
         elif row.get("probe") in (*WAYS, "boxes"):
-            parts[row["probe"]].append(row)
+            parts[row["probe"], row.get("pooling")].append(row)
         else:
             raise InputError(
                 f"probe_predictions.jsonl, line {number}: field `probe`: expected findings, changes or boxes"
             )
-    for kind in WAYS:
-        if parts[kind]:
-            poolings = dict.fromkeys(row["pooling"] for row in parts[kind])
-            scores[kind] = {
-                pooling: _labels(
-                    [row for row in parts[kind] if row["pooling"] == pooling], WAYS[kind], replicates, seed
-                )
-                for pooling in poolings
-            }
-    if parts["boxes"]:
-        scores["boxes"] = _boxes(parts["boxes"], replicates, seed)
+    for (kind, pooling), rows in parts.items():
+        if kind == "boxes":
+            scores[kind] = _boxes(rows, replicates, seed)
+        else:
+            scores.setdefault(kind, {})[pooling] = _labels(rows, WAYS[kind], replicates, seed)
     write_text(folder / "probe.json", json.dumps(scores, indent=1) + "\n")
     return scores
 

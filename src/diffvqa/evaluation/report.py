@@ -65,7 +65,7 @@ def _agreement(example: Example) -> list[tuple[str, str, str, str]]:
     items = [
         (kind, mark, _describe(change), verdict)
         for kind, mark, changes, verdict in verdicts
-        for change in sorted(changes, key=lambda one: (one.finding, one.kind, one.before or "", one.after or ""))
+        for change in sorted(changes)
     ]
     return items or [("found", "✓", "Nothing has changed", "agreed")]
 

@@ -24,9 +24,9 @@ from diffvqa.evaluation.names import (
 from diffvqa.evaluation.page import Chart, Row, Table
 from diffvqa.evaluation.published import PUBLISHED, SCORES_OF_ROW, remarks
 from diffvqa.evaluation.report_charts import draw_curve, draw_reliability, draw_response, draw_scores, responses
+from diffvqa.evaluation.text_scores import METRICS
 
 ACCURACY = BOX_SCORES[0]
-TEXT_SCORES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider", "exact")
 SHORT_TEXT_SCORES = ("exact", "bleu_1", "meteor", "rouge_l", "cider")  # most answers have one or two words
 CALIBRATION_SCORES = ("ece", "auroc", *(f"selective_{share}" for share in SHARES))
 COUNTS = {
@@ -140,7 +140,7 @@ def _difference_tables(metrics: Mapping) -> Iterator[Table]:
     if group == "difference" or (group and model["changes"]):
         caption = f"How the answers are worded. {_tokenizer(metrics)}"
         rows = _by_system(metrics, "answers", group)
-        yield _table(caption, [*TEXT_SCORES, "n"], [("", rows)], explained=TEXT_SCORES)
+        yield _table(caption, [*METRICS, "n"], [("", rows)], explained=METRICS)
 
 
 def _published(row: Mapping) -> Section:

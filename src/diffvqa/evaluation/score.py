@@ -30,9 +30,6 @@ from diffvqa.records import QUESTION_TYPES
 CONTROLS = ("most_frequent", "retrieval", "other_prior", "blank_images", "mean_box")
 """The controls in the order in which they are shown; others come after them."""
 
-ALL = "all"
-"""The entry of all answered questions together, whatever their type."""
-
 
 def score_file(
     path: str | Path, replicates: int = 1000, seed: int = 0, similarity: text.Similarity | None = None
@@ -53,8 +50,8 @@ def score_file(
     Each score is {"value", "low", "high"} with the limits of its 95 % interval, a bootstrap over patients; or None
     where it is not defined or cannot be had. Raises InputError for a file that cannot be read.
     """
-    scored = _score_systems({"model": read_predictions(path)}, replicates, seed, similarity)
-    return {**scored.metrics["model"], "notes": scored.notes}
+    metrics, _, notes = _score_systems({"model": read_predictions(path)}, replicates, seed, similarity)
+    return {**metrics["model"], "notes": notes}
 
 
 def score_folder(folder: str | Path, replicates: int = 1000, seed: int = 0) -> dict:
@@ -78,21 +75,21 @@ def score_folder(folder: str | Path, replicates: int = 1000, seed: int = 0) -> d
                 f"controls/{path.name}: expected the ids of predictions.jsonl, found {strangers} others; "
                 "write the control's predictions for the same rows."
             )
-    scored = _score_systems(systems, replicates, seed)
-    controls = [name for name in systems if name != "model"]
+    scored, paired, notes = _score_systems(systems, replicates, seed)
+    model = scored.pop("model")
     run = read_object(folder / "run.json") or {}
     missing = (run.get("truth") or {}).get("missing")
     if missing:
-        scored.notes.append(f"{missing} difference questions are of pairs that the truth does not have: not joined.")
+        notes.append(f"{missing} difference questions are of pairs that the truth does not have: not joined.")
     metrics = {
-        "model": scored.metrics["model"],
-        "controls": {name: scored.metrics[name] for name in controls},
-        "paired": {name: scored.model_minus(name) for name in controls},
-        "published_row": own_row(scored.metrics["model"], run),
-        "tokenizer": scored.metrics["model"]["tokenizer"],
+        "model": model,
+        "controls": scored,
+        "paired": paired,
+        "published_row": own_row(model, run),
+        "tokenizer": model["tokenizer"],
         "seed": seed,
         "replicates": replicates,
-        "notes": scored.notes,
+        "notes": notes,
     }
     write_text(folder / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
     return metrics
@@ -109,40 +106,29 @@ class _Tallies:
     grounding: Mapping[str, Tally]
 
 
-@dataclass(frozen=True)
-class _Scored:
-    metrics: Mapping[str, dict]
-    tallies: Mapping[str, _Tallies]
-    resamples: Resamples
-    notes: list[str]
+def _model_minus(model: _Tallies, control: _Tallies, resamples: Resamples) -> dict:
+    """The paired differences of the model to one control."""
 
-    def model_minus(self, name: str) -> dict:
-        """The paired differences of the model to one control."""
-        model, control = self.tallies["model"], self.tallies[name]
+    def compare(first: Mapping[str, Tally], second: Mapping[str, Tally], score: str) -> dict:
+        pairs = {key: difference(first[key], second[key], score, resamples) for key in first if key in second}
+        return {key: {score: value} for key, value in pairs.items() if value is not None}
 
-        def compare(first: Mapping[str, Tally], second: Mapping[str, Tally], score: str) -> dict:
-            pairs = {key: difference(first[key], second[key], score, self.resamples) for key in first if key in second}
-            return {key: {score: value} for key, value in pairs.items() if value is not None}
-
-        changes = (
-            difference(model.changes, control.changes, "f1", self.resamples)
-            if model.changes and control.changes
-            else None
-        )
-        return {
-            "changes": None if changes is None else {"f1": changes},
-            "grounding": compare(model.grounding, control.grounding, f"accuracy_{THRESHOLD}"),
-            "answers": compare(model.answers, control.answers, "exact"),
-        }
+    first, second = ({"changes": one.changes} if one.changes else {} for one in (model, control))
+    return {
+        "changes": None,
+        **compare(first, second, "f1"),
+        "grounding": compare(model.grounding, control.grounding, f"accuracy_{THRESHOLD}"),
+        "answers": compare(model.answers, control.answers, "exact"),
+    }
 
 
 def _score_systems(
-    systems: Mapping[str, Sequence[Prediction]],
-    replicates: int,
-    seed: int,
-    similarity: text.Similarity | None = None,
-) -> _Scored:
-    """Score several systems together: one tokenization, one run of METEOR, one set of resamples."""
+    systems: Mapping[str, Sequence[Prediction]], replicates: int, seed: int, similarity: text.Similarity | None = None
+) -> tuple[dict[str, dict], dict[str, dict], list[str]]:
+    """The metrics of several systems, the model minus each of the others, and notes.
+
+    They are scored together: one tokenization, one run of METEOR, one set of resamples.
+    """
     groups = {name: _answer_groups(predictions) for name, predictions in systems.items()}
     spoken = [row for by_type in groups.values() for rows in by_type.values() for row in rows]
     tallies, metrics = {}, {}
@@ -154,9 +140,7 @@ def _score_systems(
         if spoken and tokens.tokenizer == text.PTB:
             meteor, found = text.meteor_statistics(tokens.pair(row) for row in spoken)
             notes += found
-
         similar = text.score_pairs(spoken, similarity) if similarity and spoken else None
-
         # The model's file says who the patients are; a control's rows follow by their ids.
         patients = {row.id: row.patient for row in systems["model"]}
         resamples = resample_patients(patients, replicates, seed)
@@ -179,7 +163,8 @@ def _score_systems(
     left_out = (metrics["model"]["changes"] or {}).get("reference_unreadable", 0)
     if left_out:
         notes.append(f"{left_out} difference questions have a reference that is not in the answer grammar: left out.")
-    return _Scored(metrics, tallies, resamples, list(dict.fromkeys(notes)))
+    paired = {name: _model_minus(tallies["model"], tallies[name], resamples) for name in systems if name != "model"}
+    return metrics, paired, list(dict.fromkeys(notes))
 
 
 def _tally_system(predictions: Sequence[Prediction], answers: Mapping[str, Tally]) -> _Tallies:
@@ -204,7 +189,7 @@ def _answer_groups(predictions: Sequence[Prediction]) -> dict[str, list[Predicti
             groups.setdefault(name, []).append(row)
     known = [name for name in QUESTION_TYPES if name in groups]
     ordered = {name: groups[name] for name in [*known, *sorted(set(groups) - set(known))]}
-    return {**ordered, ALL: questions} if questions else ordered
+    return {**ordered, "all": questions} if questions else ordered
 
 
 def _metrics(tallies: _Tallies, resamples: Resamples) -> dict:

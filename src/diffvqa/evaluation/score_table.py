@@ -15,9 +15,6 @@ from diffvqa.evaluation.published import PUBLISHED, SCORES_OF_ROW, remarks
 
 _ABREAST = 4  # scores that 80 columns have room for, with the systems that they compare
 
-_Column = tuple[Sequence[str], str]
-"""Path of a score within a system's metrics, and the label of its column."""
-
 
 def print_probe(scores: Mapping) -> Group:
     """What a rich console prints for the scores of probes: means over names, each with its interval below it."""
@@ -29,20 +26,20 @@ def print_probe(scores: Mapping) -> Group:
         if "reason" in found:
             notes.append(f"{kind}: {found['reason']}")
             continue
-        rows = {}
         if kind == "boxes":
-            rows["boxes, accuracy at IoU 0.5"] = found["accuracy_0.5"]
-            rows["mean training box, the same"] = found["mean_box"]["accuracy_0.5"]
-            sizes = dict.fromkeys(rows, found)
+            rows = [
+                ("boxes, accuracy at IoU 0.5", found["accuracy_0.5"], found),
+                ("mean training box, the same", found["mean_box"]["accuracy_0.5"], found),
+            ]
         else:
-            sizes = {}
-            for pooling, part in found.items():
-                for label, score in (("mean area", part["mean"]), ("anything came or went, area", part.get("changed"))):
-                    if score is not None:
-                        rows[f"{kind} by {pooling}, {label}"] = score
-                        sizes[f"{kind} by {pooling}, {label}"] = part
-        for label, score in rows.items():
-            table.add_row(label, str(sizes[label]["n"]), str(sizes[label]["patients"]), _cell(score))
+            rows = [
+                (f"{kind} by {pooling}, {label}", score, part)
+                for pooling, part in found.items()
+                for label, key in (("mean area", "mean"), ("anything came or went, area", "changed"))
+                if (score := part.get(key)) is not None
+            ]
+        for label, score, part in rows:
+            table.add_row(label, str(part["n"]), str(part["patients"]), _cell(score))
     return Group(table, *_notes(notes))
 
 
@@ -65,14 +62,11 @@ def print_table(metrics: Mapping) -> Group:
             f"Changes (n = {changes['n']}: {changes['pairs_changed']} changed, "
             f"{changes['pairs_unchanged']} not; {changes['unreadable']} answers unreadable)"
         )
-        names = change_scores(changes)
-        parts.append(_table(title, systems, [(("changes", name), SCORES[name]) for name in names]))
+        parts.append(_table(title, systems, change_scores(changes), "changes"))
     if texts in first["answers"]:
         title = f"Texts, {texts} questions (n = {first['answers'][texts]['n']})"
-        names = ("bleu_1", "bleu_4", "meteor", "rouge_l", "cider")
-        if "bertscore" in first["answers"][texts]:
-            names = (*names, "bertscore")
-        parts.append(_table(title, systems, [(("answers", texts, name), SCORES[name]) for name in names]))
+        names = (*SCORES_OF_ROW, *(["bertscore"] if "bertscore" in first["answers"][texts] else []))
+        parts.append(_table(title, systems, names, "answers", texts))
     if len(first["answers"]) > 2:
         parts.append(_types(systems))
     if first["groups"]:
@@ -80,10 +74,10 @@ def print_table(metrics: Mapping) -> Group:
     if first["calibration"]:
         title = f"Confidence, difference questions (n = {first['calibration']['n']})"
         names = ("ece", "auroc", "selective_100", "selective_60", "selective_20")
-        parts.append(_table(title, systems, [(("calibration", name), SCORES[name]) for name in names]))
+        parts.append(_table(title, systems, names, "calibration"))
     for task, scores in first["grounding"].items():
         title = f"Boxes, {task} (n = {scores['n']}, {scores['without_box']} without a box)"
-        parts.append(_table(title, systems, [(("grounding", task, name), SCORES[name]) for name in BOX_SCORES]))
+        parts.append(_table(title, systems, BOX_SCORES, "grounding", task))
     if metrics.get("published_row"):
         parts += _published(metrics["published_row"])
     below = f"95 % intervals: {first['replicates']} resamples of {first['patients']} patients, seed {first['seed']}."
@@ -129,10 +123,11 @@ def _difference(row: Mapping | None) -> str:
     return f"{row['value']:+.3f}\n{interval}\np {row['p']:.4f}\nHolm {row['p_holm']:.4f}\n"
 
 
-def _table(title: str, systems: Mapping[str, Mapping], columns: Sequence[_Column]) -> Table:
-    table = _empty_table(title, [label for _, label in columns])
+def _table(title: str, systems: Mapping[str, Mapping], keys: Sequence[str], *path: str) -> Table:
+    """The scores `keys`, which lie at a path within a system's metrics."""
+    table = _empty_table(title, [SCORES[key] for key in keys])
     for name, system in systems.items():
-        scores = [find_score(system, path) for path, _ in columns]
+        scores = [find_score(system, [*path, key]) for key in keys]
         if any(scores) or name == "model":
             style = "bold" if name == "model" else None
             table.add_row(escape(system_name(name)), *map(_cell, scores), style=style)

@@ -9,6 +9,7 @@ and no other metric ever goes by the same name.
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import re
 import shutil
@@ -19,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffvqa.evaluation.intervals import Formula, Tally, mean_of, ratio
+from diffvqa.evaluation.intervals import Formula, Tally, mean_of, ratio_of
 from diffvqa.evaluation.predictions import Prediction
 
 METRICS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider", "exact")
@@ -33,14 +34,12 @@ NO_PACKAGE = (
     "BLEU, METEOR, ROUGE-L and CIDEr are left out: pycocoevalcap is not installed. "
     'Install it with: pip install "diffvqa[metrics]"'
 )
-NO_JAVA = (
-    "METEOR is left out and the PTB tokenizer was not used: they need Java (17 works), and none was found. "
+_WITHOUT_PTB = (
+    "METEOR is left out and the PTB tokenizer was not used: {}. "
     f"BLEU, ROUGE-L and CIDEr are over {PLAIN}: not comparable with published figures."
 )
-NO_PTB = (
-    "METEOR is left out and the PTB tokenizer was not used: its Java program failed. "
-    f"BLEU, ROUGE-L and CIDEr are over {PLAIN}: not comparable with published figures."
-)
+NO_JAVA = _WITHOUT_PTB.format("they need Java (17 works), and none was found")
+NO_PTB = _WITHOUT_PTB.format("its Java program failed")
 NO_METEOR = "METEOR is left out: its Java program failed. It needs about 2 GB of memory."
 ONE_TEXT = "CIDEr of a single text is 0 by its definition: every word is in every reference."
 
@@ -79,20 +78,17 @@ def tokenize(texts: Iterable[str]) -> Tokens:
         return Tokens(None, {}, (NO_PACKAGE,))
     # A line separator inside a text would shift all texts after it.
     lines = [" ".join(text.split()) for text in texts]
-    if not java_is_there():
-        return Tokens(PLAIN, dict(zip(texts, map(_plain_tokens, lines), strict=True)), (NO_JAVA,))
-    tokenized = _ptb_tokens(lines)
+    java = java_is_there()
+    tokenized = _ptb_tokens(lines) if java else None
     if tokenized is None:
-        return Tokens(PLAIN, dict(zip(texts, map(_plain_tokens, lines), strict=True)), (NO_PTB,))
+        return Tokens(PLAIN, dict(zip(texts, map(_plain_tokens, lines), strict=True)), (NO_PTB if java else NO_JAVA,))
     return Tokens(PTB, dict(zip(texts, tokenized, strict=True)))
 
 
 def java_is_there() -> bool:
     """Whether a Java that runs is on the search path (some systems have a command that only says it is missing)."""
     java = shutil.which("java")
-    if java is None:
-        return False
-    return subprocess.run([java, "-version"], capture_output=True, check=False).returncode == 0
+    return java is not None and subprocess.run([java, "-version"], capture_output=True, check=False).returncode == 0
 
 
 def meteor_statistics(pairs: Iterable[TextPair]) -> tuple[dict[TextPair, np.ndarray], tuple[str, ...]]:
@@ -181,11 +177,11 @@ def tally_text(
         pairs = [tokens.pair(prediction) for prediction in predictions]
         columns += [_rouge_column(pairs), _cider_column(pairs), *_bleu_columns(pairs).T]
         for order in range(1, 5):
-            formulas[f"bleu_{order}"] = _bleu_formula(order)
+            score = functools.partial(bleu_score, order=order)
+            formulas[f"bleu_{order}"] = _of_columns(len(_COLUMNS), _BLEU_COLUMNS, score)
         if meteor:
+            formulas["meteor"] = _of_columns(len(columns), _METEOR_COLUMNS, meteor_score)
             columns += [*np.stack([meteor[pair] for pair in pairs]).T]
-            counts = slice(len(_COLUMNS) + _BLEU_COLUMNS, len(_COLUMNS) + _BLEU_COLUMNS + _METEOR_COLUMNS)
-            formulas["meteor"] = lambda sums: np.where(sums[..., 0] > 0, meteor_score(sums[..., counts]), np.nan)
         formulas["rouge_l"] = mean_of(_COLUMNS, "rouge_l")
         formulas["cider"] = mean_of(_COLUMNS, "cider")
         if len(pairs) == 1:
@@ -193,9 +189,8 @@ def tally_text(
     formulas["exact"] = mean_of(_COLUMNS, "exact")
     if similar is not None:
         best = [max(similar[row.answer, reference] for reference in row.references) for row in predictions]
-        position = len(columns)
+        formulas["bertscore"] = ratio_of(len(columns), 0)
         columns.append(np.array(best))
-        formulas["bertscore"] = lambda sums: ratio(sums[..., position], sums[..., 0])
     identifiers = tuple(prediction.id for prediction in predictions)
     return Tally(identifiers, np.stack(columns, axis=1), formulas, {"n": len(predictions)}), notes
 
@@ -234,13 +229,8 @@ def _ptb_tokens(lines: list[str]) -> list[str] | None:
     return [" ".join(word for word in line.rstrip().split(" ") if word not in removed) for line in tokenized]
 
 
-def _bleu_formula(order: int) -> Formula:
-    start = len(_COLUMNS)
-
-    def formula(sums: np.ndarray) -> np.ndarray:
-        return np.where(sums[..., 0] > 0, bleu_score(sums[..., start : start + _BLEU_COLUMNS], order), np.nan)
-
-    return formula
+def _of_columns(start: int, width: int, score: Formula) -> Formula:
+    return lambda sums: np.where(sums[..., 0] > 0, score(sums[..., start : start + width]), np.nan)
 
 
 def _bleu_columns(pairs: Sequence[TextPair]) -> np.ndarray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from diffvqa.models.folder import ModelFolder, device
 from diffvqa.records import Pair
 from diffvqa.tasks.collate import collate_pairs, collate_prompts, pair_images
 from diffvqa.tasks.text import encode_prompt, question_prompt
-from diffvqa.workers import done_in_order
+from diffvqa.workers import Result, done_in_order
 
 BATCH, BATCH_ON_GPU = 64, 512
 """Questions, or prompts, at a time."""
@@ -44,13 +44,7 @@ def answer_questions(
     cluster: the address of a Ray cluster that answers. Raises InputError if a question leaves the model no room for an
     answer.
     """
-    jobs = ((folder, part, features, beams) for part in batches(questions))
-    answers: list[WrittenAnswer] = []
-    for written in done_in_order(_answer_batch, jobs, cluster=cluster, on_gpu=True):
-        answers += written
-        if progress:
-            progress(len(answers), len(questions))
-    return answers
+    return in_batches(_answer_batch, folder, questions, (features, beams), progress, cluster)
 
 
 def encode_question(folder: ModelFolder[DifferenceModel], text: str) -> list[int]:
@@ -82,31 +76,42 @@ def _answer_batch(
             output_logits=beams == 1,
             output_scores=beams > 1,
         )
+    ended = [_until_end(tokens, tokenizer.eos_token_id) for tokens in written.sequences.tolist()]
     # Beam search gives the mean log probability itself.
-    confidences = _confidences(written, tokenizer) if beams == 1 else written.sequences_scores.exp().tolist()
-    texts = [
-        tokenizer.decode(_until_end(tokens, tokenizer), skip_special_tokens=True)
-        for tokens in written.sequences.tolist()
-    ]
+    confidences = _confidences(written, ended) if beams == 1 else written.sequences_scores.exp().tolist()
+    texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in ended]
     return [WrittenAnswer(" ".join(text.split()), one) for text, one in zip(texts, confidences, strict=True)]
 
 
-def _until_end(tokens: list[int], tokenizer: Any) -> list[int]:
+def _until_end(tokens: list[int], end: int) -> list[int]:
     """Tokens up to the end token, which counts: ending there is part of the answer."""
-    end = tokenizer.eos_token_id
     return tokens[: tokens.index(end) + 1] if end in tokens else tokens
 
 
-def _confidences(written: Any, tokenizer: Any) -> list[float]:
-    """The geometric mean of the probabilities of each answer's tokens."""
+def _confidences(written: Any, ended: Sequence[Sequence[int]]) -> list[float]:
+    """The geometric mean of the probabilities of each answer's tokens, up to where it ended."""
     every = torch.stack(written.logits, dim=1).float().log_softmax(-1)
     chosen = every.gather(-1, written.sequences[:, :, None]).squeeze(-1).cpu()
-    lengths = [len(_until_end(tokens, tokenizer)) for tokens in written.sequences.tolist()]
-    return [float(row[:length].mean().exp()) for row, length in zip(chosen, lengths, strict=True)]
+    return [float(row[: len(tokens)].mean().exp()) for row, tokens in zip(chosen, ended, strict=True)]
 
 
-def batches(items: Sequence) -> Iterator[Sequence]:
-    """Items by the BATCH; on a GPU by more, which a few of them would leave idle between two tokens."""
+def in_batches(
+    function: Callable[..., list[Result]],
+    folder: ModelFolder,
+    items: Sequence,
+    arguments: tuple[Any, ...],
+    progress: Progress | None,
+    cluster: str | None,
+) -> list[Result]:
+    """What `function(folder, some items, *arguments)` makes of items, by the BATCH, here or on a Ray cluster.
+
+    On a GPU by more, which a few of them would leave idle between two tokens.
+    """
     count = BATCH_ON_GPU if device().type == "cuda" else BATCH
-    for start in range(0, len(items), count):
-        yield items[start : start + count]
+    jobs = ((folder, items[start : start + count], *arguments) for start in range(0, len(items), count))
+    results: list[Result] = []
+    for done in done_in_order(function, jobs, cluster=cluster, on_gpu=True):
+        results += done
+        if progress:
+            progress(len(results), len(items))
+    return results

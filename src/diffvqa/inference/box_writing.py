@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
@@ -12,14 +12,13 @@ from transformers import LogitsProcessor, LogitsProcessorList
 
 from diffvqa.boxes import Box, intersection_over_union
 from diffvqa.errors import InputError
-from diffvqa.inference.asking import Progress, batches
+from diffvqa.inference.asking import Progress, in_batches
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import ModelFolder
 from diffvqa.tasks.box_grammar import Allowed, box_grammar
 from diffvqa.tasks.box_text import Notation
 from diffvqa.tasks.collate import collate_prompts
 from diffvqa.tasks.text import encode_prompt, phrase_and_box
-from diffvqa.workers import done_in_order
 
 SAME_BOX = 0.5
 """Two boxes with at least this intersection over union are one box, written twice."""
@@ -75,13 +74,7 @@ def write_boxes(
     address of a Ray cluster that writes. Raises InputError if a prompt is longer than the texts that the captioner was
     trained on.
     """
-    jobs = ((folder, part, features) for part in batches(prompts))
-    found: list[tuple[str, Box | None]] = []
-    for written in done_in_order(_write_batch, jobs, cluster=cluster, on_gpu=True):
-        found += written
-        if progress:
-            progress(len(found), len(prompts))
-    return found
+    return in_batches(_write_batch, folder, prompts, (features,), progress, cluster)
 
 
 def _write_batch(
@@ -96,7 +89,7 @@ def propose_boxes(
     prompt: tuple[str, ...],
     features: np.ndarray,
     count: int,
-    by: str = "samples",
+    by: Literal["samples", "beams"] = "samples",
     seed: int = 0,
 ) -> list[Proposal]:
     """Up to `count` different boxes for a prompt about an image, the likeliest first.
@@ -105,39 +98,20 @@ def propose_boxes(
     place. Boxes that overlap by SAME_BOX are one, with the shares of all. features: (patches, width). Raises InputError
     as `write_boxes` does.
     """
-    texts, shares = {"samples": _sample, "beams": _search_beams}[by](folder, prompt, features, seed)
-    boxes = [_box_in(folder, text) for text in texts]
+    asked = [("image", prompt)]
+    if by == "beams":
+        # With no length penalty scores are sums of log probabilities, not means.
+        of_beams = {"num_return_sequences": CANDIDATES, "length_penalty": 0.0, "output_scores": True}
+        written = _write_constrained(folder, asked, {"image": features}, num_beams=CANDIDATES, **of_beams)
+        shares = written.sequences_scores.softmax(0).tolist()
+    else:
+        with torch.random.fork_rng([folder.model.device] if folder.model.device.type == "cuda" else []):
+            torch.manual_seed(seed)
+            written = _write_constrained(folder, asked * CANDIDATES, {"image": features}, do_sample=True, top_k=0)
+        shares = [1 / CANDIDATES] * CANDIDATES
+    boxes = [_box_in(folder, text) for text in _texts(folder, written.sequences)]
     proposals = [Proposal(box, share) for box, share in zip(boxes, shares, strict=True) if box is not None]
     return _different(proposals)[:count]
-
-
-def _sample(
-    folder: ModelFolder[Captioner], prompt: tuple[str, ...], features: np.ndarray, seed: int
-) -> tuple[list[str], list[float]]:
-    """Sampled texts, each with an equal share."""
-    devices = [folder.model.device] if folder.model.device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
-        prompts = [("image", prompt)] * CANDIDATES
-        written = _write_constrained(folder, prompts, {"image": features}, do_sample=True, top_k=0)
-    return _texts(folder, written.sequences), [1 / CANDIDATES] * CANDIDATES
-
-
-def _search_beams(
-    folder: ModelFolder[Captioner], prompt: tuple[str, ...], features: np.ndarray, seed: int
-) -> tuple[list[str], list[float]]:
-    """The texts of all beams, with their shares of the beams' probability; there is no chance in it."""
-    written = _write_constrained(
-        folder,
-        [("image", prompt)],
-        {"image": features},
-        num_beams=CANDIDATES,
-        num_return_sequences=CANDIDATES,
-        # Scores are then sums of log probabilities, not means.
-        length_penalty=0.0,
-        output_scores=True,
-    )
-    return _texts(folder, written.sequences), written.sequences_scores.softmax(0).tolist()
 
 
 def _different(proposals: Sequence[Proposal]) -> list[Proposal]:

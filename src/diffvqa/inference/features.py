@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -127,12 +128,9 @@ def encode_store(
 
 def _kept(folder: Path, description: Mapping[str, Any]) -> Features | None:
     """The features of a folder; None where it holds others, or not all of them, or none."""
-    try:
+    with suppress(OSError, ValueError, EOFError):  # cut off, or damaged: they are made anew
         if json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8")) == description:
             return Features(folder, description["images"])
-    except (OSError, ValueError, EOFError):
-        # Cut off, or damaged: they are made anew.
-        return None
     return None
 
 

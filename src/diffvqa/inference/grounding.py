@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -74,7 +75,7 @@ def ground_phrase(
     radiograph: Radiograph,
     phrase: str,
     count: int = 1,
-    by: str = "samples",
+    by: Literal["samples", "beams"] = "samples",
     seed: int = 0,
 ) -> list[ProposedBox]:
     """Up to `count` boxes of a phrase in a radiograph, in pixels of its file, the likeliest first.

@@ -18,7 +18,7 @@ NOT_NEEDED = ("checkpoints/*", "encoder/*")
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
-def model_folder(source: str | os.PathLike[str], argument: str = "model") -> Path:
+def model_folder(source: str | os.PathLike[str]) -> Path:
     """The folder of a model: a local one as it is, or else what the hub holds under the name `owner/name`.
 
     From the hub it is fetched once, into the library's cache. Raises InputError if there is neither.
@@ -29,7 +29,7 @@ def model_folder(source: str | os.PathLike[str], argument: str = "model") -> Pat
     if not _HUB_NAME.fullmatch(name):
         raise InputError(
             "there is no such folder; give that of a finished model, or a name on the hub (owner/name)",
-            argument=argument,
+            argument="model",
         )
     try:
         return Path(
@@ -39,5 +39,5 @@ def model_folder(source: str | os.PathLike[str], argument: str = "model") -> Pat
         raise InputError(
             f"{name!r} is no local folder, and was neither fetched from the hub nor before; "
             "check the name, the network and HF_HUB_OFFLINE, or give a folder",
-            argument=argument,
+            argument="model",
         ) from error

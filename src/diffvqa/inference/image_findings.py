@@ -15,13 +15,11 @@ from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder
 from diffvqa.records import Pair
 
-QUESTION_TYPE = "abnormality"
-
 
 def why_no_findings(folder: Path) -> str | None:
     """Why the model in a folder cannot be asked for the findings of one image, or None if it can."""
     try:
-        trained = bool(read_training(folder)["config"]["questions"].get(QUESTION_TYPE))
+        trained = bool(read_training(folder)["config"]["questions"].get("abnormality"))
     except InputError:
         return "the model folder does not say which questions the model was trained on (run.json)"
     return None if trained else "the model was not trained on questions about the abnormalities of one image"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +42,8 @@ class InputCheck:
         tokens: (images, patches, width). The distance is that of Lee et al. (NeurIPS 2018) with one class, on the mean
         and the spread of the tokens.
         """
-        return _distances(self, tokens) / self.limit
+        standard = (_measure(tokens) - self.mean) / self.deviation
+        return np.sqrt(np.einsum("ij,jk,ik->i", standard, self.precision, standard)) / self.limit
 
 
 def fit_input_check(training: np.ndarray, validation: np.ndarray) -> InputCheck:
@@ -55,8 +56,7 @@ def fit_input_check(training: np.ndarray, validation: np.ndarray) -> InputCheck:
     standard = (measured - mean) / deviation
     correlations = (1 - SHRINKAGE) * standard.T @ standard / len(standard) + SHRINKAGE * np.eye(len(mean))
     check = InputCheck(mean, deviation, np.linalg.inv(correlations), 1.0)
-    limit = float(np.quantile(_distances(check, validation), WITHIN))
-    return InputCheck(mean, deviation, check.precision, limit)
+    return replace(check, limit=float(np.quantile(check.score(validation), WITHIN)))
 
 
 def save_input_check(check: InputCheck, folder: Path) -> None:
@@ -85,8 +85,3 @@ def _measure(tokens: np.ndarray) -> np.ndarray:
     """The mean and the spread of each image's tokens: (images, 2 x width)."""
     tokens = tokens.astype(np.float64)
     return np.concatenate([tokens.mean(1), tokens.std(1)], axis=1)
-
-
-def _distances(check: InputCheck, tokens: np.ndarray) -> np.ndarray:
-    standard = (_measure(tokens) - check.mean) / check.deviation
-    return np.sqrt(np.einsum("ij,jk,ik->i", standard, check.precision, standard))

@@ -16,7 +16,7 @@ from diffvqa.files import write_text
 from diffvqa.findings import read_changes
 from diffvqa.inference.asking import Progress, answer_questions
 from diffvqa.inference.confidence import ConfidenceScale, fit_confidence
-from diffvqa.inference.input_check import InputCheck, fit_input_check, save_input_check
+from diffvqa.inference.input_check import fit_input_check, save_input_check
 from diffvqa.inference.trust import FOLDER, RECORD, read_record
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, weights_digest
@@ -44,12 +44,12 @@ class TrustSample:
         return {*self.train, *self.validate, *(image for one in self.questions for image in one.pair.images)}
 
 
-def draw_sample(store: Store, priors: int, seed: int = 0) -> TrustSample:
+def draw_sample(store: Store, priors: int) -> TrustSample:
     """The sample of a store: images that can be pretrained on, validation images, and validation questions.
 
     The questions are difference questions whose answers can be read. priors: how many earlier images the model takes.
     """
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(0)
     train = [store.images[position].image_id for position in pretraining_images(store)[0]]
     validate = [image.image_id for image in store.images if image.split == "validate"]
     train, validate = _draw(train, TRAINING_IMAGES, random), _draw(validate, VALIDATION_IMAGES, random)
@@ -76,9 +76,10 @@ def measure_trust(
     """
     trust = model.path / FOLDER
     trust.mkdir(exist_ok=True)
-    check = _fit_check(sample, features)
-    if check:
-        save_input_check(check, trust)
+    measured = min(len(sample.train), len(sample.validate)) >= FEWEST_IMAGES
+    if measured:
+        parts = (np.stack([features[image] for image in part]) for part in (sample.train, sample.validate))
+        save_input_check(fit_input_check(*parts), trust)
     with progress_bar("measure the confidence") as progress:
         scale, answers = _scale_confidence(model, sample.questions, features, progress)
     record = {
@@ -87,18 +88,11 @@ def measure_trust(
         "input_check": {
             "train_images": len(sample.train),
             "validate_images": len(sample.validate),
-            "measured": check is not None,
+            "measured": measured,
         },
         "confidence": {**answers, "scale": asdict(scale) if scale else None},
     }
     write_text(trust / RECORD, json.dumps(record, indent=2))
-
-
-def _fit_check(sample: TrustSample, features: Mapping[str, np.ndarray]) -> InputCheck | None:
-    """The check, or None where there are too few images."""
-    if min(len(sample.train), len(sample.validate)) < FEWEST_IMAGES:
-        return None
-    return fit_input_check(*(np.stack([features[image] for image in part]) for part in (sample.train, sample.validate)))
 
 
 def _scale_confidence(

@@ -25,8 +25,6 @@ def show_radiograph(radiograph: Radiograph, size: int, intensity: str) -> np.nda
 def show_stored(store: Store, position: int, intensity: str) -> np.ndarray:
     """The picture at a position of a store as a model of that convention is shown it: uint8 (size, size)."""
     square = store.pixels(position)
-    if intensity == store.intensity:
-        return square
     image = store.images[position]
     return _with_intensity(square, image.frame, (image.width, image.height), store.intensity, intensity)
 

@@ -40,15 +40,6 @@ def load_encoder(source: str, image_size: int) -> PreTrainedModel:
     return encoder
 
 
-def has_statistics(source: str) -> bool:
-    """Whether a checkpoint says how its pixels are normalised."""
-    try:
-        image_statistics(source)
-    except (OSError, ValueError):
-        return False
-    return True
-
-
 def image_statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """The mean and the standard deviation, per channel, with which a checkpoint's pixels are normalised.
 

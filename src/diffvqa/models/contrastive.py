@@ -55,7 +55,7 @@ class ContrastiveHead(nn.Module):
         own = torch.arange(first, first + len(image_features), device=image_features.device)
         equal = text_key[:, None] == all_keys[None, :]
         # Images of other processes are others, so that places are compared within this one alone.
-        equal[:, own] |= _same_place(image_index, boxes)
+        equal[:, own] |= (image_index[:, None] == image_index) & (boxes[:, None] == boxes).all(-1)
         equal[torch.arange(len(own)), own] = False
         scale = self.log_scale.exp()
         # In bf16 logits as large as these would come in steps of a sixteenth.
@@ -82,11 +82,6 @@ class ContrastiveHead(nn.Module):
             input_ids = attention_mask = input_ids.new_ones(1, 1)
         hidden = self.text_encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
         return hidden[torch.arange(len(hidden), device=hidden.device), attention_mask.sum(1) - 1][:texts]
-
-
-def _same_place(image_index: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-    """Which texts are said of the same box in the same image: (texts, texts)."""
-    return (image_index[:, None] == image_index) & (boxes[:, None] == boxes).all(-1)
 
 
 class AttentionPooling(nn.Module):

@@ -13,9 +13,9 @@ from transformers.generation.utils import ALL_CACHE_NAMES
 from transformers.modeling_outputs import CausalLMOutput
 
 from diffvqa.models import encoder
+from diffvqa.models.captioner import IGNORED
 from diffvqa.models.composite import declare_parts
 
-IGNORED = -100
 PRIOR, CURRENT = 0, 1
 
 CACHE = ALL_CACHE_NAMES[0]
@@ -55,16 +55,11 @@ class DifferenceConfig(PreTrainedConfig):
         self.attention = attention
         self.priors = priors
         self.trainable_blocks = trainable_blocks
-        self.language_config = _as_language_config(language_config)
+        if not isinstance(language_config, PreTrainedConfig):
+            language_config = AutoConfig.for_model(**{"model_type": "gpt2", **(language_config or {})})
+        self.language_config = language_config
         self.text_tokens = text_tokens
         super().__init__(**kwargs)
-
-
-def _as_language_config(config: dict | PreTrainedConfig | None) -> PreTrainedConfig:
-    if isinstance(config, PreTrainedConfig):
-        return config
-    settings = dict(config or {})
-    return AutoConfig.for_model(settings.pop("model_type", "gpt2"), **settings)
 
 
 class DifferenceModel(PreTrainedModel):
@@ -142,12 +137,7 @@ class DifferenceModel(PreTrainedModel):
         images, image_mask = self._images(prior, current, has_prior)
         text = self.language_model.get_input_embeddings()(input_ids)
         mask = torch.cat([image_mask, attention_mask], dim=1)
-        outputs = self.language_model.base_model(
-            inputs_embeds=torch.cat([images, text.to(images.dtype)], dim=1),
-            attention_mask=self._attention(mask, images.shape[1], images.dtype),
-            position_ids=_positions(mask),
-            use_cache=False,
-        )
+        outputs = self._read(torch.cat([images, text.to(images.dtype)], dim=1), mask, images.shape[1], use_cache=False)
         hidden = outputs.last_hidden_state[:, -input_ids.shape[1] :]
         head = self.language_model.get_output_embeddings()
         if labels is None:
@@ -177,13 +167,7 @@ class DifferenceModel(PreTrainedModel):
         prior, current, has_prior, input_ids, attention_mask = to_device
         images, image_mask = self._images(prior, current, has_prior)
         cache = DynamicCache(config=self.language_model.config)
-        self.language_model.base_model(
-            inputs_embeds=images,
-            attention_mask=self._attention(image_mask, images.shape[1], images.dtype),
-            position_ids=_positions(image_mask),
-            use_cache=True,
-            **{CACHE: cache},
-        )
+        self._read(images, image_mask, images.shape[1], use_cache=True, **{CACHE: cache})
         if num_beams > 1:
             cache.batch_repeat_interleave(num_beams)
         # `generate` skips as many tokens as the cache holds: it never looks at the ones that stand for the images.
@@ -197,6 +181,16 @@ class DifferenceModel(PreTrainedModel):
         )
         written.sequences = written.sequences[:, image_mask.shape[1] + input_ids.shape[1] :]
         return written
+
+    def _read(self, embeddings: torch.Tensor, mask: torch.Tensor, images: int, **cache: Any) -> Any:
+        """What the language model makes of embeddings, the first `images` of which are those of the images."""
+        return self.language_model.base_model(
+            inputs_embeds=embeddings,
+            attention_mask=self._attention(mask, images, embeddings.dtype),
+            # They count only what the mask keeps, as `generate` counts.
+            position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+            **cache,
+        )
 
     def _images(
         self, prior: torch.Tensor, current: torch.Tensor, has_prior: torch.Tensor
@@ -252,11 +246,6 @@ def merge_neighbours(tokens: torch.Tensor, side: int) -> torch.Tensor:
     grid = math.isqrt(patches)
     squares = tokens.view(images, grid // side, side, grid // side, side, width).transpose(2, 3)
     return squares.reshape(images, patches // side**2, side**2 * width)
-
-
-def _positions(mask: torch.Tensor) -> torch.Tensor:
-    """Position ids that count only what the mask keeps, as `generate` counts them."""
-    return (mask.cumsum(1) - 1).clamp(min=0)
 
 
 AutoConfig.register(DifferenceConfig.model_type, DifferenceConfig)

@@ -65,11 +65,8 @@ class PretrainingModel(PreTrainedModel):
         tokens = patch_tokens(self.encoder, pixel_values)
         # Outside a step the mean over processes is the loss.
         share = processes() if micro_batches is None else 1 / micro_batches
-        losses, negatives = {}, {}
-        for name, head in self.heads.items():
-            found = head(tokens, **batch[name])
-            losses[name] = found.loss * share
-            if found.negatives is not None:
-                negatives[name] = found.negatives * share
+        found = {name: head(tokens, **batch[name]) for name, head in self.heads.items()}
+        losses = {name: one.loss * share for name, one in found.items()}
+        negatives = {name: one.negatives * share for name, one in found.items() if one.negatives is not None}
         loss = sum(self.weights.get(name, 1.0) * loss for name, loss in losses.items())
         return PretrainingOutput(loss, {name: loss.detach() for name, loss in losses.items()}, negatives)

@@ -20,7 +20,6 @@ SIGN = {"right": -1.0, "left": 1.0}
 SPINE_DEPTH, HEART_DEPTH, CLAVICLE_DEPTH, STERNUM_DEPTH = 6.0, -3.5, -6.0, -8.0
 """z of the structures that move most when the patient turns."""
 
-
 HILA = {"right": (-3.4, 2.0), "left": (3.6, 1.2)}
 """Where the hila lie beside an unshifted mediastinum."""
 

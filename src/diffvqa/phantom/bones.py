@@ -80,12 +80,9 @@ def _spine(bone: np.ndarray, thorax: Thorax, canvas: Canvas) -> None:
 
 def _clavicle(bone: np.ndarray, thorax: Thorax, canvas: Canvas, sign: float) -> None:
     start = thorax.clavicle_x + sign * 1.5
-    rows, columns = canvas.window(
-        min(start, start + sign * 13.5),
-        thorax.clavicle_y - 6,
-        max(start, start + sign * 13.5),
-        thorax.clavicle_y + 2.5,
-    )
+    end = start + sign * 13.5
+    y = thorax.clavicle_y
+    rows, columns = canvas.window(min(start, end), y - 6, max(start, end), y + 2.5)
     lateral = (canvas.x[:, columns] - start) * sign
     axis = clavicle_line(thorax, lateral)
     half = 0.55 + 0.3 * np.exp(-lateral / 1.4)

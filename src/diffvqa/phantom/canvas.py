@@ -94,14 +94,7 @@ def onto_image(upright: np.ndarray, canvas: Canvas, acquisition: Acquisition) ->
     size = (acquisition.width, acquisition.height)
     corners = np.array([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]])
     origin, right, down = (acquisition.to_plane(corners) - (canvas.left, canvas.top)) * canvas.scale
-    matrix = (
-        right[0] - origin[0],
-        down[0] - origin[0],
-        origin[0],
-        right[1] - origin[1],
-        down[1] - origin[1],
-        origin[1],
-    )
+    matrix = np.stack([right - origin, down - origin, origin], axis=1).ravel().tolist()
     image = Image.fromarray(upright.astype(np.float32))
     turned = image.transform(size, Image.Transform.AFFINE, matrix, Image.Resampling.BILINEAR)
     return np.array(turned, dtype=np.float32)

@@ -6,6 +6,7 @@ import csv
 import gzip
 import io
 import zipfile
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
@@ -65,37 +66,37 @@ class Tables:
 
     def __init__(self, work: Path) -> None:
         self._work = work
-        self._open: list[Any] = []
+        self._open = ExitStack()
 
     def __enter__(self) -> Tables:
         release = "mimic-cxr-2.0.0"
-        self._metadata = self._table(JPG / f"{release}-metadata.csv.gz", "metadata")
-        self._splits = self._table(JPG / f"{release}-split.csv.gz", "split")
-        self._chexpert = self._table(JPG / f"{release}-chexpert.csv.gz", "chexpert")
+        self._writers = {
+            "metadata": self._table(JPG / f"{release}-metadata.csv.gz", "metadata"),
+            "splits": self._table(JPG / f"{release}-split.csv.gz", "split"),
+            "chexpert": self._table(JPG / f"{release}-chexpert.csv.gz", "chexpert"),
+            "questions": self._table(QUESTIONS / "mimic_pair_questions.csv", "questions"),
+            "studies": self._table(QUESTIONS / "mimic_all.csv", "studies"),
+        }
         self._imagenome = {
             split: self._table(IMAGENOME / "splits" / f"{name}.csv", "imagenome") for split, name in _PARTS.items()
         }
         self._numbers = dict.fromkeys(_PARTS, 0)
         self._table(IMAGENOME / "splits" / "images_to_avoid.csv", "avoid")
-        self._questions = self._table(QUESTIONS / "mimic_pair_questions.csv", "questions")
-        self._studies = self._table(QUESTIONS / "mimic_all.csv", "studies")
         self._diseases = self._file(QUESTIONS / "all_diseases.json")
         self._diseases.write("[")
         self._separator = "\n"
         self._images = self._file(TRUTH / "images.jsonl")
         self._pairs = self._file(TRUTH / "pairs.jsonl")
-        self._archive = zipfile.ZipFile(self._work / IMAGENOME / "scene_graph.zip", "w", zipfile.ZIP_DEFLATED)
+        archive = zipfile.ZipFile(self._work / IMAGENOME / "scene_graph.zip", "w", zipfile.ZIP_DEFLATED)
+        self._archive = self._open.enter_context(archive)
         return self
 
     def add(self, rows: PatientRows) -> None:
-        self._metadata.writerows(rows.metadata)
-        self._splits.writerows(rows.splits)
-        self._chexpert.writerows(rows.chexpert)
+        for name, writer in self._writers.items():
+            writer.writerows(getattr(rows, name))
         for row in rows.imagenome:
             self._imagenome[rows.split].writerow((self._numbers[rows.split], *row))
             self._numbers[rows.split] += 1
-        self._questions.writerows(rows.questions)
-        self._studies.writerows(rows.studies)
         for entry in rows.diseases:
             self._diseases.write(self._separator + entry)
             self._separator = ",\n"
@@ -109,23 +110,17 @@ class Tables:
 
     def __exit__(self, *error: object) -> None:
         self._diseases.write("\n]\n")
-        self._archive.close()
-        for file in reversed(self._open):
-            file.close()
+        self._open.close()
 
-    def _file(self, path: Path) -> Any:
+    def _file(self, path: Path) -> TextIO:
         full = self._work / path
         full.parent.mkdir(parents=True, exist_ok=True)
-        if path.suffix == ".gz":
-            raw = open(full, "wb")  # noqa: SIM115 (closed with the others)
-            # Neither a date nor a name in the header: the same rows are the same bytes.
-            packed = gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0)
-            file: TextIO = io.TextIOWrapper(packed, encoding="utf-8", newline="")
-            self._open += [raw, packed, file]
-        else:
-            file = open(full, "w", encoding="utf-8", newline="")  # noqa: SIM115
-            self._open.append(file)
-        return file
+        if path.suffix != ".gz":
+            return self._open.enter_context(open(full, "w", encoding="utf-8", newline=""))
+        raw = self._open.enter_context(open(full, "wb"))  # noqa: SIM115 (closed with the others)
+        # Neither a date nor a name in the header: the same rows are the same bytes.
+        packed = self._open.enter_context(gzip.GzipFile(filename="", mode="wb", fileobj=raw, mtime=0))
+        return self._open.enter_context(io.TextIOWrapper(packed, encoding="utf-8", newline=""))
 
     def _table(self, path: Path, header: str) -> Any:
         writer = csv.writer(self._file(path), lineterminator="\n")

@@ -84,11 +84,10 @@ def draw_devices(
 
 def device_shadow(devices: tuple[Device, ...], thorax: Thorax, acquisition: Acquisition, canvas: Canvas) -> np.ndarray:
     """What devices add to the line integral of attenuation: float32, canvas shape."""
-    lines = _Lines(canvas)
-    plates = np.zeros(canvas.shape, dtype=np.float32)
+    drawing = _Drawing(thorax, acquisition, canvas)
     for device in devices:
-        _SHAPES[device.name](device, _Place(thorax, acquisition), lines, plates, canvas)
-    return lines.shadow() + plates
+        _SHAPES[device.name](device, drawing)
+    return drawing.shadow()
 
 
 def tube_tip(device: Device) -> float:
@@ -96,118 +95,114 @@ def tube_tip(device: Device) -> float:
     return 4.2 + 1.2 * device.lie[0]
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
-    """Where points of the chest fall, upright plane, cm."""
+class _Drawing:
+    """Devices on the canvas. Lines are drawn at twice the resolution: one thinner than a pixel is faint, not broken."""
 
-    thorax: Thorax
-    acquisition: Acquisition
-
-    def __call__(self, x: float, y: float, z: float, follows: float = 0.0) -> Point:
-        """follows: how much of the mediastinum's shift the point goes along with."""
-        return self.acquisition.project(x + follows * self.thorax.shift, y, z)
-
-
-class _Lines:
-    """Lines drawn at twice the resolution, so that one thinner than a pixel is faint and not broken."""
-
-    def __init__(self, canvas: Canvas) -> None:
-        self._canvas = canvas
+    def __init__(self, thorax: Thorax, acquisition: Acquisition, canvas: Canvas) -> None:
+        self.thorax, self._acquisition, self._canvas = thorax, acquisition, canvas
         height, width = canvas.shape
-        self._image = Image.new("L", (2 * width, 2 * height), 0)
-        self._draw = ImageDraw.Draw(self._image)
+        self._lines = Image.new("L", (2 * width, 2 * height), 0)
+        self._plates = np.zeros(canvas.shape, dtype=np.float32)
 
-    def add(self, points: list[Point], diameter: float, strength: float, rounds: int = 2) -> None:
+    def place(self, x: float, y: float, z: float, follows: float = 0.0) -> Point:
+        """Where a point of the chest falls, upright plane, cm; follows: how far it goes with the mediastinum."""
+        return self._acquisition.project(x + follows * self.thorax.shift, y, z)
+
+    def line(self, points: list[Point], diameter: float, strength: float) -> None:
         """A line through about these points, its corners rounded; strength: attenuation where it is thickest."""
         double = 2 * self._canvas.scale
-        pixels = (_rounded(np.array(points), rounds) - (self._canvas.left, self._canvas.top)) * double
+        pixels = (_rounded(np.array(points)) - (self._canvas.left, self._canvas.top)) * double
         wanted = diameter * double
         drawn = max(1, round(wanted))
         shade = round(255 * min(strength * min(wanted / drawn, 1.0) / STRONGEST, 1.0))
-        self._draw.line([tuple(point) for point in pixels.tolist()], fill=shade, width=drawn, joint="curve")
+        path = [tuple(point) for point in pixels.tolist()]
+        ImageDraw.Draw(self._lines).line(path, fill=shade, width=drawn, joint="curve")
+
+    def plate(self, x: float, y: float, a: float, b: float, height: float) -> None:
+        ball(self._plates, self._canvas, x, y, a, b, height)
 
     def shadow(self) -> np.ndarray:
-        return np.asarray(self._image.reduce(2), dtype=np.float32) * (STRONGEST / 255)
+        return np.asarray(self._lines.reduce(2), dtype=np.float32) * (STRONGEST / 255) + self._plates
 
 
-def _rounded(points: np.ndarray, rounds: int) -> np.ndarray:
-    """Chaikin's corner cutting; the ends stay."""
-    for _ in range(rounds):
+def _rounded(points: np.ndarray) -> np.ndarray:
+    """Chaikin's corner cutting, two rounds; the ends stay."""
+    for _ in range(2):
         near, far = 0.75 * points[:-1] + 0.25 * points[1:], 0.25 * points[:-1] + 0.75 * points[1:]
         cut = np.stack([near, far], axis=1).reshape(-1, 2)
         points = np.concatenate([points[:1], cut, points[-1:]])
     return points
 
 
-def _endotracheal_tube(device: Device, place: _Place, lines: _Lines, plates: np.ndarray, canvas: Canvas) -> None:
-    middle, tip = place.thorax.trachea_x, -tube_tip(device)
+def _endotracheal_tube(device: Device, drawing: _Drawing) -> None:
+    middle, tip = drawing.thorax.trachea_x, -tube_tip(device)
     for offset, diameter, strength in ((-0.42, 0.16, 0.16), (0.42, 0.16, 0.16), (0.2 * device.lie[1], 0.14, 0.6)):
-        lines.add([(middle + offset + 0.6 * device.lie[2], -26.0), (middle + offset, tip)], diameter, strength)
+        drawing.line([(middle + offset + 0.6 * device.lie[2], -26.0), (middle + offset, tip)], diameter, strength)
 
 
-def _central_line(device: Device, place: _Place, lines: _Lines, plates: np.ndarray, canvas: Canvas) -> None:
+def _central_line(device: Device, drawing: _Drawing) -> None:
     a, b, c = device.lie
     path = [
-        place(-6.5 + 1.5 * c, -15.0 + b, -4.0),
-        place(-4.6, -11.5, -4.0),
-        place(-3.4, -8.0, -3.0),
-        place(-2.5, -4.5, -1.0, follows=0.7),
-        place(-2.4, -1.0, -1.0, follows=0.7),
-        place(-2.6, 2.6 + 1.8 * a, -1.0, follows=0.8),
+        drawing.place(-6.5 + 1.5 * c, -15.0 + b, -4.0),
+        drawing.place(-4.6, -11.5, -4.0),
+        drawing.place(-3.4, -8.0, -3.0),
+        drawing.place(-2.5, -4.5, -1.0, follows=0.7),
+        drawing.place(-2.4, -1.0, -1.0, follows=0.7),
+        drawing.place(-2.6, 2.6 + 1.8 * a, -1.0, follows=0.8),
     ]
-    lines.add(path, 0.24, 0.42)
+    drawing.line(path, 0.24, 0.42)
 
 
-def _enteric_tube(device: Device, place: _Place, lines: _Lines, plates: np.ndarray, canvas: Canvas) -> None:
+def _enteric_tube(device: Device, drawing: _Drawing) -> None:
     a, b, c = device.lie
-    dome = place.thorax.domes["left"]
+    dome = drawing.thorax.domes["left"]
     path = [
-        place(0.5 + 0.3 * b, -26.0, 3.0),
-        place(0.4, -9.0, 4.0, follows=0.4),
-        place(0.1 + 0.3 * c, 1.0, 4.0, follows=0.6),
-        place(0.9, 0.75 * dome, 3.0, follows=0.6),
-        place(1.8, dome + 0.8, 1.0),
-        place(4.2, dome + 3.4, -1.0),
-        place(6.8 + a, dome + 4.6 + 1.5 * b, -2.0),
+        drawing.place(0.5 + 0.3 * b, -26.0, 3.0),
+        drawing.place(0.4, -9.0, 4.0, follows=0.4),
+        drawing.place(0.1 + 0.3 * c, 1.0, 4.0, follows=0.6),
+        drawing.place(0.9, 0.75 * dome, 3.0, follows=0.6),
+        drawing.place(1.8, dome + 0.8, 1.0),
+        drawing.place(4.2, dome + 3.4, -1.0),
+        drawing.place(6.8 + a, dome + 4.6 + 1.5 * b, -2.0),
     ]
-    lines.add(path, 0.42, 0.14)
-    lines.add(path, 0.13, 0.5)
+    drawing.line(path, 0.42, 0.14)
+    drawing.line(path, 0.13, 0.5)
 
 
-def _pacemaker(device: Device, place: _Place, lines: _Lines, plates: np.ndarray, canvas: Canvas) -> None:
+def _pacemaker(device: Device, drawing: _Drawing) -> None:
     a, b, c = device.lie
-    thorax = place.thorax
-    x, y = place(8.8 + 0.8 * a, -4.2 + 0.8 * b, -10.0)
-    ball(plates, canvas, x, y, 2.2, 1.9, 2.6)
-    ball(plates, canvas, x - 0.4, y - 1.6, 1.3, 0.9, 1.2)
+    thorax = drawing.thorax
+    x, y = drawing.place(8.8 + 0.8 * a, -4.2 + 0.8 * b, -10.0)
+    drawing.plate(x, y, 2.2, 1.9, 2.6)
+    drawing.plate(x - 0.4, y - 1.6, 1.3, 0.9, 1.2)
     atrium = (thorax.heart_x - 0.62 * thorax.heart_half_width, thorax.heart_y - 0.1 * thorax.heart_half_height)
     apex = (thorax.heart_x + 0.45 * thorax.heart_half_width, thorax.heart_y + 0.7 * thorax.heart_half_height)
     vein = [
         (x - 0.6, y - 1.8),
-        place(7.0, -7.4, -7.0),
-        place(4.0, -6.6, -4.0),
-        place(0.4, -5.2, -2.0, follows=0.7),
-        place(-2.3, -3.6, -1.0, follows=0.7),
-        place(-2.5, 1.0, -1.0, follows=0.8),
+        drawing.place(7.0, -7.4, -7.0),
+        drawing.place(4.0, -6.6, -4.0),
+        drawing.place(0.4, -5.2, -2.0, follows=0.7),
+        drawing.place(-2.3, -3.6, -1.0, follows=0.7),
+        drawing.place(-2.5, 1.0, -1.0, follows=0.8),
     ]
     floor = (thorax.heart_x - 0.4 * thorax.heart_half_width, thorax.heart_y + 0.6 * thorax.heart_half_height)
-    lines.add([*vein, floor, apex], 0.2, 0.6)
+    drawing.line([*vein, floor, apex], 0.2, 0.6)
     if c > -0.2:
-        lines.add([*vein, (atrium[0] + 0.9, atrium[1] + 1.2), atrium], 0.2, 0.6)
+        drawing.line([*vein, (atrium[0] + 0.9, atrium[1] + 1.2), atrium], 0.2, 0.6)
 
 
-def _ecg_leads(device: Device, place: _Place, lines: _Lines, plates: np.ndarray, canvas: Canvas) -> None:
+def _ecg_leads(device: Device, drawing: _Drawing) -> None:
     a, b, c = device.lie
-    wide = 0.72 * place.thorax.half_width
+    wide = 0.72 * drawing.thorax.half_width
     end = (6.0 * a, 34.0)
     for x, y in ((-wide - b, -5.5 + a), (wide + c, -5.0 - b), (-wide + a, 9.0 + c), (wide - a, 10.0 + b)):
-        point = place(x, y, -11.0)
-        knee = place(0.5 * x + 5.0 * c, y + 9.0 + 2.0 * b, -12.0)
-        lines.add([point, (point[0] * 0.9, point[1] + 3.0), knee, end], 0.13, 0.3)
-        ball(plates, canvas, *point, 0.6, 0.6, 0.4)
+        point = drawing.place(x, y, -11.0)
+        knee = drawing.place(0.5 * x + 5.0 * c, y + 9.0 + 2.0 * b, -12.0)
+        drawing.line([point, (point[0] * 0.9, point[1] + 3.0), knee, end], 0.13, 0.3)
+        drawing.plate(*point, 0.6, 0.6, 0.4)
 
 
-_SHAPES: dict[str, Callable[[Device, _Place, _Lines, np.ndarray, Canvas], None]] = {
+_SHAPES: dict[str, Callable[[Device, _Drawing], None]] = {
     "endotracheal tube": _endotracheal_tube,
     "central venous line": _central_line,
     "enteric tube": _enteric_tube,

@@ -41,16 +41,12 @@ def ask(patient: Patient, generator: np.random.Generator) -> list[Asked]:
         ]
         for prior in patient.priors(place):
             changes = shuffled(true_changes(prior, current), generator)
-            asked.append(
-                Asked(current.study_id, prior.study_id, "difference", DIFFERENCE_QUESTION, write_changes(changes))
-            )
+            said = [(DIFFERENCE_QUESTION, write_changes(changes))]
             for change in changes:
                 area = location(current.findings[change.finding]) if change.kind == "level" else ""
                 if area and generator.random() < AREA_QUESTIONS:
-                    question = f"what has changed in the {area} area?"
-                    asked.append(
-                        Asked(current.study_id, prior.study_id, "difference", question, write_changes([change]))
-                    )
+                    said.append((f"what has changed in the {area} area?", write_changes([change])))
+            asked += [Asked(current.study_id, prior.study_id, "difference", *one) for one in said]
     return asked
 
 

@@ -40,9 +40,9 @@ def _attenuation(thorax: Thorax, lesions: Iterable[Lesion], acquisition: Acquisi
     """The line integral of attenuation at every point of the canvas: float32."""
     body = thorax.body
     tissue = body_outline(thorax, acquisition, canvas)
-    middle = mediastinum(thorax, canvas)
+    aeration, extra, gas = mediastinum(thorax, canvas)
     air = Air(
-        depth={side: lung(thorax, side, canvas) * middle.aeration for side in SIDES},
+        depth={side: lung(thorax, side, canvas) * aeration for side in SIDES},
         density=np.full(canvas.shape, LUNG_DENSITY, dtype=np.float32),
         markings=vessel_map(thorax, canvas),
         added=np.zeros(canvas.shape, dtype=np.float32),
@@ -55,8 +55,8 @@ def _attenuation(thorax: Thorax, lesions: Iterable[Lesion], acquisition: Acquisi
     # A vessel is seen by the air around it.
     tissue += air.markings * np.minimum(total * 0.25, 1.0) * (aerated / (1 - LUNG_DENSITY))
     tissue += air.added
-    tissue += middle.extra
-    tissue -= middle.gas
+    tissue += extra
+    tissue -= gas
     tissue -= abdominal_gas(thorax, canvas)
     bone = bones(thorax, acquisition, canvas) * (BONE * acquisition.contrast * body.bone)
     return TISSUE * np.maximum(tissue, 0.0) + bone

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
@@ -106,7 +107,7 @@ def write_report(
         elif said < reporting.denied:
             sentences.append(_negative(name, words))
     if not any(sentence.state != "no" for sentence in sentences):
-        sentences.append(_clear(generator))
+        sentences.append(_pick(generator, _CLEARED))
     impression = _impression(sentences, generator)
     sentences = [*(sentence for sentence in devices if sentence), *sentences]
     if generator.random() < 0.5:
@@ -119,10 +120,8 @@ def write_report(
 
 def regions_of(lesion: Lesion) -> tuple[str, ...]:
     """The regions that a lesion is seen in."""
-    if lesion.kind == "cardiomegaly":
-        return ("cardiac silhouette",)
-    if lesion.kind == "edema":
-        return ("right lung", "left lung", "right hilar structures", "left hilar structures")
+    if KINDS[lesion.kind].placement == "whole":
+        return _PLACES[lesion.kind]
     if lesion.zone:
         side = lesion.sides[0]
         return (f"{side} {lesion.zone} lung zone", f"{side} lung")
@@ -144,17 +143,16 @@ def _noun(lesion: Lesion, placed: bool) -> tuple[str, bool]:
     both = side == "bilateral"
     if not placed and not both:
         return {"consolidation": "lung consolidation", "nodule": "lung nodule"}.get(lesion.kind, lesion.kind), False
-    if lesion.kind == "pleural effusion":
-        return f"{side} pleural effusion{'s' * both}", both
-    if lesion.kind == "pneumothorax":
-        return f"{side} pneumothorax", False
-    if lesion.kind == "atelectasis":
-        return f"{'bibasilar' if both else side + ' basilar'} atelectasis", False
-    if lesion.kind == "consolidation":
-        return f"{side} {lesion.zone} lung consolidation", False
-    if lesion.kind == "nodule":
-        return f"{side} {lesion.zone} lung nodule", False
-    return {"cardiomegaly": "cardiomegaly", "edema": "pulmonary edema"}[lesion.kind], False
+    noun = {
+        "pleural effusion": f"{side} pleural effusion{'s' * both}",
+        "pneumothorax": f"{side} pneumothorax",
+        "atelectasis": f"{'bibasilar' if both else side + ' basilar'} atelectasis",
+        "consolidation": f"{side} {lesion.zone} lung consolidation",
+        "nodule": f"{side} {lesion.zone} lung nodule",
+        "cardiomegaly": "cardiomegaly",
+        "edema": "pulmonary edema",
+    }[lesion.kind]
+    return noun, both and lesion.kind == "pleural effusion"
 
 
 def _positive(
@@ -167,26 +165,10 @@ def _positive(
     article = "a " if countable else ""
     verb = "are" if plural else "is"
     cue, state = "", "yes"
-    if has_prior and before is not None and generator.random() < reporting.compared:
-        if lesion.level > before.level:
-            cue = "worsened"
-            text = _pick(generator, (
-                f"{level} {noun} {verb} increased.",
-                f"{level} {noun} {'have' if plural else 'has'} worsened since the prior study.",
-            ))  # fmt: skip
-        elif lesion.level < before.level:
-            cue = "improved"
-            text = _pick(generator, (
-                f"{level} {noun} {verb} decreased.",
-                f"{level} {noun} {'have' if plural else 'has'} improved since the prior study.",
-            ))  # fmt: skip
-        else:
-            cue = "no change"
-            text = _pick(generator, (
-                f"{level} {noun} {verb} unchanged.",
-                f"{level} {noun} {verb} stable compared to the prior study.",
-            ))  # fmt: skip
-    elif has_prior and before is None and generator.random() < reporting.compared:
+    if before is not None and generator.random() < reporting.compared:
+        cue, words = _COMPARED[int(np.sign(lesion.level - before.level))]
+        text = f"{level} {noun} {_pick(generator, words).format(be=verb, have='have' if plural else 'has')}."
+    elif before is None and has_prior and generator.random() < reporting.compared:
         cue = "worsened"
         text = f"there {verb} {article}new {level} {noun}."
     elif lesion.level == 0 and generator.random() < reporting.hedged:
@@ -235,39 +217,34 @@ _DENIALS = {
     "edema": ("no pulmonary edema.", "there is no pulmonary edema."),
 }
 
+_COMPARED = {
+    1: ("worsened", ("{be} increased", "{have} worsened since the prior study")),
+    -1: ("improved", ("{be} decreased", "{have} improved since the prior study")),
+    0: ("no change", ("{be} unchanged", "{be} stable compared to the prior study")),
+}
+"""Direction of a change of level -> its cue, and the words for it."""
+
+
+def _normal(text: str, *regions: str, attributes: tuple[str, ...] = ("nlp|yes|normal",)) -> Sentence:
+    return Sentence(text, "", "no", regions, attributes)
+
+
 _CLEARED = (
-    Sentence("the lungs are clear.", "", "no", ("right lung", "left lung"), ("nlp|yes|normal",)),
-    Sentence("the lungs are well expanded and clear.", "", "no", ("right lung", "left lung"), ("nlp|yes|normal",)),
-    Sentence(
-        "no acute cardiopulmonary process.",
-        "",
-        "no",
-        ("right lung", "left lung", "cardiac silhouette", "mediastinum"),
-        ("nlp|yes|normal",),
-    ),
+    _normal("the lungs are clear.", "right lung", "left lung"),
+    _normal("the lungs are well expanded and clear.", "right lung", "left lung"),
+    _normal("no acute cardiopulmonary process.", "right lung", "left lung", "cardiac silhouette", "mediastinum"),
 )
 
 _ANATOMY = (
-    Sentence("the mediastinal contours are unremarkable.", "", "no", ("mediastinum",), ("nlp|yes|normal",)),
-    Sentence(
-        "the hilar contours are normal.",
-        "",
-        "no",
-        ("right hilar structures", "left hilar structures"),
-        ("nlp|yes|normal", "anatomicalfinding|no|enlarged hilum"),
-    ),
-    Sentence("the trachea is midline.", "", "no", ("trachea",), ("nlp|yes|normal",)),
-    Sentence(
-        "no acute osseous abnormality.",
-        "",
-        "no",
-        ("right clavicle", "left clavicle", "spine"),
-        ("nlp|yes|normal", "anatomicalfinding|no|rib fracture"),
-    ),
-    Sentence(
-        "no free air below the diaphragm.", "", "no", ("abdomen",), ("anatomicalfinding|no|sub-diaphragmatic air",)
-    ),
-)
+    _normal("the mediastinal contours are unremarkable.", "mediastinum"),
+    _normal("the hilar contours are normal.", "right hilar structures", "left hilar structures",
+            attributes=("nlp|yes|normal", "anatomicalfinding|no|enlarged hilum")),
+    _normal("the trachea is midline.", "trachea"),
+    _normal("no acute osseous abnormality.", "right clavicle", "left clavicle", "spine",
+            attributes=("nlp|yes|normal", "anatomicalfinding|no|rib fracture")),
+    _normal("no free air below the diaphragm.", "abdomen",
+            attributes=("anatomicalfinding|no|sub-diaphragmatic air",)),
+)  # fmt: skip
 
 
 def _places(kind: str) -> tuple[str, ...]:
@@ -321,10 +298,6 @@ _DEVICE_WORDS = {
 }
 
 
-def _clear(generator: np.random.Generator) -> Sentence:
-    return _pick(generator, _CLEARED)
-
-
 def _impression(sentences: Iterable[Sentence], generator: np.random.Generator) -> tuple[str, ...]:
     positive = [sentence.text for sentence in sentences if sentence.state != "no"]
     if not positive:
@@ -365,13 +338,7 @@ def _layout(
     return "\n".join(lines) + "\n"
 
 
-def _wrapped(sentences: Iterable[str], width: int = 78) -> list[str]:
+def _wrapped(sentences: Iterable[str]) -> list[str]:
     """Sentences with capitals as indented lines, two blanks between sentences."""
-    lines, line = [], ""
-    for word in "  ".join(text[0].upper() + text[1:] for text in sentences).split(" "):
-        if line and len(line) + 1 + len(word) > width:
-            lines.append(" " + line.rstrip())
-            line = word
-        else:
-            line = f"{line} {word}" if line else word
-    return [*lines, " " + line.rstrip()]
+    text = "  ".join(text[0].upper() + text[1:] for text in sentences)
+    return textwrap.wrap(text, 79, initial_indent=" ", subsequent_indent=" ", break_on_hyphens=False)

@@ -43,27 +43,21 @@ def scene_graph(
 
 
 def _object(dicom_id: str, name: str, box: Box, width: int, height: int) -> dict[str, Any]:
-    frame = Frame.letterbox(width, height, 224)
-    small = [round(value) for value in frame.into(box).as_tuple()]
-    original = [round(value) for value in box.as_tuple()]
     return {
         "object_id": f"{dicom_id}_{name}",
-        "x1": small[0],
-        "y1": small[1],
-        "x2": small[2],
-        "y2": small[3],
-        "width": small[2] - small[0],
-        "height": small[3] - small[1],
+        **_extent(Frame.letterbox(width, height, 224).into(box)),
         "bbox_name": name,
         "synsets": [_synset(name)],
         "name": name.title(),
-        "original_x1": original[0],
-        "original_y1": original[1],
-        "original_x2": original[2],
-        "original_y2": original[3],
-        "original_width": original[2] - original[0],
-        "original_height": original[3] - original[1],
+        **_extent(box, "original_"),
     }
+
+
+def _extent(box: Box, prefix: str = "") -> dict[str, int]:
+    """Corners, width and height in whole pixels."""
+    x1, y1, x2, y2 = (round(value) for value in box.as_tuple())
+    numbers = {"x1": x1, "y1": y1, "x2": x2, "y2": y2, "width": x2 - x1, "height": y2 - y1}
+    return {f"{prefix}{name}": number for name, number in numbers.items()}
 
 
 def _attributes(dicom_id: str, visit: Visit, report: Report, boxes: Mapping[str, Box]) -> list[dict[str, Any]]:
@@ -83,9 +77,9 @@ def _attributes(dicom_id: str, visit: Visit, report: Report, boxes: Mapping[str,
                 "phrases": [sentence.text for _, sentence in said],
                 "phrase_IDs": [f"{visit.study_id}|{place + 1}" for place, _ in said],
                 "sections": ["finalreport" for _ in said],
-                "comparison_cues": [[f"comparison|yes|{one.cue}"] if one.cue else [] for _, one in said],
+                "comparison_cues": [_cue("comparison", one.cue) for _, one in said],
                 "temporal_cues": [[] for _ in said],
-                "severity_cues": [_severity_cue(sentence) for _, sentence in said],
+                "severity_cues": [_cue("severity", one.severity) for _, one in said],
                 "texture_cues": [_texture_cue(sentence) for _, sentence in said],
                 "object_id": f"{dicom_id}_{name}",
             }
@@ -101,7 +95,7 @@ def _relationships(
         for name in sentence.regions if sentence.cue else ():
             if name not in boxes:
                 continue
-            names = [f"comparison|yes|{sentence.cue}"]
+            names = _cue("comparison", sentence.cue)
             entries.append(
                 {
                     "relationship_id": f"{visit.study_id}|{place + 1}_{dicom_id}_{name}_{prior_dicom}",
@@ -119,8 +113,8 @@ def _relationships(
     return entries
 
 
-def _severity_cue(sentence: Sentence) -> list[str]:
-    return [f"severity|yes|{sentence.severity}"] if sentence.severity else []
+def _cue(kind: str, word: str) -> list[str]:
+    return [f"{kind}|yes|{word}"] if word else []
 
 
 def _texture_cue(sentence: Sentence) -> list[str]:

@@ -14,14 +14,11 @@ from diffvqa.phantom.canvas import Canvas
 EXTENT = 32.0
 """Half the side, in cm, of the square on which noise is defined."""
 
-
 ROOT = 0.26
 """Radius, cm, with which a vessel leaves the hilum."""
 
 SHADE = 250.0
 """Grey value that stands for a vessel as thick as at the hilum while they are drawn."""
-
-_Segment = tuple[float, float, float, float, float]
 
 
 @lru_cache(maxsize=64)
@@ -56,37 +53,26 @@ def _vessel_tree(seed: int) -> tuple[np.ndarray, np.ndarray]:
     The right lung's lie at negative x.
     """
     generator = np.random.default_rng([seed, 7])
-    segments: list[_Segment] = []
+    segments: list[tuple[float, float, float, float, float]] = []
+
+    def grow(sign: float, x: float, y: float, angle: float, radius: float, length: float, depth: int) -> None:
+        for _ in range(2):
+            angle += float(generator.normal(0, 0.12))
+            step = length / 2
+            end = (x + step * math.cos(angle), y + step * 1.25 * math.sin(angle))
+            segments.append((sign * x, y, sign * end[0], end[1], radius))
+            x, y = end
+            radius *= 0.86
+        if depth < 3:
+            for turn in (-0.42, 0.36):
+                bend = angle + turn + float(generator.normal(0, 0.1))
+                grow(sign, x, y, bend, radius * 0.74, length * 0.78, depth + 1)
+
     for sign in SIGN.values():
-        for angle in np.linspace(-1.25, 1.45, 9):
-            start = (3.6, 1.6 + 1.2 * math.sin(angle))
-            _branch(segments, sign, start, float(angle + generator.normal(0, 0.08)), ROOT, 3.4, 0, generator)
+        for angle in np.linspace(-1.25, 1.45, 9).tolist():
+            grow(sign, 3.6, 1.6 + 1.2 * math.sin(angle), angle + float(generator.normal(0, 0.08)), ROOT, 3.4, 0)
     table = np.array(sorted(segments, key=lambda segment: segment[4]))
     return table[:, :4].reshape(-1, 2, 2), table[:, 4]
-
-
-def _branch(
-    segments: list[_Segment],
-    sign: float,
-    start: tuple[float, float],
-    angle: float,
-    radius: float,
-    length: float,
-    depth: int,
-    generator: np.random.Generator,
-) -> None:
-    x, y = start
-    for _ in range(2):
-        angle += float(generator.normal(0, 0.12))
-        step = length / 2
-        end = (x + step * math.cos(angle), y + step * 1.25 * math.sin(angle))
-        segments.append((sign * x, y, sign * end[0], end[1], radius))
-        x, y = end
-        radius *= 0.86
-    if depth < 3:
-        for turn in (-0.42, 0.36):
-            bend = angle + turn + float(generator.normal(0, 0.1))
-            _branch(segments, sign, (x, y), bend, radius * 0.74, length * 0.78, depth + 1, generator)
 
 
 def vessel_map(thorax: Thorax, canvas: Canvas) -> np.ndarray:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 
@@ -71,17 +70,8 @@ def lung(thorax: Thorax, side: str, canvas: Canvas) -> np.ndarray:
     return air
 
 
-@dataclass(frozen=True, slots=True)
-class Mediastinum:
-    """Of the mediastinum: aeration (share of lung left beside it), extra tissue and gas, cm."""
-
-    aeration: np.ndarray
-    extra: np.ndarray
-    gas: np.ndarray
-
-
-def mediastinum(thorax: Thorax, canvas: Canvas) -> Mediastinum:
-    """Heart, great vessels, hila and airways."""
+def mediastinum(thorax: Thorax, canvas: Canvas) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Heart, great vessels, hila and airways: the share of lung left beside them, extra tissue and gas, both cm."""
     body = thorax.body
     shift = thorax.aorta_x
     # Where the central band is, little lung is left along the beam.
@@ -114,7 +104,7 @@ def mediastinum(thorax: Thorax, canvas: Canvas) -> Mediastinum:
     tube(gas, canvas, trachea, -24.0, trachea, -14.0, 1.3, 0.9, 1.3)
     tube(gas, canvas, trachea, -0.3, trachea - 2.9, 2.0, 0.7, 0.5, 1.2)
     tube(gas, canvas, trachea, -0.3, trachea + 3.6, 2.2, 0.6, 0.45, 1.2)
-    return Mediastinum(np.clip(1.0 - solid / 13.5, 0.0, 1.0), hila, gas)
+    return np.clip(1.0 - solid / 13.5, 0.0, 1.0), hila, gas
 
 
 def abdominal_gas(thorax: Thorax, canvas: Canvas) -> np.ndarray:

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from diffvqa.errors import InputError
+from diffvqa.files import writing_to
 from diffvqa.phantom.cohort_tables import IMAGENOME, JPG, QUESTIONS, REPORTS, SYNTHETIC, PatientRows, Tables
 from diffvqa.phantom.course import STILL
 from diffvqa.phantom.patient_files import write_patient
@@ -52,14 +53,13 @@ def write_cohort(
     out = Path(out).resolve()
     _check(out, patients, seed, size, workers, still)
     check_set(test_set)
-    try:
+    with writing_to("out", "cannot be made there"):
         out.parent.mkdir(parents=True, exist_ok=True)
         work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out if out.exists() else out.parent))
-    except OSError as error:
-        raise InputError(f"cannot be made there ({error.strerror}); give another path", argument="out") from error
     try:
         work.chmod(0o755)
-        drawn = _drawn(work, patients, workers, seed, size, test_set, reporting, still)
+        write = partial(write_patient, work, seed, size=size, test_set=test_set, reporting=reporting, still=still)
+        drawn = _drawn(write, patients, workers)
         with Tables(work) as tables, closing(drawn):
             for done, rows in enumerate(drawn, start=1):
                 tables.add(rows)
@@ -104,17 +104,9 @@ def _check(out: Path, patients: int, seed: int, size: int, workers: int | None, 
 
 
 def _drawn(
-    work: Path,
-    patients: int,
-    workers: int | None,
-    seed: int,
-    size: int,
-    test_set: str | None,
-    reporting: Reporting,
-    still: float,
+    write: Callable[[int], PatientRows], patients: int, workers: int | None
 ) -> Generator[PatientRows, None, None]:
     """The rows of every patient in order; their images and reports are written on the way."""
-    write = partial(write_patient, work, seed, size=size, test_set=test_set, reporting=reporting, still=still)
     if workers is None:
         workers = 1 if patients < _FEW else usable_cores()
     if workers == 1:

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from anyio import CapacityLimiter
 from fastapi import FastAPI, HTTPException, Request
@@ -17,7 +17,7 @@ from PIL import Image as PillowImage
 from starlette.concurrency import run_in_threadpool
 
 from diffvqa import __version__
-from diffvqa.answering.answer import Answer, ModelVersion
+from diffvqa.answering.answer import Answer
 from diffvqa.errors import InputError
 from diffvqa.images.radiograph import Radiograph
 from diffvqa.serving import description
@@ -27,6 +27,9 @@ from diffvqa.serving.guard import LOCAL, Guard
 from diffvqa.serving.turns import turn
 from diffvqa.serving.uploads import LARGEST_FILE, Form, read_form
 
+if TYPE_CHECKING:
+    from diffvqa.answering.answerer import Answerer
+
 PAGE = Path(__file__).parent / "page"
 FORMS = 4
 """How many forms of a kind are in memory at once, from their first byte to their answer."""
@@ -34,24 +37,7 @@ FORMS = 4
 _FLAGS = ("trust_order", "trust_identity")
 
 
-class Answering(Protocol):
-    """What answers: an Answerer."""
-
-    @property
-    def version(self) -> ModelVersion: ...
-
-    def __call__(
-        self,
-        current: Radiograph,
-        prior: list[Radiograph],
-        question: str | None,
-        *,
-        trust_order: bool,
-        trust_identity: bool,
-    ) -> Answer: ...
-
-
-def create_app(answerer: Answering, priors: int = 1, hosts: Collection[str] = (), origin: str | None = None) -> Guard:
+def create_app(answerer: Answerer, priors: int = 1, hosts: Collection[str] = (), origin: str | None = None) -> Guard:
     """The application.
 
     priors: how many earlier radiographs the model takes; hosts: its names beside those of here; origin: as of Guard.
@@ -106,11 +92,10 @@ def create_app(answerer: Answering, priors: int = 1, hosts: Collection[str] = ()
         response_description="The status is ready, or busy while it answers; this comes at once in any case.",
     )
     async def health() -> dict[str, Any]:
-        limits = {"priors": priors, "file_bytes": LARGEST_FILE}
         return {
             "status": "ready" if answers.available_tokens else "busy",
             "model": asdict(answerer.version),
-            "limits": limits,
+            "limits": {"priors": priors, "file_bytes": LARGEST_FILE},
         }
 
     for path, name in (("/", "index.html"), ("/docs", "docs.html")):
@@ -119,7 +104,7 @@ def create_app(answerer: Answering, priors: int = 1, hosts: Collection[str] = ()
     return Guard(app, (*LOCAL, *hosts), origin)
 
 
-def _answer(answerer: Answering, decoder: Decoder, form: Form) -> Answer:
+def _answer(answerer: Answerer, decoder: Decoder, form: Form) -> Answer:
     trusted = {name: _flag(form, name) for name in _FLAGS}
     _required(form, "current")
     read = {field: [decoder(content, field) for content in contents] for field, contents in form.files.items()}

@@ -15,8 +15,8 @@ from diffvqa.serving.uploads import LARGEST_FILE
 
 _FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
 _RADIOGRAPH = f"PNG, JPEG or DICOM, told by its content; at most {LARGEST_FILE // 2**20} MB"
-_ERROR = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/error"}}}}
-_ERRORS = {
+_ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/error"}}}
+_MEANINGS = {
     400: "The request comes under another name than this server's, or broke off.",
     403: "The request comes from a page of another site.",
     408: "The form did not arrive in time.",
@@ -25,6 +25,9 @@ _ERRORS = {
     422: "A field is missing or cannot be used; the detail names it and the reason.",
     500: "Something went wrong in the server; its log says where.",
     429: "Busy with other requests; try again after the seconds in Retry-After.",
+}
+_ERRORS: dict[int, dict[str, Any]] = {
+    status: {"description": meaning, "content": _ERROR} for status, meaning in _MEANINGS.items()
 }
 
 ERROR = {
@@ -57,7 +60,7 @@ def for_answers(priors: int) -> dict[str, Any]:
     return {
         "summary": "What has changed between two radiographs, or what one shows",
         "openapi_extra": _form(fields, "current"),
-        "responses": {200: {"description": "The answer.", "content": answer}, **_errors()},
+        "responses": {200: {"description": "The answer.", "content": answer}, **_ERRORS},
     }
 
 
@@ -67,7 +70,7 @@ def for_pictures() -> dict[str, Any]:
     return {
         "summary": "A radiograph as a browser can show it",
         "openapi_extra": _form({"image": {**_FILE, "description": f"A radiograph: {_RADIOGRAPH}."}}, "image"),
-        "responses": {200: picture, **_errors()},
+        "responses": {200: picture, **_ERRORS},
     }
 
 
@@ -84,7 +87,3 @@ def describe(app: FastAPI) -> dict[str, Any]:
 def _form(fields: dict[str, Any], required: str) -> dict[str, Any]:
     schema = {"type": "object", "additionalProperties": False, "required": [required], "properties": fields}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
-
-
-def _errors() -> dict[int, dict[str, Any]]:
-    return {status: {"description": meaning, **_ERROR} for status, meaning in _ERRORS.items()}

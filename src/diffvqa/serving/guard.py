@@ -70,11 +70,8 @@ class Guard:
             return JSONResponse({"detail": "asked for by a name that is not this server's"}, 400)
         if method in _READING:
             return None
-        origin = headers.get("origin")
-        if origin not in (None, f"http://{host}", self._origin) or headers.get("sec-fetch-site", "none") not in (
-            "none",
-            "same-origin",
-        ):
+        origin, site = headers.get("origin"), headers.get("sec-fetch-site", "none")
+        if origin not in (None, f"http://{host}", self._origin) or site not in ("none", "same-origin"):
             return JSONResponse({"detail": "sent by a page of another site"}, 403)
         return None
 

@@ -68,25 +68,20 @@ def as_sent(origin: str) -> str:
     """The address of a page as browsers send it in Origin. Raises InputError for what is none."""
     try:
         parts = urlsplit(origin)
-        name, port = parts.hostname, parts.port
+        name, port = parts.hostname or "", parts.port
+        rest = (parts.path.removeprefix("/"), parts.query, parts.fragment)
+        # Of names only what such names are made of: a browser sends others in another form, and * stands for none.
+        named = re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", name)
+        if not named or parts.scheme not in _PORTS or "@" in parts.netloc or any(rest):
+            raise ValueError("no origin")
     except ValueError:
-        raise _no_origin() from None
-    # Of names only what such names are made of: a browser sends others in another form, and * stands for none.
-    if name is None or not re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", name):
-        raise _no_origin()
-    rest = (parts.path.removeprefix("/"), parts.query, parts.fragment)
-    if parts.scheme not in _PORTS or "@" in parts.netloc or any(rest):
-        raise _no_origin()
+        raise InputError(
+            "expected the start of the page's address without a path, such as https://rad.hospital.org or "
+            "http://localhost:9000, found something else",
+            argument="origin",
+        ) from None
     shown = f"[{name}]" if ":" in name else name
     return f"{parts.scheme}://{shown}" + ("" if port in (None, _PORTS[parts.scheme]) else f":{port}")
-
-
-def _no_origin() -> InputError:
-    return InputError(
-        "expected the start of the page's address without a path, such as https://rad.hospital.org or "
-        "http://localhost:9000, found something else",
-        argument="origin",
-    )
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -95,9 +95,8 @@ class _Parts:
 
     def form(self) -> Form:
         found = {name: contents for name, contents in self._found.items() if contents}
-        texts = {name: contents[0] for name, contents in found.items() if name not in self._files}
         try:
-            values = {name: text.decode() for name, text in texts.items()}
+            values = {name: contents[0].decode() for name, contents in found.items() if name not in self._files}
         except UnicodeDecodeError as error:
             raise HTTPException(422, "expected fields in UTF-8, found bytes that are none") from error
         return Form({name: contents for name, contents in found.items() if name in self._files}, values)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from diffvqa.evaluation.drawing import draw
 from diffvqa.evaluation.groups import factor_and_strength
+from diffvqa.evaluation.names import find_score
 from diffvqa.study.study_config import MAIN
 from diffvqa.study.systems import F1, FALSE_CHANGES, RECALL, Mean, System, learning_curves
 
@@ -57,7 +58,7 @@ def draw_figures(systems: Sequence[System], evaluations: Sequence[str]) -> dict[
 def _recall_against_false_changes(systems: Sequence[System], evaluation: str) -> str | None:
     """A dot a seed, and a larger one for their mean."""
     found = []
-    for system, style in _styled(systems):
+    for system, style in zip(systems, _styles(), strict=False):
         seeds = [_point(System("", {}, [cell]), evaluation) for cell in system.cells]
         if mean := _point(system, evaluation):
             found.append((system.name, style, mean, [one for one in seeds if one]))
@@ -71,7 +72,6 @@ def _recall_against_false_changes(systems: Sequence[System], evaluation: str) ->
                 axes.scatter(rates, recalls, s=14, alpha=0.5, linewidths=0, **style)
             axes.scatter(*mean, s=60, label=name, **style)
         axes.set(xlabel="false-change rate (lower is better)", ylabel="recall of changes")
-        _legend(axes)
 
     return _draw([paint], [evaluation])
 
@@ -93,7 +93,7 @@ def _false_changes_by_factor(systems: Sequence[System], evaluation: str) -> str 
 
     def panel(factor: str) -> Paint:
         def paint(axes: Axes) -> None:
-            for system, style in _styled(systems):
+            for system, style in zip(systems, _styles(), strict=False):
                 points = [
                     (strength, system.mean(evaluation, f"groups/{factor} {strength:g}/false_change_rate"))
                     for strength in sorted(strengths[factor])
@@ -113,7 +113,7 @@ def _recall_by_step(systems: Sequence[System], evaluation: str) -> str | None:
         return None
 
     def paint(axes: Axes) -> None:
-        for system, style in _styled(systems):
+        for system, style in zip(systems, _styles(), strict=False):
             points = [(int(step), system.mean(evaluation, f"steps/{step}/recall")) for step in steps]
             _line(axes, points, system.name, style)
         axes.set(
@@ -122,7 +122,6 @@ def _recall_by_step(systems: Sequence[System], evaluation: str) -> str | None:
             ylim=(0, None),
             xticks=[int(one) for one in steps],
         )
-        _legend(axes)
 
     return _draw([paint], [evaluation])
 
@@ -140,19 +139,15 @@ def _learning_curves(
             points = sorted((place(one) or 0, number, one) for number, one in enumerate(curve))
             _line(axes, [(where, one.mean(evaluation, F1)) for where, _, one in points], name, style)
         axes.set(xlabel=title, ylabel="change F1", ylim=(0, None))
-        _legend(axes)
 
     return _draw([paint], [evaluation])
 
 
 def _names(systems: Sequence[System], evaluation: str, part: str) -> list[str]:
     """The groups, or steps, that an evaluation of any cell has scores of."""
-    found: dict[str, None] = {}
-    for system in systems:
-        for cell in system.cells:
-            metrics = cell["evaluations"].get(evaluation)
-            found |= dict.fromkeys(metrics["model"].get(part) or () if metrics else ())
-    return list(found)
+    cells = [cell["evaluations"] for system in systems for cell in system.cells]
+    parts = [find_score(evaluations, (evaluation, "model", part)) for evaluations in cells]
+    return list(dict.fromkeys(name for found in parts for name in found or ()))
 
 
 def _with_recall(system: System) -> str:
@@ -169,21 +164,12 @@ def _line(axes: Axes, points: Sequence[tuple[float, Mean | None]], name: str, st
         axes.errorbar(places, values, bars, label=name, markersize=5, linewidth=1.2, elinewidth=0.6, **style)
 
 
-def _styled(systems: Sequence[System]) -> Iterator[tuple[System, Style]]:
-    return zip(systems, _styles(), strict=False)
-
-
 def _styles() -> Iterator[Style]:
     """Colour and marker of one line after the other, without end."""
     for turn in itertools.count():
         for place, colour in enumerate(COLOURS):
             # Colours come again, with other markers.
             yield {"color": colour, "marker": MARKERS[(place + turn) % len(MARKERS)]}
-
-
-def _legend(axes: Axes) -> None:
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
 
 
 def _draw(panels: Sequence[Paint], titles: Sequence[str], x: str = "", y: str = "") -> str:
@@ -198,10 +184,12 @@ def _draw(panels: Sequence[Paint], titles: Sequence[str], x: str = "", y: str = 
             axes.set_title(title, loc="left", fontsize=9)
         for axes in every[len(panels) :]:
             axes.set_visible(False)
-        if len(panels) > 1:
+        handles, labels = every[0].get_legend_handles_labels()
+        if len(panels) == 1 and handles:
+            every[0].legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+        elif len(panels) > 1:
             figure.supxlabel(x, fontsize=9)
             figure.supylabel(y, fontsize=9)
-            handles, labels = every[0].get_legend_handles_labels()
             figure.legend(handles, labels, frameon=False, fontsize=8, loc="outside upper center", ncols=3)
 
     return draw(fill, *((5.6, 3.8) if len(panels) == 1 else (2.2 * columns, 1.9 * rows + 0.9)))

@@ -126,12 +126,9 @@ def name_with_seeds(system: System, systems: Sequence[System]) -> str:
 
 def asked_in_words(systems: Sequence[System], evaluation: str) -> str:
     """How many patients, and how much of them, an evaluation is of; for each, if systems were asked differently."""
-    asked: dict[str, None] = {}
-    for system in systems:
-        for cell in system.cells:
-            if metrics := cell["evaluations"].get(evaluation):
-                asked[_of_probe(metrics["model"]) if evaluation == PROBE else _of_answers(metrics["model"])] = None
-    return " or ".join(asked)
+    scores = [find_score(cell["evaluations"], (evaluation, "model")) for system in systems for cell in system.cells]
+    in_words = _of_probe if evaluation == PROBE else _of_answers
+    return " or ".join(dict.fromkeys(in_words(found) for found in scores if found))
 
 
 def _of_answers(scores: Mapping[str, Any]) -> str:
@@ -199,13 +196,8 @@ def significant(compared: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, st
             for pair in pairs:
                 if pair["p_holm"] < SIGNIFICANT:
                     difference = f"{pair['value']:+.3f} ({pair['low']:+.3f} to {pair['high']:+.3f})"
-                    title = SCORES[score]
-                    yield pair["first"], pair["second"], title, difference, p_in_writing(pair["p_holm"])
-
-
-def p_in_writing(p: float) -> str:
-    """A p-value with three decimals."""
-    return f"{p:.3f}" if p >= 0.0005 else "< 0.001"
+                    p = f"{pair['p_holm']:.3f}" if pair["p_holm"] >= 0.0005 else "< 0.001"
+                    yield pair["first"], pair["second"], SCORES[score], difference, p
 
 
 def in_writing(mean: Mean | None) -> tuple[str, ...]:

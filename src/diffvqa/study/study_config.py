@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveInt, field_validator, model_validator
+from pydantic import Field, NonNegativeInt, PositiveInt, field_validator, model_validator
 
 from diffvqa.errors import InputError
-from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
+from diffvqa.training.config import FinetuneConfig, PretrainConfig, StrictSettings, load_config
 from diffvqa.training.pretraining_model import encoder_sizes
 
 MAIN = "test"
@@ -49,11 +49,7 @@ _OWN_KEYS = {
 """The keys of a stage that the study itself sets, and the axis to give in their place."""
 
 
-class _Settings(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class StoreSource(_Settings):
+class StoreSource(StrictSettings):
     """A store: the folder of one that there is, or how many synthetic patients are to be made for it.
 
     seed, set, omitted, still: of the synthetic patients, as `diffvqa synth` has them.
@@ -78,7 +74,7 @@ class StoreSource(_Settings):
         return self
 
 
-class StudyConfig(_Settings):
+class StudyConfig(StrictSettings):
     """What `diffvqa study` runs.
 
     pretrain, finetune: YAML files of the two stages, seen from the study's file. stores: by name, what cells are
@@ -94,7 +90,7 @@ class StudyConfig(_Settings):
     finetune: str
     size: PositiveInt = 128
     stores: dict[str, StoreSource]
-    tests: dict[str, StoreSource] = {}
+    tests: dict[str, StoreSource] = Field(default_factory=dict)
     test_patients: PositiveInt | None = None
     axes: dict[str, list[Any]]
 
@@ -227,26 +223,17 @@ def read_study(path: Path, overrides: list[str]) -> StudyConfig:
             f"several cells would have the folder {min(shared)}; give values that differ in letters or digits",
             argument="axes",
         )
-    for cell in cells:
-        for stage in stages:
-            try:
-                settings = stage_config(config, cell, stage, "none", "none")
-            except InputError as error:
-                raise InputError(f"cell {cell.name}, {stage}: {error.render('`{}`'.format)}") from error
+    for cell, stage in itertools.product(cells, stages):
+        advice = ""
+        try:
+            settings = stage_config(config, cell, stage, "none", "none")
             if stage == "pretrain" and not isinstance(settings.encoder, str):
-                _check_encoder(settings, cell)
+                advice = " (keys of pretrain: in its file, or axes.pretrain.KEY=[VALUE])"
+                # Before any store is made: whether a new encoder can see the cell's pictures.
+                encoder_sizes(settings, cell.size)
+        except InputError as error:
+            raise InputError(f"cell {cell.name}, {stage}: {error.render('`{}`'.format)}{advice}") from error
     return config
-
-
-def _check_encoder(settings: PretrainConfig, cell: Cell) -> None:
-    """Raises InputError, before any store is made, where no new encoder can see the cell's pictures as configured."""
-    try:
-        encoder_sizes(settings, cell.size)
-    except InputError as error:
-        raise InputError(
-            f"cell {cell.name}, pretrain: {error.render('`{}`'.format)} (keys of pretrain: in its file, or "
-            "axes.pretrain.KEY=[VALUE])"
-        ) from error
 
 
 def stage_config(config: StudyConfig, cell: Cell, stage: str, store: str, out: str) -> Any:

@@ -16,9 +16,6 @@ from diffvqa.study.systems import System, columns_of, systems_of
 
 SUMMARY, COMPARISONS, SCORES = "summary.json", "comparisons.json", "study.csv"
 
-CAPTION = "The systems, and the controls of each below."
-DIFFERENCES = ("First", "Second", "Score", "Difference", "p")
-
 
 def render_page(
     systems: Sequence[System],
@@ -77,11 +74,11 @@ def page_from(folder: Path) -> str:
 
 def _score_table(systems: Sequence[System], evaluation: str) -> Table:
     columns = columns_of(systems, evaluation)
-    return Table(["", *(column.title for column in columns)], [("", rows_of(systems, columns))], CAPTION)
+    caption = "The systems, and the controls of each below."
+    return Table(["", *(column.title for column in columns)], [("", rows_of(systems, columns))], caption)
 
 
 def _difference_table(compared: Sequence[Mapping[str, Any]]) -> Table:
     """What differs by more than other patients would explain."""
-    return Table(
-        DIFFERENCES, [("", [Row(first, [(cell,) for cell in cells]) for first, *cells in significant(compared)])]
-    )
+    rows = [Row(first, [(cell,) for cell in cells]) for first, *cells in significant(compared)]
+    return Table(["First", "Second", "Score", "Difference", "p"], [("", rows)])

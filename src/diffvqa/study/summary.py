@@ -16,9 +16,6 @@ from diffvqa.study.study_config import MAIN, PROBE, QUESTIONS, STORE
 from diffvqa.study.study_page import COMPARISONS, SCORES, SUMMARY, render_page
 from diffvqa.study.systems import System, systems_of
 
-Comparisons = Mapping[str, Sequence[Mapping[str, Any]]]
-"""Evaluation -> what `evaluation.comparison.compare` gives, once for all systems that were asked the same."""
-
 
 def write_summary(out: Path, results: Sequence[Mapping[str, Any]], cells: int) -> Path:
     """Write study.csv, comparisons.json, summary.json, study.md, figures/*.svg and study.html; the page's path.

@@ -58,8 +58,8 @@ class System:
 
     def mean(self, evaluation: str, path: str, of: str = "model") -> Mean | None:
         """A score's mean over the cells that have it; of: the model, or the name of a control."""
-        place = [*(["model"] if of == "model" else ["controls", of]), *path.split("/")]
-        found = [find_score(cell["evaluations"].get(evaluation, {}), place) for cell in self.cells]
+        place = [evaluation, *(["model"] if of == "model" else ["controls", of]), *path.split("/")]
+        found = [find_score(cell["evaluations"], place) for cell in self.cells]
         scores = [score for score in found if score is not None]
         if not scores:
             return None

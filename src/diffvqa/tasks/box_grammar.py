@@ -47,12 +47,6 @@ def _range_meets(digits: str, more: int, low: int, high: int) -> bool:
     return smallest <= high and smallest + 10**more - 1 >= low
 
 
-@functools.lru_cache(maxsize=4)
-def box_grammar(tokenizer: Any, notation: Notation) -> BoxGrammar:
-    """The grammar of a tokenizer's boxes; made once, for that looks at every token of the vocabulary."""
-    return BoxGrammar(tokenizer, notation)
-
-
 class BoxGrammar:
     """The tokens of one tokenizer of which boxes in one notation are written."""
 
@@ -120,3 +114,7 @@ class BoxGrammar:
         width = len(self.separator)
         starts = (p + width for p in range(len(written)) if written[p : p + width] == self.separator)
         return next(starts, None)
+
+
+box_grammar = functools.lru_cache(maxsize=4)(BoxGrammar)
+"""The grammar of a tokenizer's boxes; made once, for that looks at every token of the vocabulary."""

@@ -19,20 +19,12 @@ def place_findings(findings: Iterable[str], phrases: Sequence[Phrase]) -> dict[s
 
     A finding that no phrase names has no entry. Boxes are in the phrases' unit.
     """
-    places = {}
-    for finding in findings:
-        named = [one.box for one in phrases if names_finding(one.phrase, finding)]
-        if named:
-            places[finding] = min(named, key=lambda box: box.area)
-    return places
+    named = {finding: [one.box for one in phrases if names_finding(one.phrase, finding)] for finding in findings}
+    return {finding: min(boxes, key=lambda box: box.area) for finding, boxes in named.items() if boxes}
 
 
 def change_text(
-    changes: Iterable[Change],
-    prior: Mapping[str, str],
-    current: Mapping[str, str],
-    tokenizer: Any,
-    maximum: int,
+    changes: Iterable[Change], prior: Mapping[str, str], current: Mapping[str, str], tokenizer: Any, maximum: int
 ) -> Text:
     """The changes from a prior to a current image, each with its box: where it is missing, its box in the prior image.
 

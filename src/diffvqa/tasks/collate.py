@@ -47,12 +47,10 @@ def pack_texts(images: Sequence[Sequence[Text]], tokenizer: Any, maximum: int) -
         "labels": IGNORED,
         "weights": 0.0,
     }
-    length = max(1, max(sum(len(text["input_ids"]) for text in row) for row in rows))
-    packed = {}
-    for name, value in fill.items():
-        joined = [[item for text in row for item in text[name]] for row in rows]
-        packed[name] = torch.tensor([items + [value] * (length - len(items)) for items in joined])
-    return packed
+    return {
+        name: _padded([[item for text in row for item in text[name]] for row in rows], value)
+        for name, value in fill.items()
+    }
 
 
 def _pack_text(number: int, text: Text, tokenizer: Any, maximum: int) -> dict[str, list]:
@@ -85,11 +83,9 @@ def collate_phrases(
     placed = [(place, phrase) for place, phrases in enumerate(images) for phrase in phrases]
     end = [tokenizer.eos_token_id]
     encoded = [encode_prompt(tokenizer, (phrase.phrase,))[: maximum - 1] + end for _, phrase in placed]
-    input_ids, attention_mask = _padded(encoded, tokenizer.pad_token_id)
     boxes = [[edge / image_size for edge in phrase.box.as_tuple()] for _, phrase in placed]
     return {
-        "input_ids": input_ids,
-        "attention_mask": attention_mask,
+        **_padded_with_mask(encoded, tokenizer.pad_token_id),
         "image_index": torch.tensor([place for place, _ in placed], dtype=torch.long),
         "boxes": torch.tensor(boxes, dtype=torch.float).view(-1, 4),
         "text_key": torch.tensor([_key(phrase.phrase) for _, phrase in placed], dtype=torch.long),
@@ -114,28 +110,27 @@ def collate_questions(texts: Sequence[Text], tokenizer: Any, maximum: int) -> di
     labels[t] is the token that position t predicts, that is the next one, and IGNORED outside the target.
     """
     encoded = [encode(tokenizer, text, maximum) for text in texts]
-    input_ids, attention_mask = _padded([prefix + target[:-1] for prefix, target in encoded], tokenizer.pad_token_id)
-    labels = torch.full_like(input_ids, IGNORED)
-    for row, (prefix, target) in enumerate(encoded):
-        labels[row, len(prefix) - 1 : len(prefix) + len(target) - 1] = torch.tensor(target)
-    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+    labels = _padded([[IGNORED] * len(prefix[1:]) + target for prefix, target in encoded], IGNORED)
+    inputs = [prefix + target[:-1] for prefix, target in encoded]
+    return {**_padded_with_mask(inputs, tokenizer.pad_token_id), "labels": labels}
 
 
-def _padded(rows: Sequence[list[int]], padding: int) -> tuple[torch.Tensor, torch.Tensor]:
+def _padded(rows: Sequence[list], padding: float) -> torch.Tensor:
+    """Rows of numbers of the kind of `padding`, made equally long on the right: (rows, length), at least one long."""
+    length = max([1, *map(len, rows)])
+    padded = [[*row, *[padding] * (length - len(row))] for row in rows]
+    return torch.tensor(padded, dtype=torch.tensor(padding).dtype).view(-1, length)
+
+
+def _padded_with_mask(rows: Sequence[list[int]], padding: int) -> dict[str, torch.Tensor]:
     """Token ids, padded on the right, and a mask of where they stand: (rows, length) each."""
-    length = max(map(len, rows), default=1)
-    input_ids = torch.full((len(rows), length), padding)
-    attention_mask = torch.zeros((len(rows), length), dtype=torch.long)
-    for row, tokens in enumerate(rows):
-        input_ids[row, : len(tokens)] = torch.tensor(tokens)
-        attention_mask[row, : len(tokens)] = 1
-    return input_ids, attention_mask
+    return {"input_ids": _padded(rows, padding), "attention_mask": _padded([[1] * len(row) for row in rows], 0)}
 
 
 def collate_prompts(prompts: Sequence[list[int]], padding: int) -> dict[str, torch.Tensor]:
     """Prompts to be gone on with, as left-padded `input_ids` and `attention_mask`, each (prompts, length)."""
-    input_ids, attention_mask = _padded([prompt[::-1] for prompt in prompts], padding)
-    return {"input_ids": input_ids.flip(1), "attention_mask": attention_mask.flip(1)}
+    padded = _padded_with_mask([prompt[::-1] for prompt in prompts], padding)
+    return {name: tensor.flip(1) for name, tensor in padded.items()}
 
 
 def pair_images(images: Mapping[str, np.ndarray], pair: Pair, priors: int = 1) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
@@ -39,6 +40,12 @@ def read_tokenizer(source: str) -> PreTrainedTokenizerBase:
     if not tokenizer.encode("nothing has changed", add_special_tokens=False) or tokenizer.eos_token_id is None:
         raise ValueError("its tokenizer has no words, or no end token; are its files missing?")
     return tokenizer
+
+
+def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
+    """What a model's configuration says of its tokenizer: the size of its vocabulary, and its special tokens' ids."""
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    return {"vocab_size": len(tokenizer), **ids}
 
 
 def complete(tokenizer: PreTrainedTokenizerBase, mask: bool) -> PreTrainedTokenizerBase:

@@ -31,11 +31,13 @@ LOCAL_TASKS = tuple(task for task in TASKS if task != "Cap")
 """The tasks whose texts are phrases with their boxes."""
 
 
-class _Settings(BaseModel):
+class StrictSettings(BaseModel):
+    """Settings that do not change, and have no key that is not known."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Optimisation(_Settings):
+class Optimisation(StrictSettings):
     """AdamW with warm-up and a cosine down to `final_learning_rate` (arXiv 2603.04950).
 
     How long: `steps`, or `epochs`, how often every image (stage 1) or question (stage 2) is seen. batch_size: images or
@@ -64,13 +66,9 @@ class Optimisation(_Settings):
     loader_workers: int = Field(0, ge=0)
 
     @model_validator(mode="after")
-    def _divides(self) -> Optimisation:
+    def _divides_and_ends(self) -> Optimisation:
         if self.batch_size % self.accumulation:
             raise ValueError("batch_size must be a multiple of accumulation")
-        return self
-
-    @model_validator(mode="after")
-    def _ends(self) -> Optimisation:
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either steps or epochs, and null for the other where the file has it")
         return self
@@ -80,7 +78,7 @@ class Optimisation(_Settings):
         return (self.steps or math.ceil((self.epochs or 0) * items / self.batch_size)) * self.batch_size
 
 
-class PretrainConfig(_Settings):
+class PretrainConfig(StrictSettings):
     """Stage 1.
 
     objective: a name, a sum such as `clip+cap`, or names with weights. texts: how many of each task one pass over an
@@ -115,14 +113,10 @@ class PretrainConfig(_Settings):
     image_std: tuple[float, ...] | None = None
 
     @model_validator(mode="after")
-    def _known_tasks(self) -> PretrainConfig:
+    def _something_can_be_taught(self) -> PretrainConfig:
         for task in (*self.texts, *self.parallel, *self.last_part_only):
             if task not in TASKS:
                 raise ValueError(f"there is no task {task!r}; the tasks are {', '.join(TASKS)}")
-        return self
-
-    @model_validator(mode="after")
-    def _something_is_taught(self) -> PretrainConfig:
         tasks = task_weights(self.objective)
         if tasks and not any(self.texts.get(task) for task in tasks):
             raise ValueError(f"`texts` has none of the tasks of `objective`, which are {', '.join(tasks)}")
@@ -131,10 +125,6 @@ class PretrainConfig(_Settings):
                 "`objective`: local_contrastive takes as many phrases of an image as `texts` asks for of "
                 f"{', '.join(LOCAL_TASKS)} together, which is 0; give texts={{AREF: 1}} for one phrase an image"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _one_report_an_image(self) -> PretrainConfig:
         # More would silently be no more than one.
         if self.texts.get("Cap", 0) > 1 and not self.one_task_per_image:
             raise ValueError(
@@ -163,7 +153,7 @@ class PretrainConfig(_Settings):
         return Notation(self.box_bins, self.location_tokens, self.region_box_first)
 
 
-class FinetuneConfig(_Settings):
+class FinetuneConfig(StrictSettings):
     """Stage 2.
 
     encoder: a folder that `pretrain` has written, or the folder or hub name of any vision model. trainable_blocks: how

@@ -146,11 +146,10 @@ class QuestionDraws(Dataset):
         length: int,
     ) -> None:
         self.by_type = {
-            kind: [question for question in questions if question.type == kind]
+            kind: found
             for kind, share in shares.items()
-            if share > 0
+            if share > 0 and (found := [question for question in questions if question.type == kind])
         }
-        self.by_type = {kind: found for kind, found in self.by_type.items() if found}
         weights = np.array([shares[kind] for kind in self.by_type])
         self.types = list(self.by_type)
         # The type of every draw is fixed ahead, and with it which question of its type it is.

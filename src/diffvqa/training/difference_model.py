@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 from diffvqa.errors import InputError
 from diffvqa.models.difference import DifferenceConfig, DifferenceModel
 from diffvqa.models.encoder import patch_grid
 from diffvqa.models.weights import read_model
+from diffvqa.tasks.tokenizer import special_tokens
 from diffvqa.training.config import FinetuneConfig
 from diffvqa.training.config_errors import explain_source, refuse_unknown_sizes
 from diffvqa.training.pretraining_model import NO_DROPOUT
@@ -20,13 +19,7 @@ def build_model(
 ) -> DifferenceModel:
     """A difference model as configured, on an encoder. Raises InputError, and what explain_sizes explains."""
     vision = encoder.config
-    settings: dict[str, Any] = {
-        "text_tokens": config.text_tokens,
-        "merge": config.merge,
-        "attention": config.attention,
-        "priors": config.priors,
-        "trainable_blocks": config.trainable_blocks,
-    }
+    settings = config.model_dump(include={"text_tokens", "merge", "attention", "priors", "trainable_blocks"})
     if isinstance(config.language_model, str):
         with explain_source("language_model", config.language_model):
             language_model = read_model(AutoModelForCausalLM, config.language_model)
@@ -41,10 +34,7 @@ def build_model(
             "n_positions": _positions_needed(config, vision),
             **(NO_DROPOUT if kind.model_type == "gpt2" else {}),
             **config.language_model,
-            "vocab_size": len(tokenizer),
-            "bos_token_id": tokenizer.bos_token_id,
-            "eos_token_id": tokenizer.eos_token_id,
-            "pad_token_id": tokenizer.pad_token_id,
+            **special_tokens(tokenizer),
         }
         difference = DifferenceConfig(vision, sizes, **settings)
         _refuse_too_few_positions(config, vision, difference.language_config)

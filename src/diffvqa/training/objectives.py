@@ -92,15 +92,11 @@ def _pack_changes(images: Sequence[Places], context: HeadContext) -> dict[str, t
     return _pack_texts(texts, context)
 
 
-def _collate_phrases(images: Sequence[Sequence[Phrase]], context: HeadContext) -> dict[str, torch.Tensor]:
-    return collate_phrases(images, context.image_size, context.tokenizer, context.text_tokens)
-
-
 def _contrast(sigmoid: bool, local: bool) -> Head:
     return Head(
         lambda context: ContrastiveHead(context.width, context.text_config, sigmoid, local),
         draw_phrases if local else _take_report,
-        _collate_phrases,
+        lambda images, context: collate_phrases(images, context.image_size, context.tokenizer, context.text_tokens),
     )
 
 

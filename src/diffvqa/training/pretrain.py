@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.models.captioner import Captioner, CaptionerConfig
-from diffvqa.models.checkpoint import has_statistics, image_statistics, make_processor
+from diffvqa.models.checkpoint import image_statistics, make_processor
 from diffvqa.models.gathering import processes
 from diffvqa.models.pretraining import PretrainingModel
 from diffvqa.tasks.box_text import add_location_tokens
@@ -153,34 +154,31 @@ def _refuse_nothing_to_learn(config: PretrainConfig, store: Store, places: list[
 
 
 def _tokenizer(config: PretrainConfig, store: Store, images: list[int]) -> PreTrainedTokenizerBase:
-    tokenizer = _plain_tokenizer(config, store, images)
+    if isinstance(config.tokenizer, str):
+        with explain_source("tokenizer", config.tokenizer):
+            tokenizer = complete(read_tokenizer(config.tokenizer), mask=True)
+    else:
+        texts = []
+        for index in images:
+            image = store.images[index]
+            texts.append("".join(caption(image.report).target))
+            for region in image.regions:
+                for phrase in region.phrases:
+                    made = region_referring(region.name or "", phrase, "")
+                    texts.append("".join(made.prefix + made.target))
+        # Questions and answers use words that reports do not; the tokenizer serves both stages.
+        texts += [f"{question.text}\n{question.answer}" for question in store.questions if question.split == "train"]
+        tokenizer = train_tokenizer(texts, config.tokenizer)
     if config.location_tokens:
         add_location_tokens(tokenizer, config.box_bins)
     return tokenizer
 
 
-def _plain_tokenizer(config: PretrainConfig, store: Store, images: list[int]) -> PreTrainedTokenizerBase:
-    if isinstance(config.tokenizer, str):
-        with explain_source("tokenizer", config.tokenizer):
-            return complete(read_tokenizer(config.tokenizer), mask=True)
-    texts = []
-    for index in images:
-        image = store.images[index]
-        texts.append("".join(caption(image.report).target))
-        for region in image.regions:
-            for phrase in region.phrases:
-                made = region_referring(region.name or "", phrase, "")
-                texts.append("".join(made.prefix + made.target))
-    # Questions and answers use words that reports do not; the tokenizer serves both stages.
-    texts += [f"{question.text}\n{question.answer}" for question in store.questions if question.split == "train"]
-    return train_tokenizer(texts, config.tokenizer)
-
-
 def _processor(config: PretrainConfig, store: Store, channels: int) -> SiglipImageProcessorPil:
     """How the encoder's pixels are normalised: as its checkpoint says, else as configured."""
     mean, deviation = config.image_mean, config.image_std
-    if isinstance(config.encoder, str) and (has_statistics(config.encoder) or not (mean and deviation)):
-        with explain_source("encoder", config.encoder):
+    if isinstance(config.encoder, str):
+        with suppress(OSError, ValueError) if mean and deviation else explain_source("encoder", config.encoder):
             mean, deviation = image_statistics(config.encoder)
     mean, deviation = (tuple(values or (0.5,) * channels) for values in (mean, deviation))
     if not len(mean) == len(deviation) == channels:

@@ -12,6 +12,7 @@ from diffvqa.models import encoder as encoders
 from diffvqa.models.captioner import CaptionerConfig
 from diffvqa.models.checkpoint import load_encoder
 from diffvqa.models.pretraining import PretrainingModel
+from diffvqa.tasks.tokenizer import special_tokens
 from diffvqa.training.config import PretrainConfig
 from diffvqa.training.config_errors import explain_source, refuse_unknown_sizes
 from diffvqa.training.objectives import HeadContext, make_heads
@@ -37,10 +38,7 @@ def captioner_config(
         "n_positions": 2 * config.text_tokens,
         **NO_DROPOUT,
         **config.decoder,
-        "vocab_size": len(tokenizer),
-        "bos_token_id": tokenizer.bos_token_id,
-        "eos_token_id": tokenizer.eos_token_id,
-        "pad_token_id": tokenizer.pad_token_id,
+        **special_tokens(tokenizer),
     }
     return CaptionerConfig(
         encoder.config,
@@ -61,15 +59,12 @@ def make_head_context(
     refuse_unknown_sizes(config.decoder, GPT2Config, "decoder")
     decoder = GPT2Config(**config.decoder)
     text_config = CLIPTextConfig(
-        vocab_size=len(tokenizer),
         hidden_size=decoder.n_embd,
         intermediate_size=decoder.n_inner or 4 * decoder.n_embd,
         num_hidden_layers=decoder.n_layer,
         num_attention_heads=decoder.n_head,
         max_position_embeddings=config.text_tokens,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        **special_tokens(tokenizer),
     )
     decoder_config = captioner_config(config, encoder, tokenizer).decoder_config
     width, size = encoder.config.hidden_size, encoder.config.image_size

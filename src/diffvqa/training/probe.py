@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -75,29 +75,28 @@ class Probed:
     findings: Mapping[str, Set[str]] | None = None
     features: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def images(self, split: str) -> list[StoredImage]:
-        """Images of a split."""
-        found = [image for image in self.store.images if image.split == split and image.subject_id not in self.left_out]
-        return self._some(found, split)
+    def images(self, splits: Sequence[str]) -> list[StoredImage]:
+        """Images of these splits."""
+        return self._some(self.store.images, splits)
 
     def findings_of(self, image: StoredImage) -> Collection[str]:
         """The findings of an image."""
         return image.findings if self.findings is None else self.findings[image.image_id]
 
-    def pairs(self, split: str) -> list[Question]:
-        """Difference questions of a split whose answers can be read in one way only."""
-        found = [
-            one
-            for one in self.store.questions
-            if one.split == split and one.text == DIFFERENCE_QUESTION and one.subject_id not in self.left_out
-        ]
-        return self._some([one for one in found if len(read_changes(one.answer)) == 1], split)
+    def pairs(self, splits: Sequence[str]) -> list[Question]:
+        """Difference questions of these splits whose answers can be read in one way only."""
+        asked = [one for one in self.store.questions if one.split in splits and one.text == DIFFERENCE_QUESTION]
+        return self._some([one for one in asked if len(read_changes(one.answer)) == 1], splits)
 
-    def _some(self, found: list[Any], split: str) -> list[Any]:
-        if len(found) <= MOST[split]:
-            return found
-        random = np.random.default_rng((self.seed, SPLITS.index(split)))
-        return [found[place] for place in sorted(random.choice(len(found), MOST[split], replace=False))]
+    def _some(self, every: Iterable[Any], splits: Sequence[str]) -> list[Any]:
+        drawn = []
+        for split in splits:
+            found = [one for one in every if one.split == split and one.subject_id not in self.left_out]
+            if len(found) > MOST[split]:
+                random = np.random.default_rng((self.seed, SPLITS.index(split)))
+                found = [found[place] for place in sorted(random.choice(len(found), MOST[split], replace=False))]
+            drawn += found
+        return drawn
 
     def tokens(self, items: Items, places: np.ndarray) -> torch.Tensor:
         """(items, images, patches, width)."""
@@ -153,8 +152,8 @@ def _learnt_from(store: Store) -> set[str]:
 
 def _encoded(pretrained: Pretrained, probed: Probed, folder: Path) -> Probed:
     pretrained.encoder.eval().to(device())
-    wanted = {image.image_id for split in SPLITS for image in probed.images(split)}
-    wanted |= {image for split in SPLITS for question in probed.pairs(split) for image in question.pair.images[:2]}
+    wanted = {image.image_id for image in probed.images(SPLITS)}
+    wanted |= {image for question in probed.pairs(SPLITS) for image in question.pair.images[:2]}
     with progress_bar("encode images") as progress:
         features = encode_store(pretrained, probed.store, wanted, folder, pretrained.digest(), progress)
     return replace(probed, features=features)
@@ -164,13 +163,9 @@ def _probe_findings(trained: Probed, asked: Probed) -> Iterator[Row]:
     """Whether an image's study has a finding: by the mean of the tokens, and by what a query per finding looks at."""
 
     def items(probed: Probed, splits: Sequence[str], names: Sequence[str]) -> Items:
-        images = [image for split in splits for image in probed.images(split)]
-        return Items(
-            [image.image_id for image in images],
-            [image.subject_id for image in images],
-            [(image.image_id,) for image in images],
-            np.array([[int(name in probed.findings_of(image)) for name in names] for image in images], dtype=np.int64),
-        )
+        images = probed.images(splits)
+        there = [[name in probed.findings_of(image) for name in names] for image in images]
+        return _items_of(images, np.array(there, dtype=np.int64))
 
     every = {name for image in trained.store.images for name in trained.findings_of(image)}
     yield from _probe_labels("findings", trained, asked, sorted(every), items, 2)
@@ -180,7 +175,7 @@ def _probe_changes(trained: Probed, asked: Probed) -> Iterator[Row]:
     """Whether a finding appeared or vanished between two images, as the difference questions say."""
 
     def items(probed: Probed, splits: Sequence[str], names: Sequence[str]) -> Items:
-        pairs = [question for split in splits for question in probed.pairs(split)]
+        pairs = probed.pairs(splits)
         targets = np.zeros((len(pairs), len(names)), dtype=np.int64)
         for row, question in enumerate(pairs):
             kinds = {change.finding: change.kind for change in read_changes(question.answer)[0]}
@@ -193,13 +188,11 @@ def _probe_changes(trained: Probed, asked: Probed) -> Iterator[Row]:
             targets,
         )
 
-    pairs = trained.pairs("train")
-    every = {change.finding for question in pairs for change in read_changes(question.answer)[0]}
+    every = {change.finding for question in trained.pairs(["train"]) for change in read_changes(question.answer)[0]}
     # By every finding, also those that are too rare to be learnt.
     changed = {
         question.question_id: any(change.kind in _WAYS for change in read_changes(question.answer)[0])
-        for split in _asked_splits(trained, asked)
-        for question in asked.pairs(split)
+        for question in asked.pairs(_asked_splits(trained, asked))
     }
     for row in _probe_labels("changes", trained, asked, sorted(every), items, 3):
         yield row if "reason" in row else {**row, "changed": changed[row["id"]]}
@@ -259,24 +252,22 @@ def _asked_splits(trained: Probed, asked: Probed) -> Sequence[str]:
 
 def _probe_boxes(trained: Probed, asked: Probed) -> Iterator[Row]:
     """The box of a named region (or of a phrase without a region), beside the mean box of that name."""
-    counts = Counter(name for image in trained.images("train") for name in _boxes(image))
-    in_validation = {name for image in trained.images("validate") for name in _boxes(image)}
+    counts = Counter(name for image in trained.images(["train"]) for name in _boxes(image))
+    in_validation = {name for image in trained.images(["validate"]) for name in _boxes(image)}
     names = sorted(name for name, count in counts.items() if count >= FEWEST and name in in_validation)
     if not names:
         yield {"probe": "boxes", "reason": "the store has too few boxes in its train and validation splits"}
         return
 
     def items(probed: Probed, splits: Sequence[str]) -> Items:
-        found = [(image, _boxes(image)) for split in splits for image in probed.images(split)]
-        found = [(image, boxes) for image, boxes in found if boxes.keys() & set(names)]
-        targets = np.full((len(found), len(names), 4), np.nan)
-        for row, (_, boxes) in enumerate(found):
+        images = [image for image in probed.images(splits) if _boxes(image).keys() & set(names)]
+        targets = np.full((len(images), len(names), 4), np.nan)
+        for row, image in enumerate(images):
+            boxes = _boxes(image)
             for column, name in enumerate(names):
                 if name in boxes:
                     targets[row, column] = boxes[name][0].as_tuple()
-        targets /= probed.store.size
-        identifiers, subjects = ([getattr(image, of) for image, _ in found] for of in ("image_id", "subject_id"))
-        return Items(identifiers, subjects, [(one,) for one in identifiers], targets)
+        return _items_of(images, targets / probed.store.size)
 
     train, validate = items(trained, ["train"]), items(trained, ["validate"])
     test = items(asked, _asked_splits(trained, asked))
@@ -288,9 +279,7 @@ def _probe_boxes(trained: Probed, asked: Probed) -> Iterator[Row]:
     model = BoxProbe(tokens.shape[-1], tokens.shape[-2], means)
     predicted = _fit_and_ask(model, _box_loss, trained, train, validate, asked, test, "boxes") * asked.store.size
     controls = (means * asked.store.size).tolist()
-    of_image = {
-        image.image_id: _boxes(image) for split in _asked_splits(trained, asked) for image in asked.images(split)
-    }
+    of_image = {image.image_id: _boxes(image) for image in asked.images(_asked_splits(trained, asked))}
     for row, identifier in enumerate(test.identifiers):
         for column, name in enumerate(names):
             if name in of_image[identifier]:
@@ -303,6 +292,11 @@ def _probe_boxes(trained: Probed, asked: Probed) -> Iterator[Row]:
                     "mean_box": [round(edge, 3) for edge in controls[column]],
                     "target": [[round(edge, 3) for edge in box.as_tuple()] for box in of_image[identifier][name]],
                 }
+
+
+def _items_of(images: Sequence[StoredImage], targets: np.ndarray) -> Items:
+    identifiers, subjects = [one.image_id for one in images], [one.subject_id for one in images]
+    return Items(identifiers, subjects, [(one,) for one in identifiers], targets)
 
 
 def _boxes(image: StoredImage) -> dict[str, list[Box]]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from datetime import timedelta
 
 import torch
@@ -34,8 +33,6 @@ def is_first() -> bool:
     return join_processes().is_main_process
 
 
-@contextmanager
-def first_goes_first() -> Iterator[None]:
+def first_goes_first() -> AbstractContextManager[None]:
     """Inside it the first process is alone; the others follow when it is done."""
-    with join_processes().main_process_first():
-        yield
+    return join_processes().main_process_first()

@@ -64,14 +64,11 @@ def read_log(out: Path) -> list[dict[str, Any]]:
 
 def count_parameters(model: PreTrainedModel) -> dict[str, int]:
     """How many parameters each part of a model has; weights that two parts share count once, in the first."""
-    seen: set[int] = set()
     counts: dict[str, int] = {}
     for name, parameter in model.named_parameters():
-        if id(parameter) not in seen:
-            seen.add(id(parameter))
-            first, *rest = name.split(".")
-            part = rest[0] if first == "heads" else first
-            counts[part] = counts.get(part, 0) + parameter.numel()
+        first, *rest = name.split(".")
+        part = rest[0] if first == "heads" else first
+        counts[part] = counts.get(part, 0) + parameter.numel()
     return counts
 
 
@@ -164,8 +161,8 @@ def train(
         data_collator=collator,
         callbacks=[FiniteGradients(failure), *([_Console(title), _Log(run)] if is_first() else [])],
     )
-    trainer.remove_callback(ProgressCallback)
-    trainer.remove_callback(PrinterCallback)
+    for callback in (ProgressCallback, PrinterCallback):
+        trainer.remove_callback(callback)
     whole: Model | None = model
     if trainer.is_fsdp_enabled:
         # It wants plain layouts, and takes a model apart for good: what is to be saved is put together in a copy.
@@ -235,9 +232,8 @@ class _Log(TrainerCallback):
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         # What was logged after the checkpoint that a run resumes from will be logged again.
-        lines = self.path.read_text(encoding="utf-8").splitlines() if self.path.is_file() else []
-        kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
-        write_text(self.path, "".join(line + "\n" for line in kept))
+        kept = [line for line in read_log(self.run.out) if line["step"] <= state.global_step]
+        write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         found = {_LOGGED[key]: value for key, value in logs.items() if key in _LOGGED}

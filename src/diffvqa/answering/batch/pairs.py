@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,7 @@ def read_pairs(path: Path) -> list[PairRow]:
 
 def require_files(rows: Sequence[PairRow]) -> None:
     """Raises InputError where files of rows are not there, with how many and the first of their rows."""
-    there = {path: os.path.isfile(path) for path in dict.fromkeys(_files(rows))}
+    there = {path: os.path.isfile(path) for path in {path for row in rows for path in row.images.values()}}
     missing = [
         f"row {row.number} {in_columns(name)}" for row in rows for name, path in row.images.items() if not there[path]
     ]
@@ -81,10 +81,6 @@ def require_files(rows: Sequence[PairRow]) -> None:
 
 def _refused(message: str) -> InputError:
     return InputError(message, argument="pairs")
-
-
-def _files(rows: Sequence[PairRow]) -> Iterator[Path]:
-    return (path for row in rows for path in row.images.values())
 
 
 def _check_header(names: Sequence[str]) -> None:

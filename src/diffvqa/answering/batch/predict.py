@@ -70,7 +70,13 @@ def predict_pairs(
         return Outcome(len(rows), written.problems, done_before=True)
     require_files(rows)
     answerer = Answerer.from_pretrained(model)
-    _require_priors(rows, answerer.model.priors)
+    taken = answerer.model.priors
+    if too_many := [row.number for row in rows if len(row.images) - 1 > taken]:
+        raise InputError(
+            f"the model takes {taken} priors at the most, but there are more in {len(too_many)} rows, the first of "
+            f"them row {too_many[0]}",
+            argument="pairs",
+        )
     done, problems = written.lines, written.problems
     with open_after(claim, ids, written) as file, progress_bar("answer pairs") as progress:
         progress(done, len(rows))
@@ -90,55 +96,45 @@ def answer_rows(
     does not depend on `done`: rows and images are put together in the same way.
     """
     first = done // ROWS
-    parts = _parts(rows, first)
-    groups = ((answerer, group) for part in parts for group in part.groups)
-    encoded = done_in_order(_encode, groups, cluster=cluster, on_gpu=True)
-    jobs = _jobs(answerer, parts, first, encoded, options)
+    parts = [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]
+    groups = _groups(parts, first)
+    to_encode = ((answerer, group) for of_part in groups for group in of_part)
+    encoded = done_in_order(_encode, to_encode, cluster=cluster, on_gpu=True)
+    jobs = _jobs(answerer, parts, groups, first, encoded, options)
     for number, lines in enumerate(done_in_order(_answer, jobs, cluster=cluster, on_gpu=True), start=first):
         yield lines[max(0, done - number * ROWS) :]
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """Rows that are answered at once; groups: the images that are encoded for them; over: those not needed any more."""
-
-    rows: Sequence[PairRow]
-    groups: Sequence[Sequence[Path]]
-    over: Sequence[Path]
-
-
-def _parts(rows: Sequence[PairRow], first: int) -> list[_Part]:
-    """The rows by the part; of parts before the first that is answered, only groups with an image still needed."""
-    needed = {path for row in rows[first * ROWS :] for path in row.images.values()}
-    last = {path: number for number, row in enumerate(rows) for path in row.images.values()}
+def _groups(parts: Sequence[Sequence[PairRow]], first: int) -> list[list[list[Path]]]:
+    """The images that are encoded for each part; before the first that is answered, only groups still needed."""
+    needed = {path for part in parts[first:] for row in part for path in row.images.values()}
     encoded: set[Path] = set()
-    parts = []
-    for start in range(0, len(rows), ROWS):
-        part = rows[start : start + ROWS]
-        shown = list(dict.fromkeys(path for row in part for path in row.images.values()))
+    groups = []
+    for part in parts:
+        shown = dict.fromkeys(path for row in part for path in row.images.values())
         new = [path for path in shown if path not in encoded]
         encoded.update(new)
-        groups = [new[place : place + IMAGES] for place in range(0, len(new), IMAGES)]
-        over = [path for path in shown if last[path] < start + ROWS]
-        parts.append(_Part(part, [group for group in groups if needed.intersection(group)], over))
-    return parts
+        of_part = [new[place : place + IMAGES] for place in range(0, len(new), IMAGES)]
+        groups.append([group for group in of_part if needed.intersection(group)])
+    return groups
 
 
 def _jobs(
     answerer: Answerer,
-    parts: Sequence[_Part],
+    parts: Sequence[Sequence[PairRow]],
+    groups: Sequence[Sequence[Sequence[Path]]],
     first: int,
     encoded: Iterator[list[EncodedImage | str]],
     options: AnswerOptions,
 ) -> Iterator[tuple[Answerer, list[tuple[str, Case | str]], int]]:
+    last = {path: number for number, part in enumerate(parts) for row in part for path in row.images.values()}
     kept: dict[Path, EncodedImage | str] = {}
-    for number, part in enumerate(parts):
-        for group in part.groups:
+    for number, (part, of_part) in enumerate(zip(parts, groups, strict=True)):
+        for group in of_part:
             kept.update(zip(group, next(encoded), strict=True))
         if number >= first:
-            yield answerer, [(row.id, _case(answerer, row, kept, options)) for row in part.rows], options.beams
-        for path in part.over:
-            kept.pop(path, None)
+            yield answerer, [(row.id, _case(answerer, row, kept, options)) for row in part], options.beams
+        kept = {path: image for path, image in kept.items() if last[path] > number}
 
 
 def _encode(answerer: Answerer, paths: Sequence[Path]) -> list[EncodedImage | str]:
@@ -191,17 +187,6 @@ def _answer(answerer: Answerer, rows: Sequence[tuple[str, Case | str]], beams: i
         answers = answerer.answer([case for _, case in asked], beams)
         lines |= {name: {"id": name, **one.as_dict()} for (name, _), one in zip(asked, answers, strict=True)}
     return [lines[name] for name, _ in rows]
-
-
-def _require_priors(rows: Sequence[PairRow], taken: int) -> None:
-    """Raises InputError if a row has more priors than the model takes."""
-    too_many = [row.number for row in rows if len(row.images) - 1 > taken]
-    if too_many:
-        raise InputError(
-            f"the model takes {taken} priors at the most, but there are more in {len(too_many)} rows, the first of "
-            f"them row {too_many[0]}",
-            argument="pairs",
-        )
 
 
 def _digest(model: Path) -> str:

@@ -9,9 +9,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from pydicom import Dataset
 
-from diffvqa import __version__
 from diffvqa.answering.answer import Answer
-from diffvqa.answering.dicom.sources import SERIES_DESCRIPTION, Sources, finish
+from diffvqa.answering.dicom.sources import MADE_BY, Sources, finish
 from diffvqa.answering.marks import Mark, describe, marks_of, why_not_compared
 from diffvqa.answering.overlay import Marked, draw_overlay
 from diffvqa.boxes import Box
@@ -28,14 +27,10 @@ def make_key_image(answer: Answer, sources: Sources, pictures: Mapping[str, np.n
     """
     import highdicom as hd
 
-    not_compared = why_not_compared(answer)
+    remark = " (not compared)" if why_not_compared(answer) else ""
     marks = marks_of(answer, sources.sizes)
     panels = [
-        (
-            f"{name} (not compared)" if not_compared else name,
-            pictures[name],
-            _labelled([mark for mark in marks if mark.image == name]),
-        )
+        (name + remark, pictures[name], _labelled([mark for mark in marks if mark.image == name]))
         for name in ("prior", "current")
     ]
     pixels = np.asarray(draw_overlay(panels))
@@ -50,13 +45,8 @@ def make_key_image(answer: Answer, sources: Sources, pictures: Mapping[str, np.n
         series_instance_uid=sources.uid("key image series", content),
         series_number=SERIES_NUMBER,
         sop_instance_uid=sources.uid("key image", content),
-        instance_number=1,
-        manufacturer="diffvqa",
-        manufacturer_model_name="diffvqa",
-        software_versions=__version__,
-        series_description=SERIES_DESCRIPTION,
-        content_qualification="RESEARCH",
         transfer_syntax_uid="1.2.840.10008.1.2.1",
+        **MADE_BY,
     )
     picture.PatientOrientation = []  # two radiographs side by side have none in common
     picture.BodyPartExamined = "CHEST"

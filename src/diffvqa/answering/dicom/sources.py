@@ -9,29 +9,33 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
-from pydicom import Dataset
-from pydicom.uid import (
-    UID,
-    ComputedRadiographyImageStorage,
-    DigitalXRayImageStorageForPresentation,
-    DigitalXRayImageStorageForProcessing,
-    SecondaryCaptureImageStorage,
-    generate_uid,
-)
+from pydicom import Dataset, uid
+from pydicom.uid import UID, generate_uid
 
 from diffvqa import __version__
 from diffvqa.errors import InputError
-from diffvqa.files import replacing
+from diffvqa.files import replacing, writing_to
 from diffvqa.images.radiograph import Radiograph
 
-SERIES_DESCRIPTION = "RESEARCH USE ONLY diffvqa"
+MADE_BY: dict[str, Any] = {
+    "instance_number": 1,
+    "manufacturer": "diffvqa",
+    "manufacturer_model_name": "diffvqa",
+    "software_versions": __version__,
+    "series_description": "RESEARCH USE ONLY diffvqa",
+    "content_qualification": "RESEARCH",
+}
+"""What highdicom is told of every result."""
 
 _UIDS = ("SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID")
 _RADIOGRAPHS = (
-    ComputedRadiographyImageStorage, DigitalXRayImageStorageForPresentation, DigitalXRayImageStorageForProcessing,
-    SecondaryCaptureImageStorage,
-)  # fmt: skip
+    uid.ComputedRadiographyImageStorage,
+    uid.DigitalXRayImageStorageForPresentation,
+    uid.DigitalXRayImageStorageForProcessing,
+    uid.SecondaryCaptureImageStorage,
+)
 _OWNER = (
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
     "StudyDate", "StudyTime", "StudyDescription", "ReferringPhysicianName",
@@ -47,7 +51,6 @@ ELEMENTS = (
     "SpecificCharacterSet",
 )  # fmt: skip
 """The elements of the compared files that a result rests on."""
-_NO_DATE = datetime(1900, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -132,30 +135,26 @@ def finish(result: Dataset, sources: Sources) -> Dataset:
 
 def make_folder(folder: Path) -> None:
     """The folder for the results, for its owner only where it is new. Raises InputError if it cannot be made."""
-    try:
+    with writing_to("dicom_sr", "no folder can be made there"):
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(
-            f"no folder can be made there ({error.strerror}); give another path", argument="dicom_sr"
-        ) from error
 
 
 def save(result: Dataset, folder: Path, name: str) -> Path:
     """Write NAME-UID.dcm, whole or not at all, readable to its owner only. Raises InputError if it cannot be."""
     path = folder / f"{name}-{result.SOPInstanceUID}.dcm"
-    try:
-        with replacing(path) as temporary:
-            temporary.touch(mode=0o600)
-            result.save_as(temporary, enforce_file_format=True)
-    except OSError as error:
-        raise InputError(
-            f"nothing can be written there ({error.strerror}); give another path", argument="dicom_sr"
-        ) from error
+    with writing_to("dicom_sr", "nothing can be written there"), replacing(path) as temporary:
+        temporary.touch(mode=0o600)
+        result.save_as(temporary, enforce_file_format=True)
     return path
 
 
 def _require_highdicom() -> None:
-    _silence()
+    """Raises InputError where it is not installed."""
+    # No warnings or log of the DICOM libraries: on unusual headers they quote values, names too.
+    this_package = re.escape(__name__.rpartition(".")[0])
+    warnings.filterwarnings("ignore", module=rf"pydicom|highdicom|{this_package}")
+    for name in ("pydicom", "highdicom"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
     try:
         import highdicom  # noqa: F401
     except ImportError as error:
@@ -164,16 +163,12 @@ def _require_highdicom() -> None:
         ) from error
 
 
-def _silence() -> None:
-    """No warnings or log of the DICOM libraries: on unusual headers they quote values, names too."""
-    this_package = re.escape(__name__.rpartition(".")[0])
-    warnings.filterwarnings("ignore", module=rf"pydicom|highdicom|{this_package}")
-    for name in ("pydicom", "highdicom"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)
-
-
 def _header(radiograph: Radiograph, argument: str) -> Dataset:
     """What is needed of a header, its text as unicode."""
+
+    def refused(expected: str) -> InputError:
+        return InputError(f"{{dicom_sr}} expects {expected}", argument=argument, mentions=("dicom_sr",))
+
     found = radiograph.elements
     try:
         if found is None:
@@ -181,26 +176,15 @@ def _header(radiograph: Radiograph, argument: str) -> Dataset:
         found.decode()
         header = Dataset({one.tag: one for one in found if one.VM == 1 and not one.is_empty})
     except Exception as error:  # damaged files make pydicom raise many kinds
-        raise InputError(
-            "{dicom_sr} expects a DICOM file, found another kind or a damaged one; give the file that "
-            "the archive holds",
-            argument=argument,
-            mentions=("dicom_sr",),
+        raise refused(
+            "a DICOM file, found another kind or a damaged one; give the file that the archive holds"
         ) from error
     for name in _UIDS:
         if not UID(str(header.get(name, ""))).is_valid:
-            raise InputError(
-                f"{{dicom_sr}} expects a DICOM file with a valid {name}, found none in it",
-                argument=argument,
-                mentions=("dicom_sr",),
-            )
+            raise refused(f"a DICOM file with a valid {name}, found none in it")
     if header.SOPClassUID not in _RADIOGRAPHS:
         kinds = ", ".join(UID(one).name for one in _RADIOGRAPHS)
-        raise InputError(
-            f"{{dicom_sr}} expects one of {kinds}; found {UID(header.SOPClassUID).name}",
-            argument=argument,
-            mentions=("dicom_sr",),
-        )
+        raise refused(f"one of {kinds}; found {UID(header.SOPClassUID).name}")
     return header
 
 
@@ -223,4 +207,4 @@ def _made(header: Dataset) -> datetime:
                 return datetime.strptime(text, form)
             except ValueError:
                 continue
-    return _NO_DATE
+    return datetime(1900, 1, 1)

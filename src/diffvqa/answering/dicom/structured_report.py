@@ -11,10 +11,9 @@ from pydicom.sr.codedict import codes
 from pydicom.sr.coding import Code
 from pydicom.uid import UID
 
-from diffvqa import __version__
 from diffvqa.answering.answer import NOTICE, Answer, FoundBox
 from diffvqa.answering.dicom.codes import DIFFERENCES, PRIVATE_SCHEME, finding_code
-from diffvqa.answering.dicom.sources import SERIES_DESCRIPTION, Sources, finish
+from diffvqa.answering.dicom.sources import MADE_BY, Sources, finish
 from diffvqa.answering.marks import Mark, describe, difference, marks_of, why_not_compared
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
@@ -57,16 +56,11 @@ def make_report(answer: Answer, sources: Sources) -> Dataset:
         series_instance_uid=sources.uid("report series", *content),
         series_number=SERIES_NUMBER,
         sop_instance_uid=sources.uid("report", *content),
-        instance_number=1,
-        manufacturer="diffvqa",
-        manufacturer_model_name="diffvqa",
-        software_versions=__version__,
         device_serial_number=sources.model,
         is_final=False,
         is_verified=False,
-        content_qualification="RESEARCH",
-        series_description=SERIES_DESCRIPTION,
         coding_schemes=[CodingSchemeIdentificationItem(PRIVATE_SCHEME, name="Codes of diffvqa")],
+        **MADE_BY,
     )
     return finish(report, sources)
 
@@ -105,10 +99,8 @@ def _words(answer: Answer) -> Iterator[tuple[Code, str]]:
     if answer.changes is not None:
         yield codes.DCM.Comment, _CONFIDENCE.format("" if answer.calibrated else "not ")
     for image, names in (answer.findings or {}).items():
-        yield (
-            codes.DCM.Comment,
-            f"Asked about the {image} image by itself, the model names: {', '.join(names) or 'no findings'}.",
-        )
+        named = ", ".join(names) or "no findings"
+        yield codes.DCM.Comment, f"Asked about the {image} image by itself, the model names: {named}."
     for warning in answer.warnings:
         yield codes.DCM.Comment, f"Warning: {warning}."
     yield codes.DCM.Comment, NOTICE

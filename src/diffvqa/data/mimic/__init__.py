@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
 
+from diffvqa.data.image_rows import studies_of
 from diffvqa.data.mimic import diffvqa as difference_questions
 from diffvqa.data.mimic import imagenome, jpg
 from diffvqa.data.mimic.folders import find_folder, require_folder, with_version
 from diffvqa.data.mimic.reports import Reports
 from diffvqa.data.reader import PHYSIONET, Dataset, Reader
 from diffvqa.errors import InputError
-from diffvqa.records import Cohort, Image, Problem, Source, Study
+from diffvqa.records import Cohort, Problem, Source
 
 PARTS = ("jpg", "reports", "imagenome", "diffvqa")
 """The names under which the four datasets may be given."""
@@ -67,31 +67,15 @@ def _assemble(root: Path, folders: Mapping[str, Path | None]) -> Cohort:
     regions = imagenome.read_regions(folders["imagenome"], images, avoid, problems) if folders["imagenome"] else {}
     findings = jpg.read_findings(root, problems)
     reports = Reports(folders["reports"], problems) if folders["reports"] else None
-
-    by_study = defaultdict(list)
-    for row in images.values():
-        by_study[row.study_id].append(row)
-    studies = []
-    for study_id, rows in by_study.items():
-        first = rows[0]
-        report = reports.read(first.subject_id, study_id) if reports else ""
-        studies.append(
-            Study(
-                study_id=study_id,
-                subject_id=first.subject_id,
-                order=min(row.seconds for row in rows),
-                split=first.split,
-                images=tuple(
-                    Image(row.image_id, row.path, row.width, row.height, row.view, regions.get(row.image_id, ()))
-                    for row in rows
-                ),
-                report=report,
-                findings=findings.get(study_id, ()),
-            )
-        )
+    studies = studies_of(
+        images.values(),
+        lambda row: regions.get(row.image_id, ()),
+        lambda row: reports.read(row.subject_id, row.study_id) if reports else "",
+        findings,
+    )
     questions = difference_questions.read_questions(folders["diffvqa"], studies, problems) if folders["diffvqa"] else []
     datasets = tuple(with_version(folder, part) for part, folder in {"jpg": root, **folders}.items() if folder)
-    return Cohort(tuple(studies), tuple(questions), tuple(problems), datasets)
+    return Cohort(studies, tuple(questions), tuple(problems), datasets)
 
 
 READER = Reader(

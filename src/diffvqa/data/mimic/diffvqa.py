@@ -25,68 +25,44 @@ def read_questions(root: Path, studies: Iterable[Study], problems: list[Problem]
     by_id = {study.study_id: study for study in studies}
     images = _frontal_images(root, by_id, problems)
     questions: list[Question] = []
-    seen: set[int] = set()
     columns = ("study_id", "ref_id", "question_type", "question", "answer", "split")
-    for number, row in read_rows(path, columns, problems):
+    for number, row in read_rows(path, columns, problems, once=True):
         where = Source(path.name, number)
         kind, split = row["question_type"].lower(), SPLITS.get(row["split"].lower(), "")
         text, answer = " ".join(row["question"].split()), " ".join(row["answer"].split())
         current = identifier(row["study_id"])
         # Every row names a reference; it means something in difference rows only.
         prior = identifier(row["ref_id"]) if kind == "difference" else None
-        # Of 700,000 rows a hash each is kept, not the text.
-        key = hash(tuple(row.values()))
-        skipped = _reason_to_skip(key in seen, kind, text, answer, split, current, prior, by_id)
-        seen.add(key)
-        if skipped:
-            problems.append(Problem(skipped[0], where, skipped[1]))
-            continue
-        if kind not in QUESTION_TYPES:
-            problems.append(Problem("question_type_unknown", where, f"type {kind!r} is kept"))
-        questions.append(
-            Question(
-                question_id=f"{current}-{number}",
-                subject_id=by_id[current].subject_id,
-                type=sys.intern(kind),
-                pair=Pair(current=images[current], prior=None if prior is None else images[prior]),
-                # Few different ones among many rows: each is kept once.
-                text=sys.intern(text),
-                answer=sys.intern(answer),
-                split=split,
-                source=where,
+        if answer.lower() in ("", "nan"):
+            problems.append(Problem("answer_empty", where, "the row has no answer"))
+        elif not text or not kind:
+            problems.append(Problem("row_incomplete", where, "the row has no question or no type"))
+        elif not split:
+            problems.append(Problem("split_unknown", where, f"expected one of {', '.join(SPLITS)}"))
+        elif current not in by_id or (prior is not None and prior not in by_id):
+            reason = "a study of the question has no frontal image that is there"
+            problems.append(Problem("question_without_image", where, reason))
+        elif prior == current:
+            problems.append(Problem("pair_of_one_study", where, "the reference is the study itself"))
+        elif prior is not None and by_id[prior].subject_id != by_id[current].subject_id:
+            problems.append(Problem("pair_of_two_patients", where, "the two studies belong to different patients"))
+        else:
+            if kind not in QUESTION_TYPES:
+                problems.append(Problem("question_type_unknown", where, f"type {kind!r} is kept"))
+            questions.append(
+                Question(
+                    question_id=f"{current}-{number}",
+                    subject_id=by_id[current].subject_id,
+                    type=sys.intern(kind),
+                    pair=Pair(current=images[current], prior=None if prior is None else images[prior]),
+                    # Few different ones among many rows: each is kept once.
+                    text=sys.intern(text),
+                    answer=sys.intern(answer),
+                    split=split,
+                    source=where,
+                )
             )
-        )
     return questions
-
-
-def _reason_to_skip(
-    duplicated: bool,
-    kind: str,
-    text: str,
-    answer: str,
-    split: str,
-    current: str,
-    prior: str | None,
-    studies: dict[str, Study],
-) -> tuple[str, str] | None:
-    """(kind of problem, reason) for a row that cannot become a question, or None."""
-    if duplicated:
-        return "row_duplicated", "the same row stands above"
-    if answer.lower() in ("", "nan"):
-        return "answer_empty", "the row has no answer"
-    if not text or not kind:
-        return "row_incomplete", "the row has no question or no type"
-    if not split:
-        return "split_unknown", f"expected one of {', '.join(SPLITS)}"
-    if any(study_id not in studies for study_id in (current, prior) if study_id is not None):
-        return "question_without_image", "a study of the question has no frontal image that is there"
-    if prior is None:
-        return None
-    if prior == current:
-        return "pair_of_one_study", "the reference is the study itself"
-    if studies[prior].subject_id != studies[current].subject_id:
-        return "pair_of_two_patients", "the two studies belong to different patients"
-    return None
 
 
 def _frontal_images(root: Path, studies: dict[str, Study], problems: list[Problem]) -> dict[str, str]:

@@ -10,13 +10,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
+from diffvqa.data.image_rows import ImageRow, studies_of
 from diffvqa.data.mending import fit_box
 from diffvqa.data.mimic.folders import find_folder, require_folder
-from diffvqa.data.mimic.jpg import ImageRow, read_images
+from diffvqa.data.mimic.jpg import read_images
 from diffvqa.data.reader import PHYSIONET, Dataset, Reader
 from diffvqa.data.rows import read_rows
 from diffvqa.errors import InputError
-from diffvqa.records import Cohort, Image, Problem, Region, Source, Study
+from diffvqa.records import Cohort, Problem, Region, Source
 
 PARTS = ("imagenome", "jpg")
 """The names under which the two datasets may be given."""
@@ -74,18 +75,10 @@ def _assemble(imagenome: Path, jpg: Path) -> Cohort:
             reason = "the image of the box is not among those read"
             problems.extend(Problem("box_without_image", where, reason) for where, *_ in cells)
     sentences = _read_sentences(gold, boxes, problems)
-    by_study: dict[str, list[ImageRow]] = defaultdict(list)
-    for row in images.values():
-        by_study[row.study_id].append(row)
-    studies = []
-    for study_id, rows in by_study.items():
-        made = []
-        for row in rows:
-            regions = _regions(boxes[row.image_id], row, sentences.get(row.image_id, {}), problems)
-            made.append(Image(row.image_id, row.path, row.width, row.height, row.view, tuple(regions)))
-        order = min(row.seconds for row in rows)
-        studies.append(Study(study_id, rows[0].subject_id, order, "test", tuple(made)))
-    return Cohort(tuple(studies), problems=tuple(problems))
+    studies = studies_of(
+        images.values(), lambda row: _regions(boxes[row.image_id], row, sentences.get(row.image_id, {}), problems)
+    )
+    return Cohort(studies, problems=tuple(problems))
 
 
 def _read_boxes(table: Path, problems: list[Problem]) -> dict[str, _Cells]:
@@ -137,7 +130,7 @@ def _regions(
     cells: _Cells, image: ImageRow, sentences: Mapping[str, Iterable[str]], problems: list[Problem]
 ) -> Iterator[Region]:
     for where, name, corners in cells:
-        box = fit_box(corners, image.width, image.height, where, problems)
+        box = fit_box(corners, *image.size, where, problems)
         if box is not None:
             yield Region(box, name, tuple(sentences.get(name, ())))
 

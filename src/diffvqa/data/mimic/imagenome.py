@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-import zipfile
 from collections.abc import Container, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from diffvqa.boxes import Box
+from diffvqa.data.image_rows import ImageRow
 from diffvqa.data.mending import fit_box
-from diffvqa.data.mimic.jpg import SPLITS, ImageRow
-from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside
+from diffvqa.data.mimic.jpg import SPLITS
+from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside, open_archive
 from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
 from diffvqa.records import NO_REGIONS, Problem, Region, Regions, Source
@@ -27,13 +27,10 @@ NOT_SEEN = ("history",)
 
 def images_to_avoid(root: Path, problems: list[Problem]) -> frozenset[str]:
     """The images of the 500 patients of the gold annotations, which the dataset asks to leave out; may be none."""
-    for folder in ("silver_dataset/splits", "silver_dataset", "splits", "."):
-        path = root / folder / "images_to_avoid.csv"
-        if path.is_file():
-            return frozenset(
-                row["dicom_id"].removesuffix(".dcm") for _, row in read_rows(path, ("dicom_id",), problems)
-            )
-    return frozenset()
+    folders = ("silver_dataset/splits/", "silver_dataset/", "splits/", "")
+    path = find_table(root, *(f"{folder}images_to_avoid.csv" for folder in folders))
+    rows = read_rows(path, ("dicom_id",), problems) if path else ()
+    return frozenset(row["dicom_id"].removesuffix(".dcm") for _, row in rows)
 
 
 def compare_splits(root: Path, images: Mapping[str, ImageRow], avoid: Container[str], problems: list[Problem]) -> None:
@@ -44,11 +41,9 @@ def compare_splits(root: Path, images: Mapping[str, ImageRow], avoid: Container[
     """
     differing: set[str] = set()
     for name in ("train", "valid", "test"):
-        for folder in (root / "silver_dataset" / "splits", root / "splits"):
-            path = find_table(folder, f"{name}.csv", f"{name}.csv.gz")
-            if path is not None:
-                break
-        else:
+        folders = ("silver_dataset/splits", "splits")
+        path = find_table(root, *(f"{folder}/{name}.csv{packed}" for folder in folders for packed in ("", ".gz")))
+        if path is None:
             continue
         for number, row in read_rows(path, ("dicom_id",), problems):
             image_id = row["dicom_id"].removesuffix(".dcm")
@@ -118,11 +113,7 @@ def _from_folder(folder: Path, images: Mapping[str, ImageRow]) -> Iterator[tuple
 def _from_archive(
     path: Path, images: Mapping[str, ImageRow], problems: list[Problem]
 ) -> Iterator[tuple[str, bytes | None]]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except (OSError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path.name}: not a zip archive that can be opened; fetch it again") from error
-    with archive:
+    with open_archive(path) as archive:
         for member in members_inside(archive, path.name, _SUFFIX, problems):
             image_id = member.rsplit("/", 1)[-1].removesuffix(_SUFFIX)
             if image_id in images:
@@ -143,7 +134,7 @@ def _regions(graph: dict[str, Any], image: ImageRow, where: Source, problems: li
         else:
             corners = [item.get(corner) for corner in _CORNERS]
             # A cohort has millions of regions and a few dozen names: each name is kept once.
-            boxes[sys.intern(name)] = fit_box(corners, image.width, image.height, where, problems)
+            boxes[sys.intern(name)] = fit_box(corners, *image.size, where, problems)
     phrases: dict[str, list[str]] = {}
     once: dict[str, str] = {}  # a sentence is written again for every region that it speaks of
     for item in _entries(graph, "attributes"):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Callable, Collection, Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Container, Sequence
 from datetime import datetime
 from pathlib import Path
 
+from diffvqa.data.image_rows import ImageRow
 from diffvqa.data.paths import is_plain_name
 from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
@@ -20,21 +21,6 @@ SPLITS = {"train": "train", "val": "validate", "valid": "validate", "validate": 
 
 SAME_FINDING = {"Airspace Opacity": "Lung Opacity"}
 """What the radiologists' table calls otherwise than the labeller's."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageRow:
-    """A frontal image that is there; seconds: when it was taken, on the patient's own shifted calendar."""
-
-    image_id: str
-    subject_id: str
-    study_id: str
-    path: Path
-    width: int
-    height: int
-    view: str
-    seconds: float
-    split: str
 
 
 def identifier(cell: str) -> str:
@@ -53,7 +39,8 @@ def read_images(
     """
     table = _table(root, "metadata")
     splits = _read_splits(root, problems) if only is None else dict.fromkeys(only, "test")
-    is_there = _listing()
+    # One listing a folder, not a look at each file; a partial release lacks whole patients.
+    names = functools.lru_cache(maxsize=1024)(_names)
     images: dict[str, ImageRow] = {}
     seen: set[str] = set()
     frontal: dict[str, Source | None] = {}  # study -> None, or the row of its first image while none is frontal
@@ -83,7 +70,7 @@ def read_images(
         frontal[study_id] = None
         folder = root / "files" / f"p{subject_id[:2]}" / f"p{subject_id}" / f"s{study_id}"
         name = f"{image_id}.jpg"
-        if not is_there(folder, name):
+        if folder.parent.name not in names(folder.parent.parent) or name not in names(folder):
             problems.append(Problem("image_missing", where, "the image file is not there"))
         elif (seconds := seconds_of(row["StudyDate"], row["StudyTime"])) is None:
             problems.append(Problem("date_unreadable", where, "expected dates as 21800506 and times as 213014.531"))
@@ -92,7 +79,8 @@ def read_images(
         elif (size := _size(row) or image_size(folder / name)) is None:
             problems.append(Problem("image_unreadable", where, NO_HEADER))
         else:
-            images[image_id] = ImageRow(image_id, subject_id, study_id, folder / name, *size, view, seconds, split)
+            path = folder / name
+            images[image_id] = ImageRow(where, image_id, subject_id, study_id, path, size, view, seconds, split)
             if image_id in avoid:
                 reason = "a gold patient of Chest ImaGenome: for test alone, and without the silver scene graph"
                 problems.append(Problem("image_avoided", where, reason))
@@ -159,30 +147,12 @@ def _read_splits(root: Path, problems: list[Problem]) -> dict[str, str]:
     return splits
 
 
-def _listing() -> Callable[[Path, str], bool]:
-    """Whether a study's folder holds a file, asked of one listing a folder: a partial release lacks whole patients."""
-
-    def names(folder: Path) -> frozenset[str]:
-        try:
-            return frozenset(os.listdir(folder))
-        except OSError:
-            return frozenset()
-
-    patients: dict[Path, frozenset[str]] = {}
-    last: tuple[Path | None, frozenset[str]] = (None, frozenset())
-
-    def is_there(study: Path, name: str) -> bool:
-        nonlocal last
-        group = study.parent.parent
-        if group not in patients:
-            patients[group] = names(group)
-        if study.parent.name not in patients[group]:
-            return False
-        if last[0] != study:
-            last = (study, names(study))
-        return name in last[1]
-
-    return is_there
+def _names(folder: Path) -> frozenset[str]:
+    """What a folder holds; nothing if it is not there."""
+    try:
+        return frozenset(os.listdir(folder))
+    except OSError:
+        return frozenset()
 
 
 def _size(row: dict[str, str]) -> tuple[int, int] | None:

@@ -6,8 +6,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside
-from diffvqa.errors import InputError
+from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside, open_archive
 from diffvqa.records import Problem, Source
 
 _HEADING = re.compile(r"^[ \t]*([A-Z][A-Z ,/&()-]{2,}):", re.MULTILINE)
@@ -29,10 +28,7 @@ class Reports:
         self._members: dict[str, str] = {}
         self._problems = problems
         if archive.is_file() and not (self._folder / "files").is_dir():
-            try:
-                self._archive = zipfile.ZipFile(archive)
-            except (OSError, zipfile.BadZipFile) as error:
-                raise InputError(f"{archive.name}: not a zip archive that can be opened; fetch it again") from error
+            self._archive = open_archive(archive)
             for name in members_inside(self._archive, archive.name, ".txt", problems):
                 self._members[name.rsplit("/", 1)[-1]] = name
 

@@ -2,12 +2,11 @@
 
 const place = document.querySelector("#routes");
 const described = await (await fetch("/openapi.json")).json();
-const schemas = described.components.schemas;
 
 for (const [path, methods] of Object.entries(described.paths)) {
   for (const [method, route] of Object.entries(methods)) place.append(article(method, path, route));
 }
-for (const [name, schema] of Object.entries(schemas)) {
+for (const [name, schema] of Object.entries(described.components.schemas)) {
   if (schema.properties) place.append(schemaArticle(name, schema));
 }
 

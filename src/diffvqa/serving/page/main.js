@@ -79,7 +79,7 @@ pair.addEventListener("change", () => {
   submit.disabled = !pair.current.file;
   submit.title = submit.disabled ? "Choose the current radiograph first" : "";
   forgetAnswer();
-  forgetTrust();
+  for (const box of trusting) box.checked = false; // said of the headers of these files, not of the next patient's
   setMode(mode);
 });
 
@@ -87,13 +87,8 @@ pair.addEventListener("change", () => {
 function forgetAnswer() {
   answer = null;
   asked += 1;
-  light.clear();
+  light.set({ pointed: null, pinned: null });
   panel.replaceChildren();
-}
-
-/** That headers are wrong was said of these files, not of the next patient's. */
-function forgetTrust() {
-  for (const box of trusting) box.checked = false;
 }
 
 form.addEventListener("submit", async (event) => {

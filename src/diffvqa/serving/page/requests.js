@@ -1,18 +1,17 @@
 /** What is asked of the server; what it refuses comes as an Error with its reason. */
 
 export async function health() {
-  return (await get("/health")).json();
+  return (await request("/health")).json();
 }
 
 export async function examples() {
-  return (await get("/examples")).json();
+  return (await request("/examples")).json();
 }
 
 /** The two files of a synthetic pair: {prior, current}. */
 export async function exampleFiles(name) {
-  const images = ["prior", "current"];
-  const files = await Promise.all(images.map(async (image) => (await get(`/examples/${name}/${image}.png`)).blob()));
-  return Object.fromEntries(images.map((image, number) => [image, files[number]]));
+  const file = async (image) => [image, await (await request(`/examples/${name}/${image}.png`)).blob()];
+  return Object.fromEntries(await Promise.all(["prior", "current"].map(file)));
 }
 
 /** The picture in a file as PNG, in its stored pixels. */
@@ -27,20 +26,16 @@ export async function ask(files, fields) {
   return (await post("/answer", [...parts, ...Object.entries(fields)])).json();
 }
 
-async function post(path, parts) {
+function post(path, parts) {
   const body = new FormData();
   for (const part of parts) body.append(...part);
-  return checked(() => fetch(path, { method: "POST", body }));
+  return request(path, { method: "POST", body });
 }
 
-async function get(path) {
-  return checked(() => fetch(path));
-}
-
-async function checked(send) {
+async function request(path, options) {
   let response;
   try {
-    response = await send();
+    response = await fetch(path, options);
   } catch {
     throw new Error("The server does not answer. Is it still running?");
   }
