@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional
 from transformers import CLIPTextConfig
 
@@ -158,8 +159,13 @@ def test_a_box_that_cuts_patches_weighs_them_by_area():
 def test_a_classifier_has_one_logit_a_finding():
     torch.manual_seed(0)
     head = ClassificationHead(24, 4)
+    for parameter in head.parameters():
+        nn.init.normal_(parameter)
     tokens, findings = torch.randn(3, 16, 24), torch.tensor([[1.0, 0, 0, 1], [0, 0, 0, 0], [1, 1, 1, 1]])
-    probabilities = head.linear(tokens.mean(1)).sigmoid()
+    queries, weight, bias = head.probe.pooling.query, head.probe.weight, head.probe.bias
+    attention = torch.einsum("ipw,nw->inp", tokens, queries / 24**0.5).softmax(-1)
+    logits = (torch.einsum("inp,ipw->inw", attention, tokens) * weight[:, 0]).sum(-1) + bias[:, 0]
+    probabilities = logits.sigmoid()
     expected = -(findings * probabilities.log() + (1 - findings) * (1 - probabilities).log()).mean()
     assert torch.allclose(head(tokens, findings, torch.ones(3, dtype=torch.bool)).loss, expected, atol=1e-5)
 

@@ -277,7 +277,9 @@ def test_a_classifier_is_rewarded_for_naming_what_is_there():
     torch.manual_seed(0)
     head, tokens = ClassificationHead(4, 2), torch.randn(3, 5, 4)
     findings, known = torch.tensor([[1.0, 0.0], [0.0, 1.0], [1.0, 1.0]]), torch.tensor([True, False, True])
-    chances = torch.sigmoid(head.linear(tokens.mean(1)))
+    torch.nn.init.normal_(head.probe.weight)
+    # Queries begin at zero: the mean of the tokens.
+    chances = torch.sigmoid(tokens.mean(1) @ head.probe.weight[:, 0].T)
     expected = [
         -np.log(float(chance if there else 1 - chance))
         for row, true, known_row in zip(chances, findings, known, strict=True)

@@ -7,14 +7,15 @@ from torch import nn
 from torch.nn import functional
 
 from diffvqa.models.gathering import HeadOutput, sum_over_processes
+from diffvqa.models.probe_heads import LabelProbe
 
 
 class ClassificationHead(nn.Module):
-    """A linear layer on the mean of the patch tokens, one logit a finding."""
+    """One logit a finding, linear in the mean of the patch tokens that the finding's own query weighs."""
 
     def __init__(self, width: int, findings: int) -> None:
         super().__init__()
-        self.linear = nn.Linear(width, findings)
+        self.probe = LabelProbe(width, findings, classes=1, attends=True)
 
     def forward(self, tokens: torch.Tensor, findings: torch.Tensor, known: torch.Tensor) -> HeadOutput:
         """This process's part of the mean binary cross-entropy over the images whose findings are known.
@@ -22,8 +23,7 @@ class ClassificationHead(nn.Module):
         tokens: (images, patches, width). findings: (images, findings), 1 where a finding is named, else 0. known:
         (images,), whether anything is said of an image.
         """
-        losses = functional.binary_cross_entropy_with_logits(
-            self.linear(tokens.mean(1)).float(), findings, reduction="none"
-        ).mean(1)
+        logits = self.probe(tokens[:, None]).squeeze(-1).float()
+        losses = functional.binary_cross_entropy_with_logits(logits, findings, reduction="none").mean(1)
         # A batch of which nothing is known has no loss, and no NaN.
         return HeadOutput((losses * known).sum() / sum_over_processes(known.sum()).clamp(min=1))
