@@ -122,6 +122,22 @@ def captioner_folder(trained_captioner_folder, store_folder, build):
     return build("captioner", make)
 
 
+@pytest.fixture(scope="module")
+def letters_name_findings():
+    """What the telling captioner reads out has letters, but no words: it names a finding by its first letter.
+
+    It says nothing twice, so that whatever it says once is a place.
+    """
+    import reference
+    from diffvqa.inference import finding_boxes
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(finding_boxes, "SELDOM", 0)
+        for module in (finding_boxes, reference):
+            patch.setattr(module, "names_finding", lambda phrase, finding: finding[0] in phrase)
+        yield
+
+
 @pytest.fixture(scope="session")
 def finetune_settings(store_folder, captioner_folder):
     return {**TINY_FINETUNE, "store": str(store_folder), "encoder": str(captioner_folder)}

@@ -13,6 +13,9 @@ import torch
 from PIL import Image
 
 from diffvqa.boxes import Box
+from diffvqa.findings import names_finding
+from diffvqa.inference.box_writing import read_out
+from diffvqa.inference.finding_boxes import SEED, FindingBox, _places
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder
@@ -113,10 +116,28 @@ def box(folder: ModelFolder[Captioner], grey: np.ndarray, phrase: str, width: in
             if written[-1] == tokenizer.eos_token_id:
                 break
             text += pieces[written[-1]]
-    size = len(grey)
+    corners = [int(number) * len(grey) / bins for number in text.split()]
+    return _in_picture(corners, len(grey), width, height)
+
+
+def finding_boxes(
+    folder: ModelFolder[Captioner], grey: np.ndarray, finding: str, width: int, height: int, kept: str = "float32"
+) -> list[tuple[Box, str]]:
+    """Where the captioner reads out a finding in a square, in pixels of the picture, each box with its phrase.
+
+    kept: the precision that the patch tokens are kept in.
+    """
+    read = read_out(folder, tokens_of(folder, grey).numpy().astype(kept), SEED)
+    places = _places([FindingBox(box, phrase) for phrase, box in read if names_finding(phrase, finding)])
+    boxes = [(_in_picture(one.box.as_tuple(), len(grey), width, height), one.phrase) for one in places]
+    return [(box, phrase) for box, phrase in boxes if box]
+
+
+def _in_picture(corners, size: int, width: int, height: int) -> Box | None:
+    """A box in a square, in pixels of the picture that was laid into it."""
     scale = size / max(width, height)
     left, top = ((size - max(1, round(side * scale))) // 2 for side in (width, height))
-    x1, y1, x2, y2 = (int(number) * size / bins for number in text.split())
+    x1, y1, x2, y2 = corners
     x1, x2 = (min(max((x - left) / scale, 0), width) for x in (x1, x2))
     y1, y2 = (min(max((y - top) / scale, 0), height) for y in (y1, y2))
     return Box(x1, y1, x2, y2) if x1 < x2 and y1 < y2 else None

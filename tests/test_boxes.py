@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diffvqa.boxes import Box, Frame, clip, intersection_over_union, mean_box
+from diffvqa.boxes import Box, Frame, clip, intersection_over_union, mean_box, smallest_apart
 
 
 def naive_overlap(a, b, grid=40):
@@ -51,3 +51,11 @@ def test_a_frame_takes_a_box_in_and_out_again(width, height):
     assert max(whole.x2 - whole.x1, whole.y2 - whole.y1) == pytest.approx(128)
     box = Box(width * 0.1, height * 0.2, width * 0.7, height * 0.9)
     assert frame.out_of(frame.into(box)).as_tuple() == pytest.approx(box.as_tuple())
+
+
+def test_of_boxes_that_hold_one_another_the_smallest_is_kept():
+    inner, outer, beside = Box(2, 2, 4, 4), Box(0, 0, 10, 10), Box(20, 0, 24, 4)
+    assert smallest_apart([outer, beside, inner, inner]) == [inner, beside]
+    # Less than half of the smaller one is shared.
+    assert smallest_apart([outer, Box(9, 0, 12, 4)]) == [Box(9, 0, 12, 4), outer]
+    assert smallest_apart([]) == []

@@ -13,6 +13,7 @@ from diffvqa.findings import (
     changes_between,
     names_finding,
     read_changes,
+    sides_named,
     turn_round,
     write_changes,
 )
@@ -136,3 +137,19 @@ def test_a_level_that_one_side_does_not_state_is_no_change():
 def test_a_change_that_makes_no_sense_is_refused(arguments):
     with pytest.raises(ValueError, match="change"):
         Change(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("phrase", "sides"),
+    [
+        ("Moderate LEFT pleural effusion.", {"left"}),
+        ("bibasilar atelectasis", {"left", "right"}),
+        ("effusions on both sides", {"left", "right"}),
+        ("right lower lung nodule", {"right"}),
+        ("left-sided pacemaker", {"left"}),
+        ("severe pulmonary edema", set()),
+        ("bright line", set()),
+    ],
+)
+def test_the_sides_that_a_phrase_names(phrase, sides):
+    assert sides_named(phrase) == sides

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,12 +38,14 @@ class Box:
 
 def intersection_over_union(a: Box, b: Box) -> float:
     """Area shared by two boxes over the area covered by either, 0 to 1."""
+    shared = _shared(a, b)
+    return shared / (a.area + b.area - shared)
+
+
+def _shared(a: Box, b: Box) -> float:
     width = min(a.x2, b.x2) - max(a.x1, b.x1)
     height = min(a.y2, b.y2) - max(a.y1, b.y1)
-    if width <= 0 or height <= 0:
-        return 0.0
-    shared = width * height
-    return shared / (a.area + b.area - shared)
+    return width * height if width > 0 and height > 0 else 0.0
 
 
 def clip(box: Box, width: float, height: float) -> Box | None:
@@ -57,6 +60,18 @@ def clip(box: Box, width: float, height: float) -> Box | None:
 def mean_box(boxes: list[Box]) -> Box:
     """The box whose corners are the means of the corners of the given boxes (at least one)."""
     return Box(*np.mean([box.as_tuple() for box in boxes], axis=0).tolist())
+
+
+def smallest_apart(boxes: Iterable[Box]) -> list[Box]:
+    """The smallest of these boxes in each place: what holds half or more of a smaller one is left out.
+
+    The smallest comes first.
+    """
+    kept: list[Box] = []
+    for box in sorted(set(boxes), key=lambda one: (one.area, one.as_tuple())):
+        if not any(_shared(box, smaller) >= 0.5 * smaller.area for smaller in kept):
+            kept.append(box)
+    return kept
 
 
 @dataclass(frozen=True, slots=True)

@@ -135,6 +135,12 @@ def names_finding(phrase: str, finding: str) -> bool:
     return bool(named) and not _DENIED.search(phrase)
 
 
+def sides_named(phrase: str) -> frozenset[str]:
+    """The sides, left and right, that a phrase names."""
+    words = set(re.findall(r"\w+", phrase.lower()))
+    return frozenset(side for side in ("left", "right") if words & {side, *_BOTH_SIDES})
+
+
 def turn_round(answer: str) -> str | None:
     """The difference answer that holds when prior and current image change places.
 
@@ -154,6 +160,7 @@ def _enumerate(names: list[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + ", and " + names[-1]
 
 
+_BOTH_SIDES = ("bilateral", "bilaterally", "bibasilar", "bibasal", "biapical", "both")
 _DENIED = re.compile(r"\b(?:no|not|without|resolved|free of)\b", re.IGNORECASE)
 _LEVEL = re.compile(r"the level of (?P<finding>.+?) has changed from (?P<levels>.+ to .+)")
 _LISTS: tuple[tuple[ChangeKind, re.Pattern[str]], ...] = (

@@ -26,6 +26,8 @@ from diffvqa.inference.grounding import ground_phrase
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import load_folder
 
+pytestmark = pytest.mark.usefixtures("letters_name_findings")
+
 
 @pytest.fixture(scope="module")
 def answerer(model_folder):
@@ -88,9 +90,8 @@ def test_changes_and_findings_have_boxes_in_the_images_that_show_them(saying, fi
         ("current", "nodule", "change"),
         ("current", "hernia", "finding"),
     }
-    found = [(one.image, one.label, one.kind) for one in answer.boxes]
-    assert len(found) == len(set(found))
-    assert set(found) == possible
+    assert len(answer.boxes) == len(set(answer.boxes))
+    assert {(one.image, one.label, one.kind) for one in answer.boxes} == possible
     for one in answer.boxes:
         width, height = Image.open(files[one.image]).size
         assert 0 <= one.box.x1 < one.box.x2 <= width
@@ -113,7 +114,7 @@ def test_the_lines_say_all_that_the_answer_holds(saying, files):
         assert said in lines
     for one in answer.boxes:
         corners = " ".join(f"{value:.1f}" for value in one.box.as_tuple())
-        assert f"  {one.label}, {one.image} image: {corners}" in lines
+        assert f"  {one.phrase}, {one.image} image: {corners}" in lines
     assert lines[-1] == NOTICE
 
 

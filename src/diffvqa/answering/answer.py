@@ -24,13 +24,15 @@ DEPRECATED = {"unlikeness": "out_of_distribution", "remarks": "warnings"}
 class FoundBox:
     """A box in pixels of the source file: which image (prior or current), what it shows, and why it is shown.
 
-    kind: of a finding that has changed, or of one that is named in this image.
+    kind: of a finding that has changed, or of one that is named in this image. phrase: what the captioner says there,
+    with level and side.
     """
 
     image: str
     label: str
     box: Box
     kind: Literal["change", "finding"] = "change"
+    phrase: str = ""
 
 
 @dataclass(frozen=True, slots=True)

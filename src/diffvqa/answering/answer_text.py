@@ -45,7 +45,7 @@ def _boxes(answer: Answer, label: str, images: tuple[str, ...], kind: str) -> It
     for found in answer.boxes or ():
         if found.label == label and found.image in images and found.kind == kind:
             corners = " ".join(f"{value:.1f}" for value in found.box.as_tuple())
-            yield f"  {found.label}, {found.image} image: {corners}"
+            yield f"  {found.phrase or found.label}, {found.image} image: {corners}"
 
 
 def _wording(change: Change) -> str:

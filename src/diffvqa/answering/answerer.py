@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -17,7 +18,7 @@ from diffvqa.errors import InputError
 from diffvqa.findings import SHOWN_IN, Change, read_changes
 from diffvqa.images.radiograph import read_radiograph
 from diffvqa.inference.asking import WrittenAnswer, answer_questions
-from diffvqa.inference.grounding import ground
+from diffvqa.inference.finding_boxes import find_boxes
 from diffvqa.inference.image_findings import contradict, name_findings
 from diffvqa.inference.model import EncodedImage, FinetunedModel
 from diffvqa.records import Pair
@@ -171,18 +172,19 @@ class Answerer:
         if self.model.captioner is None:
             return [None] * len(cases)
         asked = [_shown(*one) for one in zip(cases, changes, findings, strict=True)]
-        wanted = {
-            (keys[case.images[image]], name): case.images[image].frame
-            for case, shown in zip(cases, asked, strict=True)
-            for image, name in shown
-        }
+        wanted: dict[str, dict[str, None]] = defaultdict(dict)
+        for case, shown in zip(cases, asked, strict=True):
+            for image, name in shown:
+                wanted[keys[case.images[image]]][name] = None
         features = {key: image.captioner_tokens for image, key in keys.items()}
-        boxes = ground(self.model.captioner, wanted, features)
+        found = find_boxes(self.model.captioner, wanted, features)
+        size = self.model.captioner.image_size
         return [
             tuple(
-                FoundBox(image, name, boxes[keys[case.images[image]], name], kind)
+                FoundBox(image, name, box, kind, one.phrase)
                 for (image, name), kind in shown.items()
-                if (keys[case.images[image]], name) in boxes
+                for one in found[keys[case.images[image]], name]
+                if (box := case.images[image].frame.out_of_square(one.box, size))
             )
             for case, shown in zip(cases, asked, strict=True)
         ]

@@ -14,12 +14,13 @@ from diffvqa.data.index import StoredImage
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.evaluating.change_boxes import predict_change_boxes
 from diffvqa.evaluating.controls import blank_images, mean_boxes, most_frequent, other_prior, retrieval, retrieval_bank
 from diffvqa.evaluating.example_pictures import example_pairs, example_phrases
 from diffvqa.evaluating.phrases import predict_grounding
 from diffvqa.evaluating.prediction_rows import write_rows
 from diffvqa.evaluating.questions import predict_answers, rescaled
-from diffvqa.evaluating.truth import count_known, join_truth, read_truth
+from diffvqa.evaluating.truth import count_known, join_truth, read_lesions, read_truth
 from diffvqa.inference.features import encode_blank
 from diffvqa.inference.grounding import CAPTIONER
 from diffvqa.inference.model import FinetunedModel
@@ -106,6 +107,11 @@ def evaluate(
             of_captioner = model.encode_for_captioner(store, features, images, encoded / "captioner", cluster)
             with progress_bar("ground phrases") as progress:
                 grounded = predict_grounding(captioner, shown, of_captioner, SEED, progress, cluster)
+            lesions = {} if truth_folder is None else read_lesions(truth_folder)
+            with progress_bar("find boxes of changes") as progress:
+                grounded += predict_change_boxes(
+                    captioner, rows, questions, store, of_captioner, lesions, SEED, progress, cluster
+                )
         write_rows([*rows, *grounded], out / "predictions.jsonl")
         controls = {
             "most_frequent": most_frequent(questions, training),

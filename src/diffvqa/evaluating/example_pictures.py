@@ -12,13 +12,12 @@ from PIL import Image as PillowImage
 from diffvqa.boxes import Box
 from diffvqa.data.store import Store
 from diffvqa.findings import SHOWN_IN, Change, read_changes
-from diffvqa.inference.box_writing import write_boxes
+from diffvqa.inference.finding_boxes import find_boxes
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import ModelFolder
 from diffvqa.records import Question
 from diffvqa.tasks.change_texts import place_findings
 from diffvqa.tasks.image_texts import Phrase
-from diffvqa.tasks.text import referring_prompt
 
 EXAMPLES = 12
 PICTURES = "examples"
@@ -107,9 +106,8 @@ def _predicted_boxes(
 ) -> list[dict[str, Any]]:
     if captioner is None:
         return []
-    prompts = [(image, referring_prompt(finding)) for finding in findings]
-    boxes = zip(findings, write_boxes(captioner, prompts, features), strict=True)
-    return [_labelled(finding, box, "predicted") for finding, (_, box) in boxes if box is not None]
+    found = find_boxes(captioner, {image: findings}, features)
+    return [_labelled(finding, one.box, "predicted") for (_, finding), boxes in found.items() for one in boxes]
 
 
 def _reference_boxes(findings: Sequence[str], image: str, store: Store) -> list[dict[str, Any]]:

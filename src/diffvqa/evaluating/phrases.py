@@ -67,8 +67,8 @@ class GroundingPrompt:
             "question": self.words,
             "answer": text,
             "references": [],
-            "boxes": [] if found is None else [_rounded(found)],
-            "reference_boxes": [_rounded(reference) for reference in self.references],
+            "boxes": [] if found is None else [rounded(found)],
+            "reference_boxes": [rounded(reference) for reference in self.references],
             "subject_id": self.image.subject_id,
         }
 
@@ -97,5 +97,6 @@ def grounding_prompts(image: StoredImage, tasks: Collection[str], seed: int) -> 
     return found
 
 
-def _rounded(box: Box) -> list[float]:
+def rounded(box: Box) -> list[float]:
+    """The corners of a box as a line of predictions has them."""
     return [round(value, 2) for value in box.as_tuple()]

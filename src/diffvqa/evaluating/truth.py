@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from diffvqa.boxes import Box
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, SYNONYMS, Change, read_changes
 from diffvqa.records import Question
@@ -56,9 +57,21 @@ def read_truth(folder: Path) -> Truth:
 
 def read_true_findings(folder: Path) -> dict[str, frozenset[str]]:
     """Image identifier -> the findings that are there, whatever its report says, of the truth folder of a cohort."""
+    return {row["dicom_id"]: frozenset(one["finding"] for one in row["findings"]) for row in _images(folder)}
+
+
+def read_lesions(folder: Path) -> dict[tuple[str, str], list[Box]]:
+    """(image, finding) -> the boxes of its lesions, in pixels of the file, of the truth folder of a cohort."""
+    return {
+        (row["dicom_id"], one["finding"]): [Box(*corners) for corners in one["boxes"]]
+        for row in _images(folder)
+        for one in row["findings"]
+    }
+
+
+def _images(folder: Path) -> Iterator[dict[str, Any]]:
     with (folder / IMAGES).open(encoding="utf-8") as file:
-        rows = [json.loads(line) for line in file]
-    return {row["dicom_id"]: frozenset(one["finding"] for one in row["findings"]) for row in rows}
+        yield from map(json.loads, file)
 
 
 def count_known(questions: Sequence[Question], truth: Truth) -> dict[str, int]:

@@ -62,7 +62,12 @@ MEANINGS = {
 }
 """Each score in plain words, for who has not met it before."""
 
-TASKS = {"AREF": "AREF: find a phrase", "CAREF": "CAREF: describe a region and find it"}
+TASKS = {
+    "AREF": "AREF: find a phrase",
+    "CAREF": "CAREF: describe a region and find it",
+    "CHANGE": "boxes of rightly stated changes, against the dataset's smallest",
+    "LESION": "boxes of rightly stated changes, against the lesion's own",
+}
 """What the grounding tasks ask."""
 
 CHANGE_SCORES = ("f1", "precision", "recall", "false_change_rate")

@@ -15,7 +15,7 @@ from diffvqa.findings import SYNONYMS, Change, change_kind
 QUESTION_TASK = "question"
 """The task of a line that names none: a question was asked and an answer given."""
 
-GROUNDING_TASKS = ("AREF", "CAREF")
+GROUNDING_TASKS = ("AREF", "CAREF", "CHANGE", "LESION")
 """The tasks whose outcome is a box; their lines need `reference_boxes`."""
 
 TEXT_TASKS = ("Cap", "GCAP")

@@ -18,7 +18,7 @@ from diffvqa.models.folder import ModelFolder
 from diffvqa.tasks.box_grammar import Allowed, box_grammar
 from diffvqa.tasks.box_text import Notation
 from diffvqa.tasks.collate import collate_prompts
-from diffvqa.tasks.text import encode_prompt, phrase_and_box
+from diffvqa.tasks.text import encode_prompt, phrase_and_box, reading_prompt
 
 SAME_BOX = 0.5
 """Two boxes with at least this intersection over union are one box, written twice."""
@@ -98,20 +98,34 @@ def propose_boxes(
     place. Boxes that overlap by SAME_BOX are one, with the shares of all. features: (patches, width). Raises InputError
     as `write_boxes` does.
     """
-    asked = [("image", prompt)]
     if by == "beams":
         # With no length penalty scores are sums of log probabilities, not means.
         of_beams = {"num_return_sequences": CANDIDATES, "length_penalty": 0.0, "output_scores": True}
-        written = _write_constrained(folder, asked, {"image": features}, num_beams=CANDIDATES, **of_beams)
+        written = _write_constrained(folder, [("image", prompt)], {"image": features}, num_beams=CANDIDATES, **of_beams)
         shares = written.sequences_scores.softmax(0).tolist()
     else:
-        with torch.random.fork_rng([folder.model.device] if folder.model.device.type == "cuda" else []):
-            torch.manual_seed(seed)
-            written = _write_constrained(folder, asked * CANDIDATES, {"image": features}, do_sample=True, top_k=0)
+        written = _sample(folder, prompt, features, seed)
         shares = [1 / CANDIDATES] * CANDIDATES
     boxes = [_box_in(folder, text) for text in _texts(folder, written.sequences)]
     proposals = [Proposal(box, share) for box, share in zip(boxes, shares, strict=True) if box is not None]
     return _different(proposals)[:count]
+
+
+def read_out(folder: ModelFolder[Captioner], features: np.ndarray, seed: int) -> list[tuple[str, Box]]:
+    """CANDIDATES phrases that the captioner says of an image, drawn with a seed, and the boxes that it gives them.
+
+    features: (patches, width). Boxes in pixels of the model's square.
+    """
+    texts = _texts(folder, _sample(folder, reading_prompt(), features, seed).sequences)
+    read = [phrase_and_box(text, folder.image_size, notation_of(folder)) for text in texts]
+    return [(phrase, box) for phrase, box in read if box is not None]
+
+
+def _sample(folder: ModelFolder[Captioner], prompt: tuple[str, ...], features: np.ndarray, seed: int) -> Any:
+    with torch.random.fork_rng([folder.model.device] if folder.model.device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        prompts = [("image", prompt)] * CANDIDATES
+        return _write_constrained(folder, prompts, {"image": features}, do_sample=True, top_k=0)
 
 
 def _different(proposals: Sequence[Proposal]) -> list[Proposal]:

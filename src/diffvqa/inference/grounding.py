@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
-from diffvqa.images.radiograph import Radiograph, StoredFrame
+from diffvqa.images.radiograph import Radiograph
 from diffvqa.inference.box_writing import propose_boxes, write_boxes
 from diffvqa.inference.features import encode_radiographs
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import ModelFolder, load_folder
-from diffvqa.tasks.text import encode_prompt, referring_prompt
+from diffvqa.tasks.text import referring_prompt
 
 CAPTIONER = "captioner"
 """The folder, in a finetuned model's, of its captioner."""
@@ -33,33 +30,6 @@ def load_captioner(folder: Path) -> tuple[ModelFolder[Captioner] | None, str | N
     if "AREF" not in captioner.model.config.tasks:
         return None, f"the captioner has learnt no boxes of phrases, only {', '.join(captioner.model.config.tasks)}"
     return captioner, None
-
-
-def ground(
-    captioner: ModelFolder[Captioner],
-    asked: Mapping[tuple[str, str], StoredFrame],
-    features: Mapping[str, np.ndarray],
-) -> dict[tuple[str, str], Box]:
-    """The boxes that the captioner writes for (image, phrase), in pixels of the file; it may write none for some.
-
-    asked: (image, phrase) -> the frame of the image's file. A phrase that is longer than the captioner's training texts
-    has no box.
-    """
-    prompts = {(image, phrase): referring_prompt(phrase) for image, phrase in asked}
-    fitting = {
-        key: prompt
-        for key, prompt in prompts.items()
-        if len(encode_prompt(captioner.tokenizer, prompt)) <= captioner.model.config.text_tokens
-    }
-    if not fitting:
-        return {}
-    written = write_boxes(captioner, [(image, prompt) for (image, _), prompt in fitting.items()], features)
-    found = {}
-    for key, (_, box) in zip(fitting, written, strict=True):
-        inside = None if box is None else asked[key].out_of_square(box, captioner.image_size)
-        if inside is not None:
-            found[key] = inside
-    return found
 
 
 @dataclass(frozen=True, slots=True)

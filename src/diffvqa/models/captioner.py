@@ -23,7 +23,7 @@ class CaptionerConfig(PreTrainedConfig):
 
     box_bins: boxes are written as integers 0..box_bins, with location_tokens as tokens of their own. region_box_first:
     the box of a named region is written before its phrase. text_tokens: the longest text, in tokens. tasks: those that
-    it has learnt. regions: the names of regions that it has learnt to say something of.
+    it has learnt.
     """
 
     model_type = "diffvqa_captioner"
@@ -38,7 +38,6 @@ class CaptionerConfig(PreTrainedConfig):
         region_box_first: bool = False,
         text_tokens: int = 96,
         tasks: Sequence[str] = ("Cap", "AREF", "GCAP", "CAREF"),
-        regions: Sequence[str] = (),
         **kwargs: Any,
     ) -> None:
         self.vision_config = encoder.vision_config(vision_config)
@@ -49,7 +48,6 @@ class CaptionerConfig(PreTrainedConfig):
         self.region_box_first = region_box_first
         self.text_tokens = text_tokens
         self.tasks = list(tasks)
-        self.regions = list(regions)
         super().__init__(**kwargs)
 
 

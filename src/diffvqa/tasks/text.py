@@ -78,16 +78,21 @@ def referring_prompt(phrase: str) -> tuple[str, ...]:
     return text.prefix + text.target[:2]
 
 
+def reading_prompt() -> tuple[str, ...]:
+    """What is given to the captioner so that it answers with any phrase of an image and its box."""
+    return referring("", "").prefix
+
+
 def region_prompt(region: str) -> tuple[str, ...]:
     """What is given to the captioner so that it answers with a phrase and the box of a named region."""
     return region_referring(region, "", "").prefix
 
 
 def parts_due(prompt: tuple[str, ...], notation: Notation) -> tuple[str, ...]:
-    """What a referring or region prompt is to be gone on with, in order: `phrase` and `box`, or `box` alone."""
-    if prompt[0] != _REGION_PREFIX:
-        return ("box",)
-    return ("box", "phrase") if notation.region_box_first else ("phrase", "box")
+    """What a prompt of AREF or CAREF is to be gone on with, in order: `phrase` and `box`, or `box` alone."""
+    if prompt[0] == _REGION_PREFIX:
+        return ("box", "phrase") if notation.region_box_first else ("phrase", "box")
+    return ("phrase", "box") if prompt == reading_prompt() else ("box",)
 
 
 def question_prompt(text: str) -> tuple[str, ...]:

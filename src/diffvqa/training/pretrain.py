@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -80,8 +79,7 @@ def pretrain(config: PretrainConfig) -> Path:
             )
         if trained is None or not is_first():
             return run.out
-        regions = _regions(store, images) if "CAREF" in config.mixture.texts else []
-        _save(trained, captioner_config(config, encoder, tokenizer, regions), tokenizer, processor, run.out)
+        _save(trained, captioner_config(config, encoder, tokenizer), tokenizer, processor, run.out)
         run.finish(
             images=len(images),
             images_left_out=left_out.images,
@@ -111,12 +109,6 @@ def _save(
         part.save_pretrained(folder)
         processor.save_pretrained(folder)
     tokenizer.save_pretrained(out)
-
-
-def _regions(store: Store, images: Sequence[int]) -> list[str]:
-    """The names of the regions of these images of which something is said."""
-    regions = (region for place in images for region in store.images[place].regions)
-    return sorted({region.name for region in regions if region.name and region.phrases})
 
 
 def _mean_negatives(out: Path) -> dict[str, float]:

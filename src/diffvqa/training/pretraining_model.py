@@ -27,12 +27,9 @@ def build_model(config: PretrainConfig, encoder: PreTrainedModel, context: HeadC
 
 
 def captioner_config(
-    config: PretrainConfig,
-    encoder: PreTrainedModel,
-    tokenizer: PreTrainedTokenizerBase,
-    regions: Sequence[str] = (),
+    config: PretrainConfig, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase
 ) -> CaptionerConfig:
-    """The sizes of the captioner that the configured objectives train on an encoder, and the regions it learns of."""
+    """The sizes of the captioner that the configured objectives train on an encoder."""
     decoder: dict[str, Any] = {
         # The longest prefix stands before a full length of masks.
         "n_positions": 2 * config.text_tokens,
@@ -48,7 +45,6 @@ def captioner_config(
         config.region_box_first,
         config.text_tokens,
         [task for task, count in config.mixture.texts.items() if count],
-        regions,
     )
 
 
