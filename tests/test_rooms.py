@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "training": BASE | {"data", "tasks", "models", "inference"},
     "evaluating": BASE | {"data", "tasks", "models", "inference"},
     "answering": BASE | {"data", "tasks", "models", "inference"},
-    "demo": BASE | {"data", "phantom", "training", "evaluating", "evaluation"},
+    "demo": BASE | {"data", "phantom", "inference", "training", "evaluating", "evaluation", "answering"},
     "study": BASE | {"data", "phantom", "inference", "training", "evaluating", "evaluation"},
     "serving": BASE | {"phantom", "answering"},
     "cli": BASE

@@ -62,7 +62,11 @@ Sources = Annotated[
     list[str], typer.Argument(metavar="KIND:PATH...", help="datasets, such as mimic:/data or nih14:/data")
 ]
 Model = Annotated[
-    Path, typer.Argument(metavar="MODEL", help="a folder that `diffvqa finetune` has written, or owner/name on the hub")
+    Path,
+    typer.Argument(
+        metavar="MODEL",
+        help="a folder that `diffvqa finetune` has written, phantom-small (comes with it), or owner/name on the hub",
+    ),
 ]
 StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="a folder that `diffvqa prepare` has written")]
 Config = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="settings, such as those in configs/tiny")]
@@ -103,13 +107,22 @@ def start(
 
 
 @app.command()
-def demo(out: Annotated[Path, typer.Option(help="where everything is written")] = Path("demo")) -> None:
-    """The whole way on a synthetic cohort, ending with report.html."""
+def demo(
+    out: Annotated[
+        Path | None, typer.Option(help="where everything is written; demo or demo-train if not given")
+    ] = None,
+    train: Annotated[
+        bool, typer.Option("--train", help="train the model first, which takes a quarter of an hour")
+    ] = False,
+) -> None:
+    """Evaluate a model on synthetic patients that it has not seen, and show three of its answers."""
     from diffvqa.demo import run_demo
     from diffvqa.evaluation.score_table import print_table
 
-    scores, report = run_demo(out)
+    out = out or Path("demo-train" if train else "demo")
+    scores, report = run_demo(out, train)
     _print(scores, print_table)
+    print(f"three answers with their pictures: {out / 'answers'}")
     print(f"report: {report}")
 
 
@@ -484,7 +497,7 @@ def card(
 
 @app.command()
 def serve(
-    model: Model,
+    model: Model = Path("phantom-small"),
     host: Annotated[
         str, typer.Option(help="an address of this machine; others than the default are seen by others")
     ] = ("127.0.0.1"),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from diffvqa import cli
 from diffvqa.answering import answer as answers
-from diffvqa.answering.answerer import Answerer
+from diffvqa.answering.answerer import SYNTHETIC_ONLY, Answerer
 from diffvqa.answering.case import NOT_CHECKED
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
@@ -131,7 +131,7 @@ def test_the_same_pixels_as_dicom_and_as_png_give_the_same_answer(answerer, show
     assert found.changes == expected.changes
     assert found.confidence == pytest.approx(expected.confidence, rel=0.01)
     assert len(found.boxes) == len(expected.boxes)
-    assert found.warnings == (NOT_CHECKED,)
+    assert found.warnings == (NOT_CHECKED, SYNTHETIC_ONLY)
     valid(found)
     assert answerer(**{name: path.read_bytes() for name, path in files.items()}) == found
 

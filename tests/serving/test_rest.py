@@ -11,7 +11,7 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from diffvqa.answering.answer import NOTICE
-from diffvqa.answering.answerer import Answerer
+from diffvqa.answering.answerer import SYNTHETIC_ONLY, Answerer
 from diffvqa.answering.case import NOT_CHECKED
 from diffvqa.errors import InputError
 from diffvqa.serving.app import create_app
@@ -71,7 +71,7 @@ def test_a_pair_of_dicom_files(model_client, answerer, dicom_pair, form):
     paths = dicom_pair(form=form, bits=12, PhotometricInterpretation="MONOCHROME1")
     response = send(model_client, paths)
     assert response.json() == json.loads(json.dumps(answerer(**paths).as_dict()))
-    assert response.json()["warnings"] == [NOT_CHECKED]
+    assert response.json()["warnings"] == [NOT_CHECKED, SYNTHETIC_ONLY]
 
 
 def test_a_question_goes_to_the_model(model_client, answerer, pngs):

@@ -23,6 +23,8 @@ from diffvqa.inference.image_findings import contradict, name_findings
 from diffvqa.inference.model import EncodedImage, FinetunedModel
 from diffvqa.records import Pair
 
+SYNTHETIC_ONLY = "the model has learnt from synthetic patients alone: what it says of others means nothing"
+
 PathLike = str | os.PathLike[str]
 
 
@@ -93,6 +95,10 @@ class Answerer:
         )
         return [next(answers) if case.reason is None else self._no_answer(case) for case in cases]
 
+    def _of_the_model(self) -> Sequence[str]:
+        """Warnings that are of the model, whatever it is asked."""
+        return (SYNTHETIC_ONLY,) if self.model.synthetic else ()
+
     def _no_answer(self, case: Case) -> Answer:
         return Answer(
             question=case.question,
@@ -101,7 +107,7 @@ class Answerer:
             findings_reason=case.reason,
             boxes_reason=case.reason,
             out_of_distribution=_out_of_distribution(case),
-            warnings=case.warnings,
+            warnings=(*case.warnings, *self._of_the_model()),
             model=self.version,
         )
 
@@ -114,7 +120,7 @@ class Answerer:
         boxes: tuple[FoundBox, ...] | None,
         beams: int,
     ) -> Answer:
-        warnings = case.warnings
+        warnings = (*case.warnings, *self._of_the_model())
         named = findings.by_image
         if changes is not None and named is not None and "prior" in named and contradict(changes, named):
             warnings += ("the findings named in each image contradict the changes: they are answers of their own",)

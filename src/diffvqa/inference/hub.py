@@ -1,4 +1,4 @@
-"""A model by the name of its folder, or by its name on the Hugging Face hub."""
+"""A model by its name: a folder, a model that comes with the package, or one of the Hugging Face hub."""
 
 from __future__ import annotations
 
@@ -15,20 +15,26 @@ NEEDED = ("*.json", "*.safetensors")
 
 NOT_NEEDED = ("checkpoints/*", "encoder/*")
 
+PHANTOM_SMALL = "phantom-small"
+"""The model that comes with the package; it was trained on synthetic patients."""
+
+_SHIPPED = Path(__file__).parents[1] / "shipped"
 _HUB_NAME = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 
 
 def model_folder(source: str | os.PathLike[str]) -> Path:
-    """The folder of a model: a local one as it is, or else what the hub holds under the name `owner/name`.
+    """The folder of a model: a local one, `phantom-small`, or else what the hub holds under the name `owner/name`.
 
     From the hub it is fetched once, into the library's cache. Raises InputError if there is neither.
     """
     name = os.fspath(source)
     if os.path.exists(name):
         return Path(name)
+    if name == PHANTOM_SMALL:
+        return _SHIPPED / name
     if not _HUB_NAME.fullmatch(name):
         raise InputError(
-            "there is no such folder; give that of a finished model, or a name on the hub (owner/name)",
+            f"there is no such folder; give that of a finished model, {PHANTOM_SMALL}, or a hub name (owner/name)",
             argument="model",
         )
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from diffvqa.data.reader import SYNTHETIC
 from diffvqa.data.store import Store
 from diffvqa.images.header import Header
 from diffvqa.images.intensities import intensity_of
@@ -22,6 +24,7 @@ from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
 from diffvqa.progress import progress_bar
+from diffvqa.runs import RECORD, read_record
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,6 +74,12 @@ class FinetunedModel:
     def path(self) -> Path:
         """The folder."""
         return self.difference.path
+
+    @functools.cached_property
+    def synthetic(self) -> bool:
+        """Whether it has learnt from synthetic patients alone."""
+        datasets = read_record(self.path / RECORD).get("datasets") or [""]
+        return all(SYNTHETIC in name for name in datasets)
 
     @property
     def image_size(self) -> int:
