@@ -25,6 +25,13 @@ LEVELS = (
 )  # fmt: skip
 """The level words of Medical-Diff-VQA."""
 
+_RANKS = {
+    "subtle": 1, "minimal": 1, "minimally": 1, "mild": 2, "mildly": 2, "small": 2, "minor": 2, "mild to moderate": 3,
+    "moderate": 4, "moderately": 4, "moderate to large": 5, "moderate to severe": 5, "large": 6, "severe": 6,
+    "massive": 6,
+}  # fmt: skip
+"""The level words that have an order. "acute", "increasing" and "decreasing" have none."""
+
 LONGEST_NAME = 6
 """Words that the name of a finding has at the most; what is longer is no name."""
 
@@ -35,6 +42,11 @@ SYNONYMS = {"infection": "pneumonia"}
 """Names that count as another finding."""
 
 ChangeKind = Literal["added", "missing", "level"]
+
+
+def level_question(finding: str) -> str:
+    """The question whose answer is the level of a finding in one image."""
+    return f"what level is the {finding}?"
 
 
 def change_kind(word: str | None) -> ChangeKind:
@@ -139,6 +151,22 @@ def sides_named(phrase: str) -> frozenset[str]:
     """The sides, left and right, that a phrase names."""
     words = set(re.findall(r"\w+", phrase.lower()))
     return frozenset(side for side in ("left", "right") if words & {side, *_BOTH_SIDES})
+
+
+def difference(change: Change | None) -> str:
+    """One word: unchanged, new, resolved, increased, decreased or changed.
+
+    "changed" is said of a level where the order of the two words is not known or both mean the same degree ("small" and
+    "mild"): the answer says that they differ, and neither direction may be made up.
+    """
+    if change is None:
+        return "unchanged"
+    if change.kind != "level":
+        return "new" if change.kind == "added" else "resolved"
+    before, after = _RANKS.get(change.before or ""), _RANKS.get(change.after or "")
+    if before is None or after is None or before == after:
+        return "changed"
+    return "increased" if after > before else "decreased"
 
 
 def turn_round(answer: str) -> str | None:

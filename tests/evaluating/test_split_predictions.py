@@ -122,7 +122,7 @@ def test_an_evaluation_predicts_every_question_and_phrase_with_every_control(
     assert {row["task"] for row in rows} == {"question", "AREF", "CAREF"}
     assert len({row["id"] for row in rows}) == len(rows)
     controls = {path.stem for path in (evaluation / "controls").iterdir()}
-    assert controls == {"most_frequent", "retrieval", "other_prior", "blank_images", "mean_box"}
+    assert controls == {"most_frequent", "retrieval", "exchanged", "other_prior", "blank_images", "mean_box"}
     grounded = [row["id"] for row in rows if row["task"] != "question"]
     mean = [json.loads(line)["id"] for line in (evaluation / "controls" / "mean_box.jsonl").read_text().splitlines()]
     assert mean == grounded

@@ -31,7 +31,7 @@ def saying(monkeypatch):
     """A model that answers whether there are abnormalities, and which, in fixed words by image."""
 
     def say(**words):
-        def answer(folder, questions, features, beams):
+        def answer(folder, questions, features, beams, cluster):
             assert beams == 1
             return [
                 WrittenAnswer(words[pair.current][question != ANY_ABNORMALITY_QUESTION], 0.9)

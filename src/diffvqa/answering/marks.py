@@ -7,14 +7,7 @@ from dataclasses import dataclass
 
 from diffvqa.answering.answer import Answer
 from diffvqa.boxes import Box
-from diffvqa.findings import SHOWN_IN, Change
-
-_RANKS = {
-    "subtle": 1, "minimal": 1, "minimally": 1, "mild": 2, "mildly": 2, "small": 2, "minor": 2, "mild to moderate": 3,
-    "moderate": 4, "moderately": 4, "moderate to large": 5, "moderate to severe": 5, "large": 6, "severe": 6,
-    "massive": 6,
-}  # fmt: skip
-"""The level words that have an order. "acute", "increasing" and "decreasing" have none."""
+from diffvqa.findings import SHOWN_IN, Change, difference
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,22 +53,6 @@ def why_not_compared(answer: Answer) -> str | None:
     if answer.reason:
         return answer.reason
     return "the model's words do not say which findings have changed" if answer.changes is None else None
-
-
-def difference(change: Change | None) -> str:
-    """One word: unchanged, new, resolved, increased, decreased or changed.
-
-    "changed" is said of a level where the order of the two words is not known or both mean the same degree ("small" and
-    "mild"): the answer says that they differ, and neither direction may be made up.
-    """
-    if change is None:
-        return "unchanged"
-    if change.kind != "level":
-        return "new" if change.kind == "added" else "resolved"
-    before, after = _RANKS.get(change.before or ""), _RANKS.get(change.after or "")
-    if before is None or after is None or before == after:
-        return "changed"
-    return "increased" if after > before else "decreased"
 
 
 def describe(mark: Mark) -> str:

@@ -15,7 +15,16 @@ from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.evaluating.change_boxes import predict_change_boxes
-from diffvqa.evaluating.controls import blank_images, mean_boxes, most_frequent, other_prior, retrieval, retrieval_bank
+from diffvqa.evaluating.controls import (
+    blank_images,
+    exchanged,
+    mean_boxes,
+    most_frequent,
+    other_prior,
+    retrieval,
+    retrieval_bank,
+    two_readings,
+)
 from diffvqa.evaluating.example_pictures import example_pairs, example_phrases
 from diffvqa.evaluating.phrases import predict_grounding
 from diffvqa.evaluating.prediction_rows import write_rows
@@ -116,9 +125,12 @@ def evaluate(
         controls = {
             "most_frequent": most_frequent(questions, training),
             "retrieval": retrieval(questions, features, bank, known_features),
+            "exchanged": exchanged(model.difference, questions, features, beams, cluster),
             "other_prior": other_prior(model.difference, questions, features, SEED, beams, cluster),
             "blank_images": blank_images(model.difference, questions, encode_blank(model.difference), beams),
         }
+        if model.no_findings_reason is None and settings["questions"].get("level"):
+            controls["two_readings"] = two_readings(model.difference, questions, features, beams, cluster)
         controls = {name: join_truth(control, questions, truth) for name, control in controls.items()}
         controls["mean_box"] = []
         if captioner:

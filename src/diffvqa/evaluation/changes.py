@@ -11,7 +11,7 @@ import numpy as np
 from diffvqa.evaluation.groups import REPEAT, factor_and_strength
 from diffvqa.evaluation.intervals import Tally, ratio, ratio_of
 from diffvqa.evaluation.predictions import QUESTION_TASK, Prediction
-from diffvqa.findings import Change, read_changes
+from diffvqa.findings import Change, difference, read_changes
 
 INDUCED = "induced_change_rate"
 
@@ -96,6 +96,8 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
     The induced-change rate is the false-change rate among pairs that differ in one factor of acquisition and whose
     patient's repeat has rightly no change: what acquisition adds to the changes that a system invents anyhow. It is
     defined where groups are called so.
+    The coarse F1 counts a change of level as right whose direction is, as radiologists grade: new, worse, unchanged,
+    better, resolved.
     Counts: n, pairs_changed, pairs_unchanged, pairs_taken_otherwise (those of the induced-change rate), unreadable
     (answers), reference_unreadable (pairs left out).
     """
@@ -103,7 +105,8 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
     if not judged:
         return None
     told = _told_repeats(judged)
-    columns = np.array([[*_count(one), *_induced_and_detected(one, told)] for one in judged], dtype=float)
+    rows = [[*_count(one), *_induced_and_detected(one, told), *_coarse(one)] for one in judged]
+    columns = np.array(rows, dtype=float)
     unchanged = sum(one.unchanged for one in judged)
     counts = {
         "n": len(judged),
@@ -117,11 +120,24 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
         "precision": precision,
         "recall": recall,
         "f1": f1,
+        "coarse_f1": lambda sums: f1(sums[..., 9:]),
         "detection_rate": ratio_of(8, 7),
         "false_change_rate": ratio_of(4, 3),
         INDUCED: ratio_of(6, 5),
     }
     return Tally(tuple(one.prediction.id for one in judged), columns, formulas, counts)
+
+
+def tally_order(predictions: Sequence[Prediction], exchanged: Sequence[Prediction]) -> Tally | None:
+    """The changes of the answers against those to the images exchanged, turned round: F1 is the order consistency."""
+    turned = {one.id: one for one in exchanged}
+    return tally_changes(
+        [
+            replace(one, references=(turned[one.id].answer,), reference_changes=turned[one.id].changes)
+            for one in predictions
+            if one.id in turned
+        ]
+    )
 
 
 def on_the_same_repeats(tallies: Sequence[Tally]) -> list[Tally]:
@@ -159,7 +175,7 @@ def _told_repeats(judged: Sequence[Judged]) -> set[Hashable]:
 
 
 def _induced_and_detected(one: Judged, told: Set[Hashable]) -> list[float]:
-    """The last four columns of one pair.
+    """The next four columns of one pair.
 
     Whether it differs from a repeat that was told in its acquisition alone, and has a change all the same; whether
     something has changed, and whether any change is stated of such a pair.
@@ -167,6 +183,12 @@ def _induced_and_detected(one: Judged, told: Set[Hashable]) -> list[float]:
     varied = one.prediction.group is not None and factor_and_strength(one.prediction.group) is not None
     asked = one.unchanged and varied and one.prediction.patient in told
     return [asked, asked and not one.right, not one.unchanged, not one.unchanged and bool(one.said)]
+
+
+def _coarse(one: Judged) -> list[float]:
+    """The last three columns of one pair: changes that match but for the words of their levels, stated, reference."""
+    stated, true = ({(change.finding, difference(change)) for change in side or ()} for side in (one.said, one.true))
+    return [len(stated & true), len(stated) if one.said is not None else one.unchanged, len(true)]
 
 
 precision, recall = ratio_of(0, 1), ratio_of(0, 2)

@@ -9,6 +9,8 @@ SYSTEMS = {
     "model": "This model",
     "most_frequent": "Most frequent answer",
     "retrieval": "Nearest neighbour",
+    "two_readings": "Two readings",
+    "exchanged": "Images exchanged",
     "other_prior": "Another's prior",
     "blank_images": "Blank images",
     "mean_box": "Mean training box",
@@ -17,11 +19,13 @@ SYSTEMS = {
 
 SCORES = {
     "f1": "Change F1",
+    "coarse_f1": "Coarse F1",
     "precision": "Precision",
     "recall": "Recall",
     "detection_rate": "Detection rate",
     "false_change_rate": "False-change rate",
     "induced_change_rate": "Induced changes",
+    "order_consistency": "Order consistency",
     "exact": "Exact",
     "bertscore": "BERTScore",
     **{f"bleu_{order}": f"BLEU-{order}" for order in (1, 2, 3, 4)},
@@ -39,12 +43,15 @@ SCORES = {
 
 MEANINGS = {
     "f1": "How well the changes stated agree with the true ones, in any order: 1 if all are found, none invented.",
+    "coarse_f1": "The same, a change of level being right if its direction is: new, worse, better, resolved.",
     "precision": "The share of the stated changes that are true.",
     "recall": "The share of the true changes that are stated.",
     "false_change_rate": "Among pairs in which nothing changed, the share where a change is stated all the same. Lower "
     "is better; whoever never states a change reaches 0, so read it beside recall.",
     "induced_change_rate": "Among pairs that differ only in how they were taken, where nothing is said to have changed "
     "if they are taken alike: the share where a change is stated. Lower is better; it says what acquisition adds.",
+    "order_consistency": "With the images exchanged the answer must turn round: the F1 between what is stated of a "
+    "pair and what is stated of it the other way round.",
     "exact": "The share of answers equal to the reference but for case and a full stop at the end.",
     "bleu_1": "BLEU-n: word sequences of up to n words that the answers share with the references.",
     "meteor": "Shared words, stems, synonyms and paraphrases, less a penalty for a different order.",
@@ -70,16 +77,16 @@ TASKS = {
 }
 """What the grounding tasks ask."""
 
-CHANGE_SCORES = ("f1", "precision", "recall", "false_change_rate")
-"""The scores of changes; `change_scores` adds one that few files have."""
+CHANGE_SCORES = ("f1", "coarse_f1", "precision", "recall", "false_change_rate")
+"""The scores of changes; `change_scores` adds those that few files have."""
 
 BOX_SCORES = ("accuracy_0.5", "iou")
 """The scores of a box, the main one first."""
 
 
 def change_scores(changes: Mapping) -> tuple[str, ...]:
-    """The scores of changes to show: the induced-change rate only where it is defined."""
-    return (*CHANGE_SCORES, "induced_change_rate") if changes.get("induced_change_rate") else CHANGE_SCORES
+    """The scores of changes to show: induced changes and order consistency only where they are defined."""
+    return (*CHANGE_SCORES, *(key for key in ("induced_change_rate", "order_consistency") if changes.get(key)))
 
 
 def system_name(name: str) -> str:

@@ -12,7 +12,7 @@ from diffvqa.evaluation import text_scores as text
 from diffvqa.evaluation.box_scores import THRESHOLD, tally_grounding
 from diffvqa.evaluation.breakdown import tally_findings, tally_groups, tally_kinds, tally_steps
 from diffvqa.evaluation.calibration import Calibration, tally_calibration
-from diffvqa.evaluation.changes import judge, tally_changes
+from diffvqa.evaluation.changes import judge, tally_changes, tally_order
 from diffvqa.evaluation.intervals import Resamples, Tally, difference, resample_patients, score_tally
 from diffvqa.evaluation.predictions import (
     GROUNDING_TASKS,
@@ -27,8 +27,11 @@ from diffvqa.files import write_text
 from diffvqa.progress import progress_bar
 from diffvqa.records import QUESTION_TYPES
 
-CONTROLS = ("most_frequent", "retrieval", "other_prior", "blank_images", "mean_box")
+CONTROLS = ("most_frequent", "retrieval", "two_readings", "exchanged", "other_prior", "blank_images", "mean_box")
 """The controls in the order in which they are shown; others come after them."""
+
+EXCHANGED = "exchanged"
+"""The control whose answers are the model's, to the images exchanged, and turned round."""
 
 
 def score_file(
@@ -39,8 +42,8 @@ def score_file(
     {"n", "patients", "seed", "replicates", "tokenizer", "notes",
      "answers": {question type, or task of another text, or "all": {"n", and the scores in text.METRICS,
                  with a similarity also "bertscore"}},
-     "changes": {"n", "pairs_changed", "pairs_unchanged", "unreadable", "reference_unreadable",
-                 "precision", "recall", "f1", "detection_rate", "false_change_rate", "induced_change_rate"} or None,
+     "changes": {"n", "pairs_changed", "pairs_unchanged", "unreadable", "reference_unreadable", "precision", "recall",
+                 "f1", "coarse_f1", "detection_rate", "false_change_rate", "induced_change_rate"} or None,
      "findings": {finding: {"matched", "predicted", "reference", "precision", "recall", "f1"}},
      "kinds": {kind of change: the same}, "steps": {number, or "level N": the same without "precision" and "f1"},
      "groups": {group: as "changes"},
@@ -163,6 +166,9 @@ def _score_systems(
     left_out = (metrics["model"]["changes"] or {}).get("reference_unreadable", 0)
     if left_out:
         notes.append(f"{left_out} difference questions have a reference that is not in the answer grammar: left out.")
+    if EXCHANGED in systems and tallies["model"].changes:
+        order = tally_order(systems["model"], systems[EXCHANGED])
+        metrics["model"]["changes"]["order_consistency"] = score_tally(order, resamples)["f1"] if order else None
     paired = {name: _model_minus(tallies["model"], tallies[name], resamples) for name in systems if name != "model"}
     return metrics, paired, list(dict.fromkeys(notes))
 

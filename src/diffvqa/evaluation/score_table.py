@@ -13,6 +13,7 @@ from diffvqa.evaluation.comparison import COMPARED
 from diffvqa.evaluation.names import BOX_SCORES, SCORES, change_scores, find_score, system_name, systems_of
 from diffvqa.evaluation.published import PUBLISHED, SCORES_OF_ROW, remarks
 
+_REPORT_ALONE = ("coarse_f1", "order_consistency")  # 80 columns have no room for them
 _ABREAST = 4  # scores that 80 columns have room for, with the systems that they compare
 
 
@@ -62,7 +63,8 @@ def print_table(metrics: Mapping) -> Group:
             f"Changes (n = {changes['n']}: {changes['pairs_changed']} changed, "
             f"{changes['pairs_unchanged']} not; {changes['unreadable']} answers unreadable)"
         )
-        parts.append(_table(title, systems, change_scores(changes), "changes"))
+        shown = [name for name in change_scores(changes) if name not in _REPORT_ALONE]
+        parts.append(_table(title, systems, shown, "changes"))
     if texts in first["answers"]:
         title = f"Texts, {texts} questions (n = {first['answers'][texts]['n']})"
         names = (*SCORES_OF_ROW, *(["bertscore"] if "bertscore" in first["answers"][texts] else []))

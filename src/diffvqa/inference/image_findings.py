@@ -37,7 +37,10 @@ def contradict(changes: Collection[Change], findings: Mapping[str, Collection[st
 
 
 def name_findings(
-    folder: ModelFolder[DifferenceModel], features: Mapping[str, np.ndarray], beams: int = 1
+    folder: ModelFolder[DifferenceModel],
+    features: Mapping[str, np.ndarray],
+    beams: int = 1,
+    cluster: str | None = None,
 ) -> dict[str, tuple[str, ...] | None]:
     """The findings named in each image, None where what was written is no list of names; features: patch tokens.
 
@@ -47,7 +50,7 @@ def name_findings(
     asked = [
         (Pair(image), question) for image in features for question in (ANY_ABNORMALITY_QUESTION, ABNORMALITIES_QUESTION)
     ]
-    texts = iter([written.text for written in answer_questions(folder, asked, features, beams=beams)])
+    texts = iter([written.text for written in answer_questions(folder, asked, features, beams=beams, cluster=cluster)])
     findings = {}
     for image, any_text, names_text in zip(features, texts, texts, strict=True):
         findings[image] = () if any_text.strip(". ") == "no" else read_findings(names_text)

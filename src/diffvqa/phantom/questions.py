@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from diffvqa.findings import DIFFERENCE_QUESTION, Change, write_changes
+from diffvqa.findings import DIFFERENCE_QUESTION, Change, level_question, write_changes
 from diffvqa.phantom.cohort import Patient, Visit, true_changes
 from diffvqa.phantom.pathology import KINDS, Lesion
 
@@ -85,7 +85,7 @@ def _about_one(visit: Visit, generator: np.random.Generator) -> Iterator[tuple[s
         "presence": list(_presence(visit, generator)),
         "view": list(_view(visit)),
         "location": list(_locations(visit)),
-        "level": [(f"what level is the {name}?", lesion.word) for name, lesion in visit.findings.items()],
+        "level": [(level_question(name), lesion.word) for name, lesion in visit.findings.items()],
         "type": [(f"what type is the {name}?", type_of(one)) for name, one in visit.findings.items() if type_of(one)],
     }
     # About the shares that the dataset has.
