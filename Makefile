@@ -1,4 +1,5 @@
-# make demo   the whole way on a synthetic cohort, ends with demo/evaluation/report.html
+# make demo   the model that comes with the package on new synthetic patients, ends with demo/evaluation/report.html
+# make demo-train   the whole way: such a model is trained first, into demo-train
 # make test   the tests
 # make mutants  faults put into the program one by one: a test must notice each
 #
@@ -8,16 +9,18 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-DEMO ?= demo
 TORCH_INDEX ?=
 
 bin := $(VENV)/bin
 constraints := $(if $(shell command -v nvidia-smi),,-c constraints.txt)
 
-.PHONY: demo test test-slow mutants lint format clean
+.PHONY: demo demo-train test test-slow mutants lint format clean
 
 demo: $(VENV)/ready
-	$(bin)/diffvqa demo --out $(DEMO)
+	$(bin)/diffvqa demo
+
+demo-train: $(VENV)/ready
+	$(bin)/diffvqa demo --train
 
 test: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(bin)/pytest -m "not slow" -n 2

@@ -126,13 +126,14 @@ def test_the_demo_goes_the_whole_way_and_is_not_done_twice(pretrain_settings, fi
 
     for name, settings in (("pretrain", pretrain_settings), ("finetune", finetune_settings)):
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(settings))
-    monkeypatch.setattr(demo, "PATIENTS", 20)
+    monkeypatch.setattr(demo, "PATIENTS_TO_LEARN_FROM", 20)
+    monkeypatch.setattr(demo, "STEPS", (6, 6))
     monkeypatch.setattr(demo, "config_file", lambda name: tmp_path / Path(name).name)
-    scores, report = demo.run_demo(tmp_path / "demo")
+    scores, report = demo.run_demo(tmp_path / "demo", train=True)
     assert scores["model"]["changes"]["n"] > 0
     assert json.loads((tmp_path / "demo" / "evaluation" / "metrics.json").read_text()) == json.loads(json.dumps(scores))
     assert report.is_file()
     weights = tmp_path / "demo" / "model" / "model.safetensors"
     before = os.stat(weights).st_mtime_ns
-    demo.run_demo(tmp_path / "demo")
+    demo.run_demo(tmp_path / "demo", train=True)
     assert os.stat(weights).st_mtime_ns == before
