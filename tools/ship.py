@@ -43,7 +43,8 @@ def ship(model: Path, store: Path) -> None:
         halved = {key: value.half() if value.dtype == torch.float32 else value for key, value in weights.items()}
         save_file(halved, out / part / "model.safetensors", {"format": "pt"})
         record = json.loads((out / part / RECORD).read_text(encoding="utf-8"))
-        record["config"] |= {key: Path(record["config"][key]).name for key in PLACES if key in record["config"]}
+        places = {key: record["config"].get(key) for key in PLACES}
+        record["config"] |= {key: Path(place).name for key, place in places.items() if isinstance(place, str)}
         (out / part / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
     loaded, opened = load_folder(DifferenceModel, out, "model"), Store.open(store)
     sample = draw_sample(opened, loaded.model.config.priors)
