@@ -28,6 +28,7 @@ from diffvqa.findings import (
     SHOWN_IN,
     read_changes,
     read_findings,
+    turn_round,
 )
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
@@ -297,6 +298,18 @@ def test_another_patient_s_prior_is_shown_as_the_prior(evaluation, store_folder)
         assert row["answer"] in {say(one.pair.current, image, one.text) for image in others}
         unlike_own += row["answer"] != say(one.pair.current, one.pair.prior, one.text)
     assert unlike_own > len(rows) / 2
+
+
+def test_exchanged_images_are_exchanged_and_the_answer_is_turned_round(evaluation, store_folder):
+    store = Store.open(store_folder)
+    model = load_folder(DifferenceModel, evaluation / "model", "MODEL")
+    rows = rows_of(evaluation / "out" / "controls" / "exchanged.jsonl")
+    questions = {one.question_id: one for one in store.questions if (one.split, one.type) == ("test", "difference")}
+    assert {name for _, name in rows} == questions.keys()
+    for (_, name), row in rows.items():
+        one = questions[name]
+        prior, current = (store.pixels(store.index[image]) for image in (one.pair.prior, one.pair.current))
+        assert row["answer"] == (turn_round(reference.answer(model, prior, [current], one.text).text) or "")
 
 
 def test_boxes_of_an_evaluation(evaluation, store_folder):

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from diffvqa.evaluation.changes import best_agreement, is_difference, tally_changes
+from diffvqa.evaluation.changes import best_agreement, is_difference, tally_changes, tally_order
 from diffvqa.evaluation.intervals import resample_patients, score_tally
 from diffvqa.evaluation.predictions import Prediction
 from diffvqa.findings import NOTHING_CHANGED, Change, read_changes, write_changes
@@ -230,3 +230,29 @@ def test_acquisition_induces_nothing_in_who_always_or_never_states_a_change():
     assert scores(*never)["induced_change_rate"] == 0
     assert scores(*always)["induced_change_rate"] is None
     assert scores(*always)["false_change_rate"] == 1
+
+
+@pytest.mark.parametrize(
+    ("stated", "true", "coarse"),
+    [
+        (LEVEL.format("edema", "mild", "severe"), LEVEL.format("edema", "mild", "moderate"), 1),
+        (LEVEL.format("edema", "severe", "mild"), LEVEL.format("edema", "mild", "moderate"), 0),
+        (ADDED.format("edema"), LEVEL.format("edema", "mild", "moderate"), 0),
+        (ADDED.format("edema"), ADDED.format("edema"), 1),
+        (MISSING.format("edema"), ADDED.format("edema"), 0),
+        ("a free text", ADDED.format("edema"), 0),
+    ],
+)
+def test_the_coarse_score_asks_for_the_direction_of_a_level_alone(stated, true, coarse):
+    assert scores(row(1, stated, true))["coarse_f1"] == coarse
+
+
+def test_order_consistency_is_the_f1_between_two_sets_of_answers_whatever_is_true():
+    answers = [ADDED.format("edema"), ADDED.format("hernia"), NOTHING_CHANGED, NOTHING_CHANGED]
+    turned = [ADDED.format("edema"), MISSING.format("hernia"), ADDED.format("fracture"), NOTHING_CHANGED]
+    rows, others = ([row(n, answer, NOTHING_CHANGED) for n, answer in enumerate(said)] for said in (answers, turned))
+    # One of two stated is met, of three stated the other way round.
+    tally = tally_order(rows, others[:3])
+    sums = tally.columns.sum(0)
+    assert tally.formulas["f1"](sums) == pytest.approx(2 / 5)
+    assert len(tally.ids) == 3
