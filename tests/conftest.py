@@ -122,6 +122,16 @@ def captioner_folder(trained_captioner_folder, store_folder, build):
     return build("captioner", make)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def few_readings():
+    """A few phrases are read out of an image, where the program reads many: that would take a minute of the tests."""
+    from diffvqa.inference import box_writing
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(box_writing, "READINGS", 12)
+        yield
+
+
 @pytest.fixture(scope="module")
 def letters_name_findings():
     """What the telling captioner reads out has letters, but no words: it names a finding by its first letter.

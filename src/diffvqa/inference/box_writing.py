@@ -26,6 +26,9 @@ SAME_BOX = 0.5
 CANDIDATES = 64
 """Texts that are sampled, or beams, where several boxes are asked for: many differ in a figure only."""
 
+READINGS = 64
+"""Phrases that are read out of an image, so that findings which it may show are among them."""
+
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
@@ -104,7 +107,7 @@ def propose_boxes(
         written = _write_constrained(folder, [("image", prompt)], {"image": features}, num_beams=CANDIDATES, **of_beams)
         shares = written.sequences_scores.softmax(0).tolist()
     else:
-        written = _sample(folder, prompt, features, seed)
+        written = _sample(folder, prompt, features, seed, CANDIDATES)
         shares = [1 / CANDIDATES] * CANDIDATES
     boxes = [_box_in(folder, text) for text in _texts(folder, written.sequences)]
     proposals = [Proposal(box, share) for box, share in zip(boxes, shares, strict=True) if box is not None]
@@ -112,19 +115,21 @@ def propose_boxes(
 
 
 def read_out(folder: ModelFolder[Captioner], features: np.ndarray, seed: int) -> list[tuple[str, Box]]:
-    """CANDIDATES phrases that the captioner says of an image, drawn with a seed, and the boxes that it gives them.
+    """READINGS phrases that the captioner says of an image, drawn with a seed, and the boxes that it gives them.
 
     features: (patches, width). Boxes in pixels of the model's square.
     """
-    texts = _texts(folder, _sample(folder, reading_prompt(), features, seed).sequences)
+    texts = _texts(folder, _sample(folder, reading_prompt(), features, seed, READINGS).sequences)
     read = [phrase_and_box(text, folder.image_size, notation_of(folder)) for text in texts]
     return [(phrase, box) for phrase, box in read if box is not None]
 
 
-def _sample(folder: ModelFolder[Captioner], prompt: tuple[str, ...], features: np.ndarray, seed: int) -> Any:
+def _sample(
+    folder: ModelFolder[Captioner], prompt: tuple[str, ...], features: np.ndarray, seed: int, count: int
+) -> Any:
     with torch.random.fork_rng([folder.model.device] if folder.model.device.type == "cuda" else []):
         torch.manual_seed(seed)
-        prompts = [("image", prompt)] * CANDIDATES
+        prompts = [("image", prompt)] * count
         return _write_constrained(folder, prompts, {"image": features}, do_sample=True, top_k=0)
 
 
