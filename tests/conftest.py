@@ -122,7 +122,7 @@ def captioner_folder(trained_captioner_folder, store_folder, build):
     return build("captioner", make)
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def few_readings():
     """A few phrases are read out of an image, where the program reads many: that would take a minute of the tests."""
     from diffvqa.inference import box_writing

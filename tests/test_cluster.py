@@ -43,6 +43,11 @@ def cluster():
     nodes.shutdown()
 
 
+@pytest.fixture(autouse=True)
+def few_readings():
+    """As many phrases are read out here as workers of the cluster read out: no test reaches into those."""
+
+
 def files(folder):
     """But for the records of runs, which hold how long they took."""
     return {
