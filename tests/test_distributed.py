@@ -88,6 +88,21 @@ def test_a_step_of_stage_2_on_two_processes_is_the_step_on_one(finetune_settings
     assert_the_same(one, sharded)
 
 
+def test_muon_takes_the_same_step_on_two_processes_and_refuses_shards(pretrain_settings, write_config, tmp_path):
+    settings = {**pretrain_settings, "encoder": PLAIN_ENCODER, "optimisation": {**STEP, "optimizer": "muon"}}
+    for launch in ("one", "whole"):
+        run(launch, "pretrain", write_config({**settings, "out": str(tmp_path / launch)}))
+    one, whole = (outcome(tmp_path / launch) for launch in ("one", "whole"))
+    assert whole[0]["loss"] == pytest.approx(one[0]["loss"], abs=1e-5)
+    # Steps of a matrix are worked out in bf16.
+    assert max(float((one[1][name] - whole[1][name]).abs().max()) for name in one[1]) < 1e-6
+    path = write_config({**settings, "out": str(tmp_path / "sharded")})
+    command = [sys.executable, *LAUNCHES["sharded"], "pretrain", str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **SHARDING}, timeout=300)
+    assert done.returncode != 0
+    assert "optimisation.optimizer: muon takes whole matrices" in done.stderr
+
+
 def test_an_error_is_said_once(pretrain_settings, write_config, tmp_path):
     optimisation = {**STEP, "batch_size": 7}
     path = write_config({**pretrain_settings, "optimisation": optimisation, "out": str(tmp_path / "out")})

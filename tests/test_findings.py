@@ -75,6 +75,70 @@ def test_case_space_and_the_last_full_stop_are_overlooked():
     assert read_changes("  Nothing has\nchanged ") == (frozenset(),)
 
 
+ADDED = frozenset({Change("edema", "added"), Change("atelectasis", "added")})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the main image has additional findings of edema , and atelectasis than the reference image .",
+        "the main image has additional findings of edema and atelectasis than the reference image.",
+        "the main image has additional findings of edema,atelectasis compared to the reference image",
+        "The main image has additional findings of edema, atelectasis compared with the reference image .",
+        "the current image has additional findings of edema and atelectasis than the prior image",
+        "the main image has an additional finding of edema than the reference image.the main image has an additional "
+        "finding of atelectasis than the reference image.",
+    ],
+)
+def test_a_person_would_read_the_same(text):
+    assert read_changes(text) == (ADDED,)
+
+
+@pytest.mark.parametrize(
+    ("levels", "before", "after"),
+    [
+        ("moderate to large increasing to small", "moderate to large increasing", "small"),
+        ("small to moderate to large increasing", "small", "moderate to large increasing"),
+        ("mild increasing to severe", "mild increasing", "severe"),
+        ("large to small", "large", "small"),
+        ("trace to extensive", "trace", "extensive"),
+        ("small to moderate compared to the reference image", "small", "moderate"),
+    ],
+)
+def test_levels_of_several_words_have_one_reading(levels, before, after):
+    (reading,) = read_changes(f"the level of edema has changed from {levels}.")
+    assert reading == frozenset({Change("edema", "level", before, after)})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "the main image has an additional finding of atelectasis of consolidation than the reference image.",
+        "the main image has additional findings of edema, and severe of pneumothorax mild than the reference image.",
+        "the main image is missing the finding of mild than the reference image.",
+        "the main image is missing the finding of edema edema than the reference image.",
+        "the main image is missing the finding of the level of edema has than the reference image.",
+        "the level of atelectasis of consolidation has changed from mild to severe.",
+        "the level of edema has changed from mild to pneumothorax.",
+        "the level of edema has changed from mild of severe to small.",
+        "the level of severe has changed from mild to small.",
+    ],
+)
+def test_what_fits_no_name_and_no_level_has_no_reading(text):
+    assert read_changes(text) == ()
+
+
+@pytest.mark.parametrize("name", ["tortuosity of the descending aorta", "left pleural effusion", "nodule (mass?)", "a"])
+def test_other_names_of_a_few_words_are_read(name):
+    (reading,) = read_changes(f"the main image has an additional finding of {name} than the reference image.")
+    assert reading == frozenset({Change(name, "added")})
+
+
+@pytest.mark.parametrize("end", ["", " .", " compared to the reference image .", "  than the prior image"])
+def test_nothing_is_read_as_nothing(end):
+    assert read_changes(f"nothing has changed{end}") == (frozenset(),)
+
+
 def test_infection_counts_as_pneumonia():
     (reading,) = read_changes("the main image has an additional finding of infection than the reference image.")
     assert reading == frozenset({Change("pneumonia", "added")})
@@ -121,6 +185,8 @@ def test_an_answer_is_turned_round_with_its_images():
     back = {Change("edema", "level", "severe", "mild"), Change("nodule", "missing"), Change("hernia", "added")}
     assert read_changes(turn_round(write_changes(there))) == (frozenset(back),)
     assert turn_round(NOTHING_CHANGED) == NOTHING_CHANGED
+    in_order = write_changes([Change("nodule", "added"), Change("edema", "added"), Change("hernia", "added")])
+    assert turn_round(in_order) == in_order.replace("has additional findings", "is missing the findings")
 
 
 def test_a_change_is_to_be_seen_where_the_finding_is():

@@ -36,21 +36,26 @@ def ship(model: Path, store: Path) -> None:
     out = model_folder(PHANTOM_SMALL)
     shutil.rmtree(out, ignore_errors=True)
     for part in ("", "captioner"):
-        (out / part).mkdir(parents=True)
-        for name in KEPT:
-            shutil.copyfile(model / part / name, out / part / name)
-        weights = load_file(out / part / "model.safetensors")
-        halved = {key: value.half() if value.dtype == torch.float32 else value for key, value in weights.items()}
-        save_file(halved, out / part / "model.safetensors", {"format": "pt"})
-        record = json.loads((out / part / RECORD).read_text(encoding="utf-8"))
-        places = {key: record["config"].get(key) for key in PLACES}
-        record["config"] |= {key: Path(place).name for key, place in places.items() if isinstance(place, str)}
-        (out / part / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        copy_halved(model / part, out / part)
     loaded, opened = load_folder(DifferenceModel, out, "model"), Store.open(store)
     sample = draw_sample(opened, loaded.model.config.priors)
     with tempfile.TemporaryDirectory() as scratch, progress_bar("encode images") as progress:
         features = encode_store(loaded, opened, sample.images, Path(scratch), weights_digest(out), progress)
         measure_trust(loaded, opened, sample, features)
+
+
+def copy_halved(model: Path, out: Path) -> None:
+    """Copy a folder's model in half precision, without the paths of the machine where it was made."""
+    out.mkdir(parents=True, exist_ok=True)
+    for name in KEPT:
+        shutil.copyfile(model / name, out / name)
+    weights = load_file(out / "model.safetensors")
+    halved = {key: value.half() if value.dtype == torch.float32 else value for key, value in weights.items()}
+    save_file(halved, out / "model.safetensors", {"format": "pt"})
+    record = json.loads((out / RECORD).read_text(encoding="utf-8"))
+    places = {key: record["config"].get(key) for key in PLACES}
+    record["config"] |= {key: Path(place).name for key, place in places.items() if isinstance(place, str)}
+    (out / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

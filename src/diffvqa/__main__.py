@@ -1,5 +1,15 @@
-"""`python -m diffvqa`: the command line without installing."""
+"""The program: `diffvqa`, or `python -m diffvqa` without installing."""
 
-from diffvqa.cli import main
+from diffvqa.huge_pages import start_with_huge_pages
 
-main()
+
+def run() -> None:
+    """Run the command line in a process that has large pages of memory."""
+    start_with_huge_pages()
+    from diffvqa.cli import main
+
+    main()
+
+
+if __name__ == "__main__":
+    run()

@@ -649,13 +649,14 @@ def _save_picture(picture: Image, argument: str, path: Path) -> None:
 
 def _dicom_sources(model: Path, radiographs: dict[str, Radiograph], question: str | None) -> DicomSources:
     """What a structured report rests on, looked at before the model is loaded."""
-    from diffvqa.answering.case import CHANGE
+    from diffvqa.answering.case import read_question
     from diffvqa.answering.dicom.sources import read_sources
+    from diffvqa.answering.wordings import CHANGE
     from diffvqa.inference.grounding import CAPTIONER
     from diffvqa.inference.hub import model_folder
     from diffvqa.models.folder import weights_digest
 
-    if question and not " ".join(question.lower().split()).startswith(CHANGE):
+    if not read_question(question, alone=False).startswith(CHANGE):
         raise InputError(
             f"reports what has changed; leave out {{question}}, or begin it with {CHANGE!r}",
             argument="dicom_sr",

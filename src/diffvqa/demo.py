@@ -31,7 +31,7 @@ from diffvqa.workers import usable_cores
 PATIENTS, PATIENTS_TO_LEARN_FROM = 500, 2000
 SEED = 8
 IMAGE_SIZE = 128
-STEPS = 1100, 1200
+STEPS = 400, 500
 """Of either stage where a model is trained on the way: the recipe of phantom-small, a quarter of an hour long."""
 
 EXAMPLES: Mapping[str, Callable[[frozenset[Change], frozenset[Change]], bool]] = {

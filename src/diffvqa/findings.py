@@ -32,6 +32,16 @@ _RANKS = {
 }  # fmt: skip
 """The level words that have an order. "acute", "increasing" and "decreasing" have none."""
 
+NAMES = frozenset((
+    "air collection", "atelectasis", "blunting of the costophrenic angle", "calcification", "cardiomegaly",
+    "consolidation", "contusion", "edema", "emphysema", "enlargement of the cardiac silhouette", "fracture",
+    "gastric distention", "granuloma", "heart failure", "hematoma", "hernia", "hilar congestion",
+    "hypertensive heart disease", "hypoxemia", "infection", "lung opacity", "mass", "nodule", "pleural effusion",
+    "pleural thickening", "pneumomediastinum", "pneumonia", "pneumothorax", "scoliosis", "thymoma",
+    "tortuosity of the descending aorta", "tortuosity of the thoracic aorta", "vascular congestion",
+))  # fmt: skip
+"""The findings of Medical-Diff-VQA's difference questions, and two of other datasets; other names can be read, too."""
+
 LONGEST_NAME = 6
 """Words that the name of a finding has at the most; what is longer is no name."""
 
@@ -115,13 +125,14 @@ def read_changes(text: str) -> tuple[frozenset[Change], ...]:
     """Every reading of a difference answer as a set of changes; none at all if it is not in the grammar.
 
     Two readings come of sentences such as "from mild to moderate to severe". Case, white space and a missing
-    full stop at the end are overlooked.
+    full stop at the end are overlooked, as is "compared to" in the place of "than". What stands for a finding or a
+    level must be a name or a degree: "severe of pneumothorax" is neither.
     """
-    text = " ".join(text.lower().split())
+    text = _spaced(text)
     if not text.strip(". "):
         return ()
     sentences = [sentence for sentence in re.split(r"\.(?:\s+|$)", text) if sentence]
-    if sentences == [NOTHING_CHANGED.rstrip(".")]:
+    if len(sentences) == 1 and _NOTHING.fullmatch(sentences[0]):
         return (frozenset(),)
     # Sentence by sentence, equal readings merged: a model that repeats one sentence thirty times must not cost 2 ** 30.
     readings: dict[frozenset[Change], None] = {frozenset(): None}
@@ -172,7 +183,7 @@ def difference(change: Change | None) -> str:
 def turn_round(answer: str) -> str | None:
     """The difference answer that holds when prior and current image change places.
 
-    None for an answer that cannot be read, or that has several readings.
+    It lists the findings in the same order. None for an answer that cannot be read, or that has several readings.
     """
     readings = read_changes(answer)
     if len(readings) != 1:
@@ -180,7 +191,7 @@ def turn_round(answer: str) -> str | None:
     opposite: dict[str, ChangeKind] = {"added": "missing", "missing": "added", "level": "level"}
     return write_changes(
         Change(change.finding, opposite[change.kind], before=change.after, after=change.before)
-        for change in sorted(readings[0])
+        for change in sorted(readings[0], key=lambda change: (answer.lower().find(change.finding), change))
     )
 
 
@@ -190,25 +201,68 @@ def _enumerate(names: list[str]) -> str:
 
 _BOTH_SIDES = ("bilateral", "bilaterally", "bibasilar", "bibasal", "biapical", "both")
 _DENIED = re.compile(r"\b(?:no|not|without|resolved|free of)\b", re.IGNORECASE)
+_THAN = r"(?: (?:than|(?:as )?compared (?:to|with)) (?:the )?(?:reference|prior|previous) image)"
+_NOTHING = re.compile(rf"{NOTHING_CHANGED.rstrip('.')}{_THAN}?")
 _LEVEL = re.compile(r"the level of (?P<finding>.+?) has changed from (?P<levels>.+ to .+)")
 _LISTS: tuple[tuple[ChangeKind, re.Pattern[str]], ...] = (
-    ("added", re.compile(r"the main image has (?:an )?additional findings? of (.+) than the reference image")),
-    ("missing", re.compile(r"the main image is missing the findings? of (.+) than the reference image")),
+    ("added", re.compile(rf"the (?:main|current) image has (?:an )?additional findings? of (.+?){_THAN}")),
+    ("missing", re.compile(rf"the (?:main|current) image is missing the findings? of (.+?){_THAN}")),
+)
+_DEGREES = (*LEVELS, "large")
+_DEGREE_WORDS = {word for degree in _DEGREES for word in degree.split()} - {"to"}
+_GRAMMAR_WORDS = {
+    "and", "changed", "compared", "from", "has", "image", "is", "level", "main", "missing", "reference",
+    "than", "to",
+}  # fmt: skip
+_WORDS = re.compile(r"[^\W_][\w'()/?-]*(?: \(?[^\W_][\w'()/?-]*)*")
+
+
+def _spaced(text: str) -> str:
+    """Small letters, one space between words, none before a full stop or comma, one behind it."""
+    text = re.sub(r"\s+([.,])", r"\1", " ".join(text.lower().split()))
+    return re.sub(r"([.,])(?=[^\s\d.,])", r"\1 ", text)
+
+
+def _is_name(text: str) -> bool:
+    """Whether words can be the name of one finding: a known name, or a few words without a degree."""
+    words = set(text.split())
+    if text in NAMES:
+        return True
+    # What stands in brackets is another word for it.
+    known = _KNOWN_NAME.findall(re.sub(r"\(.*?\)", "", text))
+    fits = _WORDS.fullmatch(text) and len(text.split()) <= LONGEST_NAME
+    return bool(fits) and len(known) < 2 and not words & (_DEGREE_WORDS | _GRAMMAR_WORDS)
+
+
+def _is_level(text: str) -> bool:
+    """Whether words say a degree: known ones, one after the other, or up to three other words without a finding."""
+    if _KNOWN_LEVEL.fullmatch(text):
+        return True
+    words = text.split()
+    fits = _WORDS.fullmatch(text) and len(words) <= 3 and not {*words} & (_GRAMMAR_WORDS | _DEGREE_WORDS | {"of"})
+    return bool(fits) and not _KNOWN_NAME.search(text)
+
+
+_KNOWN_NAME = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(NAMES, key=len, reverse=True)))})\b")
+_KNOWN_LEVEL = re.compile(
+    r"{0}(?: {0})*".format(f"(?:{'|'.join(map(re.escape, sorted(_DEGREES, key=len, reverse=True)))})")
 )
 
 
 def _read_sentence(sentence: str) -> list[tuple[Change, ...]]:
     """The readings of one sentence without its full stop, each a tuple of changes."""
-    if match := _LEVEL.fullmatch(sentence):
+    if match := _LEVEL.fullmatch(re.sub(rf"{_THAN}$", "", sentence)):
+        if not _is_name(match["finding"]):
+            return []
         finding = _canonical(match["finding"])
         words = match["levels"].split(" to ")
         splits = [(" to ".join(words[:cut]), " to ".join(words[cut:])) for cut in range(1, len(words))]
-        known = [split for split in splits if split[0] in LEVELS and split[1] in LEVELS]
-        return [(Change(finding, "level", before, after),) for before, after in known or splits]
+        return [(Change(finding, "level", *split),) for split in splits if all(map(_is_level, split))]
     for kind, pattern in _LISTS:
         if match := pattern.fullmatch(sentence):
-            names = re.split(r", (?:and )?", match[1])
-            return [tuple(Change(_canonical(name), kind) for name in names if name)]
+            names = [name for name in re.split(r", (?:and )?| and ", match[1]) if name]
+            read = bool(names) and all(map(_is_name, names))
+            return [tuple(Change(_canonical(name), kind) for name in names)] if read else []
     return []
 
 

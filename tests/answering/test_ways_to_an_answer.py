@@ -52,6 +52,7 @@ def naming(folder, to, **processor):
     shutil.copytree(folder, to)
     run = json.loads((to / "run.json").read_text())
     run["config"]["questions"] = {"difference": 1.0, "abnormality": 1.0, "presence": 1.0}
+    run["questions_by_type"] = {"difference": 1, "abnormality": 1, "presence": 1}
     (to / "run.json").write_text(json.dumps(run))
     for part in (to, to / "captioner"):
         settings = json.loads((part / "preprocessor_config.json").read_text())

@@ -89,7 +89,7 @@ def folder(tmp_path, monkeypatch):
                 "current": "examples/0-current.png",
                 "question": EVIL,
                 "reference": EDEMA,
-                "answer": f"{EDEMA} the main image is missing the finding of hernia{EVIL} than the reference image.",
+                "answer": f"{EDEMA} the main image is missing the finding of hernia than the reference image.",
                 "confidence": 0.5,
                 "boxes": {
                     "prior": [],

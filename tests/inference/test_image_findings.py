@@ -58,6 +58,15 @@ def test_an_answer_that_cannot_be_read_names_nothing(saying):
     [
         ({"finished": True, "config": {"priors": 1, "seed": 0, "questions": {"abnormality": 0.5}}}, None),
         (
+            # Configured, but the store had none of them.
+            {
+                "finished": True,
+                "questions_by_type": {"difference": 9},
+                "config": {"priors": 1, "seed": 0, "questions": {"abnormality": 0.5, "difference": 1}},
+            },
+            "was not trained on questions about the abnormalities",
+        ),
+        (
             {"finished": True, "config": {"priors": 1, "seed": 0, "questions": {"abnormality": 0, "difference": 1}}},
             "not trained",
         ),

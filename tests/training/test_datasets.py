@@ -222,3 +222,35 @@ def test_question_types_come_in_their_shares_and_each_question_once_an_epoch():
     differences = [count for text, count in asked.items() if text.startswith("difference")]
     assert len(differences) == 30
     assert max(differences) - min(differences) <= 1
+
+
+def test_a_share_of_difference_questions_is_turned_round_with_its_answer():
+    """The images change places and the answer turns; nothing else is touched, and a resumed run draws the same."""
+    words = {"a": 1.0, "b": 2.0, "c": 3.0}
+    features = {name: np.full((2, 3), value, np.float16) for name, value in words.items()}
+    answer, turned = (
+        f"the main image has an additional finding of {new} than the reference image. "
+        f"the main image is missing the finding of {gone} than the reference image."
+        for new, gone in (("nodule", "edema"), ("edema", "nodule"))
+    )
+    questions = [
+        *(Question(f"d{n}", "p", "difference", Pair("b", "a"), f"changed {n}?", answer, "train") for n in range(20)),
+        Question("e", "p", "difference", Pair("c", "b", ("a",)), "with earlier?", answer, "train"),
+        Question("u", "p", "difference", Pair("b", "a"), "unreadable?", "perhaps", "train"),
+        Question("o", "p", "presence", Pair("b"), "one image?", "yes", "train"),
+    ]
+    shares = {"difference": 1.0, "presence": 0.2}
+    draws = QuestionDraws(questions, shares, features, 1, 0, 600, exchanged=0.4)
+    found = Counter()
+    for place in range(600):
+        item = draws[place]
+        (asked,), (said, *_) = item["text"].prefix[:1], item["text"].target
+        pair = item["prior"].max(), item["current"].max()
+        if asked.startswith("changed"):
+            found[pair, said.strip()] += 1
+        else:
+            assert (pair, said.strip()) in {((2.0, 3.0), answer), ((1.0, 2.0), "perhaps"), ((0.0, 2.0), "yes")}
+    assert found.keys() == {((1.0, 2.0), answer), ((2.0, 1.0), turned)}
+    assert 0.3 < found[(2.0, 1.0), turned] / found.total() < 0.5
+    again = QuestionDraws(questions, shares, features, 1, 0, 600, exchanged=0.4)
+    assert all(np.array_equal(draws[place]["prior"], again[place]["prior"]) for place in range(100))

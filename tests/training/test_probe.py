@@ -51,6 +51,31 @@ def test_a_probe_finds_what_is_there_and_nothing_else(informative, low, high):
     assert low <= order.mean() <= high
 
 
+def test_a_probe_of_pairs_finds_that_two_images_differ():
+    """In one patch, in either direction: whatever is linear in the two images side by side is at chance."""
+    random = np.random.default_rng(0)
+    features, parts = {}, []
+    for count in (800, 400, 400):
+        differ = random.integers(0, 2, (count, 1))
+        pairs = [(f"{len(features) + 2 * one}", f"{len(features) + 2 * one + 1}") for one in range(count)]
+        for (prior, current), there in zip(pairs, differ[:, 0], strict=True):
+            features[prior], features[current] = random.normal(size=(2, 4, 8)).astype(np.float16) / 4
+            of_prior, of_current = (-2, 2) if random.random() < 0.5 else (2, -2)
+            features[prior][2, 0] += of_prior
+            features[current][2, 0] += of_current if there else of_prior
+        parts.append(Items([one for one, _ in pairs], [one for one, _ in pairs], pairs, differ))
+    probed = Probed(SimpleNamespace(), 0, features=features)
+    torch.manual_seed(0)
+    model = LabelProbe(8, 1, 2, attends=False, pair=True)
+
+    def loss(predicted, target):
+        return torch.nn.functional.cross_entropy(predicted.flatten(0, 1), target.flatten())
+
+    train, validate, test = parts
+    predicted = probing._fit_and_ask(model, loss, probed, train, validate, probed, test, "x").argmax(-1)[:, 0].numpy()
+    assert (predicted == test.targets[:, 0]).mean() > 0.95
+
+
 def test_a_box_probe_begins_with_the_mean_boxes():
     means = torch.rand(3, 4)
     predicted = BoxProbe(8, 16, means)(torch.randn(5, 1, 16, 8))

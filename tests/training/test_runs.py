@@ -19,6 +19,9 @@ from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
 from diffvqa.training.finetune import finetune
 from diffvqa.training.pretrain import pretrain
 from diffvqa.training.stage_trainer import StageTrainer, last_checkpoint
+from diffvqa.training.train import read_log
+
+TIMES = ("steps_per_second", "seconds_left")
 
 
 def test_a_finished_captioner_folder_holds_model_log_and_record_but_no_checkpoints(trained_captioner_folder):
@@ -68,8 +71,18 @@ def test_a_stopped_run_goes_on_to_the_same_weights(
     found, expected = (load_file(folder / "model.safetensors") for folder in (tmp_path / "out", undisturbed))
     assert found.keys() == expected.keys()
     assert all(torch.equal(found[name], expected[name]) for name in expected)
-    logs = [(folder / "log.jsonl").read_text() for folder in (tmp_path / "out", undisturbed)]
+    logs = [read_log(folder) for folder in (tmp_path / "out", undisturbed)]
+    # A stopped run is as quick or slow as it is.
+    timed = [[line.pop(name) for line in log for name in TIMES if name in line] for log in logs]
+    assert len(timed[0]) == len(timed[1]) > 0
     assert logs[0] == logs[1]
+
+
+def test_the_log_says_how_fast_a_run_goes_and_when_it_ends(trained_captioner_folder):
+    lines = [line for line in read_log(trained_captioner_folder) if "loss" in line]
+    for line in lines:
+        assert line["seconds_left"] == pytest.approx((6 - line["step"]) / line["steps_per_second"], abs=1)
+    assert lines[-1]["seconds_left"] == 0
 
 
 def test_a_run_killed_while_it_writes_a_checkpoint_goes_on_from_the_one_before(

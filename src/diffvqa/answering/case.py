@@ -7,16 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from diffvqa.answering import comparable
+from diffvqa.answering.wordings import CHANGE, as_learnt
 from diffvqa.errors import InputError
 from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, DIFFERENCE_QUESTION
 from diffvqa.inference.input_check import OOD_REFUSAL, OOD_WARNING
 from diffvqa.inference.model import EncodedImage
 
 LONGEST_QUESTION = 500
-
-CHANGE = "what has changed"
-"""Questions that begin so take two images."""
-
 
 NOT_CHECKED = "whether the images are like the training data is not checked: it was not measured of this model"
 """The warning where a model has no input check."""
@@ -76,7 +73,7 @@ def read_question(question: str | None, alone: bool) -> str:
     """The question as a model is asked it. Raises InputError if it cannot be, of one image (alone) or several."""
     if question is None:
         return ABNORMALITIES_QUESTION if alone else DIFFERENCE_QUESTION
-    question = " ".join(question.lower().split())
+    question = as_learnt(question)
     if not question or len(question) > LONGEST_QUESTION:
         raise InputError(f"expected 1 to {LONGEST_QUESTION} characters, found {len(question)}", argument="question")
     if alone and question.startswith(CHANGE):

@@ -10,7 +10,7 @@ import numpy as np
 from diffvqa.errors import InputError
 from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, SHOWN_IN, Change, read_findings
 from diffvqa.inference.asking import answer_questions
-from diffvqa.inference.training_record import read_training
+from diffvqa.inference.training_record import types_taught
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder
 from diffvqa.records import Pair
@@ -19,7 +19,7 @@ from diffvqa.records import Pair
 def why_no_findings(folder: Path) -> str | None:
     """Why the model in a folder cannot be asked for the findings of one image, or None if it can."""
     try:
-        trained = bool(read_training(folder)["config"]["questions"].get("abnormality"))
+        trained = "abnormality" in types_taught(folder)
     except InputError:
         return "the model folder does not say which questions the model was trained on (run.json)"
     return None if trained else "the model was not trained on questions about the abnormalities of one image"

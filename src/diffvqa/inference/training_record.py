@@ -23,3 +23,14 @@ def read_training(folder: Path) -> dict[str, Any]:
         "stopped); give one that `diffvqa finetune` has written",
         argument="model",
     )
+
+
+def types_taught(folder: Path) -> frozenset[str]:
+    """The types of the questions that the model in a folder was trained on: those that its store had.
+
+    Of a model of an older version, which does not say so: those that it was configured for. Raises InputError as
+    `read_training` does.
+    """
+    run = read_training(folder)
+    counts = run.get("questions_by_type")
+    return frozenset(kind for kind, count in (counts or run["config"]["questions"]).items() if count)

@@ -25,20 +25,25 @@ class Pooling(nn.Module):
 
 
 class LabelProbe(nn.Module):
-    """The logits of each name's classes, linear in the pooled tokens of one image, or of several side by side.
+    """The logits of each name's classes, linear in the pooled tokens of one image, or of a pair.
 
-    attends: whether each name has a query of its own for the pooling.
+    Of a pair the two images stand side by side, and beside them how far their tokens lie apart, patch by patch: a sum
+    over the two alone cannot tell that something is in one of them only. attends: whether each name has a query of its
+    own for the pooling. pair: whether it reads pairs.
     """
 
-    def __init__(self, width: int, names: int, classes: int, images: int = 1, attends: bool = False) -> None:
+    def __init__(self, width: int, names: int, classes: int, attends: bool, pair: bool = False) -> None:
         super().__init__()
         self.pooling = Pooling(width, names, attends)
-        self.weight = nn.Parameter(torch.zeros(names, classes, images * width))
+        self.weight = nn.Parameter(torch.zeros(names, classes, (3 if pair else 1) * width))
         self.bias = nn.Parameter(torch.zeros(names, classes))
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """(items, images, patches, width) -> (items, names, classes)."""
-        pooled = torch.cat([self.pooling(tokens[:, image]) for image in range(tokens.shape[1])], dim=-1)
+        parts = list(tokens.unbind(1))
+        if len(parts) == 2:
+            parts.append((parts[1] - parts[0]).abs())
+        pooled = torch.cat([self.pooling(part) for part in parts], dim=-1)
         return torch.einsum("inw,ncw->inc", pooled, self.weight) + self.bias
 
 

@@ -40,6 +40,7 @@ class StrictSettings(BaseModel):
 class Optimisation(StrictSettings):
     """AdamW with warm-up and a cosine down to `final_learning_rate` (arXiv 2603.04950).
 
+    optimizer: `muon` takes orthogonal steps of the hidden layers' matrices in its place (arXiv 2502.16982).
     How long: `steps`, or `epochs`, how often every image (stage 1) or question (stage 2) is seen. batch_size: images or
     questions a step, on all processes together, each of which takes its share in `accumulation` parts. A checkpoint is
     saved and the loss on the validation split computed every `save_every` steps. gradient_checkpointing: compute the
@@ -52,6 +53,7 @@ class Optimisation(StrictSettings):
     batch_size: PositiveInt
     learning_rate: PositiveFloat
     final_learning_rate: float = Field(0.0, ge=0)
+    optimizer: Literal["adamw", "muon"] = "adamw"
     weight_decay: float = Field(0.01, ge=0)
     beta1: float = Field(0.9, ge=0, lt=1)
     beta2: float = Field(0.95, ge=0, lt=1)
@@ -161,7 +163,8 @@ class FinetuneConfig(StrictSettings):
     sizes of one made here with the pretrained tokenizer. lora_rank: train adapters of this rank in its place (LoRA).
     questions: how often each question type is drawn against the others; those not named are left out. merge: squares
     of merge x merge patches become one token of the language model. attention: of the images' tokens among themselves,
-    causal as in the paper, or free (prefix). priors: how many earlier images are looked at.
+    causal as in the paper, or free (prefix). priors: how many earlier images are looked at. exchanged: the share of
+    difference questions about two images that are asked of them the other way round, the answer turned round too.
     """
 
     store: str
@@ -177,6 +180,7 @@ class FinetuneConfig(StrictSettings):
     merge: PositiveInt = 1
     attention: Literal["causal", "prefix"] = "causal"
     priors: PositiveInt = 1
+    exchanged: float = Field(0.0, ge=0, le=1)
 
     @model_validator(mode="after")
     def _known_questions(self) -> FinetuneConfig:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,8 @@ from torch.utils.data import Dataset
 
 from diffvqa.boxes import Frame
 from diffvqa.data.store import Store
-from diffvqa.findings import DIFFERENCE_QUESTION, Change, read_changes
-from diffvqa.records import Question
+from diffvqa.findings import DIFFERENCE_QUESTION, Change, read_changes, turn_round
+from diffvqa.records import Pair, Question
 from diffvqa.tasks import collate
 from diffvqa.tasks.augmentation import Augmentation, augment
 from diffvqa.tasks.collate import pair_images
@@ -134,6 +135,7 @@ class QuestionDraws(Dataset):
     """Item n is the n-th question of the run with its images: frozen features, or grey squares.
 
     Question types are drawn in the proportions of `shares`; within a type every question comes once an epoch.
+    exchanged: the share of difference questions that are turned round in time, with their answers.
     """
 
     def __init__(
@@ -144,6 +146,7 @@ class QuestionDraws(Dataset):
         priors: int,
         seed: int,
         length: int,
+        exchanged: float = 0.0,
     ) -> None:
         self.by_type = {
             kind: found
@@ -158,13 +161,15 @@ class QuestionDraws(Dataset):
         for kind in range(len(self.types)):
             places[chosen == kind] = np.arange(np.count_nonzero(chosen == kind))
         self.draws = list(zip(chosen.tolist(), places.tolist(), strict=True))
-        self.images, self.priors, self.seed = images, priors, seed
+        self.images, self.priors, self.seed, self.exchanged = images, priors, seed, exchanged
 
     def __len__(self) -> int:
         return len(self.draws)
 
     def __getitem__(self, position: int) -> dict[str, Any]:
         drawn = self._question(position)
+        if self.exchanged and np.random.default_rng((self.seed, 2, position)).random() < self.exchanged:
+            drawn = turn_question_round(drawn)
         return {"text": question(drawn.text, drawn.answer), **pair_images(self.images, drawn.pair, self.priors)}
 
     def identifier(self, position: int) -> str:
@@ -176,6 +181,14 @@ class QuestionDraws(Dataset):
         questions = self.by_type[self.types[kind]]
         _, index = shuffled(len(questions), (self.seed, kind), place)
         return questions[index]
+
+
+def turn_question_round(question: Question) -> Question:
+    """A difference question about two images, and its answer, with these exchanged; any other as it is."""
+    pair, answer = question.pair, turn_round(question.answer)
+    if question.type != "difference" or pair.prior is None or pair.earlier or answer is None:
+        return question
+    return replace(question, pair=Pair(current=pair.prior, prior=pair.current), answer=answer)
 
 
 class QuestionCollator:

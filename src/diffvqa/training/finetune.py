@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections import Counter
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerBase, set_seed
@@ -55,6 +56,9 @@ def finetune(config: FinetuneConfig) -> Path:
         raise InputError(
             f"the store has no training questions of the types {', '.join(config.questions)}", argument="questions"
         )
+    by_type = Counter(one.type for one in questions["train"])
+    if is_first() and (absent := [kind for kind, share in config.questions.items() if share and not by_type[kind]]):
+        print(f"finetune: the store has no questions of type {', '.join(absent)}: the model will not learn them")
     share_of_batch(config.optimisation)
     set_seed(config.seed)
     with explain_sizes("language_model", "merge", "trainable_blocks"):
@@ -80,7 +84,10 @@ def finetune(config: FinetuneConfig) -> Path:
         count = config.optimisation.draws(len(questions["train"]))
 
         def draws(split: str, length: int) -> QuestionDraws:
-            return QuestionDraws(questions[split], config.questions, images, config.priors, config.seed, length)
+            exchanged = config.exchanged if split == "train" else 0.0
+            return QuestionDraws(
+                questions[split], config.questions, images, config.priors, config.seed, length, exchanged
+            )
 
         trained = train(
             model,
@@ -104,6 +111,7 @@ def finetune(config: FinetuneConfig) -> Path:
         _measure(run.out, store, sample, features)
         run.finish(
             questions=len(questions["train"]),
+            questions_by_type=dict(by_type),
             questions_too_long=too_long,
             questions_seen=count,
             parameters=count_parameters(trained),

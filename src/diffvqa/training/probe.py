@@ -218,9 +218,9 @@ def _probe_labels(
         yield {"probe": kind, "reason": f"there is nothing to ask about {kind}"}
         return
     train, validate = (replace(one, targets=one.targets[:, kept]) for one in (train, validate))
-    width, images = trained.tokens(train, np.arange(1)).shape[-1], len(train.images[0])
+    width, pairs = trained.tokens(train, np.arange(1)).shape[-1], len(train.images[0]) == 2
     for pooling in ("mean", "attention"):
-        model = LabelProbe(width, len(names), classes, images, attends=pooling == "attention")
+        model = LabelProbe(width, len(names), classes, attends=pooling == "attention", pair=pairs)
 
         def loss(predicted: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
             return functional.cross_entropy(predicted.flatten(0, 1), target.flatten())

@@ -16,6 +16,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from diffvqa.errors import RunFailed
 from diffvqa.models.gathering import sum_over_processes
 from diffvqa.tasks.text import IGNORED
+from diffvqa.training.muon import Muon, hidden_matrices
 
 CHECKPOINTS, FAILED = "checkpoints", "failed_step.json"
 
@@ -77,9 +78,9 @@ class StageTrainer(Trainer):
     # The models divide by what is in the whole step.
     loss_is_scaled_for_ga = True
 
-    def __init__(self, failure: Failure, **kwargs: Any) -> None:
+    def __init__(self, failure: Failure, by_muon: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.failure = failure
+        self.failure, self.by_muon = failure, by_muon
         self.parts: dict[tuple[str, str], torch.Tensor] = {}
         self.parts_since = 0
 
@@ -90,6 +91,18 @@ class StageTrainer(Trainer):
         """
         matrices = {name for name, parameter in model.named_parameters() if parameter.dim() > 1}
         return [name for name in super().get_decay_parameter_names(model) if name in matrices]
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """AdamW as the library makes it, or Muon with what it leaves for AdamW."""
+        made = super().create_optimizer(model)
+        if self.by_muon and not isinstance(made, Muon):
+            args = self.args
+            matrices = hidden_matrices(model or self.model)  # type: ignore[arg-type]  # by now there is a model
+            groups = [{key: group[key] for key in ("params", "weight_decay")} for group in made.param_groups]
+            betas = args.adam_beta1, args.adam_beta2
+            made = Muon(matrices, groups, args.learning_rate, args.weight_decay, betas)
+            self.optimizer = made
+        return made
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
         """A step's micro-batches, and how many target tokens they have together; 1 where none has a target.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -154,6 +155,7 @@ def train(
     failure = Failure(draws, optimisation.batch_size, run.out)
     trainer = StageTrainer(
         failure,
+        optimisation.optimizer == "muon",
         model=model,
         args=arguments,
         train_dataset=draws,
@@ -163,6 +165,10 @@ def train(
     )
     for callback in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(callback)
+    if trainer.is_fsdp_enabled and trainer.by_muon:
+        raise InputError(
+            "muon takes whole matrices, which sharded training has not; give adamw", argument="optimisation.optimizer"
+        )
     whole: Model | None = model
     if trainer.is_fsdp_enabled:
         # It wants plain layouts, and takes a model apart for good: what is to be saved is put together in a copy.
@@ -220,12 +226,14 @@ class _Console(TrainerCallback):
 class _Log(TrainerCallback):
     """One JSON object a line: the step with its loss and learning rate, or with the loss on the validation split.
 
-    Where there are several heads, the loss of each, and of contrastive ones the mean number of negatives. The run's
-    record says at each checkpoint how long it took.
+    Beside the loss stand the mean rate since this process began, and the time that is left at this rate. Where there
+    are several heads, the loss of each, and of contrastive ones the mean number of negatives. The run's record says at
+    each checkpoint how long it took.
     """
 
     def __init__(self, run: Run) -> None:
         self.run, self.path = run, run.out / LOG
+        self.first_step, self.began = 0, 0.0
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.run.write()
@@ -234,9 +242,14 @@ class _Log(TrainerCallback):
         # What was logged after the checkpoint that a run resumes from will be logged again.
         kept = [line for line in read_log(self.run.out) if line["step"] <= state.global_step]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+        self.first_step, self.began = state.global_step, time.monotonic()
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         found = {_LOGGED[key]: value for key, value in logs.items() if key in _LOGGED}
+        if "loss" in found:
+            rate = (state.global_step - self.first_step) / (time.monotonic() - self.began)
+            left = round((state.max_steps - state.global_step) / rate)
+            found |= {"steps_per_second": round(rate, 3), "seconds_left": left}
         if found:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": state.global_step, **found}) + "\n")
