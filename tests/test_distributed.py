@@ -94,13 +94,13 @@ def test_muon_takes_the_same_step_on_two_processes_and_refuses_shards(pretrain_s
         run(launch, "pretrain", write_config({**settings, "out": str(tmp_path / launch)}))
     one, whole = (outcome(tmp_path / launch) for launch in ("one", "whole"))
     assert whole[0]["loss"] == pytest.approx(one[0]["loss"], abs=1e-5)
-    # Steps of a matrix are worked out in bf16.
-    assert max(float((one[1][name] - whole[1][name]).abs().max()) for name in one[1]) < 1e-6
+    # Steps of a matrix, about 1e-5 in all, are worked out in bf16.
+    assert max(float((one[1][name] - whole[1][name]).abs().max()) for name in one[1]) < 4e-6
     path = write_config({**settings, "out": str(tmp_path / "sharded")})
     command = [sys.executable, *LAUNCHES["sharded"], "pretrain", str(path)]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **SHARDING}, timeout=300)
     assert done.returncode != 0
-    assert "optimisation.optimizer: muon takes whole matrices" in done.stderr
+    assert "muon takes whole matrices" in done.stderr
 
 
 def test_an_error_is_said_once(pretrain_settings, write_config, tmp_path):

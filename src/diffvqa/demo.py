@@ -28,10 +28,10 @@ from diffvqa.training.finetune import finetune
 from diffvqa.training.pretrain import pretrain
 from diffvqa.workers import usable_cores
 
-PATIENTS, PATIENTS_TO_LEARN_FROM = 500, 2000
+PATIENTS, PATIENTS_TO_LEARN_FROM = 500, 1500
 SEED = 8
 IMAGE_SIZE = 128
-STEPS = 400, 500
+STEPS = 300, 500
 """Of either stage where a model is trained on the way: the recipe of phantom-small, a quarter of an hour long."""
 
 EXAMPLES: Mapping[str, Callable[[frozenset[Change], frozenset[Change]], bool]] = {
