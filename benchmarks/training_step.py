@@ -75,7 +75,7 @@ def main() -> None:
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     fewer = [] if device.type == "cuda" else ["encoder.num_hidden_layers=2", "decoder.n_layer=2"]
     images = {"cuda": {224: 64, 384: 24}, "cpu": {224: 2, 384: 1}}[device.type][pixels]
-    config = load_config(PretrainConfig, CONFIG, fewer)
+    config = load_config(PretrainConfig, CONFIG, [*fewer, f"encoder.image_size={pixels}"])
     encoder = build_encoder(config, pixels)
     model = build_model(config, encoder, make_head_context(config, encoder, Tokenizer(), [])).to(device).train()
     if device.type == "cpu":
