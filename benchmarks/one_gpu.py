@@ -93,8 +93,8 @@ def main(budget: float, out: Path, part: Literal["1", "2"] | None = None) -> Non
     out.mkdir(parents=True, exist_ok=True)
     store = _patients("train", None, size.patients, size.pixels)
     if part != "2":
-        share = 1.0 if part == "1" else 0.5
-        seconds = share * (end - time.monotonic() - (0 if part == "1" else size.scoring + size.between))
+        left = end - time.monotonic()
+        seconds = (left - size.scoring - size.between) / 2 if part is None else left
         overrides = [f"store={store}", *size.pretrain]
         _train("captioner", PretrainConfig, pretrain, overrides, seconds)
         _measure_step()
@@ -132,8 +132,8 @@ def _train(name: str, kind: Any, run: Callable[[Any], Path], overrides: list[str
         rate = 1 / (2 / logged[-1]["steps_per_second"] - 1 / logged[len(logged) // 2 - 1]["steps_per_second"])
         steps = max(TRIAL, int(0.9 * rate * (seconds - (time.monotonic() - began))))
         print(f"{name}: {rate:.2f} steps a second, so {steps} steps", flush=True)
-    length = [f"out={WORK / name}", f"optimisation.steps={steps}", f"optimisation.warmup_steps={steps // 12}"]
-    run(load_config(kind, configuration, [*overrides, *length]))
+    length = [f"optimisation.steps={steps}", f"optimisation.warmup_steps={steps // 12}", "optimisation.log_every=10"]
+    run(load_config(kind, configuration, [*overrides, *length, f"out={WORK / name}"]))
 
 
 def _measure_step() -> None:
@@ -147,6 +147,8 @@ def _measure_step() -> None:
 
 def _score(name: str, store: Path) -> None:
     folder = WORK / name / "evaluation"
+    if (folder / "metrics.json").exists():
+        return
     evaluate(WORK / "model", store, "test", folder, truth_folder=WORK / name / "cohort" / "truth")
     score_folder(folder)
 

@@ -11,6 +11,7 @@ from diffvqa.findings import (
     SHOWN_IN,
     Change,
     changes_between,
+    degrees_named,
     names_finding,
     read_changes,
     sides_named,
@@ -219,3 +220,23 @@ def test_a_change_that_makes_no_sense_is_refused(arguments):
 )
 def test_the_sides_that_a_phrase_names(phrase, sides):
     assert sides_named(phrase) == sides
+
+
+@pytest.mark.parametrize(
+    ("phrase", "degrees"),
+    [
+        ("There is SEVERE pulmonary edema .", {"edema": 6}),
+        ("possible subtle right mid lung nodule.", {"nodule": 1}),
+        ("no pneumothorax is seen.", {"pneumothorax": 0}),
+        ("large right pleural effusions with moderate cardiomegaly", {"pleural effusion": 6, "cardiomegaly": 4}),
+        ("mild to moderate edema and atelectasis", {"edema": 3}),
+        ("no significant change in moderate cardiomegaly.", {"cardiomegaly": 4}),
+        ("moderate left pleural effusion has resolved.", {}),
+        ("the previously seen pleural effusion has resolved.", {"pleural effusion": 0}),
+        ("acute edema", {}),
+        ("nodules", {}),
+        ("the lungs are clear.", {}),
+    ],
+)
+def test_how_severe_a_phrase_says_that_findings_are(phrase, degrees):
+    assert degrees_named(phrase) == degrees

@@ -9,7 +9,7 @@ PACKAGE = Path(diffvqa.__file__).parent
 BASE = {"errors", "files", "records", "findings", "boxes", "images", "progress", "workers", "runs"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
-    "huge_pages": set(),
+    "allocator": set(),
     "data": BASE,
     "phantom": BASE,
     "tasks": BASE,

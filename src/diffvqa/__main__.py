@@ -1,11 +1,11 @@
 """The program: `diffvqa`, or `python -m diffvqa` without installing."""
 
-from diffvqa.huge_pages import start_with_huge_pages
+from diffvqa.allocator import start_with_fast_memory
 
 
 def run() -> None:
-    """Run the command line in a process that has large pages of memory."""
-    start_with_huge_pages()
+    """Run the command line in a process that gets its memory fast."""
+    start_with_fast_memory()
     from diffvqa.cli import main
 
     main()

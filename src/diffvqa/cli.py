@@ -651,7 +651,7 @@ def _dicom_sources(model: Path, radiographs: dict[str, Radiograph], question: st
     """What a structured report rests on, looked at before the model is loaded."""
     from diffvqa.answering.case import read_question
     from diffvqa.answering.dicom.sources import read_sources
-    from diffvqa.answering.wordings import CHANGE
+    from diffvqa.findings import CHANGE
     from diffvqa.inference.grounding import CAPTIONER
     from diffvqa.inference.hub import model_folder
     from diffvqa.models.folder import weights_digest

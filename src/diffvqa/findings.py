@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from typing import Literal, get_args
 
 DIFFERENCE_QUESTION = "what has changed compared to the reference image?"
 """The standard difference question, asked where the user asks nothing."""
+
+CHANGE = "what has changed"
+"""Questions that begin so take two images."""
 
 ABNORMALITIES_QUESTION = "what abnormalities are seen in this image?"
 """The question whose answer names the findings of one image, where there are any."""
@@ -31,6 +35,9 @@ _RANKS = {
     "massive": 6,
 }  # fmt: skip
 """The level words that have an order. "acute", "increasing" and "decreasing" have none."""
+
+HIGHEST_DEGREE = max(_RANKS.values())
+"""The highest place in the order of level words."""
 
 NAMES = frozenset((
     "air collection", "atelectasis", "blunting of the costophrenic angle", "calcification", "cardiomegaly",
@@ -158,6 +165,19 @@ def names_finding(phrase: str, finding: str) -> bool:
     return bool(named) and not _DENIED.search(phrase)
 
 
+@functools.cache
+def degrees_named(phrase: str) -> Mapping[str, int]:
+    """How severe each finding of NAMES is that a phrase names, from 1 to HIGHEST_DEGREE, 0 where it denies it.
+
+    A finding is left out where the phrase states no level, one without an order, or both a level and a denial.
+    """
+    text = _spaced(phrase)
+    named = {match["name"]: match["level"] for match in _DEGREE_OF_NAME.finditer(text)}
+    if _DENIED.search(text):
+        return {name: 0 for name, level in named.items() if level is None}
+    return {name: _RANKS[level] for name, level in named.items() if level in _RANKS}
+
+
 def sides_named(phrase: str) -> frozenset[str]:
     """The sides, left and right, that a phrase names."""
     words = set(re.findall(r"\w+", phrase.lower()))
@@ -188,11 +208,14 @@ def turn_round(answer: str) -> str | None:
     readings = read_changes(answer)
     if len(readings) != 1:
         return None
+    changes = sorted(readings[0], key=lambda change: (answer.lower().find(change.finding), change))
+    return write_changes(map(turn_change_round, changes))
+
+
+def turn_change_round(change: Change) -> Change:
+    """The change that holds when prior and current image change places."""
     opposite: dict[str, ChangeKind] = {"added": "missing", "missing": "added", "level": "level"}
-    return write_changes(
-        Change(change.finding, opposite[change.kind], before=change.after, after=change.before)
-        for change in sorted(readings[0], key=lambda change: (answer.lower().find(change.finding), change))
-    )
+    return Change(change.finding, opposite[change.kind], before=change.after, after=change.before)
 
 
 def _enumerate(names: list[str]) -> str:
@@ -200,7 +223,7 @@ def _enumerate(names: list[str]) -> str:
 
 
 _BOTH_SIDES = ("bilateral", "bilaterally", "bibasilar", "bibasal", "biapical", "both")
-_DENIED = re.compile(r"\b(?:no|not|without|resolved|free of)\b", re.IGNORECASE)
+_DENIED = re.compile(r"\b(?:no(?!(?: \w+){0,2} changes?\b)|not|without|resolved|free of)\b", re.IGNORECASE)
 _THAN = r"(?: (?:than|(?:as )?compared (?:to|with)) (?:the )?(?:reference|prior|previous) image)"
 _NOTHING = re.compile(rf"{NOTHING_CHANGED.rstrip('.')}{_THAN}?")
 _LEVEL = re.compile(r"the level of (?P<finding>.+?) has changed from (?P<levels>.+ to .+)")
@@ -244,8 +267,12 @@ def _is_level(text: str) -> bool:
 
 
 _KNOWN_NAME = re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(NAMES, key=len, reverse=True)))})\b")
-_KNOWN_LEVEL = re.compile(
-    r"{0}(?: {0})*".format(f"(?:{'|'.join(map(re.escape, sorted(_DEGREES, key=len, reverse=True)))})")
+_ONE_LEVEL = "|".join(map(re.escape, sorted(_DEGREES, key=len, reverse=True)))
+_KNOWN_LEVEL = re.compile(rf"(?:{_ONE_LEVEL})(?: (?:{_ONE_LEVEL}))*")
+# Between a level and the finding that it is of stand a few words on the place: "severe left upper lung consolidation".
+_DEGREE_OF_NAME = re.compile(
+    rf"(?:\b(?P<level>{_ONE_LEVEL})(?: (?!and\b|with\b|{_KNOWN_NAME.pattern})[\w-]+){{0,4}}? )?"
+    rf"(?P<name>{_KNOWN_NAME.pattern[:-2]})(?:e?s)?\b"
 )
 
 

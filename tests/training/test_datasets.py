@@ -149,6 +149,7 @@ def test_an_item_has_what_its_heads_take_and_no_more(store, config):
         "cap+local_captioning": {"captioning"},
         "clip": {"clip"},
         "classification+cap": {"captioning", "classification"},
+        "levels": {"levels"},
         "paired": {"paired"},
     }
     for objective, names in taken.items():

@@ -7,6 +7,7 @@ where boxes lie, and of which split all of it is.
 import json
 import re
 import shutil
+from collections import Counter
 from dataclasses import replace
 
 import numpy as np
@@ -18,12 +19,12 @@ import reference
 from diffvqa.data import read_sources
 from diffvqa.data.prepare import prepare
 from diffvqa.data.store import Store
-from diffvqa.findings import DIFFERENCE_QUESTION, read_changes
+from diffvqa.findings import DIFFERENCE_QUESTION, NAMES, read_changes
 from diffvqa.inference import measure_trust as measuring
 from diffvqa.inference.features import encode_store
 from diffvqa.inference.trust import FOLDER, RECORD, load_trust
 from diffvqa.models.captioner import Captioner
-from diffvqa.models.classifier import ClassificationHead
+from diffvqa.models.classifier import ClassificationHead, LevelHead
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder, weights_digest
 from diffvqa.models.pretraining import PretrainingModel
@@ -287,6 +288,35 @@ def test_a_classifier_is_rewarded_for_naming_what_is_there():
         if known_row
     ]
     assert float(head(tokens, findings, known).loss) == pytest.approx(np.mean(expected), rel=1e-5)
+
+
+def test_levels_are_those_that_phrases_of_the_image_state(watch, store, pretrain_settings, write_config, tmp_path):
+    seen = watch(PretrainingModel)
+    learn_stage_1("levels", pretrain_settings, write_config, tmp_path)
+    ranks = {"subtle": 1, "minimal": 1, "mild": 2, "small": 2, "moderate": 4, "severe": 6, "massive": 6}
+    stated = Counter()
+    for _, _, batch in seen:
+        for pixels, row in zip(batch["pixel_values"], batch["levels"]["levels"], strict=True):
+            phrases = [phrase for region in find_image(pixels, store).regions for phrase in region.phrases]
+            for name, level in zip(sorted(NAMES), row.tolist(), strict=True):
+                of_it = [phrase for phrase in phrases if re.search(rf"\b{name}s?\b", phrase)]
+                words = {word for phrase in of_it for word in phrase.split() if word in ranks}
+                denied = any(re.search(r"\b(no|resolved)\b", phrase) for phrase in of_it)
+                expected = 0 if denied else ranks[words.pop()] if words else IGNORED
+                assert (name, level) == (name, expected)
+                stated[level] += 1
+    assert set(stated) == {IGNORED, 0, 1, 2, 4, 6}
+
+
+def test_a_reader_of_levels_is_rewarded_for_those_that_are_known():
+    torch.manual_seed(0)
+    head, tokens = LevelHead(4, 2, 3), torch.randn(3, 5, 4)
+    torch.nn.init.normal_(head.probe.weight)
+    levels = torch.tensor([[0, IGNORED], [2, 1], [IGNORED, IGNORED]])
+    chances = torch.einsum("iw,ncw->inc", tokens.mean(1), head.probe.weight).softmax(-1)
+    known = [chances[0, 0, 0], chances[1, 0, 2], chances[1, 1, 1]]
+    assert float(head(tokens, levels).loss) == pytest.approx(-np.mean([np.log(float(one)) for one in known]), rel=1e-5)
+    assert float(head(tokens, torch.full((3, 2), IGNORED)).loss) == 0
 
 
 def test_a_probe_of_changes_is_shown_the_prior_image_first(

@@ -14,9 +14,8 @@ from diffvqa import __version__
 from diffvqa.answering.answer import CANNOT_ANSWER, CANNOT_COMPARE, Answer, FoundBox, ModelVersion
 from diffvqa.answering.case import Case, make_case, read_question
 from diffvqa.answering.image_files import Given, name_files
-from diffvqa.answering.wordings import CHANGE
 from diffvqa.errors import InputError
-from diffvqa.findings import SHOWN_IN, Change, read_changes
+from diffvqa.findings import CHANGE, SHOWN_IN, Change, read_changes
 from diffvqa.images.radiograph import read_radiograph
 from diffvqa.inference.asking import WrittenAnswer, answer_questions
 from diffvqa.inference.finding_boxes import find_boxes

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from diffvqa.answering import comparable
-from diffvqa.answering.wordings import CHANGE, as_learnt
+from diffvqa.answering.wordings import as_learnt
 from diffvqa.errors import InputError
-from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, DIFFERENCE_QUESTION
+from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, CHANGE, DIFFERENCE_QUESTION
 from diffvqa.inference.input_check import OOD_REFUSAL, OOD_WARNING
 from diffvqa.inference.model import EncodedImage
 

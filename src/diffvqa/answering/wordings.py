@@ -6,9 +6,6 @@ import re
 
 from diffvqa.findings import DIFFERENCE_QUESTION
 
-CHANGE = "what has changed"
-"""Questions that begin so take two images."""
-
 _IMAGES = (
     r"(?:(?:to|with|since|from|between|than|versus|in|on|and|the|this|these|that|last|latest|prior|previous|earlier|"
     r"reference|main|current|two|both|images?|stud(?:y|ies)|exams?|examinations?|x-?rays?|radiographs?|pictures?|films?|"

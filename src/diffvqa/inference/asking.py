@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,8 @@ import numpy as np
 import torch
 
 from diffvqa.errors import InputError
+from diffvqa.findings import CHANGE
+from diffvqa.inference.change_weighing import Hypothesis, agreed_probabilities, change_probabilities, state_changes
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, device
 from diffvqa.records import Pair
@@ -20,12 +23,22 @@ from diffvqa.workers import Result, done_in_order
 BATCH, BATCH_ON_GPU = 64, 512
 """Questions, or prompts, at a time."""
 
+ROWS = 4
+"""So many rows of hypotheses for each question of a batch: several answers to a question share its images."""
+
+HYPOTHESES = 8
+"""Answers over which changes are weighed, unless as many beams are asked for."""
+
 Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True, slots=True)
 class WrittenAnswer:
-    """An answer as the language model wrote it, and the mean probability (geometric) of its tokens, 0 to 1."""
+    """An answer, and how sure the model is of it, 0 to 1.
+
+    Of an answer as the language model wrote it this is the mean probability (geometric) of its tokens, of one that is
+    put together from changes the probability of the whole.
+    """
 
     text: str
     confidence: float
@@ -41,6 +54,7 @@ def answer_questions(
 ) -> list[WrittenAnswer]:
     """The answer to each (pair, question), greedy or by beam search; features: image identifier -> patch tokens.
 
+    A model with a `change_threshold` weighs the changes between two images over several answers to both orders.
     cluster: the address of a Ray cluster that answers. Raises InputError if a question leaves the model no room for an
     answer.
     """
@@ -63,6 +77,84 @@ def _answer_batch(
     features: Mapping[str, np.ndarray],
     beams: int,
 ) -> list[WrittenAnswer]:
+    weighed = [question for question in questions if _is_weighed(folder.model, *question)]
+    others = [question for question in questions if not _is_weighed(folder.model, *question)]
+    answers = {
+        **dict(zip(weighed, _weigh_changes(folder, weighed, features, beams), strict=True)),
+        **dict(zip(others, _most_probable(folder, others, features, beams), strict=True)),
+    }
+    return [answers[question] for question in questions]
+
+
+def _is_weighed(model: DifferenceModel, pair: Pair, text: str) -> bool:
+    """Whether changes are weighed: those between two images, for more of them have one order only."""
+    compares = text.startswith(CHANGE) and pair.prior is not None and not pair.earlier
+    return model.config.change_threshold is not None and compares
+
+
+def _weigh_changes(
+    folder: ModelFolder[DifferenceModel],
+    questions: Sequence[tuple[Pair, str]],
+    features: Mapping[str, np.ndarray],
+    beams: int,
+) -> list[WrittenAnswer]:
+    turned = [(Pair(current=pair.prior or "", prior=pair.current), text) for pair, text in questions]
+    hypotheses = _hypotheses(folder, [*questions, *turned], features, beams if beams > 1 else HYPOTHESES)
+    answers = []
+    for both in zip(hypotheses[: len(questions)], hypotheses[len(questions) :], strict=True):
+        forward, backward = map(change_probabilities, both)
+        if forward is None or backward is None:
+            likeliest = both[0][0]
+            answers.append(WrittenAnswer(likeliest.text, math.exp(likeliest.log_probability)))
+        else:
+            agreed = agreed_probabilities(forward, backward)
+            answers.append(WrittenAnswer(*state_changes(agreed, folder.model.config.change_threshold)))
+    return answers
+
+
+def _hypotheses(
+    folder: ModelFolder[DifferenceModel],
+    questions: Sequence[tuple[Pair, str]],
+    features: Mapping[str, np.ndarray],
+    beams: int,
+) -> list[list[Hypothesis]]:
+    """The most probable answers to each question, as many as beams, the likeliest first."""
+    found: list[list[Hypothesis]] = []
+    # As many at a time as fill the rows of a batch.
+    at_once = max(1, (BATCH_ON_GPU if device().type == "cuda" else BATCH) * ROWS // beams)
+    for start in range(0, len(questions), at_once):
+        part = questions[start : start + at_once]
+        settings = {"num_return_sequences": beams, "output_scores": True, "length_penalty": 0.0, "early_stopping": True}
+        texts, _, written = _write(folder, part, features, beams, **settings)
+        rows = [Hypothesis(*one) for one in zip(texts, written.sequences_scores.tolist(), strict=True)]
+        found += [rows[place : place + beams] for place in range(0, len(rows), beams)]
+    return found
+
+
+def _most_probable(
+    folder: ModelFolder[DifferenceModel],
+    questions: Sequence[tuple[Pair, str]],
+    features: Mapping[str, np.ndarray],
+    beams: int,
+) -> list[WrittenAnswer]:
+    if not questions:
+        return []
+    texts, ended, written = _write(
+        folder, questions, features, beams, output_logits=beams == 1, output_scores=beams > 1
+    )
+    # Beam search gives the mean log probability itself.
+    confidences = _confidences(written, ended) if beams == 1 else written.sequences_scores.exp().tolist()
+    return [WrittenAnswer(text, one) for text, one in zip(texts, confidences, strict=True)]
+
+
+def _write(
+    folder: ModelFolder[DifferenceModel],
+    questions: Sequence[tuple[Pair, str]],
+    features: Mapping[str, np.ndarray],
+    beams: int,
+    **settings: Any,
+) -> tuple[list[str], list[list[int]], Any]:
+    """What the language model writes, one row after the other: texts, their tokens, and all that `write` returns."""
     tokenizer, text_tokens = folder.tokenizer, folder.model.config.text_tokens
     prompts = [encode_question(folder, text) for _, text in questions]
     longest = max(len(prompt) for prompt in prompts)
@@ -73,14 +165,11 @@ def _answer_batch(
             **collate_prompts(prompts, tokenizer.pad_token_id),
             new_tokens=text_tokens - longest,
             num_beams=beams,
-            output_logits=beams == 1,
-            output_scores=beams > 1,
+            **settings,
         )
     ended = [_until_end(tokens, tokenizer.eos_token_id) for tokens in written.sequences.tolist()]
-    # Beam search gives the mean log probability itself.
-    confidences = _confidences(written, ended) if beams == 1 else written.sequences_scores.exp().tolist()
-    texts = [tokenizer.decode(tokens, skip_special_tokens=True) for tokens in ended]
-    return [WrittenAnswer(" ".join(text.split()), one) for text, one in zip(texts, confidences, strict=True)]
+    texts = [" ".join(tokenizer.decode(tokens, skip_special_tokens=True).split()) for tokens in ended]
+    return texts, ended, written
 
 
 def _until_end(tokens: list[int], end: int) -> list[int]:

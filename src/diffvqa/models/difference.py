@@ -29,7 +29,8 @@ class DifferenceConfig(PreTrainedConfig):
     their features side by side, become one token of the language model; 1 keeps every patch, as the paper does.
     attention: of the images' tokens among themselves: `causal` (the paper) or `prefix`, each attends to all.
     priors: how many earlier images it takes. trainable_blocks: the last blocks of the encoder that are trained with the
-    rest, or `all`.
+    rest, or `all`. change_threshold: how probable a change must be to be stated, weighed over several answers to both
+    orders of the images; None: the answer is the most probable one, word by word, as in the paper.
     Raises ValueError if merged squares do not tile the grid of patches.
     """
 
@@ -45,6 +46,7 @@ class DifferenceConfig(PreTrainedConfig):
         attention: str = "causal",
         priors: int = 1,
         trainable_blocks: int | Literal["all"] = 0,
+        change_threshold: float | None = None,
         **kwargs: Any,
     ) -> None:
         self.vision_config = encoder.vision_config(vision_config)
@@ -55,6 +57,7 @@ class DifferenceConfig(PreTrainedConfig):
         self.attention = attention
         self.priors = priors
         self.trainable_blocks = trainable_blocks
+        self.change_threshold = change_threshold
         if not isinstance(language_config, PreTrainedConfig):
             language_config = AutoConfig.for_model(**{"model_type": "gpt2", **(language_config or {})})
         self.language_config = language_config

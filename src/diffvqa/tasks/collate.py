@@ -104,6 +104,11 @@ def collate_findings(images: Sequence[Collection[str] | None], names: Sequence[s
     }
 
 
+def collate_levels(images: Sequence[Mapping[str, int]], names: Sequence[str]) -> dict[str, torch.Tensor]:
+    """The levels of each image's findings as the tensors of `LevelHead.forward`, IGNORED where none is given."""
+    return {"levels": torch.tensor([[levels.get(name, IGNORED) for name in names] for levels in images])}
+
+
 def collate_questions(texts: Sequence[Text], tokenizer: Any, maximum: int) -> dict[str, torch.Tensor]:
     """Questions of at most `maximum` tokens as right-padded `input_ids`, `attention_mask`, `labels`: (texts, length).
 

@@ -165,6 +165,8 @@ class FinetuneConfig(StrictSettings):
     of merge x merge patches become one token of the language model. attention: of the images' tokens among themselves,
     causal as in the paper, or free (prefix). priors: how many earlier images are looked at. exchanged: the share of
     difference questions about two images that are asked of them the other way round, the answer turned round too.
+    change_threshold: the finished model states a change of that probability or more, weighed over several answers to
+    both orders of the images; where it is not given, the answer is the most probable one, word by word.
     """
 
     store: str
@@ -181,6 +183,7 @@ class FinetuneConfig(StrictSettings):
     attention: Literal["causal", "prefix"] = "causal"
     priors: PositiveInt = 1
     exchanged: float = Field(0.0, ge=0, le=1)
+    change_threshold: float | None = Field(None, gt=0, le=1)
 
     @model_validator(mode="after")
     def _known_questions(self) -> FinetuneConfig:

@@ -19,7 +19,8 @@ def build_model(
 ) -> DifferenceModel:
     """A difference model as configured, on an encoder. Raises InputError, and what explain_sizes explains."""
     vision = encoder.config
-    settings = config.model_dump(include={"text_tokens", "merge", "attention", "priors", "trainable_blocks"})
+    copied = {"text_tokens", "merge", "attention", "priors", "trainable_blocks", "change_threshold"}
+    settings = config.model_dump(include=copied)
     if isinstance(config.language_model, str):
         with explain_source("language_model", config.language_model):
             language_model = read_model(AutoModelForCausalLM, config.language_model)

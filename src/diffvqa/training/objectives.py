@@ -13,13 +13,13 @@ from torch import nn
 from transformers import CLIPTextConfig, GPT2Config
 
 from diffvqa.boxes import Box
-from diffvqa.findings import Change
+from diffvqa.findings import HIGHEST_DEGREE, NAMES, Change, degrees_named
 from diffvqa.models.captioner import CaptioningHead
-from diffvqa.models.classifier import ClassificationHead
+from diffvqa.models.classifier import ClassificationHead, LevelHead
 from diffvqa.models.contrastive import ContrastiveHead
 from diffvqa.models.paired_head import PairedHead
 from diffvqa.tasks.change_texts import change_text, place_findings
-from diffvqa.tasks.collate import collate_findings, collate_phrases, pack_texts
+from diffvqa.tasks.collate import collate_findings, collate_levels, collate_phrases, pack_texts
 from diffvqa.tasks.image_texts import ImageTexts, Mixture, Phrase, draw_phrases, draw_texts
 from diffvqa.tasks.text import Text, one_line
 
@@ -54,8 +54,8 @@ class Head:
 class Objective:
     """One objective: what it learns by a head, or nothing.
 
-    needs: what it learns from, any of these: reports, phrases, findings, changes. tasks: those that it teaches the
-    captioning head; other heads are of one objective. pairs: whether images are drawn as pairs of prior and current
+    needs: what it learns from, any of these: reports, phrases, levels, findings, changes. tasks: those that it teaches
+    the captioning head; other heads are of one objective. pairs: whether images are drawn as pairs of prior and current
     ones.
     """
 
@@ -78,6 +78,10 @@ Places = tuple[frozenset[Change], dict[str, str]]
 def _take_places(image: ImageTexts, mixture: Mixture, random: np.random.Generator) -> Places:
     places = place_findings((change.finding for change in image.changes), image.phrases)
     return image.changes, {finding: image.write_box(box) for finding, box in places.items()}
+
+
+def _take_levels(image: ImageTexts, mixture: Mixture, random: np.random.Generator) -> dict[str, int]:
+    return {name: degree for one in image.phrases for name, degree in degrees_named(one.phrase).items()}
 
 
 def _pack_texts(images: Sequence[Sequence[Text]], context: HeadContext) -> dict[str, torch.Tensor]:
@@ -123,6 +127,15 @@ OBJECTIVES: dict[str, Objective] = {
             lambda context: ClassificationHead(context.width, len(context.findings)),
             lambda image, *_: image.findings,
             lambda images, context: collate_findings(images, context.findings),
+        ),
+    ),
+    "levels": Objective(
+        "how severe each finding is, as phrases say it",
+        ("levels",),
+        Head(
+            lambda context: LevelHead(context.width, len(NAMES), HIGHEST_DEGREE + 1),
+            _take_levels,
+            lambda images, context: collate_levels(images, sorted(NAMES)),
         ),
     ),
     "paired": Objective(
@@ -176,7 +189,7 @@ def draws_pairs(objectives: Mapping[str, float]) -> bool:
 
 def looks_at_places(objectives: Mapping[str, float]) -> bool:
     """Whether any of these objectives learns from boxes in an image."""
-    return any({"phrases", "changes"}.intersection(OBJECTIVES[name].needs) for name in objectives)
+    return any({"phrases", "levels", "changes"}.intersection(OBJECTIVES[name].needs) for name in objectives)
 
 
 def heads_of(objectives: Mapping[str, float]) -> dict[str, Head]:

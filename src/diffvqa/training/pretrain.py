@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerBase, SiglipImageProcessorPil, set_s
 from diffvqa.data.splits import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
+from diffvqa.findings import degrees_named
 from diffvqa.models.captioner import Captioner, CaptionerConfig
 from diffvqa.models.checkpoint import image_statistics, make_processor
 from diffvqa.models.gathering import processes
@@ -132,6 +133,12 @@ def _refuse_nothing_to_learn(config: PretrainConfig, store: Store, places: list[
     available = {
         "reports": any(store.images[place].report for place in places),
         "phrases": any(region.phrases for place in places for region in store.images[place].regions),
+        "levels": any(
+            degrees_named(phrase)
+            for place in places
+            for region in store.images[place].regions
+            for phrase in region.phrases
+        ),
         "findings": any(store.images[place].findings for place in places),
         "changes": draws_pairs(config.objective) and bool(pairs_to_learn(store, places, "train")),
     }
