@@ -93,7 +93,7 @@ def test_changes_are_weighed_over_answers_by_their_own_probability(weighing):
     """The probability of an answer, worked out from its words one after the other."""
     folder, features = weighing
     asked = [(pair, DIFFERENCE_QUESTION) for pair in PAIRS[:4]]
-    found = asking._hypotheses(folder, asked, features, 8)
+    found = asking.write_hypotheses(folder, asked, features, 8)
     for (pair, text), rows in zip(asked, found, strict=True):
         assert len({one.text for one in rows}) > 4
         assert [one.log_probability for one in rows] == sorted((one.log_probability for one in rows), reverse=True)
@@ -128,6 +128,6 @@ def test_other_questions_and_more_images_are_answered_word_by_word(weighing, mon
 
 def test_where_no_answer_can_be_read_the_likeliest_stands(weighing, monkeypatch):
     rows = [Hypothesis("edema edema", math.log(0.5)), Hypothesis("edema", math.log(0.2))]
-    monkeypatch.setattr(asking, "_hypotheses", lambda folder, asked, features, beams: [rows] * len(asked))
+    monkeypatch.setattr(asking, "write_hypotheses", lambda folder, asked, features, beams: [rows] * len(asked))
     (answer,) = asking.answer_questions(weighing[0], [(Pair("0", "1"), DIFFERENCE_QUESTION)], weighing[1])
     assert (answer.text, answer.confidence) == ("edema edema", pytest.approx(0.5))

@@ -99,7 +99,7 @@ def _weigh_changes(
     beams: int,
 ) -> list[WrittenAnswer]:
     turned = [(Pair(current=pair.prior or "", prior=pair.current), text) for pair, text in questions]
-    hypotheses = _hypotheses(folder, [*questions, *turned], features, beams if beams > 1 else HYPOTHESES)
+    hypotheses = write_hypotheses(folder, [*questions, *turned], features, beams if beams > 1 else HYPOTHESES)
     answers = []
     for both in zip(hypotheses[: len(questions)], hypotheses[len(questions) :], strict=True):
         forward, backward = map(change_probabilities, both)
@@ -112,7 +112,7 @@ def _weigh_changes(
     return answers
 
 
-def _hypotheses(
+def write_hypotheses(
     folder: ModelFolder[DifferenceModel],
     questions: Sequence[tuple[Pair, str]],
     features: Mapping[str, np.ndarray],
