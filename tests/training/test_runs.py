@@ -121,6 +121,42 @@ def test_a_first_checkpoint_that_is_not_whole_is_none(
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+@pytest.fixture
+def losses_rise_after(monkeypatch):
+    """The loss on the validation split is lowest at a step, and the weights of each step are noted: {step: weights}."""
+
+    def rise_after(lowest):
+        weights, predict = {}, StageTrainer.prediction_step
+
+        def watched(self, model, *args, **kwargs):
+            found = predict(self, model, *args, **kwargs)
+            weights[self.state.global_step] = {name: one.clone() for name, one in model.state_dict().items()}
+            return torch.tensor(float(abs(self.state.global_step - lowest))), *found[1:]
+
+        monkeypatch.setattr(StageTrainer, "prediction_step", watched)
+        return weights
+
+    return rise_after
+
+
+@pytest.mark.parametrize("lowest", [2, 4, 6])
+@pytest.mark.parametrize("stopped", [False, True])
+def test_the_weights_of_the_lowest_validation_loss_are_kept(
+    lowest, stopped, pretrain_settings, write_config, tmp_path, stop_after, losses_rise_after
+):
+    weights = losses_rise_after(lowest)
+    path = write_config({**pretrain_settings, "out": str(tmp_path / "out")})
+    if stopped:
+        with stop_after(5):
+            pretrain(load_config(PretrainConfig, path, []))
+    out = pretrain(load_config(PretrainConfig, path, []))
+    assert set(weights) == {2, 4, 6}
+    found = load_file(out / "model.safetensors")
+    kept = {name.replace("heads.captioning", "head"): one for name, one in weights[lowest].items()}
+    assert all(torch.equal(found[name], kept[name]) for name in found)
+    assert json.loads((out / "run.json").read_text())["weights_of_step"] == lowest
+
+
 def test_of_several_gpus_a_process_takes_one(pretrain_settings, write_config, tmp_path, monkeypatch):
     """The library would wrap the model in DataParallel."""
     made, compute_loss, wrapped = TrainingArguments.__post_init__, StageTrainer.compute_loss, []

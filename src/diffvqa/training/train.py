@@ -97,7 +97,8 @@ def train(
 ) -> Model | None:
     """Train a model on draws in their own order; goes on from the last checkpoint of the run if there is one.
 
-    The first of the processes that train together gets the trained model, the others None. Raises RunFailed if the loss
+    The first of the processes that train together gets the trained model, the others None: its weights are those of the
+    checkpoint with the lowest loss on the validation split, where there is any. Raises RunFailed if the loss
     or the gradients are no longer finite.
     """
     precision = usable_precision(optimisation.precision)
@@ -144,7 +145,10 @@ def train(
         logging_steps=optimisation.log_every,
         logging_nan_inf_filter=False,
         save_steps=optimisation.save_every,
+        # Of the last checkpoint and the best one, no others.
         save_total_limit=1,
+        load_best_model_at_end=validation is not None,
+        metric_for_best_model="loss",
         report_to="none",
         seed=seed,
     )
@@ -177,6 +181,9 @@ def train(
     with first_goes_first():
         last = _checkpoint_to_go_on_from(run.out / CHECKPOINTS)
     trainer.train(resume_from_checkpoint=None if last is None else str(last))
+    if is_first():
+        best = trainer.state.best_model_checkpoint
+        run.write(weights_of_step=checkpoint_step(Path(best)) if best else trainer.state.global_step)
     if trainer.is_fsdp_enabled:
         weights = trainer.accelerator.get_state_dict(trainer.model_wrapped)
         if whole:
