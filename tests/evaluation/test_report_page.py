@@ -103,7 +103,9 @@ def folder(tmp_path, monkeypatch):
     )
     box = {"label": EVIL, "box": [5, 6, 15, 16], "kind": "reference"}
     write(tmp_path / "phrases.jsonl", [{"picture": "examples/0-prior.png", "phrase": EVIL, "boxes": [box]}])
-    (tmp_path / "run.json").write_text(json.dumps({"model": EVIL, EVIL: {"layers": 2}, "split": "test"}))
+    (tmp_path / "run.json").write_text(
+        json.dumps({"model": EVIL, EVIL: {"layers": 2}, "split": "test", "dataset": "medical-diff-vqa 1.0.1"})
+    )
     score_folder(tmp_path, replicates=20)
     return tmp_path
 

@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 SCORES_OF_ROW = ("bleu_1", "bleu_4", "meteor", "rouge_l", "cider")
-NOT_RECORDED = "not recorded"
-
 CAUTION = (
     "The published figures were measured by others, on test sets and at checkpoints of their choice. CIDEr depends on "
     "n, and on which answers those are: compare it only on the same set."
 )
-SYNTHETIC = "This row is of a synthetic cohort, not of Medical-Diff-VQA: it cannot be held against the others."
-OTHER_DATASET = "This row belongs below the others only if the store was made from Medical-Diff-VQA as it is published."
+MEDICAL_DIFF_VQA = "medical-diff-vqa"
+"""How a run's record names the dataset that the published figures are of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,20 +48,19 @@ PUBLISHED = (
 
 
 def own_row(metrics: Mapping, run: Mapping) -> dict | None:
-    """The row of a model on a test split, from its metrics and the facts of `run.json`; None for any other run.
+    """The row of a model on the test split of Medical-Diff-VQA, from its metrics and `run.json`; None for any other.
 
-    {"n", "split", "dataset" (its parts with versions, as their folders are called), "synthetic", "implementation", and
-    each of SCORES_OF_ROW with its interval}.
+    {"n", "split", "dataset" (its parts with versions, as their folders are called), "implementation", and each of
+    SCORES_OF_ROW with its interval}.
     """
-    scores = metrics["answers"].get("difference")
-    if scores is None or run.get("split") != "test":
+    scores, dataset = metrics["answers"].get("difference"), run.get("dataset", "")
+    synthetic = "truth" in run or "(synthetic)" in dataset
+    if scores is None or run.get("split") != "test" or synthetic or MEDICAL_DIFF_VQA not in dataset:
         return None
-    synthetic = "truth" in run or "(synthetic)" in run.get("dataset", NOT_RECORDED)
     return {
         "n": scores["n"],
         "split": "test",
-        "dataset": "synthetic cohort" if synthetic else run.get("dataset", NOT_RECORDED),
-        "synthetic": synthetic,
+        "dataset": dataset,
         "implementation": _implementation(metrics["tokenizer"], scores["meteor"] is not None),
         **{name: scores[name] for name in SCORES_OF_ROW},
     }
@@ -71,8 +68,7 @@ def own_row(metrics: Mapping, run: Mapping) -> dict | None:
 
 def remarks(row: Mapping) -> list[str]:
     """What must be said wherever the row stands among the published ones."""
-    said = [CAUTION, SYNTHETIC if row["synthetic"] else OTHER_DATASET]
-    said.append(f"This row: {row['implementation']}; dataset {row['dataset']}.")
+    said = [CAUTION, f"This row: {row['implementation']}; dataset {row['dataset']}."]
     said += [f"{one.system}: {one.remark}." for one in PUBLISHED if one.remark]
     return said
 
