@@ -1,9 +1,12 @@
 """Encoders from checkpoints in the formats in which others publish them."""
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from transformers import (
+    AutoImageProcessor,
     AutoModel,
     CLIPConfig,
     CLIPModel,
@@ -19,8 +22,9 @@ from transformers import (
     ViTConfig,
 )
 
-from diffvqa.models.checkpoint import image_statistics, load_encoder
+from diffvqa.models.checkpoint import image_statistics, load_encoder, make_processor
 from diffvqa.models.encoder import patch_tokens
+from diffvqa.tasks.collate import normalise
 
 SIZES = {
     "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 2,
@@ -107,3 +111,18 @@ def test_a_language_model_is_no_encoder(tmp_path):
 def test_the_normalisation_is_the_checkpoints(tmp_path):
     SiglipImageProcessorPil(image_mean=[0.1, 0.2, 0.3], image_std=[0.4, 0.5, 0.6]).save_pretrained(tmp_path)
     assert image_statistics(str(tmp_path)) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_saved_processor_does_what_is_done_with_a_square_and_nothing_else(channels, tmp_path):
+    mean, deviation = [0.4, 0.5, 0.6][:channels], [0.2, 0.3, 0.4][:channels]
+    make_processor(32, mean, deviation, "as stored").save_pretrained(tmp_path)
+    saved = AutoImageProcessor.from_pretrained(tmp_path, backend="pil")
+    random = np.random.default_rng(0)
+    squares = [random.integers(0, 256, (32, 32)).astype(np.uint8) for _ in range(10)]
+    theirs = saved([Image.fromarray(one) for one in squares], return_tensors="pt")["pixel_values"]
+    ours = normalise(squares, saved)
+    assert ours.shape == (10, channels, 32, 32)
+    assert torch.allclose(theirs, ours, atol=1e-5)
+    other = saved(Image.fromarray(np.zeros((48, 40), np.uint8)), return_tensors="pt")["pixel_values"]
+    assert other.shape[-2:] == (48, 40)

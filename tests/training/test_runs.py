@@ -3,6 +3,8 @@
 import json
 import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -371,6 +373,16 @@ def test_a_folder_that_is_no_model_is_named(tmp_path, trained_captioner_folder):
     (tmp_path / "config.json").write_text('{"model_type": "diffvqa_difference"}')
     with pytest.raises(InputError, match="incomplete or damaged"):
         load_folder(DifferenceModel, tmp_path, "model")
+
+
+def test_one_import_makes_models_known_to_the_library(trained_captioner_folder, trained_model_folder):
+    folders = [trained_captioner_folder, trained_captioner_folder / "encoder", trained_model_folder]
+    program = (
+        "import sys; import diffvqa.models; from transformers import AutoModel\n"
+        "for folder in sys.argv[1:]: print(type(AutoModel.from_pretrained(folder)).__name__)"
+    )
+    done = subprocess.run([sys.executable, "-c", program, *map(str, folders)], capture_output=True, text=True)
+    assert done.stdout.split() == ["Captioner", "HybridVisionModel", "DifferenceModel"]
 
 
 def test_finished_folders_can_be_read_by_the_librarys_own_classes(trained_captioner_folder, trained_model_folder):

@@ -52,10 +52,20 @@ def image_statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]
 
 
 def make_processor(size: int, mean: Sequence[float], std: Sequence[float], intensity: str) -> SiglipImageProcessorPil:
-    """A processor that normalises square images; it keeps the convention of grey values that `intensity_of` reads."""
+    """A processor that normalises square images; it keeps the convention of grey values that `intensity_of` reads.
+
+    It does nothing else: a picture that is no such square is refused by the encoder, not shown to it distorted.
+    """
     kept: dict[str, Any] = {"intensity": intensity}
     sides = {"height": size, "width": size}
-    return SiglipImageProcessorPil(size=sides, image_mean=list(mean), image_std=list(std), **kept)
+    return SiglipImageProcessorPil(
+        size=sides,
+        image_mean=list(mean),
+        image_std=list(std),
+        do_resize=False,
+        do_convert_rgb=len(mean) == 3,
+        **kept,
+    )
 
 
 def _interpolated(weight: torch.Tensor, shape: torch.Size) -> torch.Tensor:
