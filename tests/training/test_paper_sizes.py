@@ -46,7 +46,8 @@ def decoder(width, inner, layers, positions):
     return (VOCABULARY + positions) * width + layers * (block(width, inner) + cross) + layer_norm(width)
 
 
-SIZES = {"paper": (224, 1152, 4304, 27, 256), "vitl384": (384, 1024, 4096, 24, 729)}
+SO400M = (224, 1152, 4304, 27, 256)
+SIZES = {"paper": SO400M, "author": SO400M, "vitl384": (384, 1024, 4096, 24, 729)}
 
 
 def count(model):
