@@ -1,5 +1,7 @@
 """A study's cells: all combinations, each with a name of its own, and mistakes told before anything runs."""
 
+from pathlib import Path
+
 import pytest
 import yaml
 
@@ -70,17 +72,25 @@ def test_axes_are_laid_over_by_their_names(study):
 def test_a_cell_s_stages_have_its_settings(study):
     config = study()
     for cell in cells_of(config):
-        pretrain, finetune = (
-            stage_config(config, cell, stage, "S", f"C/{stage}") for stage in ("pretrain", "finetune")
-        )
+        pretrain, finetune = (stage_config(config, cell, stage, "S") for stage in ("pretrain", "finetune"))
         assert pretrain.seed == finetune.seed == cell.values["seed"]
         assert pretrain.store == finetune.store == "S"
-        assert (pretrain.out, finetune.out, finetune.encoder) == ("C/pretrain", "C/finetune", "C/encoder")
+        folder = Path(config.out) / "cells" / cell.name
+        assert (finetune.out, finetune.encoder) == (str(folder / "model"), pretrain.out)
         assert pretrain.optimisation.steps == 3
         assert finetune.optimisation.steps == 6
         assert cell.store == cell.values["store"]
     assert cells_of(config)[4].values["objective"] == {"clip": 1.0, "cap": 0.5}
-    assert stage_config(config, cells_of(config)[4], "pretrain", "S", "C/p").objective == {"clip": 1.0, "cap": 0.5}
+    assert stage_config(config, cells_of(config)[4], "pretrain", "S").objective == {"clip": 1.0, "cap": 0.5}
+
+
+def test_cells_that_differ_in_stage_2_alone_share_an_encoder(study):
+    config = study("axes={objective: [clip, cap], seed: [0, 1], store: [usual], finetune.merge: [1, 2]}")
+    found = {
+        cell.name: Path(stage_config(config, cell, "finetune", "S").encoder).parent.name for cell in cells_of(config)
+    }
+    assert len(found) == 8
+    assert found == {name: name.replace("merge-2", "merge-1") for name in found}
 
 
 @pytest.mark.parametrize(

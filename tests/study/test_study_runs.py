@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -128,6 +129,24 @@ def test_a_study_grows_by_values_of_its_axes_and_does_not_shrink(study, study_fi
     for fewer in ("axes.seed=[0]", "axes.seed=[0, 2]"):
         with pytest.raises(InputError, match=r"other settings \(axes.seed\)"):
             run_study(read_study(study_file, [*settings, fewer]))
+
+
+def test_an_encoder_that_several_cells_share_is_trained_once(study, study_file, tmp_path):
+    settings = [
+        f"out={tmp_path / 'out'}",
+        f"stores={{usual: {{folder: {study[1] / 'stores' / 'usual' / 'store'}}}}}",
+        "tests={}",
+        "axes={objective: [none, cap], pretrain.optimisation.steps: [2], finetune.optimisation.steps: [2, 3]}",
+    ]
+    run_study(read_study(study_file, settings))
+    encoders = sorted(path.parent.name for path in (tmp_path / "out" / "cells").glob("*/encoder"))
+    models = {path.parent.name: path for path in (tmp_path / "out" / "cells").glob("*/model")}
+    assert [name.rpartition("-")[2] for name in encoders] == ["2", "2"]
+    assert len(models) == 4
+    for name, model in models.items():
+        record = json.loads((model / "run.json").read_text())
+        assert Path(record["config"]["encoder"]).parent.name in encoders
+        assert Path(record["config"]["encoder"]).parent.name.split("_")[0] == name.split("_")[0]
 
 
 def test_cells_of_several_sizes_see_the_same_pictures_and_are_asked_the_same(study_file, tmp_path):

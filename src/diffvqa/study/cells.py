@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import traceback
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,13 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
     return result
 
 
+def run_cells(
+    config: StudyConfig, cells: Sequence[Cell], stores: Mapping[str, StudyStore], threads: int
+) -> list[dict[str, Any]]:
+    """What cells give, one run after the other, as `run_cell` runs each."""
+    return [run_cell(config, cell, stores, threads) for cell in cells]
+
+
 def evaluation_folder(out: Path, cell: str, evaluation: str) -> Path:
     """Where a cell's predictions on one set lie in a study's folder."""
     return out / "cells" / cell / "evaluations" / evaluation
@@ -101,8 +108,8 @@ def _folder(config: StudyConfig, cell: Cell) -> Path:
 
 def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore]) -> dict[str, Any]:
     folder, store = _folder(config, cell), str(stores[cell.store].folder)
-    encoder = pretrain(stage_config(config, cell, "pretrain", store, str(folder / "encoder")))
-    model = finetune(stage_config(config, cell, "finetune", store, str(folder / "model")))
+    encoder = pretrain(stage_config(config, cell, "pretrain", store))
+    model = finetune(stage_config(config, cell, "finetune", store))
     records = {"pretrain": read_record(encoder / RECORD), "finetune": read_record(model / RECORD)}
     evaluations = _evaluations(config, cell, stores, (MAIN, *config.tests))
     truth = stores[cell.store].truth

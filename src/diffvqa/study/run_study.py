@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import shutil
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,9 @@ from diffvqa.errors import RunFailed
 from diffvqa.files import write_text
 from diffvqa.progress import progress_bar
 from diffvqa.runs import Claim, Run, Settings
-from diffvqa.study.cells import is_whole, run_cell, was_asked, written_cell
+from diffvqa.study.cells import is_whole, run_cells, was_asked, written_cell
 from diffvqa.study.stores import StudyStore, check_questions, check_source, study_store
-from diffvqa.study.study_config import SIZE, StudyConfig, cells_of
+from diffvqa.study.study_config import SIZE, Cell, StudyConfig, cells_of
 from diffvqa.study.summary import write_summary
 from diffvqa.workers import done_in_order, usable_cores
 
@@ -53,16 +54,20 @@ def _run_cells(config: StudyConfig, workers: int | None, cluster: str | None) ->
     if waiting:
         stores = {size: _stores(config, size) for size in dict.fromkeys(cell.size for cell in waiting)}
         cores = usable_cores()
-        workers = workers or (1 if torch.cuda.is_available() else min(cores, len(cells), SIDE_BY_SIDE))
+        # Those that share an encoder one after the other: it is trained once.
+        sharing: dict[str, list[Cell]] = defaultdict(list)
+        for cell in waiting:
+            sharing[cell.encoder].append(cell)
+        workers = workers or (1 if torch.cuda.is_available() else min(cores, len(sharing), SIDE_BY_SIDE))
         threads = 1 if cluster else max(1, cores // workers)
-        jobs = ((config, cell, stores[cell.size], threads) for cell in waiting)
+        jobs = ((config, together, stores[together[0].size], threads) for together in sharing.values())
         with progress_bar("run cells") as progress:
             done = len(cells) - len(waiting)
             progress(done, len(cells))
             # All at once: a cell that takes long keeps none of the others waiting.
-            for result in done_in_order(run_cell, jobs, workers, cluster, on_gpu=True, ahead=len(cells)):
-                found[result["cell"]] = result
-                done += 1
+            for results in done_in_order(run_cells, jobs, workers, cluster, on_gpu=True, ahead=len(cells)):
+                found |= {result["cell"]: result for result in results}
+                done += len(results)
                 progress(done, len(cells))
                 page = write_summary(out, [found[cell.name] for cell in cells if cell.name in found], len(cells))
     reasons = {name: result.get("error", result.get("failed_test")) for name, result in found.items()}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -146,12 +146,16 @@ def _dotted(nested: Mapping[Any, Any]) -> dict[Any, Any]:
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of the study: its name, its value on every axis, its store's name, and the pixels a side that it sees."""
+    """One run of the study: its name, its value on every axis, its store's name, and the pixels a side that it sees.
+
+    encoder: the name of the cell whose encoder it takes, the first of those whose pretraining is the same.
+    """
 
     name: str
     values: Mapping[str, Any]
     store: str
     size: int
+    encoder: str = field(compare=False)
 
     def overrides(self, stage: str) -> list[str]:
         """What is laid over the file of a stage, `pretrain` or `finetune`."""
@@ -176,11 +180,15 @@ def cells_of(config: StudyConfig) -> list[Cell]:
     naming = [axis for axis, given in config.axes.items() if axis in (OBJECTIVE, SEED, STORE) or len(given) > 1]
     titles = short_titles(naming)
     cells = []
+    encoders: dict[str, str] = {}
     for values in itertools.product(*(config.axes[axis] for axis in axes)):
         chosen = dict(zip(axes, values, strict=True))
         name = "_".join(_in_a_name(axis, title, chosen[axis]) for axis, title in titles.items())
         store, size = chosen.get(STORE) or next(iter(config.stores)), chosen.get(SIZE) or config.size
-        cells.append(Cell(name or "only", chosen, store, size))
+        name = name or "only"
+        pretraining = {axis: value for axis, value in chosen.items() if not axis.startswith("finetune.")}
+        encoder = encoders.setdefault(str(pretraining), name)
+        cells.append(Cell(name, chosen, store, size, encoder))
     return cells
 
 
@@ -226,7 +234,7 @@ def read_study(path: Path, overrides: list[str]) -> StudyConfig:
     for cell, stage in itertools.product(cells, stages):
         advice = ""
         try:
-            settings = stage_config(config, cell, stage, "none", "none")
+            settings = stage_config(config, cell, stage, "none")
             if stage == "pretrain" and not isinstance(settings.encoder, str):
                 advice = " (keys of pretrain: in its file, or axes.pretrain.KEY=[VALUE])"
                 # Before any store is made: whether a new encoder can see the cell's pictures.
@@ -236,10 +244,13 @@ def read_study(path: Path, overrides: list[str]) -> StudyConfig:
     return config
 
 
-def stage_config(config: StudyConfig, cell: Cell, stage: str, store: str, out: str) -> Any:
-    """The settings of a stage in a cell; finetuning takes the encoder from the folder `encoder` beside its own."""
-    settings = [f"store={store}", f"out={out}"]
+def stage_config(config: StudyConfig, cell: Cell, stage: str, store: str) -> Any:
+    """The settings of a stage of a cell, in the folder of the cell; the encoder lies in that of the cell it is of."""
+    cells = Path(config.out) / "cells"
+    encoder = cells / cell.encoder / "encoder"
     if stage == "pretrain":
-        return load_config(PretrainConfig, config.pretrain, [*settings, *cell.overrides(stage)])
-    encoder = Path(out).parent / "encoder"
-    return load_config(FinetuneConfig, config.finetune, [*settings, f"encoder={encoder}", *cell.overrides(stage)])
+        return load_config(
+            PretrainConfig, config.pretrain, [f"store={store}", f"out={encoder}", *cell.overrides(stage)]
+        )
+    settings = [f"store={store}", f"out={cells / cell.name / 'model'}", f"encoder={encoder}"]
+    return load_config(FinetuneConfig, config.finetune, [*settings, *cell.overrides(stage)])
