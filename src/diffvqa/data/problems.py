@@ -10,7 +10,8 @@ from pathlib import Path
 
 from diffvqa.errors import InputError
 from diffvqa.files import replacing
-from diffvqa.records import Problem
+from diffvqa.images.header import UNSUITABLE
+from diffvqa.records import Image, Problem, Source
 
 FAULTS = {
     "answer_empty": "a question without an answer (empty, or NaN) is skipped",
@@ -21,6 +22,7 @@ FAULTS = {
     "date_unreadable": "an image whose date or time cannot be read is skipped",
     "image_missing": "an image whose file is not there is skipped",
     "image_unreadable": "a file that is damaged, cut short, turned or mirrored, or of no radiograph's shape is skipped",
+    "image_unsuitable": "an image that is no usual frontal chest radiograph, by its DICOM header, is skipped",
     "image_without_study": "an image that belongs to no study is skipped",
     "pair_of_one_study": "a question whose prior and current image are of one study is skipped",
     "pair_of_two_patients": "a question on images of two patients is skipped",
@@ -54,6 +56,13 @@ NOTES = {
     "study_without_frontal": "a study without a frontal image is skipped",
 }
 """What a sound release holds too: counted, but no reason for `--strict` to refuse it."""
+
+
+def left_out(image: Image, reason: str) -> Problem:
+    """The problem of an image whose file could not be taken, for a reason that reading it gave."""
+    if reason.startswith(UNSUITABLE):
+        return Problem("image_unsuitable", Source(image.file), reason)
+    return Problem("image_unreadable", Source(image.file), reason)
 
 
 def refuse_faults(problems: Iterable[Problem]) -> None:
