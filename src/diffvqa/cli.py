@@ -549,7 +549,7 @@ def ground(
     radiograph = read_radiograph(image, "image")
     found = ground_phrase(captioner, radiograph, phrase, boxes, by, seed)
     if overlay:
-        picture = draw_overlay([("image", radiograph.stored, [Marked(phrase, one.box) for one in found])])
+        picture = draw_overlay([("image", radiograph, [Marked(phrase, one.box) for one in found])])
         _save_picture(picture, "overlay", overlay)
     if as_json:
         listed = [{"box": list(one.box.as_tuple()), "share": one.share} for one in found]
@@ -673,10 +673,9 @@ def _save_dicom(result: Answer, sources: DicomSources, radiographs: dict[str, Ra
     from diffvqa.answering.dicom.sources import make_folder, save
     from diffvqa.answering.dicom.structured_report import make_report
 
-    pictures = {name: radiograph.stored for name, radiograph in radiographs.items()}
     make_folder(folder)
     save(make_report(result, sources), folder, "report")
-    save(make_key_image(result, sources, pictures), folder, "key-image")
+    save(make_key_image(result, sources, radiographs), folder, "key-image")
     # Not on stdout, where one JSON object may be expected.
     print("wrote a structured report and a key image; they hold the patient's data", file=sys.stderr)
 
