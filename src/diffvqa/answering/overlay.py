@@ -63,10 +63,10 @@ def draw_overlay(panels: Sequence[tuple[str, Radiograph, Sequence[Marked]]]) -> 
         frame = Frame.letterbox(width, height, SIZE)
         inner = (max(1, round(width * frame.scale)), max(1, round(height * frame.scale)))
         picture = PillowImage.fromarray(pixels).resize(inner, PillowImage.Resampling.LANCZOS)
-        x, y = left + int(frame.left), 22 + int(frame.top)
-        canvas.paste(picture, (x, y))
+        corner = (left + int(frame.left), 22 + int(frame.top))
+        canvas.paste(picture, corner)
         if radiograph.has_sides:
-            mark_sides(draw, x, y, x + inner[0], y + inner[1], 22)
+            mark_sides(draw, *corner, corner[0] + inner[0], corner[1] + inner[1], 22)
         draw.text((left + 6, 2), title, font=font, fill="white")
         taken: list[tuple[float, float, float, float]] = []
         for one in marked:
