@@ -14,6 +14,7 @@ from diffvqa.records import Problem, Source
 def test_every_kind_that_a_reader_finds_is_listed_with_its_meaning():
     code = "".join(path.read_text() for path in Path(diffvqa.data.__file__).parent.rglob("*.py"))
     found = set(re.findall(r'Problem\(\s*"(\w+)"', code)) | set(re.findall(r'return "(\w+_\w+)", "', code))
+    found |= set(re.findall(r'"(patient_\w+)" if', code)) | set(re.findall(r'else "(patient_\w+)"', code))
     assert found == FAULTS.keys() | NOTES.keys()
     assert not FAULTS.keys() & NOTES.keys()
 

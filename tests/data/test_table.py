@@ -100,10 +100,11 @@ PROBLEMS = {
     "pair_of_two_patients": 1,
     "pair_reversed": 1,
     "path_outside": 3,
+    "patient_missing": 1,
     "question_type_unknown": 1,
     "question_without_image": 2,
     "row_duplicated": 3,
-    "row_incomplete": 5,
+    "row_incomplete": 4,
     "split_unknown": 3,
     "study_in_two_splits": 1,
     "study_of_two_patients": 1,
@@ -311,7 +312,9 @@ def test_what_makes_it_impossible_is_refused(read, tmp_path):
     with pytest.raises(InputError, match="columns are separated by ','"):
         read_sources([f"table:{tmp_path}"])
     images.write_text("patient,image,order\nP,1.png,?\nP,2.png,1\nP,3.png,1\n")
-    with pytest.raises(InputError, match=r"none of its 3 images .*date_unreadable 1, image_missing 2"):
+    with pytest.raises(
+        InputError, match=r"none of its 3 images .*image_missing 2 .*date_unreadable 1 \(expected 2024-01"
+    ):
         read_sources([f"table:{tmp_path}"])
     images.write_text("patient,image,order\n")
     with pytest.raises(InputError, match=r"none of its 0 images .*no rows"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from diffvqa.errors import InputError
@@ -13,18 +13,23 @@ from diffvqa.files import replacing
 from diffvqa.records import Problem
 
 FAULTS = {
-    "answer_empty": "a question without an answer (empty, or NaN) is skipped",
+    "answer_empty": "a question without an answer (empty, NaN, NA or null) is skipped",
     "box_clipped": "a box reaches beyond its image: the part inside is kept",
     "box_dropped": "a box without area, outside its image or not made of four numbers is skipped",
     "box_duplicated": "a region has a second box in one image: the first is kept",
     "box_without_image": "a box of an image that is not among those read is skipped",
     "date_unreadable": "an image whose date or time cannot be read is skipped",
+    "follow_up_reversed": "a patient is younger at the later follow-up: nothing is asked of the two images",
     "image_missing": "an image whose file is not there is skipped",
     "image_unreadable": "a file that is damaged, cut short, turned or mirrored, or of no radiograph's shape is skipped",
     "image_without_study": "an image that belongs to no study is skipped",
     "pair_of_one_study": "a question whose prior and current image are of one study is skipped",
     "pair_of_two_patients": "a question on images of two patients is skipped",
     "pair_reversed": "the prior image is the later one: the question is skipped, or turned round",
+    "not_a_chest": "an image of another part of the body than the chest, or that is no plain radiograph, is skipped",
+    "patient_missing": "an image of which no patient is named is skipped",
+    "patient_of_two_people": "an image whose patient has another birth date or sex in a row above is skipped",
+    "patient_unreadable": "an image whose patient's identifier was replaced in part, or rounded, is skipped",
     "path_outside": "a path or an identifier that leads out of the dataset's folder is skipped",
     "question_without_image": "a question on an image that is not among those read is skipped",
     "report_missing": "a study has no report",
@@ -38,7 +43,7 @@ FAULTS = {
     "study_in_two_splits": "an image in another split than its study's first is taken into that of the first",
     "study_of_two_patients": "an image of a study that another patient has already is skipped",
     "study_without_image": "a row that names no image is skipped",
-    "text_undecodable": "a row or a report is not all UTF-8: odd characters stand in the place of some",
+    "text_undecodable": "a report is not all UTF-8: odd characters stand in the place of some",
 }
 """What is wrong with a dataset, as downloaded or as planted; `--strict` refuses it."""
 
@@ -46,7 +51,7 @@ NOTES = {
     "change_unstated": "a dataset does not say in full what changed between two images: nothing is asked of them",
     "image_avoided": "an image of a gold patient of Chest ImaGenome is for test alone, without its silver regions",
     "label_unknown": "a label that the reader does not know is kept as it is written",
-    "pair_tied": "prior and current image have the same time: the order given is kept",
+    "pair_tied": "prior and current image have the same time, or no time on one day: the order given is kept",
     "part_missing": "a table or a dataset that others build on is not there",
     "question_type_unknown": "a type of question that is not known is kept",
     "region_without_box": "text on a region that has no box is skipped",
@@ -54,6 +59,24 @@ NOTES = {
     "study_without_frontal": "a study without a frontal image is skipped",
 }
 """What a sound release holds too: counted, but no reason for `--strict` to refuse it."""
+
+COSTS_AN_IMAGE = frozenset({
+    "date_unreadable", "image_missing", "image_unreadable", "image_without_study", "not_a_chest", "patient_missing",
+    "patient_of_two_people", "patient_unreadable", "path_outside", "row_duplicated", "row_incomplete", "split_unknown",
+    "study_of_two_patients", "study_without_frontal", "study_without_image",
+})  # fmt: skip
+"""For want of what an image is left out; their reasons quote nothing."""
+
+
+def nothing_left(what: str, problems: Sequence[Problem]) -> InputError:
+    """The error that nothing of a dataset can be used, with how often each fault was met, and what was expected.
+
+    what: of which nothing is left, such as `nih14: none of the 3 images`.
+    """
+    counts = Counter(problem.kind for problem in problems if problem.kind in COSTS_AN_IMAGE)
+    expected = {problem.kind: problem.reason for problem in reversed(problems)}
+    why = "; ".join(f"{kind} {count} ({expected[kind]})" for kind, count in counts.most_common())
+    return InputError(f"{what} can be used: {why or 'the table has no rows'}")
 
 
 def refuse_faults(problems: Iterable[Problem]) -> None:

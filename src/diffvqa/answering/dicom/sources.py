@@ -17,6 +17,7 @@ from pydicom.uid import UID, generate_uid
 from diffvqa import __version__
 from diffvqa.errors import InputError
 from diffvqa.files import replacing, writing_to
+from diffvqa.images.moments import moment_of
 from diffvqa.images.radiograph import Radiograph
 
 MADE_BY: dict[str, Any] = {
@@ -199,12 +200,9 @@ def _without_patient(header: Dataset) -> Dataset:
 
 
 def _made(header: Dataset) -> datetime:
-    """The first date in the header that is one, with its time if that is one."""
-    for name in _DATES:
-        date, time = (str(header.get(f"{name}{part}", "")) for part in ("Date", "Time"))
-        for text, form in ((date + time[:6], "%Y%m%d%H%M%S"), (date, "%Y%m%d")):
-            try:
-                return datetime.strptime(text, form)
-            except ValueError:
-                continue
-    return datetime(1900, 1, 1)
+    """The first date with a time in the header, else the beginning of the first date, else that of 1900."""
+    days = [str(header.get(f"{name}Date", "")).strip() for name in _DATES]
+    hours = [str(header.get(f"{name}Time", "")).strip() for name in _DATES]
+    timed = (f"{day} {hour}" for day, hour in zip(days, hours, strict=True) if hour)
+    found = next(filter(None, map(moment_of, (*timed, *days))), None)
+    return found.first if found else datetime(1900, 1, 1)
