@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from diffvqa.errors import InputError
-from diffvqa.files import replacing
+from diffvqa.files import replacing, require_plain, writing_to
 from diffvqa.records import Problem
 
 FAULTS = {
@@ -60,6 +60,8 @@ NOTES = {
 }
 """What a sound release holds too: counted, but no reason for `--strict` to refuse it."""
 
+_COLUMNS = ("kind", "file", "row", "reason")
+
 COSTS_AN_IMAGE = frozenset({
     "date_unreadable", "image_missing", "image_unreadable", "image_without_study", "not_a_chest", "patient_missing",
     "patient_of_two_people", "patient_unreadable", "path_outside", "row_duplicated", "row_incomplete", "split_unknown",
@@ -89,6 +91,18 @@ def refuse_faults(problems: Iterable[Problem]) -> None:
         )
 
 
+def require_place(path: Path) -> None:
+    """Raises InputError where a list of problems would take the place of something else."""
+    with writing_to("problems"):
+        require_plain(path)
+    # Not Path.exists, which raises where a folder may not be entered, and names it.
+    if os.path.exists(path):
+        with writing_to("problems"), open(path, "rb") as file:
+            head = file.readline(100)
+        if head.strip() not in (b"", ",".join(_COLUMNS).encode()):
+            raise InputError("a file of another kind stands there; give another path", argument="problems")
+
+
 def write_problems(path: Path, problems: Iterable[Problem]) -> None:
     """Write problems.csv, whole or not at all: kind, file, row, reason; readable to its owner only."""
     with (
@@ -97,7 +111,7 @@ def write_problems(path: Path, problems: Iterable[Problem]) -> None:
     ):
         os.chmod(temporary, 0o600)
         rows = csv.writer(file)
-        rows.writerow(("kind", "file", "row", "reason"))
+        rows.writerow(_COLUMNS)
         rows.writerows((one.kind, one.source.file, one.source.row or "", one.reason) for one in problems)
 
 

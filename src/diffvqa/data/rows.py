@@ -143,9 +143,14 @@ def columns_found(header: Sequence[str], known: Sequence[str]) -> str:
     found = [name for name in known if name in header]
     if not found:
         return f"its first row has {len(header)} cells, none of them the name of a column that is looked for"
-    if all(map(_COLUMN.fullmatch, header)):
+    if is_header(header):
         return f"columns found: {', '.join(name for name in header if name)}"
     return f"columns found: {', '.join(found)}, and {len(header) - len(found)} others"
+
+
+def is_header(cells: Sequence[str]) -> bool:
+    """Whether cells can only be names of columns, and may be shown."""
+    return all(map(_COLUMN.fullmatch, cells))
 
 
 def _name(cell: str) -> str:
