@@ -7,7 +7,9 @@ import re
 MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null"})
 """How programs write that there is no value, in upper or lower case; Python's own `None` is the other."""
 
-_NOBODY = frozenset({"none", "unknown", "anonymous", "anonymized", "anonymised", "?", "-"})
+NOBODY = "no patient is named"
+
+_PLACEHOLDERS = frozenset({"none", "unknown", "anonymous", "anonymized", "anonymised", "?", "-"})
 """Words that stand in the place of a person's identifier, and are the same for all."""
 
 _REPLACED = ("\ufffd", "?")
@@ -25,8 +27,8 @@ def said(text: str) -> str:
 
 def why_nobody(identifier: str) -> str | None:
     """Why a text cannot be the key of a person, for another one may have it too; None if it can."""
-    if not said(identifier) or identifier.strip().lower() in _NOBODY:
-        return "no patient is named"
+    if not said(identifier) or identifier.strip().lower() in _PLACEHOLDERS:
+        return NOBODY
     if any(mark in identifier for mark in _REPLACED):
         return "characters of the patient's identifier were replaced by others"
     # Spreadsheets write long numbers as 1.23E+17, and Parquet's floating point holds 15 digits for sure.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from diffvqa.cells import read_sex, why_nobody
+from diffvqa.cells import NOBODY, read_sex, why_nobody
 from diffvqa.images.moments import moment_of
 from diffvqa.records import Problem, Source
 
@@ -17,8 +17,11 @@ class People:
 
     def fault(self, identifier: str, where: Source, birth_date: str = "", sex: str = "") -> Problem | None:
         """Why an image cannot be given to the patient of an identifier, or None if it can; the cells as they stand."""
-        if reason := why_nobody(identifier):
-            return Problem("patient_unreadable" if identifier else "patient_missing", where, reason)
+        reason = why_nobody(identifier)
+        if reason == NOBODY:
+            return Problem("patient_missing", where, reason)
+        if reason:
+            return Problem("patient_unreadable", where, reason)
         born = moment_of(birth_date)
         said = {"birth date": f"{born.first:%Y%m%d}" if born else birth_date, "sex": read_sex(sex)}
         known = self._known.setdefault(sys.intern(identifier), {})

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 from datetime import date, time
 from typing import TYPE_CHECKING
 
+from diffvqa.cells import read_sex, why_nobody
 from diffvqa.images.dicom import decode_elements
+from diffvqa.images.moments import Moment, moment_of
 from diffvqa.images.orientation import UPRIGHT, Orientation, orientation_of
 
 if TYPE_CHECKING:
@@ -21,7 +23,8 @@ RADIOGRAPHS = ("CR", "DX", "RG")
 
 _MOMENTS = ("Study", "Acquisition", "Content")
 ELEMENTS = (
-    "PatientID", "IssuerOfPatientID", "ViewPosition", "Modality", "BodyPartExamined", "PatientOrientation",
+    "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex",
+    "ViewPosition", "Modality", "BodyPartExamined", "PatientOrientation",
     *(f"{kind}{part}" for kind in _MOMENTS for part in ("Date", "Time")),
 )  # fmt: skip
 """The elements of a DICOM file that a header is made of."""
@@ -39,10 +42,13 @@ _ELSEWHERE = (
 class Header:
     """What serves to tell whether two radiographs can be compared. None and "" stand for what the file does not say.
 
-    patient: the identifier and who issued it. taken: when; the time of day may be missing. view: AP, PA, LATERAL or "".
+    patient: the identifier and who issued it. born, sex (M or F): of the patient. taken: when; the time of
+    day may be missing. view: AP, PA, LATERAL or "".
     """
 
     patient: tuple[str, str] | None = field(default=None, repr=False)
+    born: Moment | None = field(default=None, repr=False)
+    sex: str = field(default="", repr=False)
     taken: tuple[date, time | None] | None = field(default=None, repr=False)
     view: str = ""
     radiograph: bool | None = None
@@ -56,7 +62,9 @@ def header_of(dataset: Dataset) -> Header:
     modality, patient = _text(dataset, "Modality").upper(), _text(dataset, "PatientID")
     directions = _text(dataset, "PatientOrientation").upper().split("\\")
     return Header(
-        patient=(patient, _text(dataset, "IssuerOfPatientID")) if patient else None,
+        patient=None if why_nobody(patient) else (patient, _text(dataset, "IssuerOfPatientID")),
+        born=moment_of(_text(dataset, "PatientBirthDate")),
+        sex=read_sex(_text(dataset, "PatientSex")),
         taken=_taken(dataset),
         view=_view(_text(dataset, "ViewPosition").upper(), directions),
         radiograph=modality in RADIOGRAPHS if modality else None,
