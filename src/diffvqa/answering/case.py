@@ -51,7 +51,7 @@ def make_case(
         *comparable.check_identity(headers, trust_identity),
         *comparable.check_order(headers, trust_order),
         *comparable.check_views(headers),
-        *comparable.check_orientation(headers),
+        *comparable.check_orientation({name: image.frame.orientation for name, image in images.items()}),
     )
     if asked not in (DIFFERENCE_QUESTION, ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION):
         warnings += ("a question in free words: the model answers any, also those that it has not learnt",)

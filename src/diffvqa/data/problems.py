@@ -10,7 +10,8 @@ from pathlib import Path
 
 from diffvqa.errors import InputError
 from diffvqa.files import replacing, require_plain, writing_to
-from diffvqa.records import Problem
+from diffvqa.images.header import UNSUITABLE
+from diffvqa.records import Image, Problem, Source
 
 FAULTS = {
     "answer_empty": "a question without an answer (empty, NaN, NA or null) is skipped",
@@ -22,11 +23,11 @@ FAULTS = {
     "follow_up_reversed": "a patient is younger at the later follow-up: nothing is asked of the two images",
     "image_missing": "an image whose file is not there is skipped",
     "image_unreadable": "a file that is damaged, cut short, turned or mirrored, or of no radiograph's shape is skipped",
+    "image_unsuitable": "an image that is no usual frontal chest radiograph, by its header or its row, is skipped",
     "image_without_study": "an image that belongs to no study is skipped",
     "pair_of_one_study": "a question whose prior and current image are of one study is skipped",
     "pair_of_two_patients": "a question on images of two patients is skipped",
     "pair_reversed": "the prior image is the later one: the question is skipped, or turned round",
-    "not_a_chest": "an image of another part of the body than the chest, or that is no plain radiograph, is skipped",
     "patient_missing": "an image of which no patient is named is skipped",
     "patient_of_two_people": "an image whose patient has another birth date or sex in a row above is skipped",
     "patient_unreadable": "an image whose patient's identifier was replaced in part, or rounded, is skipped",
@@ -63,9 +64,9 @@ NOTES = {
 _COLUMNS = ("kind", "file", "row", "reason")
 
 COSTS_AN_IMAGE = frozenset({
-    "date_unreadable", "image_missing", "image_unreadable", "image_without_study", "not_a_chest", "patient_missing",
-    "patient_of_two_people", "patient_unreadable", "path_outside", "row_duplicated", "row_incomplete", "split_unknown",
-    "study_of_two_patients", "study_without_frontal", "study_without_image",
+    "date_unreadable", "image_missing", "image_unreadable", "image_unsuitable", "image_without_study",
+    "patient_missing", "patient_of_two_people", "patient_unreadable", "path_outside", "row_duplicated",
+    "row_incomplete", "split_unknown", "study_of_two_patients", "study_without_frontal", "study_without_image",
 })  # fmt: skip
 """For want of what an image is left out; their reasons quote nothing."""
 
@@ -79,6 +80,13 @@ def nothing_left(what: str, problems: Sequence[Problem]) -> InputError:
     expected = {problem.kind: problem.reason for problem in reversed(problems)}
     why = "; ".join(f"{kind} {count} ({expected[kind]})" for kind, count in counts.most_common())
     return InputError(f"{what} can be used: {why or 'the table has no rows'}")
+
+
+def left_out(image: Image, reason: str) -> Problem:
+    """The problem of an image whose file could not be taken, for a reason that reading it gave."""
+    if reason.startswith(UNSUITABLE):
+        return Problem("image_unsuitable", Source(image.file), reason)
+    return Problem("image_unreadable", Source(image.file), reason)
 
 
 def refuse_faults(problems: Iterable[Problem]) -> None:

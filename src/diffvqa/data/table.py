@@ -20,7 +20,10 @@ from diffvqa.data.problems import nothing_left
 from diffvqa.data.reader import Dataset, Reader
 from diffvqa.data.rows import Row, find_table, read_rows
 from diffvqa.errors import InputError
+from diffvqa.images.header import Header, is_chest, is_radiograph, require_suitable
 from diffvqa.images.moments import moment_of
+from diffvqa.images.orientation import UPRIGHT
+from diffvqa.images.shape import UnreadableImage
 from diffvqa.images.undecoded import NO_HEADER, image_size
 from diffvqa.images.views import LATERAL, view_of
 from diffvqa.records import QUESTION_TYPES, Cohort, Pair, Problem, Question, Region, Source, Study
@@ -111,7 +114,7 @@ def _read_images(
     people = People()
     subject_of: dict[str, str] = {}
     frontal: dict[str, Source | None] = {}  # study -> None, or the row of its first image while all are lateral
-    optional = ("study", "view", "report", "split", "birth_date", "sex")
+    optional = ("study", "view", "body_part", "modality", "report", "split", "birth_date", "sex")
     for number, row in read(table, ("patient", "image"), problems, optional, either=("datetime", "order")):
         where = Source(table.name, number)
         image_id, subject_id = written_alike(row["image"]), sys.intern(row["patient"])
@@ -140,6 +143,9 @@ def _read_images(
             frontal.setdefault(study_id, where)
             continue
         frontal[study_id] = None
+        if reason := _why_unsuitable(row):
+            problems.append(Problem("image_unsuitable", where, reason))
+            continue
         path = inside(root, image_id)
         split = SPLITS.get(row["split"].lower()) if "split" in row else splits.split_of(subject_id)
         if path is None:
@@ -161,6 +167,20 @@ def _read_images(
     if not images:
         raise nothing_left(f"{table.name}: none of its {len(seen)} images", problems)
     return images
+
+
+def _why_unsuitable(row: Mapping[str, str]) -> str | None:
+    """Why the row names no usual frontal chest radiograph, judged as a DICOM header is."""
+    header = Header(
+        view=view_of(row.get("view", "")),
+        chest=is_chest(row.get("body_part", "")),
+        radiograph=is_radiograph(row.get("modality", "")),
+    )
+    try:
+        require_suitable(header, UPRIGHT)
+    except UnreadableImage as error:
+        return str(error)
+    return None
 
 
 def _span(row: Mapping[str, str]) -> tuple[float, float] | None:
