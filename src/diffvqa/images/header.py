@@ -142,15 +142,14 @@ def _codes(dataset: Dataset, name: str) -> Iterator[tuple[str, str]]:
 
 
 def _acquired(dataset: Dataset) -> Moment | None:
-    found = moment_of(_text(dataset, "AcquisitionDateTime"), _text(dataset, "TimezoneOffsetFromUTC"))
+    found = moment_of(_text(dataset, "AcquisitionDateTime"), zone=_text(dataset, "TimezoneOffsetFromUTC"))
     return found or _moment(dataset, "Acquisition")
 
 
 def _moment(dataset: Dataset, kind: str) -> Moment | None:
-    """The date of a kind and its time; a time that cannot be read is missing."""
-    day, hour = (_text(dataset, f"{kind}{part}").split("\\")[0] for part in ("Date", "Time"))
-    zone = _text(dataset, "TimezoneOffsetFromUTC")
-    return (hour and moment_of(f"{day} {hour}", zone)) or moment_of(day, zone)
+    """The first date of a kind and its time."""
+    day, time = (_text(dataset, f"{kind}{part}").split("\\")[0] for part in ("Date", "Time"))
+    return moment_of(day, time, _text(dataset, "TimezoneOffsetFromUTC"))
 
 
 def _view(dataset: Dataset) -> str:

@@ -36,21 +36,25 @@ class Moment:
         return self.last - other.first <= self.zone - other.zone
 
 
-def moment_of(text: str, zone: str = "") -> Moment | None:
+def moment_of(text: str, time: str = "", zone: str = "") -> Moment | None:
     """The moment of a date, or of date and time: `20240131`, `20240131 0930`, `2024-01-31T09:30:15.5+01:00`.
 
-    zone: that which holds where the text has none. None for what cannot be read. A time that is missing, or written
-    without seconds, is not known any better; digits of a second after the sixth are passed over.
+    time: where it is written apart; one that cannot be read is missing. zone: that which holds where none is written
+    there. None for what cannot be read. A time that is missing, or written without seconds, is not known any better;
+    digits of a second after the sixth are passed over.
     """
+    return (_read(f"{text} {time}", zone) if time.strip() else None) or _read(text, zone)
+
+
+def _read(text: str, zone: str) -> Moment | None:
     found = _MOMENT.fullmatch(text.strip())
     if not found:
         return None
-    day = {name: int(found[name]) for name in ("year", "month", "day")}
-    hour = {name: int(found[name] or 0) for name in ("hour", "minute")}
+    year, month, day, hour, minute = (int(found[name] or 0) for name in ("year", "month", "day", "hour", "minute"))
     second = min(int(found["second"] or 0), 59)  # a second that was put in is the 60th
     fraction = int((found["fraction"] or "")[:6].ljust(6, "0"))
     try:
-        first = datetime(**day, **hour, second=second, microsecond=fraction)
+        first = datetime(year, month, day, hour, minute, second, fraction)
         last = first + next(lasting for name, lasting in _LASTING.items() if found[name])
     except (ValueError, OverflowError):
         return None

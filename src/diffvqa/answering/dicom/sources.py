@@ -200,9 +200,8 @@ def _without_patient(header: Dataset) -> Dataset:
 
 
 def _made(header: Dataset) -> datetime:
-    """The first date with a time in the header, else the beginning of the first date, else that of 1900."""
-    days = [str(header.get(f"{name}Date", "")).strip() for name in _DATES]
-    hours = [str(header.get(f"{name}Time", "")).strip() for name in _DATES]
-    timed = (f"{day} {hour}" for day, hour in zip(days, hours, strict=True) if hour)
-    found = next(filter(None, map(moment_of, (*timed, *days))), None)
-    return found.first if found else datetime(1900, 1, 1)
+    """The first date in the header that is one, with its time if that is one."""
+    for name in _DATES:
+        if made := moment_of(*(str(header.get(f"{name}{part}", "")) for part in ("Date", "Time"))):
+            return made.first
+    return datetime(1900, 1, 1)
