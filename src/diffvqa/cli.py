@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
@@ -17,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from diffvqa import __version__
-from diffvqa.errors import InputError, RunFailed
+from diffvqa.errors import InputError, RunFailed, require_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -179,9 +180,11 @@ def inspect(
     """Say what is there: counts, splits, patients shared between splits, bad rows and files."""
     from diffvqa.data import read_sources
     from diffvqa.data.inspection import check_files, summarise
-    from diffvqa.data.problems import refuse_faults, write_problems
+    from diffvqa.data.problems import refuse_faults, require_place, write_problems
     from diffvqa.files import writing_to
 
+    if problems:
+        require_place(problems)
     cohort = check_files(read_sources(sources, reversed_pairs, split_seed), deep)
     if problems:
         with writing_to("problems"):
@@ -461,11 +464,14 @@ def predict(
     trust_order: TrustOrder = False,
     trust_identity: TrustIdentity = False,
     cluster: Cluster = None,
+    encoding: Annotated[
+        str | None, typer.Option(metavar="NAME", help="of the table, if it is not in Unicode: cp1252, latin-1, ...")
+    ] = None,
 ) -> None:
     """Answer a table of pairs, an answer a line; each image is read and encoded once."""
     from diffvqa.answering.batch.predict import AnswerOptions, predict_pairs
 
-    outcome = predict_pairs(model, pairs, out, AnswerOptions(beams, trust_order, trust_identity), cluster)
+    outcome = predict_pairs(model, pairs, out, AnswerOptions(beams, trust_order, trust_identity), cluster, encoding)
     done = "was finished before, and is left as it is" if outcome.done_before else "is written"
     print(f"the file of {outcome.rows} rows {done}; it may hold patients' data. {NOTICE}")
     if outcome.problems:
@@ -536,6 +542,7 @@ def ground(
     with _imports():
         from diffvqa.answering.grounded import ground as run
 
+    require_text(phrase, "phrase")
     if not phrase.strip():
         raise InputError('expected words such as "left pleural effusion", found none', argument="phrase")
     _new_picture("overlay", overlay, image)
@@ -552,6 +559,10 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; exit status 0 done, 1 failed, 2 wrong input."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files that are no UTF-8 are printed as they are, not a reason to break down.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")
     try:
         status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except InputError as error:
@@ -614,6 +625,10 @@ def _new_picture(argument: str, path: Path | None, *inputs: Path | None) -> None
         raise InputError(
             f"expected a file name that ends in .png, found {path.suffix or 'no ending'!r}", argument=argument
         )
+    from diffvqa.files import require_plain, writing_to
+
+    with writing_to(argument, "the picture cannot be written there"):
+        require_plain(path)
     # Not Path.exists, which raises where a folder may not be entered, and names it.
     if os.path.exists(path) and any(one and os.path.exists(one) and path.samefile(one) for one in inputs):
         raise InputError("one of the radiographs, which it would overwrite; give another file name", argument=argument)

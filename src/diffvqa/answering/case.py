@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from diffvqa.answering import comparable
 from diffvqa.answering.wordings import as_learnt
-from diffvqa.errors import InputError
+from diffvqa.errors import InputError, require_text
 from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, CHANGE, DIFFERENCE_QUESTION
 from diffvqa.images.header import Header
 from diffvqa.images.orientation import Orientation
@@ -87,6 +87,7 @@ def read_question(question: str | None, alone: bool) -> str:
     """The question as a model is asked it. Raises InputError if it cannot be, of one image (alone) or several."""
     if question is None:
         return ABNORMALITIES_QUESTION if alone else DIFFERENCE_QUESTION
+    require_text(question, "question")
     question = as_learnt(question)
     if not question or len(question) > LONGEST_QUESTION:
         raise InputError(f"expected 1 to {LONGEST_QUESTION} characters, found {len(question)}", argument="question")

@@ -45,11 +45,7 @@ def check_identity(headers: Mapping[str, Header | None], trusted: bool) -> list[
     warnings = []
     (current, one), *others = headers.items()
     for name, other in others:
-        if one is None or other is None or one.patient is None or other.patient is None:
-            warnings.append(
-                f"{current} and {name}: that they show one patient is not checked; only DICOM files tell it"
-            )
-        elif _differ(one.patient, other.patient):
+        if one is not None and other is not None and _are_two_people(one, other):
             if not trusted:
                 raise InputError(
                     f"{{{name}}} and {{{current}}} show different patients, by their headers; give files of one "
@@ -57,6 +53,10 @@ def check_identity(headers: Mapping[str, Header | None], trusted: bool) -> list[
                     mentions=(name, current, "trust_identity"),
                 )
             warnings.append(f"{current} and {name}: taken for one patient as told, though the headers differ")
+        elif one is None or other is None or one.patient is None or other.patient is None:
+            warnings.append(
+                f"{current} and {name}: that they show one patient is not checked; only DICOM files tell it"
+            )
     return warnings
 
 
@@ -87,6 +87,13 @@ def check_orientation(orientations: Mapping[str, Orientation]) -> list[str]:
         for name, orientation in orientations.items()
         if orientation != UPRIGHT
     ]
+
+
+def _are_two_people(one: Header, other: Header) -> bool:
+    """Whether identifiers, birth dates or sexes differ, each where both headers say it."""
+    if one.patient and other.patient and _differ(one.patient, other.patient):
+        return True
+    return any(a and b and a != b for a, b in ((one.born, other.born), (one.sex, other.sex)))
 
 
 def _differ(one: tuple[str, str], other: tuple[str, str]) -> bool:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from diffvqa.cells import read_sex, said, why_nobody
 from diffvqa.images.dicom import decode_elements
 from diffvqa.images.moments import Moment, moment_of
 from diffvqa.images.orientation import Orientation, orientation_of, require_upright
@@ -25,9 +26,10 @@ RADIOGRAPHS = ("CR", "DX", "RG")
 
 _MOMENTS = ("Study", "Acquisition", "Series", "Content")
 ELEMENTS = (
-    "PatientID", "IssuerOfPatientID", "ViewPosition", "ViewCodeSequence", "Modality", "BodyPartExamined",
-    "AnatomicRegionSequence", "PatientOrientation", "ImageType", "PresentationIntentType", "AcquisitionDateTime",
-    "TimezoneOffsetFromUTC", *(f"{kind}{part}" for kind in _MOMENTS for part in ("Date", "Time")),
+    "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "ViewPosition", "ViewCodeSequence", "Modality",
+    "BodyPartExamined", "AnatomicRegionSequence", "PatientOrientation", "ImageType", "PresentationIntentType",
+    "AcquisitionDateTime", "TimezoneOffsetFromUTC",
+    *(f"{kind}{part}" for kind in _MOMENTS for part in ("Date", "Time")),
 )  # fmt: skip
 """The elements of a DICOM file that a header is made of."""
 
@@ -38,9 +40,6 @@ _CHEST_CODES = (
 )  # fmt: skip
 """Chest, chest cavity, lung, chest and abdomen, in SNOMED CT and in its old form."""
 
-_MISSING = ("", "NA", "N/A", "NAN", "NONE", "NULL", "UNKNOWN")
-"""Words that stand for a part of the body that is not said."""
-
 
 UNSUITABLE = "no usual frontal chest radiograph"
 """How the reason begins why a file that can be read is not for a store."""
@@ -50,12 +49,14 @@ UNSUITABLE = "no usual frontal chest radiograph"
 class Header:
     """What serves to tell whether two radiographs can be compared. None and "" stand for what the file does not say.
 
-    patient: the identifier and who issued it. taken: when, by the study, else by acquisition, series or content;
-    acquired: by the acquisition. view: as `view_of` gives it. for_processing: before what makes it fit to be looked at.
-    derived: computed from other pictures.
+    patient: the identifier and who issued it. born, sex (M or F): the patient's. taken: when, by the study, else by
+    acquisition, series or content; acquired: by the acquisition. view: as `view_of` gives it. for_processing: before
+    what makes it fit to be looked at. derived: computed from other pictures.
     """
 
     patient: tuple[str, str] | None = field(default=None, repr=False)
+    born: Moment | None = field(default=None, repr=False)
+    sex: str = field(default="", repr=False)
     taken: Moment | None = field(default=None, repr=False)
     acquired: Moment | None = field(default=None, repr=False)
     view: str = ""
@@ -96,14 +97,16 @@ class Header:
 def header_of(dataset: Dataset) -> Header:
     """The header of a DICOM file, of which the dataset has ELEMENTS; what of them is damaged is not said."""
     decode_elements(dataset, ELEMENTS, dispensable=ELEMENTS)
-    modality, patient = _text(dataset, "Modality").upper(), _text(dataset, "PatientID")
+    patient = _text(dataset, "PatientID")
     acquired = _acquired(dataset)
     return Header(
-        patient=(patient, _text(dataset, "IssuerOfPatientID")) if patient else None,
+        patient=None if why_nobody(patient) else (patient, _text(dataset, "IssuerOfPatientID")),
+        born=moment_of(_text(dataset, "PatientBirthDate")),
+        sex=read_sex(_text(dataset, "PatientSex")),
         taken=_moment(dataset, "Study") or acquired or _moment(dataset, "Series") or _moment(dataset, "Content"),
         acquired=acquired,
         view=_view(dataset),
-        radiograph=modality in RADIOGRAPHS if modality else None,
+        radiograph=is_radiograph(_text(dataset, "Modality")),
         chest=_chest(dataset),
         for_processing=_text(dataset, "PresentationIntentType").upper() == "FOR PROCESSING",
         derived=_text(dataset, "ImageType").upper().split("\\")[0] == "DERIVED",
@@ -166,12 +169,20 @@ def _directions(dataset: Dataset) -> list[str]:
 def _chest(dataset: Dataset) -> bool | None:
     """Whether all that is said of the part of the body is the chest; None where nothing is said."""
     parts = [("", _text(dataset, "BodyPartExamined")), *_codes(dataset, "AnatomicRegionSequence")]
-    said = [
-        value in _CHEST_CODES or _is_chest(words) for value, words in parts if value or words.upper() not in _MISSING
-    ]
-    return all(said) if said else None
+    # A code that is not known and has no meaning written is no word for the chest either.
+    found = [value in _CHEST_CODES or is_chest(words or value) for value, words in parts]
+    known = [one for one in found if one is not None]
+    return all(known) if known else None
 
 
-def _is_chest(words: str) -> bool:
+def is_radiograph(modality: str) -> bool | None:
+    """Whether a modality is one of plain radiographs; None where none is said."""
+    return said(modality).upper() in RADIOGRAPHS if said(modality) else None
+
+
+def is_chest(words: str) -> bool | None:
+    """Whether words for a part of the body name the chest; None where they say nothing."""
+    if not said(words) or words.strip().upper() in ("NONE", "UNKNOWN"):
+        return None
     plain = "".join(one for one in unicodedata.normalize("NFKD", words.upper()) if not unicodedata.combining(one))
     return bool(_CHEST.search(plain)) and not _SPINE.search(plain)

@@ -32,7 +32,8 @@ class Moment:
         """Whether it was surely earlier; where the zone of either is missing, local times are compared as they are."""
         if self.zone is None or other.zone is None:
             return self.last <= other.first
-        return self.last - self.zone <= other.first - other.zone
+        # Not each moment in UTC: the first and the last days of the calendar have none.
+        return self.last - other.first <= self.zone - other.zone
 
 
 def moment_of(text: str, time: str = "", zone: str = "") -> Moment | None:
