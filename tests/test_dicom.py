@@ -240,6 +240,133 @@ def test_lookup_tables(read, ramp):
     assert np.allclose(pixels, 255 * np.clip(ramp / 1000, 0, 1), atol=0.51)
 
 
+def aligned(ramp, bits, high, signed=False):
+    """The ramp in `bits` bits below and with bit `high`, and what the header says of them."""
+    levels = ramp.astype(int) * (2**bits - 1) // 4095 - (2 ** (bits - 1) if signed else 0)
+    pixels = (levels << (high + 1 - bits)).astype(np.int16 if signed else np.uint16)
+    return pixels, {"BitsStored": bits, "HighBit": high}
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("bits", "high"), [(12, 15), (12, 11), (10, 11), (14, 15), (12, 13)])
+def test_bits_that_are_not_stored_do_not_count(read, ramp, bits, high, signed):
+    pixels, elements = aligned(ramp, bits, high, signed)
+    plain, _ = aligned(ramp, bits, bits - 1, signed)
+    assert (read(dicom(pixels, **elements)) == read(dicom(plain))).all()
+
+
+def test_negative_levels_without_their_upper_bits(read, ramp):
+    signed = ramp.astype(np.int16) - 2048
+    elements = {"BitsStored": 12, "HighBit": 11}
+    assert (read(dicom(signed & 0xFFF, **elements)) == read(dicom(ramp))).all()
+
+
+@pytest.mark.parametrize(
+    ("change", "elements", "reason"),
+    [
+        (lambda ramp: ramp, {"BitsStored": 12, "HighBit": 15}, "bits below"),
+        (lambda ramp: ramp << 4, {"BitsStored": 12, "HighBit": 11}, "out of the range"),
+        (lambda ramp: ramp, {"BitsStored": 12, "HighBit": 9}, "contradict"),
+        (lambda ramp: ramp, {"BitsStored": 16, "HighBit": 16}, "contradict"),
+        (lambda ramp: ramp, {"BitsAllocated": 12, "BitsStored": 12}, "packed, at 12 bits"),
+    ],
+)
+def test_bits_that_cannot_be_so_are_refused_by_name(tmp_path, ramp, change, elements, reason):
+    path = write(tmp_path / "file.dcm", dicom(change(ramp), **elements))
+    with pytest.raises(UnreadableImage, match=reason):
+        read_image(path)
+
+
+def test_a_few_pixels_out_of_range_are_the_brightest(read, ramp):
+    large = np.kron(ramp, np.ones((4, 4), np.uint16))
+    plain = read(dicom(large, BitsStored=12, HighBit=11))
+    large[0, :3] = 4096
+    found = read(dicom(large, BitsStored=12, HighBit=11))
+    assert (found[1:] == plain[1:]).all()
+    assert (found[0, :3] == 255).all()
+
+
+def test_padding_may_lie_out_of_range(read, ramp):
+    padded = np.pad(ramp, 12, constant_values=63536)
+    pixels = read(dicom(padded, BitsStored=12, HighBit=11, PixelPaddingValue=63536))
+    assert (pixels[12:-12, 12:-12] == read(dicom(ramp))).all()
+    assert not pixels[:12].any()
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian, ExplicitVRBigEndian])
+@pytest.mark.parametrize("name", ["ModalityLUTSequence", "VOILUTSequence"])
+@pytest.mark.parametrize("depth", [8, 10, 12, 16])
+@pytest.mark.parametrize("words", [True, False])
+def test_tables_of_any_depth_in_words_and_in_bytes(read, ramp, name, depth, words, syntax):
+    bits, order = (depth, "<u2") if words else (8, "<u1")
+    table = np.linspace(2**bits - 1, 0, 4096).round().astype(order).tobytes()
+    item = Dataset()
+    item.LUTDescriptor = [4096, 0, depth]
+    item.add_new("LUTData", "OW", table)
+    if syntax == ExplicitVRBigEndian:
+        item["LUTData"].value = np.frombuffer(table, "<u2").astype(">u2").tobytes()
+    found = read(dicom(ramp, syntax, **{name: [item]})).astype(int)
+    assert np.abs(found - (255 - read(dicom(ramp)).astype(int))).max() <= 2
+
+
+@pytest.mark.parametrize("name", ["ModalityLUTSequence", "VOILUTSequence"])
+@pytest.mark.parametrize("entries", [0, 100, 5000])
+def test_a_table_that_does_not_fit_its_header_is_refused_by_name(tmp_path, ramp, name, entries):
+    path = write(tmp_path / "file.dcm", dicom(ramp, **lookup(name, [entries, 0, 16], list(range(4096)))))
+    with pytest.raises(UnreadableImage, match="lookup table of another length"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("intercept", ["0", "-1024"])
+def test_a_slope_of_0_is_none(read, ramp, intercept):
+    assert (read(dicom(ramp, RescaleSlope="0", RescaleIntercept=intercept)) == read(dicom(ramp))).all()
+
+
+def test_no_frames_are_one(read, ramp):
+    assert (read(dicom(ramp, NumberOfFrames=0)) == read(dicom(ramp))).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("WindowCenter", "1000.5"), ("WindowWidth", "1001.5"), ("RescaleSlope", "1.25"), ("RescaleIntercept", "-0.25")],
+)
+def test_decimal_commas_are_points(tmp_path, read, ramp, name, value):
+    elements = {"WindowCenter": "1000", "WindowWidth": "1001", "RescaleSlope": "1", "RescaleIntercept": "0"}
+    expected = read(dicom(ramp, **{**elements, name: value}))
+    content = (tmp_path / "file.dcm").read_bytes()
+    assert content.count(value.encode()) == 1
+    (tmp_path / "comma.dcm").write_bytes(content.replace(value.encode(), value.replace(".", ",").encode()))
+    assert (read_image(tmp_path / "comma.dcm") == expected).all()
+
+
+@pytest.mark.parametrize("name", ["WindowCenter", "WindowWidth"])
+def test_a_window_that_cannot_be_read_is_passed_over(tmp_path, read, ramp, name):
+    path = write(tmp_path / "file.dcm", dicom(ramp, **{"WindowCenter": "1234", "WindowWidth": "1234", name: "9876"}))
+    path.write_bytes(path.read_bytes().replace(b"9876", b"wide"))
+    assert (read_image(path) == read(dicom(ramp))).all()
+
+
+def test_a_slope_that_cannot_be_read_is_named(tmp_path, ramp):
+    path = write(tmp_path / "file.dcm", dicom(ramp, RescaleSlope="9876", RescaleIntercept="0"))
+    path.write_bytes(path.read_bytes().replace(b"9876", b"none"))
+    with pytest.raises(UnreadableImage, match="RescaleSlope cannot be read"):
+        read_image(path)
+
+
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+def test_an_empty_transfer_syntax_is_one_that_is_not_said(tmp_path, read, ramp, syntax):
+    content = write(tmp_path / "file.dcm", dicom(ramp, syntax)).read_bytes()
+    uid = syntax.encode() + b"\0" * (len(syntax) % 2)
+    said = b"\x02\0\x10\0UI" + len(uid).to_bytes(2, "little") + uid
+    assert content.count(said) == 1
+    length = int.from_bytes(content[140:144], "little") - len(uid)
+    path = tmp_path / "empty.dcm"
+    empty = b"\x02\0\x10\0UI\0\0"
+    path.write_bytes(content[:140] + length.to_bytes(4, "little") + content[144:].replace(said, empty))
+    assert (read_image(path) == read(dicom(ramp))).all()
+    assert why_incomplete(path) is None
+
+
 def test_signed_levels(read, ramp):
     assert (read(dicom(ramp.astype(np.int16) - 1500)) == read(dicom(ramp))).all()
 

@@ -1,8 +1,12 @@
 """Files are there whole or not at all, and what a killed process leaves is known for what it is."""
 
+import os
+import stat
+
 import pytest
 
-from diffvqa.files import finished_in, is_unfinished, replacing, write_text
+from diffvqa.errors import InputError
+from diffvqa.files import finished_in, is_unfinished, replacing, require_plain, write_text, writing_to
 
 
 def test_a_text_takes_the_place_of_the_one_before(tmp_path):
@@ -27,3 +31,45 @@ def test_what_is_being_written_is_not_among_the_finished(tmp_path):
         assert is_unfinished(temporary)
         assert finished_in(tmp_path) == [tmp_path / "run.json"]
     assert sorted(finished_in(tmp_path)) == [tmp_path / "log.jsonl", tmp_path / "run.json"]
+
+
+def make_special(path, kind):
+    """Something that is no plain file; gives what must be the same afterwards."""
+    target = path.with_name("target")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "link":
+        target.write_text("somebody's")
+        path.symlink_to(target)
+    elif kind == "link to a device":
+        path.symlink_to("/dev/null")
+    else:
+        path.symlink_to(target)  # which is not there
+    return lambda: (stat.S_IFMT(os.lstat(path).st_mode), target.read_text() if target.exists() else None)
+
+
+@pytest.mark.parametrize("kind", ["pipe", "folder", "link", "link to a device", "link to nothing"])
+def test_what_is_no_plain_file_stays_what_it_was(tmp_path, kind):
+    path = tmp_path / "out"
+    found = make_special(path, kind)
+    before = found()
+    with pytest.raises(InputError, match="what stands there is no plain file"), writing_to("out"):
+        write_text(path, "text")
+    assert found() == before
+    assert not [one for one in tmp_path.iterdir() if is_unfinished(one)]
+
+
+def test_what_takes_the_place_meanwhile_stays_too(tmp_path):
+    path = tmp_path / "out"
+    with pytest.raises(FileExistsError), replacing(path) as temporary:  # noqa: PT012
+        temporary.write_text("text")
+        os.mkfifo(path)
+    assert stat.S_ISFIFO(os.lstat(path).st_mode)
+
+
+def test_a_plain_file_and_nothing_may_be_replaced(tmp_path):
+    require_plain(tmp_path / "out")
+    (tmp_path / "out").write_text("before")
+    require_plain(tmp_path / "out")

@@ -2,7 +2,6 @@
 
 import io
 import itertools
-from datetime import date, time
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from pydicom.uid import ExplicitVRLittleEndian
 from diffvqa.boxes import Box
 from diffvqa.images import UnreadableImage, dicom
 from diffvqa.images.header import ELEMENTS, Header, header_of
+from diffvqa.images.moments import moment_of
 from diffvqa.images.orientation import UPRIGHT, Orientation, orientation_of
 from diffvqa.images.radiograph import Radiograph
 
@@ -61,18 +61,36 @@ def test_only_elements_that_are_asked_for_are_kept_and_none_is_shown(write_dicom
 @pytest.mark.parametrize(
     ("elements", "expected"),
     [
-        ({"StudyDate": "20240102", "StudyTime": "0815"}, (date(2024, 1, 2), time(8, 15))),
-        ({"StudyDate": "20240102", "StudyTime": "081530.5"}, (date(2024, 1, 2), time(8, 15, 30, 500000))),
-        ({"StudyDate": "20240102"}, (date(2024, 1, 2), None)),
-        ({"StudyDate": "20240102", "AcquisitionDate": "20230101"}, (date(2024, 1, 2), None)),
-        ({"AcquisitionDate": "20230101", "AcquisitionTime": "08"}, (date(2023, 1, 1), time(8))),
-        ({"ContentDate": "20220101", "StudyTime": "08"}, (date(2022, 1, 1), None)),
-        ({"StudyDate": "20240230", "ContentDate": "20220101"}, (date(2022, 1, 1), None)),
-        ({"StudyTime": "08"}, None),
+        ({"StudyDate": "20240102", "StudyTime": "0815"}, "20240102 0815"),
+        ({"StudyDate": "20240102", "StudyTime": "081530.5"}, "20240102 081530.5"),
+        ({"StudyDate": "20240102", "StudyTime": "081530.1234567"}, "20240102 081530.123456"),
+        ({"StudyDate": "20240102", "StudyTime": "08:15:30,5"}, "20240102 081530.5"),
+        ({"StudyDate": "20240102"}, "20240102"),
+        ({"StudyDate": "20240102", "StudyTime": "9 o'clock"}, "20240102"),
+        ({"StudyDate": "20240102", "AcquisitionDate": "20230101"}, "20240102"),
+        ({"AcquisitionDate": "20230101", "AcquisitionTime": "08"}, "20230101 08"),
+        ({"AcquisitionDateTime": "20230101080000.5", "ContentDate": "20220101"}, "20230101 080000.5"),
+        ({"AcquisitionDateTime": "20230101080000+0100"}, "20230101 080000+0100"),
+        ({"SeriesDate": "20230101", "SeriesTime": "08", "ContentDate": "20220101"}, "20230101 08"),
+        ({"ContentDate": "20220101", "StudyTime": "08"}, "20220101"),
+        ({"StudyDate": "20240230", "ContentDate": "20220101"}, "20220101"),
+        ({"StudyDate": "20240102", "StudyTime": "08", "TimezoneOffsetFromUTC": "-0500"}, "20240102 08-0500"),
+        ({"StudyTime": "08"}, ""),
     ],
 )
 def test_when_a_picture_was_taken(read, elements, expected):
-    assert read(**elements).taken == expected
+    assert read(**elements).taken == moment_of(expected)
+
+
+def test_when_a_picture_was_acquired_is_known_beside(read):
+    header = read(StudyDate="20240102", AcquisitionDateTime="20240103", AcquisitionDate="20240104")
+    assert (header.taken, header.acquired) == (moment_of("20240102"), moment_of("20240103"))
+
+
+def coded(value, meaning=""):
+    item = Dataset()
+    item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = value, "SCT", meaning
+    return [item]
 
 
 @pytest.mark.parametrize(
@@ -80,10 +98,28 @@ def test_when_a_picture_was_taken(read, elements, expected):
     [
         ({"ViewPosition": "PA "}, "PA"),
         ({"ViewPosition": "AP"}, "AP"),
+        ({"ViewPosition": "ap supine"}, "AP"),
         ({"ViewPosition": "LL"}, "LATERAL"),
         ({"ViewPosition": "LATERAL"}, "LATERAL"),
-        ({"ViewPosition": "LLD"}, ""),  # lying on the left side, and seen from the front
+        ({"ViewPosition": "XTABLE LATERAL"}, "LATERAL"),
+        ({"ViewPosition": "LLAT"}, "LATERAL"),
+        ({"ViewPosition": "LATERO-LATERAL"}, "LATERAL"),
+        ({"ViewPosition": "LLD"}, "DECUBITUS"),
+        ({"ViewPosition": "LEFT LATERAL DECUB"}, "DECUBITUS"),
+        ({"ViewPosition": "RLO"}, "OBLIQUE"),
+        ({"ViewPosition": "RAO"}, "OBLIQUE"),
+        ({"ViewPosition": "PA OBL"}, "OBLIQUE"),
+        ({"ViewPosition": "BILATERAL"}, ""),
+        ({"ViewPosition": "", "ViewCodeSequence": coded("399173006")}, "LATERAL"),
+        ({"ViewCodeSequence": coded("R-10236", "left lateral")}, "LATERAL"),
+        ({"ViewCodeSequence": coded("399348003")}, "AP"),
+        ({"ViewCodeSequence": coded("R-10214")}, "PA"),
+        ({"ViewCodeSequence": coded("X-1", "Postero-anterior")}, "PA"),
+        ({"ViewCodeSequence": coded("399135007")}, "OBLIQUE"),
+        ({"ViewPosition": "PA", "ViewCodeSequence": coded("399173006")}, "PA"),
+        ({"ViewCodeSequence": coded("399348003"), "PatientOrientation": ["A", "F"]}, "AP"),
         ({"PatientOrientation": ["P", "F"]}, "LATERAL"),
+        ({"PatientOrientation": ["F", "A"]}, "LATERAL"),
         ({"ViewPosition": "PA", "PatientOrientation": ["L", "F"]}, "PA"),
     ],
 )
@@ -93,10 +129,44 @@ def test_views(read, elements, view):
 
 @pytest.mark.parametrize(
     ("part", "chest"),
-    [("CHEST", True), ("PORT CHEST", True), ("CHESTABDOMEN", True), ("KNEE", False), ("R_HAND", False), ("RIBS", None)],
+    [
+        ("CHEST", True),
+        ("PORT CHEST", True),
+        ("CHESTABDOMEN", True),
+        ("Tórax", True),
+        ("KNEE", False),
+        ("R_HAND", False),
+        ("RIBS", False),
+        ("THORACIC SPINE", False),
+        ("SHOULDER", False),
+        ("", None),
+        ("N/A", None),
+    ],
 )
-def test_only_plainly_another_part_of_the_body_is_one(read, part, chest):
+def test_what_is_not_called_a_chest_is_another_part_of_the_body(read, part, chest):
     assert read(BodyPartExamined=part).chest is chest
+
+
+@pytest.mark.parametrize(
+    ("value", "meaning", "chest"),
+    [
+        ("51185008", "", True),
+        ("T-D3000", "Chest", True),
+        ("X-1", "Chest", True),
+        ("72696002", "Knee", False),
+        ("X-1", "", False),
+    ],
+)
+def test_the_part_of_the_body_by_its_code(read, value, meaning, chest):
+    assert read(AnatomicRegionSequence=coded(value, meaning)).chest is chest
+    assert read(BodyPartExamined="HAND", AnatomicRegionSequence=coded(value, meaning)).chest is False
+
+
+def test_pixels_for_processing_and_derived_ones(read):
+    header = read(PresentationIntentType="FOR PROCESSING", ImageType=["DERIVED", "PRIMARY"])
+    assert (header.for_processing, header.derived) == (True, True)
+    header = read(PresentationIntentType="FOR PRESENTATION", ImageType=["ORIGINAL", "PRIMARY"])
+    assert (header.for_processing, header.derived) == (False, False)
 
 
 @pytest.mark.parametrize(("modality", "radiograph"), [("CR", True), ("DX", True), ("RG", True), ("CT", False)])
@@ -145,3 +215,4 @@ def test_boxes_go_back_with_the_pixels(turns):
     box = Box(columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
     height, width = upright.shape
     assert orientation.out_of(box, width, height) == Box(20, 4, 35, 10)
+    assert orientation.into(Box(20, 4, 35, 10), 50, 30) == box

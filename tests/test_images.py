@@ -1,14 +1,19 @@
 """Image files of every kind that the datasets hold, and damaged ones."""
 
 import os
+import struct
+import zlib
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from diffvqa.boxes import Box, Frame
 from diffvqa.images import UnreadableImage, letterbox, not_a_radiograph, read_image, read_squares
 from diffvqa.images.intensities import equalise
+from diffvqa.images.orientation import UPRIGHT
+from diffvqa.images.radiograph import Radiograph
+from diffvqa.images.undecoded import whole_size
 
 
 @pytest.fixture
@@ -176,16 +181,60 @@ def test_reduced_decoding_moves_nothing(tmp_path, side):
     assert abs((square.astype(float) - expected)[-8:, -8:].mean()) < 0.5
 
 
-@pytest.mark.parametrize("orientation", [3, 6, 8])
-def test_pixels_stay_as_stored_whatever_the_orientation_says(tmp_path, orientation):
-    pixels = structured(400, 300)
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.fromarray(pixels).save(tmp_path / "a.jpg", quality=95, exif=exif)
-    assert np.abs(read_image(tmp_path / "a.jpg").astype(int) - pixels).mean() < 2
-    source, (square,) = read_squares(tmp_path / "a.jpg", [100])
-    assert source == (400, 300)
-    assert np.abs(square.astype(int) - letterbox(pixels, 100)[0]).mean() < 1
+@pytest.mark.parametrize("kind", ["jpg", "png"])
+@pytest.mark.parametrize("number", range(1, 9))
+def test_exif_says_which_way_up_a_picture_is(tmp_path, number, kind):
+    path, pixels, exif = tmp_path / f"a.{kind}", structured(400, 300), Image.Exif()
+    exif[0x0112] = number
+    Image.fromarray(pixels).save(path, quality=95, exif=exif)
+    found = Radiograph.from_file(path)
+    assert np.abs(found.stored.astype(int) - pixels).mean() < 2  # boxes are in pixels as stored
+    with Image.open(path) as image:
+        expected = np.asarray(ImageOps.exif_transpose(image))
+    assert (found.upright == expected).all()
+    if number > 1:
+        for read in (lambda: read_squares(path, [100]), lambda: whole_size(path)):
+            with pytest.raises(UnreadableImage, match="turned or mirrored"):
+                read()
+    else:
+        assert whole_size(path) == read_squares(path, [100])[0] == (400, 300)
+
+
+def test_a_damaged_exif_says_nothing(tmp_path):
+    Image.fromarray(structured(400, 300)).save(tmp_path / "a.jpg", exif=b"Exif\0\0damaged")
+    assert Radiograph.from_file(tmp_path / "a.jpg").orientation == UPRIGHT
+
+
+def png_of_16_bits(path, colours, values):
+    """A PNG file of 16 bits. values: (height, width) or (height, width, values a pixel)."""
+
+    def chunk(kind, data):
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    height, width = values.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", width, height, 16, colours, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
+    )
+
+
+@pytest.mark.parametrize("top", [4095, 65535, 255])
+def test_sixteen_bits_with_alpha_are_those_without(tmp_path, ramp, top):
+    deep = (ramp.astype(float) / 236 * top).astype(np.uint16)
+    png_of_16_bits(tmp_path / "grey.png", 0, deep)
+    png_of_16_bits(tmp_path / "alpha.png", 4, np.stack([deep, np.full_like(deep, 65535)], -1))
+    assert (read_image(tmp_path / "alpha.png") == read_image(tmp_path / "grey.png")).all()
+    assert len(np.unique(read_image(tmp_path / "alpha.png"))) == 60
+    assert whole_size(tmp_path / "alpha.png") == (60, 40)
+
+
+@pytest.mark.parametrize(("colours", "values"), [(2, 3), (6, 4)])
+def test_colours_of_sixteen_bits_are_refused_by_name(tmp_path, ramp, colours, values):
+    png_of_16_bits(tmp_path / "a.png", colours, np.repeat(ramp[..., None], values, -1))
+    for read in (read_image, lambda path: read_squares(path, [32])):
+        with pytest.raises(UnreadableImage, match="colours of 16 bits"):
+            read(tmp_path / "a.png")
 
 
 def test_the_sizes_are_given_in_their_order(tmp_path):

@@ -6,7 +6,7 @@ from pathlib import Path
 import diffvqa
 
 PACKAGE = Path(diffvqa.__file__).parent
-BASE = {"errors", "files", "records", "findings", "boxes", "images", "progress", "workers", "runs"}
+BASE = {"errors", "cells", "files", "records", "findings", "boxes", "images", "progress", "workers", "runs"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "allocator": set(),

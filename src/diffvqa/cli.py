@@ -10,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
@@ -17,7 +18,7 @@ import typer
 from typer.core import TyperGroup
 
 from diffvqa import __version__
-from diffvqa.errors import InputError, RunFailed
+from diffvqa.errors import InputError, RunFailed, require_text
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -179,9 +180,11 @@ def inspect(
     """Say what is there: counts, splits, patients shared between splits, bad rows and files."""
     from diffvqa.data import read_sources
     from diffvqa.data.inspection import check_files, summarise
-    from diffvqa.data.problems import refuse_faults, write_problems
+    from diffvqa.data.problems import refuse_faults, require_place, write_problems
     from diffvqa.files import writing_to
 
+    if problems:
+        require_place(problems)
     cohort = check_files(read_sources(sources, reversed_pairs, split_seed), deep)
     if problems:
         with writing_to("problems"):
@@ -461,11 +464,14 @@ def predict(
     trust_order: TrustOrder = False,
     trust_identity: TrustIdentity = False,
     cluster: Cluster = None,
+    encoding: Annotated[
+        str | None, typer.Option(metavar="NAME", help="of the table, if it is not in Unicode: cp1252, latin-1, ...")
+    ] = None,
 ) -> None:
     """Answer a table of pairs, an answer a line; each image is read and encoded once."""
     from diffvqa.answering.batch.predict import AnswerOptions, predict_pairs
 
-    outcome = predict_pairs(model, pairs, out, AnswerOptions(beams, trust_order, trust_identity), cluster)
+    outcome = predict_pairs(model, pairs, out, AnswerOptions(beams, trust_order, trust_identity), cluster, encoding)
     done = "was finished before, and is left as it is" if outcome.done_before else "is written"
     print(f"the file of {outcome.rows} rows {done}; it may hold patients' data. {NOTICE}")
     if outcome.problems:
@@ -534,34 +540,16 @@ def ground(
 ) -> None:
     """Say where in a radiograph a phrase is to be seen: x1 y1 x2 y2 in pixels of the file."""
     with _imports():
-        from diffvqa.answering.overlay import Marked, draw_overlay
-        from diffvqa.images.radiograph import read_radiograph
-        from diffvqa.inference.grounding import CAPTIONER, ground_phrase
-        from diffvqa.inference.hub import model_folder
-        from diffvqa.models.captioner import Captioner
-        from diffvqa.models.folder import load_folder
+        from diffvqa.answering.grounded import ground as run
 
+    require_text(phrase, "phrase")
     if not phrase.strip():
         raise InputError('expected words such as "left pleural effusion", found none', argument="phrase")
     _new_picture("overlay", overlay, image)
-    model = model_folder(model)
-    captioner = load_folder(Captioner, model / CAPTIONER if (model / CAPTIONER).is_dir() else model, "model")
-    radiograph = read_radiograph(image, "image")
-    found = ground_phrase(captioner, radiograph, phrase, boxes, by, seed)
+    found = run(model, image, phrase, boxes, by, seed)
     if overlay:
-        picture = draw_overlay([("image", radiograph.stored, [Marked(phrase, one.box) for one in found])])
-        _save_picture(picture, "overlay", overlay)
-    if as_json:
-        listed = [{"box": list(one.box.as_tuple()), "share": one.share} for one in found]
-        first = listed[0]["box"] if listed else None
-        print(json.dumps({"phrase": phrase, "box": first, "boxes": listed, "notice": NOTICE}))
-        return
-    for one in found:
-        corners = " ".join(f"{value:.1f}" for value in one.box.as_tuple())
-        print(corners + ("" if one.share is None else f"  share {one.share:.2f}"))
-    if not found:
-        print("the captioner wrote no box for this phrase")
-    print(NOTICE)
+        _save_picture(found.picture(), "overlay", overlay)
+    print(found.as_json() if as_json else "\n".join(found.lines()))
 
 
 # typer brings its own copy of click, or not, by its version; either way this is its error for a mistyped command line.
@@ -571,6 +559,10 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; exit status 0 done, 1 failed, 2 wrong input."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names of files that are no UTF-8 are printed as they are, not a reason to break down.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")
     try:
         status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except InputError as error:
@@ -633,6 +625,10 @@ def _new_picture(argument: str, path: Path | None, *inputs: Path | None) -> None
         raise InputError(
             f"expected a file name that ends in .png, found {path.suffix or 'no ending'!r}", argument=argument
         )
+    from diffvqa.files import require_plain, writing_to
+
+    with writing_to(argument, "the picture cannot be written there"):
+        require_plain(path)
     # Not Path.exists, which raises where a folder may not be entered, and names it.
     if os.path.exists(path) and any(one and os.path.exists(one) and path.samefile(one) for one in inputs):
         raise InputError("one of the radiographs, which it would overwrite; give another file name", argument=argument)
@@ -673,10 +669,9 @@ def _save_dicom(result: Answer, sources: DicomSources, radiographs: dict[str, Ra
     from diffvqa.answering.dicom.sources import make_folder, save
     from diffvqa.answering.dicom.structured_report import make_report
 
-    pictures = {name: radiograph.stored for name, radiograph in radiographs.items()}
     make_folder(folder)
     save(make_report(result, sources), folder, "report")
-    save(make_key_image(result, sources, pictures), folder, "key-image")
+    save(make_key_image(result, sources, radiographs), folder, "key-image")
     # Not on stdout, where one JSON object may be expected.
     print("wrote a structured report and a key image; they hold the patient's data", file=sys.stderr)
 

@@ -38,3 +38,11 @@ class RunFailed(RuntimeError):
 
     The message says at which step, what is kept, and what to do.
     """
+
+
+def require_text(text: str, argument: str) -> None:
+    """Raises InputError for a text with bytes that are no UTF-8, as arguments of a command line may have."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InputError("bytes that are not UTF-8; give the text in UTF-8", argument=argument) from None

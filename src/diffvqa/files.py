@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,17 +16,29 @@ from diffvqa.errors import InputError
 _UNFINISHED = ".unfinished"
 
 
+def require_plain(path: Path) -> None:
+    """Raises OSError where something stands that may not be replaced: a link, a pipe, a device or a folder."""
+    try:
+        mode = os.lstat(path).st_mode
+    except OSError:
+        return
+    if not stat.S_ISREG(mode):
+        raise FileExistsError(errno.EEXIST, "what stands there is no plain file")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A file of another name to write to, which takes the place of `path` once it is on the disk.
 
-    The name is the process's own, so that two that write the same file do not mix.
+    The name is the process's own, so that two that write the same file do not mix. Raises OSError as `require_plain`.
     """
+    require_plain(path)
     temporary = path.with_name(f"{path.name}.{os.getpid()}{_UNFINISHED}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
+        require_plain(path)
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

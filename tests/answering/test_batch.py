@@ -327,11 +327,15 @@ def table(text):
 
 
 WRONG_TABLES = {
-    "nothing": (lambda path: None, "PAIRS: there is no such file"),
+    "nothing": (lambda path: None, "PAIRS: no such file"),
     "empty": (table(""), "PAIRS: the table is empty"),
     "no rows": (table("current,prior\n\n"), "no rows"),
     "no header": (table("ID-4711.png,Nobody.png\n"), "no column `current`; the columns are id, current, prior"),
     "another column": (table("current,piror\n0.png,1.png\n"), "no column is called 'piror'; the columns are id"),
+    "a header grown together with a row": (
+        table("current,priorNobody^Known,a/0.png\n"),
+        "no column is called as 2 of those that are there; the columns are id",
+    ),
     "a column twice": (table("current,prior,prior\n0.png,1.png,2.png\n"), "twice"),
     "no current": (table("current,prior\n0.png,1.png\n,1.png\n"), "row 3, `current`: empty"),
     "a gap": (table("current,prior,prior_2\n0.png,,1.png\n"), "row 2, `prior_2`: there is none before it"),
@@ -390,7 +394,23 @@ def test_more_priors_than_the_model_takes_are_refused(model_folder, folder, tmp_
         predict_pairs(model_folder, path, tmp_path / "out.jsonl")
 
 
-def test_a_table_of_another_encoding_is_refused(pairs):
+def test_a_table_of_another_encoding_is_refused_until_it_is_named(pairs):
     pairs.write_bytes("current,question\n0.png,für wen?\n".encode("latin-1"))
-    with pytest.raises(InputError, match="row 2, `question`: characters that are not UTF-8"):
+    with pytest.raises(InputError, match=r"pairs: row 2: bytes that are not utf-8; .*`--encoding` of `predict`"):
         read_pairs(pairs)
+    (row,) = read_pairs(pairs, "cp1252")
+    assert row.question == "für wen?"
+
+
+@pytest.mark.parametrize("missing", ["", "NaN", "NA", "<NA>", "null"])
+def test_a_prior_that_is_missing_is_none(pairs, missing):
+    pairs.write_text(f"current,prior,question,\n0.png,{missing},is there edema?,\n")
+    (row,) = read_pairs(pairs)
+    assert list(row.images) == ["current"]
+
+
+@pytest.mark.parametrize("path", ["sub\\0.png", "sub/0.png", ".\\sub\\..\\sub\\0.png"])
+def test_paths_may_be_written_with_either_stroke(pairs, path):
+    pairs.write_text(f"current\n{path}\n")
+    (row,) = read_pairs(pairs)
+    assert row.images["current"] == pairs.parent.resolve() / "sub" / "0.png"

@@ -1,25 +1,31 @@
 """Whether headers allow a comparison."""
 
-from datetime import date, time
-
 import pytest
 
 from diffvqa.answering.comparable import check_identity, check_order, check_orientation, check_views, why_not
 from diffvqa.errors import InputError
 from diffvqa.images.header import Header
-from diffvqa.images.orientation import Orientation
+from diffvqa.images.moments import moment_of
+from diffvqa.images.orientation import UPRIGHT, Orientation
 
-DAY, NEXT = date(2024, 1, 2), date(2024, 1, 3)
-EIGHT, NINE = time(8), time(9)
+DAY, NEXT = "20240102", "20240103"
 
 
-def taken(*moments):
+def taken(*texts):
     names = ("current", "prior", "prior 2")
-    return {name: Header(taken=moment) for name, moment in zip(names, moments, strict=False)}
+    return {name: Header(taken=moment_of(text)) for name, text in zip(names, texts, strict=False)}
 
 
 @pytest.mark.parametrize(
-    ("current", "prior"), [((NEXT, None), (DAY, None)), ((DAY, NINE), (DAY, EIGHT)), ((NEXT, EIGHT), (DAY, NINE))]
+    ("current", "prior"),
+    [
+        (NEXT, DAY),
+        (f"{DAY} 0900", f"{DAY} 0800"),
+        (f"{NEXT} 0800", f"{DAY} 0900"),
+        (f"{DAY} 0900", f"{DAY} 08"),
+        (f"{DAY} 100000.0000019", f"{DAY} 100000.0000009"),
+        (f"{DAY} 0900-0500", f"{DAY} 1000+0100"),
+    ],
 )
 def test_an_earlier_prior_needs_no_warning_and_a_later_one_is_an_error(current, prior):
     assert check_order(taken(current, prior), trusted=False) == []
@@ -29,7 +35,14 @@ def test_an_earlier_prior_needs_no_warning_and_a_later_one_is_an_error(current, 
 
 
 @pytest.mark.parametrize(
-    "moments", [((DAY, NINE), (DAY, NINE)), ((DAY, None), (DAY, NINE)), ((DAY, EIGHT), (DAY, None))]
+    "moments",
+    [
+        (f"{DAY} 0900", f"{DAY} 0900"),
+        (DAY, f"{DAY} 0900"),
+        (f"{DAY} 0800", DAY),
+        (f"{DAY} 09", f"{DAY} 0930"),
+        (f"{DAY} 0900-0500", f"{DAY} 1500+0100"),
+    ],
 )
 def test_equal_times_as_far_as_they_are_known_get_a_warning(moments):
     assert "the same time" in check_order(taken(*moments), trusted=False)[0]
@@ -37,12 +50,31 @@ def test_equal_times_as_far_as_they_are_known_get_a_warning(moments):
 
 def test_every_prior_is_earlier_than_the_one_before_it():
     with pytest.raises(InputError, match=r"^prior 2 was taken later than prior,"):
-        check_order(taken((NEXT, NINE), (DAY, EIGHT), (DAY, NINE)), trusted=False)
+        check_order(taken(f"{NEXT} 0900", f"{DAY} 0800", f"{DAY} 0900"), trusted=False)
+
+
+def test_zones_count_only_where_both_are_known():
+    with pytest.raises(InputError, match="prior was taken later"):
+        check_order(taken(f"{DAY} 0900+0100", f"{DAY} 1000"), trusted=False)
+
+
+def test_pictures_of_one_study_are_in_the_order_of_their_acquisition():
+    study = moment_of(f"{DAY} 0900")
+    early, late = (Header(taken=study, acquired=moment_of(f"{DAY} {hour}")) for hour in ("0901", "0902"))
+    assert check_order({"current": late, "prior": early}, trusted=False) == []
+    with pytest.raises(InputError, match="prior was taken later"):
+        check_order({"current": early, "prior": late}, trusted=False)
+    assert "the same time" in check_order({"current": early, "prior": Header(taken=study)}, trusted=False)[0]
+
+
+def test_the_study_counts_before_the_acquisition():
+    first, second = (Header(taken=moment_of(day), acquired=moment_of(DAY)) for day in (DAY, NEXT))
+    assert check_order({"current": second, "prior": first}, trusted=False) == []
 
 
 @pytest.mark.parametrize("without", [None, Header()])
 def test_what_cannot_be_checked_is_said(without):
-    headers = {"current": Header(("1", ""), (DAY, None)), "prior": without}
+    headers = {"current": Header(("1", ""), moment_of(DAY)), "prior": without}
     assert len(check_order(headers, False)) == len(check_identity(headers, False)) == 1
 
 
@@ -70,8 +102,24 @@ def test_warnings_about_views_and_on_turned_pictures():
     assert check_views({"current": Header(view="PA"), "prior": Header(view="PA")}) == []
     assert check_views({"current": Header(view="PA"), "prior": Header(view="")}) == []
     assert len(check_views({"current": Header(view="PA"), "prior": Header(view="AP")})) == 1
-    assert check_orientation({"current": Header(), "prior": None}) == []
-    assert check_orientation({"current": Header(orientation=Orientation(mirrored_x=True))})[0].startswith("current")
+    assert check_orientation({"current": UPRIGHT}) == []
+    assert check_orientation({"current": Orientation(mirrored_x=True)})[0].startswith("current")
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [
+        (Header(view="DECUBITUS"), "lying on one side"),
+        (Header(view="OBLIQUE"), "oblique"),
+        (Header(for_processing=True), "for processing"),
+        (Header(derived=True), "derived"),
+    ],
+)
+def test_what_is_unlike_most_radiographs_gets_a_warning(header, said):
+    (warning,) = check_views({"current": Header(), "prior": header})
+    assert warning.startswith("prior: ")
+    assert said in warning
+    assert why_not({"prior": header}) == []
 
 
 def test_reasons_name_the_image():

@@ -7,7 +7,7 @@ import pytest
 
 from diffvqa.boxes import Box
 from diffvqa.data import read_sources
-from diffvqa.data.mimic.jpg import seconds_of
+from diffvqa.data.mimic.jpg import span_of_cells
 from diffvqa.data.mimic.reports import Reports, findings_and_impression
 from diffvqa.errors import InputError
 
@@ -198,7 +198,10 @@ def test_no_split_table_and_no_image_at_all(makers, tmp_path):
         read_sources([f"mimic:{tmp_path}"])
     (tmp_path / "split.csv.gz").rename(parts["jpg"] / "mimic-cxr-2.0.0-split.csv.gz")
     shutil.rmtree(parts["jpg"] / "files")
-    with pytest.raises(InputError, match="no frontal image that is there"):
+    with pytest.raises(
+        InputError,
+        match=r"no frontal image of .* can be used: image_missing 12 \(no such file as files/",
+    ):
         read_sources([f"mimic:{tmp_path}"])
 
 
@@ -213,14 +216,20 @@ def test_a_damaged_archive_is_refused(makers, tmp_path):
     ("date", "time"), [("", "1"), ("2180051", "1"), ("21801301", "1"), ("21800506", "250000"), ("21800506", "1:30")]
 )
 def test_moments_that_are_none(date, time):
-    assert seconds_of(date, time) is None
+    assert span_of_cells(date, time) is None
 
 
 def test_moments_in_order():
     moments = [("21791231", "235959.9"), ("21800101", "1"), ("21800101", "5014.5"), ("21800101.0", "093014.531")]
-    seconds = [seconds_of(*moment) for moment in moments]
+    seconds = [span_of_cells(*moment)[0] for moment in moments]
     assert seconds == sorted(seconds)
     assert len(set(seconds)) == 4
+
+
+def test_a_missing_time_is_any_of_the_day_and_not_midnight():
+    begin, end = span_of_cells("21800506", "")
+    assert end - begin == 24 * 3600
+    assert begin <= span_of_cells("21800506", "120000.000")[0] < end
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,8 @@ PROBLEMS = {
     "path_outside": 2,
     "question_without_image": 1,
     "row_duplicated": 2,
-    "row_incomplete": 5,
+    "patient_missing": 1,
+    "row_incomplete": 4,
     "split_unknown": 2,
 }
 """How many of each kind of fault lie in the dataset that `write_padchest` makes."""

@@ -6,7 +6,15 @@ from pathlib import Path
 import pytest
 
 import diffvqa.data
-from diffvqa.data.problems import FAULTS, NOTES, refuse_faults, write_problems
+from diffvqa.data.problems import (
+    COSTS_AN_IMAGE,
+    FAULTS,
+    NOTES,
+    nothing_left,
+    refuse_faults,
+    require_place,
+    write_problems,
+)
 from diffvqa.errors import InputError
 from diffvqa.records import Problem, Source
 
@@ -38,3 +46,33 @@ def test_the_list_of_problems_names_kind_file_row_and_reason_and_is_the_owner_s(
     assert rows[0] == {"kind": "answer_empty", "file": "q.csv", "row": "7", "reason": 'no "answer"\nat all'}
     assert rows[1]["row"] == ""
     assert stat.S_IMODE((tmp_path / "problems.csv").stat().st_mode) == 0o600
+
+
+def test_a_list_of_problems_takes_the_place_of_another_and_of_nothing_else(tmp_path):
+    path = tmp_path / "problems.csv"
+    for _ in range(2):
+        require_place(path)
+        write_problems(path, [])
+    for text in ("patient,image,order\nA,1.png,1\n", "\x89PNG"):
+        path.write_text(text, encoding="latin-1")
+        with pytest.raises(InputError, match="problems: a file of another kind stands there"):
+            require_place(path)
+    path.unlink()
+    path.symlink_to("/dev/null")
+    with pytest.raises(InputError, match=r"problems: .* no plain file"):
+        require_place(path)
+
+
+def test_where_nothing_is_left_the_reasons_are_counted():
+    problems = [
+        Problem("part_missing", Source("reports"), "no reports"),
+        Problem("date_unreadable", Source("x.csv", 2), "expected 2024-01-31"),
+        *(Problem("image_missing", Source("x.csv", row), "no such file") for row in (3, 4)),
+    ]
+    error = nothing_left("table: none of its 3 images", problems)
+    assert str(error) == (
+        "table: none of its 3 images can be used: image_missing 2 (no such file); "
+        "date_unreadable 1 (expected 2024-01-31)"
+    )
+    assert str(nothing_left("none", [])) == "none can be used: the table has no rows"
+    assert FAULTS.keys() | NOTES.keys() >= COSTS_AN_IMAGE

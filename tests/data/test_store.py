@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as PillowImage
 
 from diffvqa.boxes import Box
 from diffvqa.data import read_sources, shards
@@ -252,12 +253,67 @@ def test_dicom_pictures_that_are_stored_turned_or_mirrored_are_left_out(write_di
     assert made.index.keys() == {"upright.dcm", "unsaid.dcm"}
     with open(tmp_path / "store" / "problems.csv", newline="") as file:
         rows = [(row["kind"], row["file"], row["reason"]) for row in csv.DictReader(file)]
-    reason = "stored turned or mirrored (PatientOrientation): save it upright"
+    reason = "stored turned or mirrored (PatientOrientation or EXIF): save it upright"
     assert rows == [("image_unreadable", "turned.dcm", reason)]
     for deep in (False, True):
         assert [one.reason for one in check_files(cohort, deep).problems] == [reason]
     write_dicom(tmp_path / "turned.dcm", pixels)
     assert "turned.dcm" in prepare(cohort, tmp_path / "store", SIZE).index
+
+
+UNSUITABLE = {
+    "tomography": ({"Modality": "CT"}, "not a plain radiograph"),
+    "hand": ({"BodyPartExamined": "HAND"}, "another part"),
+    "ribs": ({"BodyPartExamined": "RIBS"}, "another part"),
+    "lateral": ({"ViewPosition": "LLAT"}, "lateral"),
+    "lateral by its rows": ({"ViewPosition": "", "PatientOrientation": ["A", "F"]}, "lateral"),
+    "decubitus": ({"ViewPosition": "LLD"}, "lying"),
+    "oblique": ({"ViewPosition": "RAO"}, "oblique"),
+    "raw": ({"PresentationIntentType": "FOR PROCESSING"}, "for processing"),
+}
+
+
+@pytest.mark.parametrize("kind", UNSUITABLE)
+def test_dicom_pictures_unlike_frontal_chest_radiographs_are_left_out_and_listed(write_dicom, tmp_path, kind):
+    elements, reason = UNSUITABLE[kind]
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 40), np.uint8)
+    write_dicom(tmp_path / "chest.dcm", pixels, ImageType=["DERIVED", "PRIMARY"])
+    write_dicom(tmp_path / "other.dcm", pixels, **elements)
+    (tmp_path / "images.csv").write_text("patient,order,image\nA,1,chest.dcm\nA,2,other.dcm\n")
+    cohort = read_sources([f"table:{tmp_path}"])
+    made = prepare(cohort, tmp_path / "store", SIZE)
+    assert made.index.keys() == {"chest.dcm"}
+    assert made.problems == {"image_unsuitable": 1}
+    with open(tmp_path / "store" / "problems.csv", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["kind"], row["file"]) == ("image_unsuitable", "other.dcm")
+    assert reason in row["reason"]
+    for deep in (False, True):
+        assert [(one.kind, one.reason) for one in check_files(cohort, deep).problems] == [(row["kind"], row["reason"])]
+    with pytest.raises(InputError, match="image_unsuitable 1"):
+        prepare(cohort, tmp_path / "strict", SIZE, strict=True)
+
+
+def test_a_picture_of_one_grey_is_left_out(write_dicom, tmp_path):
+    write_dicom(tmp_path / "chest.dcm", np.random.default_rng(0).integers(0, 256, (60, 40), np.uint8))
+    write_dicom(tmp_path / "blank.dcm", np.full((60, 40), 7, np.uint8))
+    (tmp_path / "images.csv").write_text("patient,order,image\nA,1,chest.dcm\nA,2,blank.dcm\n")
+    made = prepare(read_sources([f"table:{tmp_path}"]), tmp_path / "store", SIZE)
+    assert made.index.keys() == {"chest.dcm"}
+    assert made.problems == {"image_unreadable": 1}
+
+
+def test_pictures_that_exif_turns_are_left_out(folder, tmp_path):
+    exif = PillowImage.Exif()
+    exif[0x0112] = 6
+    with PillowImage.open(folder / "0.png") as picture:
+        picture.save(tmp_path / "upright.jpg")
+        picture.save(tmp_path / "turned.jpg", exif=exif)
+    (tmp_path / "images.csv").write_text("patient,order,image\nA,1,upright.jpg\nA,2,turned.jpg\n")
+    cohort = read_sources([f"table:{tmp_path}"])
+    assert prepare(cohort, tmp_path / "store", SIZE).index.keys() == {"upright.jpg"}
+    for deep in (False, True):
+        assert ["EXIF" in one.reason for one in check_files(cohort, deep).problems] == [True]
 
 
 def test_the_reader_s_problems_are_listed_too(mimic, tmp_path, makers):

@@ -100,10 +100,11 @@ PROBLEMS = {
     "pair_of_two_patients": 1,
     "pair_reversed": 1,
     "path_outside": 3,
+    "patient_missing": 1,
     "question_type_unknown": 1,
     "question_without_image": 2,
     "row_duplicated": 3,
-    "row_incomplete": 5,
+    "row_incomplete": 4,
     "split_unknown": 3,
     "study_in_two_splits": 1,
     "study_of_two_patients": 1,
@@ -274,10 +275,37 @@ def test_lateral_views(read, view):
     assert [problem.kind for problem in cohort.problems] == ["study_without_frontal"]
 
 
-@pytest.mark.parametrize("view", ["PA", "ap", "AP LLD", "flat", "bilateral", "AP SUPINE", "LLO"])
+@pytest.mark.parametrize("view", ["PA", "ap", "flat", "bilateral", "AP SUPINE", "portable", "NaN"])
 def test_views_that_are_not_lateral(read, view):
     (study,) = read(("patient", "image", "order", "view"), [("P", "1.png", "1", view)]).studies
-    assert study.images[0].view == view
+    assert study.images[0].view == view.replace("NaN", "")
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "reason"),
+    [
+        ("view", "AP LLD", "decubitus"),
+        ("view", "RAO", "oblique"),
+        ("body_part", "HAND", "another part of the body"),
+        ("body_part", "Abdomen", "another part of the body"),
+        ("body_part", "THORACIC SPINE", "another part of the body"),
+        ("modality", "CT", "not a plain radiograph"),
+    ],
+)
+def test_what_a_row_says_of_the_picture_is_judged_like_a_header(read, column, cell, reason):
+    cohort = read(("patient", "image", "order", column), [("P", "1.png", "1", cell), ("P", "2.png", "2", "")])
+    assert [study.study_id for study in cohort.studies] == ["2.png"]
+    (problem,) = cohort.problems
+    assert problem.kind == "image_unsuitable"
+    assert reason in problem.reason
+
+
+@pytest.mark.parametrize(
+    ("column", "cell"), [("body_part", "Chest PA"), ("body_part", "thorax"), ("modality", "dx"), ("modality", "NA")]
+)
+def test_what_a_row_says_of_a_chest_radiograph_is_no_fault(read, column, cell):
+    cohort = read(("patient", "image", "order", column), [("P", "1.png", "1", cell)])
+    assert cohort.problems == ()
 
 
 def test_what_makes_it_impossible_is_refused(read, tmp_path):
@@ -311,7 +339,9 @@ def test_what_makes_it_impossible_is_refused(read, tmp_path):
     with pytest.raises(InputError, match="columns are separated by ','"):
         read_sources([f"table:{tmp_path}"])
     images.write_text("patient,image,order\nP,1.png,?\nP,2.png,1\nP,3.png,1\n")
-    with pytest.raises(InputError, match=r"none of its 3 images .*date_unreadable 1, image_missing 2"):
+    with pytest.raises(
+        InputError, match=r"none of its 3 images .*image_missing 2 .*date_unreadable 1 \(expected 2024-01"
+    ):
         read_sources([f"table:{tmp_path}"])
     images.write_text("patient,image,order\n")
     with pytest.raises(InputError, match=r"none of its 0 images .*no rows"):

@@ -101,3 +101,83 @@ def damage_json(text: str, seed: int) -> str:
             part[key] = generator.choice((None, -1, 0, 3, 10**9, 1e300, "", "x" * 1000, [], {}, [[1]], True, "nan"))
         break
     return json.dumps(whole)
+
+
+CELLS = (
+    "", " ", "NA", "NaN", "<NA>", "null", "None", "0", "-1", "1e400", "1e-400", "inf", "9" * 400, "1.5", "07", "\u0661",
+    "2024-02-30", "2024-01-31T25:00", "0001-01-01T00:00+14:00", "9999-12-31T23:59:60Z", "20240131", "31.01.2024",
+    "\ufffd", "?", "\u202e", "\U0001f600", "\u0130", "e\u0301" * 50,
+    "\x00", "\x1b[31m", "\r", "a\nb", "a\n1,2,3,4,5,6,7,8", '"', '""', "'", ",", ";", "\t", "=1+1", "{current}", "%s",
+    "..", "../../etc/passwd", "/etc/passwd", "C:\\x\\y", "a" * 5000, "x\\..\\y", "/dev/zero", "~", "nul",
+    "LATERAL", "LLD", "HAND", "CT", "train", "TEST", "difference", "1.23457E+17",
+)  # fmt: skip
+"""What may stand in a cell, or in an element of a header, that it was not meant for."""
+
+
+def damage_table(rows: list[list[str]], seed: int) -> bytes:
+    """A table with cells, rows, columns, its separators, its encoding or its bytes not as they should be."""
+    generator = random.Random(seed)
+    rows = [list(row) for row in rows]
+    for _ in range(generator.choice((0, 1, 1, 2, 4))):
+        generator.choice((_other_cell, _other_cell, _other_cell, _twice, _without, _swap))(rows, generator)
+    separator = generator.choice((",",) * 8 + (";", "\t", ", "))
+    end = generator.choice(("\n",) * 4 + ("\r\n", "\r", "\n\n", ",\n"))
+    bare = generator.random() < 0.1
+    text = end.join(separator.join(cell if bare else _quoted(cell) for cell in row) for row in rows) + end
+    encoding = generator.choice(("utf-8",) * 6 + ("utf-8-sig", "utf-16", "utf-32", "cp1252", "utf-16-le", "cp037"))
+    content = text.encode(encoding, errors="replace")
+    return damage(content, seed) if generator.random() < 0.4 else content
+
+
+def _quoted(cell):
+    odd = any(mark in cell for mark in ',"\r\n;\t')
+    return '"' + cell.replace('"', '""') + '"' if odd else cell
+
+
+def _other_cell(rows, generator):
+    row = generator.choice(rows)
+    if row:
+        row[generator.randrange(len(row))] = generator.choice(CELLS)
+
+
+def _twice(rows, generator):
+    place = generator.randrange(len(rows))
+    if generator.random() < 0.5:
+        rows.insert(generator.randrange(len(rows) + 1), list(rows[place]))
+    else:
+        column = generator.randrange(max(map(len, rows)))
+        for row in rows:
+            row.extend(row[column : column + 1])
+
+
+def _without(rows, generator):
+    if generator.random() < 0.5 and len(rows) > 1:
+        del rows[generator.randrange(len(rows))]
+    else:
+        column = generator.randrange(max(map(len, rows)))
+        for row in rows:
+            del row[column : column + 1]
+
+
+def _swap(rows, generator):
+    generator.shuffle(generator.choice(rows))
+
+
+def damage_sentence(sentence: str, seed: int) -> str:
+    """Words left out, said again, exchanged, joined, or not of the language at all."""
+    generator = random.Random(seed)
+    words = sentence.split(" ")
+    for _ in range(generator.randint(1, 4)):
+        place = generator.randrange(len(words))
+        kind = generator.randrange(5)
+        if kind == 0:
+            words.insert(place, generator.choice(words) * generator.choice((1, 1, 40)))
+        elif kind == 1:
+            words[place] = generator.choice((*CELLS, *QUESTIONS, "and", "no", "from", "to", ".", ","))
+        elif kind == 2 and len(words) > 1:
+            del words[place]
+        elif kind == 3:
+            generator.shuffle(words)
+        else:
+            words *= generator.choice((1, 2, 30))
+    return generator.choice((" ", " ", "", "\n", ". ", ", ")).join(words)[:5000]

@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from diffvqa.data.store import Store
-from diffvqa.images.header import Header
 from diffvqa.images.intensities import AS_STORED, EQUALISED, equalise
 from diffvqa.images.orientation import Orientation
 from diffvqa.images.radiograph import Radiograph, read_radiograph
@@ -79,5 +78,5 @@ def test_grey_values_are_equalised_after_the_picture_was_resized_and_without_its
 
 def test_a_file_is_shown_upright():
     pixels = np.random.default_rng(0).integers(0, 256, (64, 64), dtype=np.uint8)
-    mirrored = Radiograph(pixels[:, ::-1], Header(orientation=Orientation(mirrored_x=True)))
+    mirrored = Radiograph(pixels[:, ::-1], orientation=Orientation(mirrored_x=True))
     assert (show_radiograph(mirrored, 64, AS_STORED) == pixels).all()

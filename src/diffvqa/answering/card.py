@@ -15,7 +15,7 @@ from diffvqa import __version__, runs
 from diffvqa.answering.answer import NOTICE
 from diffvqa.data.registry import dataset_of
 from diffvqa.errors import InputError
-from diffvqa.files import writing_to
+from diffvqa.files import write_text, writing_to
 from diffvqa.inference.grounding import CAPTIONER
 from diffvqa.inference.training_record import read_training
 from diffvqa.inference.trust import read_record
@@ -96,7 +96,7 @@ def write_card(folder: Path, out: Path, evaluation: Path | None = None) -> str |
             mentions=("model",),
         )
     with writing_to("out"):
-        out.write_text(text, encoding="utf-8")
+        write_text(out, text)
     return warning
 
 

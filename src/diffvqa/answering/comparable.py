@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from datetime import date, datetime, time
 
 from diffvqa.errors import InputError
 from diffvqa.images.header import Header
-from diffvqa.images.orientation import UPRIGHT
+from diffvqa.images.orientation import UPRIGHT, Orientation
+from diffvqa.images.views import AP, PA
 
 
 def check_order(headers: Mapping[str, Header | None], trusted: bool) -> list[str]:
@@ -24,10 +24,7 @@ def check_order(headers: Mapping[str, Header | None], trusted: bool) -> list[str
         if one is None or other is None or one.taken is None or other.taken is None:
             warnings.append(f"{later} and {earlier}: the order is as given; only DICOM files with dates tell it")
             continue
-        moment, before = _moments(one.taken, other.taken)
-        if moment == before:
-            warnings.append(f"{later} and {earlier}: by their headers they were taken at the same time")
-        elif moment < before:
+        if one.before(other):
             if not trusted:
                 raise InputError(
                     f"{{{earlier}}} was taken later than {{{later}}}, by their headers; exchange them, or give "
@@ -35,15 +32,9 @@ def check_order(headers: Mapping[str, Header | None], trusted: bool) -> list[str
                     mentions=(earlier, later, "trust_order"),
                 )
             warnings.append(f"{later} and {earlier}: the order is as given, though the headers say the contrary")
+        elif not other.before(one):
+            warnings.append(f"{later} and {earlier}: by their headers they were taken at the same time")
     return warnings
-
-
-def _moments(one: tuple[date, time | None], other: tuple[date, time | None]) -> tuple[datetime, datetime]:
-    """When two were taken; to the day alone, where the time of either is missing."""
-    (day, hour), (other_day, other_hour) = one, other
-    if hour is None or other_hour is None:
-        hour = other_hour = time.min
-    return datetime.combine(day, hour), datetime.combine(other_day, other_hour)
 
 
 def check_identity(headers: Mapping[str, Header | None], trusted: bool) -> list[str]:
@@ -54,11 +45,7 @@ def check_identity(headers: Mapping[str, Header | None], trusted: bool) -> list[
     warnings = []
     (current, one), *others = headers.items()
     for name, other in others:
-        if one is None or other is None or one.patient is None or other.patient is None:
-            warnings.append(
-                f"{current} and {name}: that they show one patient is not checked; only DICOM files tell it"
-            )
-        elif _differ(one.patient, other.patient):
+        if one is not None and other is not None and _are_two_people(one, other):
             if not trusted:
                 raise InputError(
                     f"{{{name}}} and {{{current}}} show different patients, by their headers; give files of one "
@@ -66,39 +53,47 @@ def check_identity(headers: Mapping[str, Header | None], trusted: bool) -> list[
                     mentions=(name, current, "trust_identity"),
                 )
             warnings.append(f"{current} and {name}: taken for one patient as told, though the headers differ")
+        elif one is None or other is None or one.patient is None or other.patient is None:
+            warnings.append(
+                f"{current} and {name}: that they show one patient is not checked; only DICOM files tell it"
+            )
     return warnings
 
 
 def check_views(headers: Mapping[str, Header | None]) -> list[str]:
-    """A warning where frontal views differ, which alone makes hearts larger and lungs shorter."""
-    views = {header.view for header in headers.values() if header}
-    if {"AP", "PA"} <= views:
-        return ["one view is AP and another PA: sizes, of the heart above all, differ with the view"]
-    return []
+    """Warnings about views and pixels that are unlike those of most chest radiographs, and where frontal views differ.
+
+    The latter alone makes hearts larger and lungs shorter.
+    """
+    known = {name: header for name, header in headers.items() if header}
+    warnings = [f"{name}: {doubt}" for name, header in known.items() for doubt in header.doubts()]
+    warnings += [
+        f"{name}: derived from another picture, by its header" for name, header in known.items() if header.derived
+    ]
+    if {AP, PA} <= {header.view for header in known.values()}:
+        warnings.append("one view is AP and another PA: sizes, of the heart above all, differ with the view")
+    return warnings
 
 
 def why_not(headers: Mapping[str, Header | None]) -> list[str]:
     """Reasons, by the headers, why a model cannot be asked about the files; none if it can."""
-    reasons = []
-    for name, header in headers.items():
-        if header is None:
-            continue
-        if header.radiograph is False:
-            reasons.append(f"{name}: not a plain radiograph (the modality is none of CR, DX and RG)")
-        if header.chest is False:
-            reasons.append(f"{name}: another part of the body than the chest")
-        if header.view == "LATERAL":
-            reasons.append(f"{name}: a lateral view; the model has seen frontal ones")
-    return reasons
+    return [f"{name}: {fault}" for name, header in headers.items() if header for fault in header.faults()]
 
 
-def check_orientation(headers: Mapping[str, Header | None]) -> list[str]:
-    """A warning about each picture that its header had brought upright."""
+def check_orientation(orientations: Mapping[str, Orientation]) -> list[str]:
+    """A warning about each picture that was brought upright."""
     return [
         f"{name}: turned or mirrored by its header; boxes are in pixels of the file as stored"
-        for name, header in headers.items()
-        if header and header.orientation != UPRIGHT
+        for name, orientation in orientations.items()
+        if orientation != UPRIGHT
     ]
+
+
+def _are_two_people(one: Header, other: Header) -> bool:
+    """Whether identifiers, birth dates or sexes differ, each where both headers say it."""
+    if one.patient and other.patient and _differ(one.patient, other.patient):
+        return True
+    return any(a and b and a != b for a, b in ((one.born, other.born), (one.sex, other.sex)))
 
 
 def _differ(one: tuple[str, str], other: tuple[str, str]) -> bool:

@@ -33,7 +33,7 @@ def _read_source(source: str) -> Cohort:
         return _named(reader.read(_existing(kind, rest)), reader)
     if reader.read_parts is None:
         raise InputError(f"{kind}: takes one folder, not named ones; write {kind}:PATH")
-    parts: dict[str, Path] = {}
+    parts: dict[str, Path | str] = {}
     for item in rest.split(","):
         name, equals, path = item.partition("=")
         if not equals or name not in reader.parts or name in parts:
@@ -41,7 +41,7 @@ def _read_source(source: str) -> Cohort:
                 f"{kind}: every part is written name=PATH, once, with a name of {', '.join(reader.parts)}; "
                 f"found {name if equals else 'a part without a name'!r}"
             )
-        parts[name] = _existing(f"{kind}:{name}", path)
+        parts[name] = path if name in reader.words else _existing(f"{kind}:{name}", path)
     return _named(reader.read_parts(**parts), reader)
 
 

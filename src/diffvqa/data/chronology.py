@@ -37,7 +37,8 @@ def _settle(
             continue
         where = question.source or Source("questions")
         if order[prior] == order[current]:
-            problems.append(Problem("pair_tied", where, "both images have the same time; the order given is kept"))
+            reason = "both images have the same time, or one of the same day has none; the order given is kept"
+            problems.append(Problem("pair_tied", where, reason))
             yield question
             continue
         pair, answer = Pair(current=prior, prior=current), turn_round(question.answer)

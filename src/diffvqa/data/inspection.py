@@ -8,11 +8,11 @@ from dataclasses import replace
 from typing import Any
 
 from diffvqa.data.mending import fit_to_file
-from diffvqa.data.problems import count_kinds
+from diffvqa.data.problems import count_kinds, left_out
 from diffvqa.data.pruning import without_images
 from diffvqa.data.splits import shared_patients
 from diffvqa.images import UnreadableImage
-from diffvqa.images.orientation import require_upright
+from diffvqa.images.header import require_suitable
 from diffvqa.images.radiograph import Radiograph
 from diffvqa.images.undecoded import whole_size
 from diffvqa.records import QUESTION_TYPES, SPLITS, Cohort, Image, Problem, Source
@@ -68,11 +68,11 @@ def check_files(cohort: Cohort, deep: bool = False) -> Cohort:
         try:
             if not deep:
                 return whole_size(image.path)
-            frame = Radiograph.from_file(image.path).frame
-            require_upright(frame.orientation)
-            return frame.width, frame.height
+            radiograph = Radiograph.from_file(image.path)
+            require_suitable(radiograph.header, radiograph.orientation)
+            return radiograph.frame.width, radiograph.frame.height
         except UnreadableImage as error:
-            return Problem("image_unreadable", where, str(error))
+            return left_out(image, str(error))
 
     lost: dict[str, Problem] = {}
     resized: list[Problem] = []

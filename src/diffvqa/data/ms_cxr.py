@@ -11,7 +11,9 @@ from diffvqa.boxes import Box
 from diffvqa.data.image_rows import ImageRow, studies_of
 from diffvqa.data.mending import edges, fit_box, scale_to
 from diffvqa.data.mimic.folders import find_folder, require_folder
-from diffvqa.data.mimic.jpg import SPLITS, seconds_of
+from diffvqa.data.mimic.jpg import SPLITS, span_of_cells
+from diffvqa.data.paths import written_alike
+from diffvqa.data.problems import nothing_left
 from diffvqa.data.reader import PHYSIONET, Dataset, Reader
 from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
@@ -77,10 +79,7 @@ def _assemble(boxes: Path, root: Path) -> Cohort:
         findings=findings,
     )
     if not studies:
-        raise InputError(
-            f"ms-cxr: no image of {table.name} can be used; "
-            "expected files as files/p10/p10000032/s50414267/IMAGE.jpg in the folder of MIMIC-CXR-JPG"
-        )
+        raise nothing_left(f"ms-cxr: no image of {table.name}", problems)
     return Cohort(studies, (), tuple(problems))
 
 
@@ -125,7 +124,7 @@ def _read_boxes(table: Path, root: Path, problems: list[Problem]) -> dict[str, _
 
 def _image(row: dict[str, str], root: Path, where: Source) -> ImageRow | tuple[str, str]:
     """An image without its view and time yet, or the kind of problem and the reason why it cannot be used."""
-    given = row["path"].replace("\\", "/")
+    given = written_alike(row["path"])
     match = PATH.fullmatch(given)
     if match is None:
         if ".." in PurePosixPath(given).parts or PurePosixPath(given).is_absolute():
@@ -136,7 +135,7 @@ def _image(row: dict[str, str], root: Path, where: Source) -> ImageRow | tuple[s
         return "split_unknown", f"expected one of {', '.join(SPLITS)}"
     path = (root / given).with_suffix(".jpg")
     if not path.is_file():
-        return "image_missing", "the image file is not there"
+        return "image_missing", "no such file in the folder of MIMIC-CXR-JPG"
     size = image_size(path)
     if size is None:
         return "image_unreadable", NO_HEADER
@@ -158,9 +157,9 @@ def _with_times(root: Path, images: dict[str, ImageRow], problems: list[Problem]
         image_id = row["dicom_id"]
         if image_id not in images:
             continue
-        moment = seconds_of(row["StudyDate"], row["StudyTime"])
-        if moment is not None:
-            timed[image_id] = replace(images[image_id], view=row["ViewPosition"], order=moment)
+        span = span_of_cells(row["StudyDate"], row["StudyTime"])
+        if span is not None:
+            timed[image_id] = replace(images[image_id], view=row["ViewPosition"], order=span[0], until=span[1])
         elif timed.pop(image_id, None) is not None:
             reason = "expected dates as 21800506 and times as 213014.531"
             problems.append(Problem("date_unreadable", Source(table.name, number), reason))

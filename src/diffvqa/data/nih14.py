@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from diffvqa.data import splits
 from diffvqa.data.mending import edges, fit_box, fit_to_file
 from diffvqa.data.paths import is_plain_name
+from diffvqa.data.people import People
+from diffvqa.data.problems import nothing_left
 from diffvqa.data.reader import Dataset, Reader
-from diffvqa.data.rows import find_table, read_cells, read_rows
+from diffvqa.data.rows import columns_found, find_table, identifier, naming, read_cells, read_rows
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, changes_between, write_changes
 from diffvqa.images.undecoded import NO_HEADER, image_size
@@ -55,23 +58,28 @@ def read(folder: Path) -> Cohort:
     test_subjects = _test_subjects(folder, table)
     boxes = _read_boxes(folder, problems)
     studies: list[Study] = []
+    ages: dict[str, tuple[Source, float | None]] = {}
+    people = People()
     seen: set[str] = set()
     columns = ("Image Index", "Finding Labels", "Follow-up #", "Patient ID", "View Position")
-    for number, row in read_rows(table, columns, problems):
+    for number, row in read_rows(table, columns, problems, ("Patient Age", "Patient Gender")):
         where = Source(table.name, number)
         name, labels, follow_up, subject_id, view = (row[column] for column in columns)
+        follow_up, subject_id = identifier(follow_up), identifier(subject_id)
         if name in seen:
             problems.append(Problem("row_duplicated", where, "the image has a row already"))
             continue
         seen.add(name)
-        if not (name and subject_id and follow_up.isdecimal()):
-            problems.append(Problem("row_incomplete", where, "an image, a patient or a follow-up number is missing"))
+        if not (name and follow_up.isdecimal()):
+            problems.append(Problem("row_incomplete", where, "an image or a whole number as follow-up is missing"))
+        elif fault := people.fault(subject_id, where, sex=row.get("Patient Gender", "")):
+            problems.append(fault)
         elif not is_plain_name(name):
             problems.append(Problem("path_outside", where, "the name of the image leads to another folder"))
         elif name not in files:
-            problems.append(Problem("image_missing", where, "the image file is not there"))
+            problems.append(Problem("image_missing", where, "no such file in images/ or images_001/images/"))
         elif view not in FRONTAL:
-            problems.append(Problem("study_without_frontal", where, f"view position {view!r}"))
+            problems.append(Problem("study_without_frontal", where, "the view position is neither AP nor PA"))
         elif (size := image_size(files[name])) is None:
             problems.append(Problem("image_unreadable", where, NO_HEADER))
         else:
@@ -82,15 +90,20 @@ def read(folder: Path) -> Cohort:
             report = f"findings: {', '.join(findings)}." if findings else "no finding."
             split = _split(subject_id, test_subjects)
             study_id = name.removesuffix(".png")
+            ages[study_id] = where, _years(row.get("Patient Age", ""))
             studies.append(Study(study_id, subject_id, float(follow_up), split, (image,), report, findings))
     for where, *_ in itertools.chain.from_iterable(boxes.values()):
         problems.append(Problem("box_without_image", where, "the image of the box is not among those read"))
     if not studies:
-        raise InputError(
-            f"nih14: none of the {len(seen)} images of {table.name} can be used; "
-            "expected them in images/ or images_001/images/ beside it"
-        )
-    return Cohort(tuple(studies), tuple(_follow_ups(studies)), tuple(problems))
+        raise nothing_left(f"nih14: none of the {len(seen)} images of {table.name}", problems)
+    questions = tuple(_follow_ups(studies, ages, problems))
+    return Cohort(tuple(studies), questions, tuple(problems))
+
+
+def _years(age: str) -> float | None:
+    """An age as 58, 058Y, 010M, 006W or 011D in years; None if it is none."""
+    match = re.fullmatch(r"(\d{1,3})(?:\.0*)?([YMWD]?)", age.upper())
+    return int(match[1]) / {"M": 12, "W": 52.18, "D": 365.25}.get(match[2], 1) if match else None
 
 
 def _image_files(folder: Path) -> dict[str, Path]:
@@ -135,7 +148,9 @@ def _read_boxes(folder: Path, problems: list[Problem]) -> dict[str, _Boxes]:
     if path is None:
         return boxes
     places: tuple[int, int, int] | None = None
-    for number, cells in read_cells(path):
+    with naming(path):
+        rows = list(read_cells(path))
+    for number, cells in rows:
         if places is None:
             places = _places(path, cells)
             continue
@@ -157,10 +172,8 @@ def _places(path: Path, header: Sequence[str]) -> tuple[int, int, int]:
     missing = [name for name in ("Image Index", "Finding Label") if name not in header]
     first = next((at for at, name in enumerate(header) if name.startswith("Bbox [x")), None)
     if missing or first is None:
-        raise InputError(
-            f"{path.name}: no column {missing[0] if missing else 'Bbox [x,y,w,h]'!r}; "
-            f"columns found: {', '.join(name for name in header if name)}"
-        )
+        found = columns_found(header, ("Image Index", "Finding Label"))
+        raise InputError(f"{path.name}: no column {missing[0] if missing else 'Bbox [x,y,w,h]'!r}; {found}")
     return header.index("Image Index"), header.index("Finding Label"), first
 
 
@@ -178,13 +191,21 @@ def _regions(boxes: _Boxes, problems: list[Problem]) -> Iterator[Region]:
             yield Region(box, phrases=(finding,))
 
 
-def _follow_ups(studies: list[Study]) -> Iterator[Question]:
+def _follow_ups(
+    studies: list[Study], ages: Mapping[str, tuple[Source, float | None]], problems: list[Problem]
+) -> Iterator[Question]:
+    """A question on each image and the one before, if the patient was not older then: of study -> (row, age)."""
     by_subject = defaultdict(list)
     for study in studies:
         by_subject[study.subject_id].append(study)
     for of_patient in by_subject.values():
         of_patient.sort(key=lambda study: (study.order, study.study_id))
         for prior, current in itertools.pairwise(of_patient):
+            (_, before), (where, now) = ages[prior.study_id], ages[current.study_id]
+            if before is not None and now is not None and now < before:
+                reason = "the patient is younger than at the follow-up before: nothing is asked of the two"
+                problems.append(Problem("follow_up_reversed", where, reason))
+                continue
             changes = changes_between(dict.fromkeys(prior.findings), dict.fromkeys(current.findings))
             yield Question(
                 question_id=f"{current.study_id}-difference",

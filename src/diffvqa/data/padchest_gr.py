@@ -27,9 +27,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from diffvqa.cells import said
 from diffvqa.data.mending import fit_box
-from diffvqa.data.mimic.jpg import seconds_of
+from diffvqa.data.mimic.jpg import span_of_cells
 from diffvqa.data.paths import is_plain_name
+from diffvqa.data.people import People
+from diffvqa.data.problems import nothing_left
 from diffvqa.data.reader import Dataset, Reader
 from diffvqa.data.rows import find_table, read_rows
 from diffvqa.data.splits import split_of
@@ -137,10 +140,7 @@ def read(folder: Path) -> Cohort:
             findings = tuple(_labels(finding for finding in report.findings if finding.abnormal))
             studies[report.study_id] = Study(report.study_id, *place, (image,), text, findings)
     if not studies:
-        raise InputError(
-            f"padchest-gr: none of the {len(reports)} studies of {path.name} can be used; "
-            "expected their images in Padchest_GR_files/ beside it, unpacked"
-        )
+        raise nothing_left(f"padchest-gr: none of the {len(reports)} studies of {path.name}", problems)
     questions = _follow_ups(reports, studies, files, problems)
     return Cohort(tuple(studies.values()), tuple(questions), tuple(problems))
 
@@ -198,8 +198,8 @@ def _text(value: Any) -> str:
     """A text with its white space made single, or a whole number as text; empty for all else, such as null."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    text = " ".join(value.split()) if isinstance(value, str) else ""
-    return "" if text.lower() in ("nan", "none", "null") else text
+    text = said(" ".join(value.split())) if isinstance(value, str) else ""
+    return "" if text.lower() == "none" else text
 
 
 def _list(value: Any) -> list[Any]:
@@ -240,19 +240,20 @@ def _read_places(folder: Path, reports: list[Report], problems: list[Problem]) -
         # One row a label: what is said of the study stands in each of them.
         rows.setdefault(row["StudyID"], row)
     places: dict[str, Place] = {}
+    people = People()
     for report in reports:
         row = rows.get(report.study_id, {})
         split = SPLITS.get(row.get("split", "").lower())
         if split is None:
             problems.append(Problem("split_unknown", report.where, f"{table.name} puts the study in no known split"))
-        elif not row["PatientID"]:
-            problems.append(Problem("row_incomplete", report.where, f"{table.name} names no patient for the study"))
+        elif fault := people.fault(row["PatientID"], report.where):
+            problems.append(fault)
         elif "StudyDate_DICOM" not in row:
             places[report.study_id] = Place(row["PatientID"], float(len(chains[report.study_id])), split)
-        elif (seconds := seconds_of(row["StudyDate_DICOM"], "0")) is None:
+        elif (span := span_of_cells(row["StudyDate_DICOM"])) is None:
             problems.append(Problem("date_unreadable", report.where, f"{table.name}: expected dates as 20140915"))
         else:
-            places[report.study_id] = Place(row["PatientID"], seconds, split)
+            places[report.study_id] = Place(row["PatientID"], span[0], split)
     return places
 
 
@@ -271,7 +272,7 @@ def _image(
     if not is_plain_name(image_id):
         problems.append(Problem("path_outside", where, "the name of an image leads to another folder"))
     elif image_id not in files:
-        problems.append(Problem("image_missing", where, "the image file is not there"))
+        problems.append(Problem("image_missing", where, "no such file in Padchest_GR_files/ beside it, unpacked"))
     elif (size := image_size(files[image_id])) is None:
         problems.append(Problem("image_unreadable", where, NO_HEADER))
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posixpath
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -17,13 +18,18 @@ def is_plain_name(name: str) -> bool:
     return PurePosixPath(name).name == name == PureWindowsPath(name).name and name not in ("", ".", "..")
 
 
+def written_alike(path: str) -> str:
+    """A path as a table names it, with `/` between its parts whatever stands there, and no detour; "" stays ""."""
+    return posixpath.normpath(path.replace("\\", "/")) if path else ""
+
+
 def inside(folder: Path, path: str) -> Path | None:
     """A path relative to a folder (or an absolute one) as a whole path, or None if it leads out of the folder.
 
     Links are not followed: one that the folder holds may lead where it likes.
     """
     base = Path(os.path.abspath(folder))
-    whole = Path(os.path.abspath(base / path.replace("\\", "/")))
+    whole = Path(os.path.abspath(base / written_alike(path)))
     return whole if base in whole.parents and "\0" not in path else None
 
 

@@ -13,7 +13,7 @@ from diffvqa.boxes import Frame
 from diffvqa.data import index, shards
 from diffvqa.data.index import StoredImage
 from diffvqa.data.mending import fit_to_file
-from diffvqa.data.problems import count_kinds, refuse_faults, write_problems
+from diffvqa.data.problems import count_kinds, left_out, refuse_faults, write_problems
 from diffvqa.data.pruning import without_images
 from diffvqa.data.registry import refuse_two_intensities
 from diffvqa.data.shards import Progress, Shard
@@ -29,7 +29,7 @@ from diffvqa.data.store import (
 )
 from diffvqa.errors import InputError
 from diffvqa.files import digest_of, is_unfinished, write_text
-from diffvqa.records import Cohort, Image, Problem, Regions, Source, Study
+from diffvqa.records import Cohort, Image, Problem, Regions, Study
 from diffvqa.runs import Claim, read_record
 
 
@@ -46,7 +46,8 @@ def prepare(
 
     A finished store is checked against its checksums, and what is damaged made anew. size: pixels a side of the
     squares. workers: processes that decode; cluster: the address of a Ray cluster that does so instead. Images that
-    cannot be read are left out with the questions on them, and listed in problems.csv; the next call tries them again,
+    cannot be read, or are no usual frontal chest radiographs by their headers, are left out with the questions on them
+    and listed in problems.csv; the next call tries them again,
     and takes in those that can be read by then. Raises InputError if the folder holds something else, if not one image
     can be read, if some of the datasets hold equalised grey values and others do not, and with `strict` for any fault.
     """
@@ -77,7 +78,7 @@ def prepare(
         lost, sizes = {}, {}
         for image, outcome in zip(images, outcomes, strict=True):
             if isinstance(outcome, str):
-                lost[image.image_id] = Problem("image_unreadable", Source(image.file), outcome)
+                lost[image.image_id] = left_out(image, outcome)
             else:
                 sizes[image.image_id] = outcome
         _write_index(folder, without_images(cohort, lost), sizes, size, written, fingerprint, strict)

@@ -5,26 +5,32 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from diffvqa.errors import InputError
-from diffvqa.files import replacing
-from diffvqa.records import Problem
+from diffvqa.files import replacing, require_plain, writing_to
+from diffvqa.images.header import UNSUITABLE
+from diffvqa.records import Image, Problem, Source
 
 FAULTS = {
-    "answer_empty": "a question without an answer (empty, or NaN) is skipped",
+    "answer_empty": "a question without an answer (empty, NaN, NA or null) is skipped",
     "box_clipped": "a box reaches beyond its image: the part inside is kept",
     "box_dropped": "a box without area, outside its image or not made of four numbers is skipped",
     "box_duplicated": "a region has a second box in one image: the first is kept",
     "box_without_image": "a box of an image that is not among those read is skipped",
     "date_unreadable": "an image whose date or time cannot be read is skipped",
+    "follow_up_reversed": "a patient is younger at the later follow-up: nothing is asked of the two images",
     "image_missing": "an image whose file is not there is skipped",
     "image_unreadable": "a file that is damaged, cut short, turned or mirrored, or of no radiograph's shape is skipped",
+    "image_unsuitable": "an image that is no usual frontal chest radiograph, by its header or its row, is skipped",
     "image_without_study": "an image that belongs to no study is skipped",
     "pair_of_one_study": "a question whose prior and current image are of one study is skipped",
     "pair_of_two_patients": "a question on images of two patients is skipped",
     "pair_reversed": "the prior image is the later one: the question is skipped, or turned round",
+    "patient_missing": "an image of which no patient is named is skipped",
+    "patient_of_two_people": "an image whose patient has another birth date or sex in a row above is skipped",
+    "patient_unreadable": "an image whose patient's identifier was replaced in part, or rounded, is skipped",
     "path_outside": "a path or an identifier that leads out of the dataset's folder is skipped",
     "question_without_image": "a question on an image that is not among those read is skipped",
     "report_missing": "a study has no report",
@@ -38,7 +44,7 @@ FAULTS = {
     "study_in_two_splits": "an image in another split than its study's first is taken into that of the first",
     "study_of_two_patients": "an image of a study that another patient has already is skipped",
     "study_without_image": "a row that names no image is skipped",
-    "text_undecodable": "a row or a report is not all UTF-8: odd characters stand in the place of some",
+    "text_undecodable": "a report is not all UTF-8: odd characters stand in the place of some",
 }
 """What is wrong with a dataset, as downloaded or as planted; `--strict` refuses it."""
 
@@ -46,7 +52,7 @@ NOTES = {
     "change_unstated": "a dataset does not say in full what changed between two images: nothing is asked of them",
     "image_avoided": "an image of a gold patient of Chest ImaGenome is for test alone, without its silver regions",
     "label_unknown": "a label that the reader does not know is kept as it is written",
-    "pair_tied": "prior and current image have the same time: the order given is kept",
+    "pair_tied": "prior and current image have the same time, or no time on one day: the order given is kept",
     "part_missing": "a table or a dataset that others build on is not there",
     "question_type_unknown": "a type of question that is not known is kept",
     "region_without_box": "text on a region that has no box is skipped",
@@ -54,6 +60,33 @@ NOTES = {
     "study_without_frontal": "a study without a frontal image is skipped",
 }
 """What a sound release holds too: counted, but no reason for `--strict` to refuse it."""
+
+_COLUMNS = ("kind", "file", "row", "reason")
+
+COSTS_AN_IMAGE = frozenset({
+    "date_unreadable", "image_missing", "image_unreadable", "image_unsuitable", "image_without_study",
+    "patient_missing", "patient_of_two_people", "patient_unreadable", "path_outside", "row_duplicated",
+    "row_incomplete", "split_unknown", "study_of_two_patients", "study_without_frontal", "study_without_image",
+})  # fmt: skip
+"""For want of what an image is left out; their reasons quote nothing."""
+
+
+def nothing_left(what: str, problems: Sequence[Problem]) -> InputError:
+    """The error that nothing of a dataset can be used, with how often each fault was met, and what was expected.
+
+    what: of which nothing is left, such as `nih14: none of the 3 images`.
+    """
+    counts = Counter(problem.kind for problem in problems if problem.kind in COSTS_AN_IMAGE)
+    expected = {problem.kind: problem.reason for problem in reversed(problems)}
+    why = "; ".join(f"{kind} {count} ({expected[kind]})" for kind, count in counts.most_common())
+    return InputError(f"{what} can be used: {why or 'the table has no rows'}")
+
+
+def left_out(image: Image, reason: str) -> Problem:
+    """The problem of an image whose file could not be taken, for a reason that reading it gave."""
+    if reason.startswith(UNSUITABLE):
+        return Problem("image_unsuitable", Source(image.file), reason)
+    return Problem("image_unreadable", Source(image.file), reason)
 
 
 def refuse_faults(problems: Iterable[Problem]) -> None:
@@ -66,6 +99,18 @@ def refuse_faults(problems: Iterable[Problem]) -> None:
         )
 
 
+def require_place(path: Path) -> None:
+    """Raises InputError where a list of problems would take the place of something else."""
+    with writing_to("problems"):
+        require_plain(path)
+    # Not Path.exists, which raises where a folder may not be entered, and names it.
+    if os.path.exists(path):
+        with writing_to("problems"), open(path, "rb") as file:
+            head = file.readline(100)
+        if head.strip() not in (b"", ",".join(_COLUMNS).encode()):
+            raise InputError("a file of another kind stands there; give another path", argument="problems")
+
+
 def write_problems(path: Path, problems: Iterable[Problem]) -> None:
     """Write problems.csv, whole or not at all: kind, file, row, reason; readable to its owner only."""
     with (
@@ -74,7 +119,7 @@ def write_problems(path: Path, problems: Iterable[Problem]) -> None:
     ):
         os.chmod(temporary, 0o600)
         rows = csv.writer(file)
-        rows.writerow(("kind", "file", "row", "reason"))
+        rows.writerow(_COLUMNS)
         rows.writerows((one.kind, one.source.file, one.source.row or "", one.reason) for one in problems)
 
 

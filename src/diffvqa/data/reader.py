@@ -38,8 +38,9 @@ class Reader:
 
     kind: what users type. description: one line for the docs. read: from the one folder that holds it. datasets: those
     that a cohort may name; a cohort that names none is recorded as the first. parts: names of folders or files that may
-    be given one by one instead (`KIND:name=path,...`), which `read_parts` then gets as keyword arguments. patients: the
-    register that its patients' identifiers come from; readers of one register share patients, all others must not.
+    be given one by one instead (`KIND:name=path,...`), which `read_parts` then gets as keyword arguments; those in
+    `words` are no paths. patients: the register that its patients' identifiers come from; readers of one register share
+    patients, all others must not.
     """
 
     kind: str
@@ -48,4 +49,5 @@ class Reader:
     datasets: tuple[Dataset, ...]
     parts: tuple[str, ...] = ()
     read_parts: Callable[..., Cohort] | None = None
+    words: tuple[str, ...] = ()
     patients: str | None = None

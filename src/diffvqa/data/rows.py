@@ -8,24 +8,35 @@ import gzip
 import io
 import re
 import zlib
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
+from diffvqa.cells import said
 from diffvqa.errors import InputError
 from diffvqa.records import Problem, Source
 
 _BATCH = 8192  # rows of a Parquet file that are held at a time
-_CHUNK = 1 << 20  # bytes of a table of text that are decoded at a time
-_ODD = "\ufffd"  # what stands for bytes that are no UTF-8
+_MARKS = {
+    codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF32_LE: "utf-32", codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
+}  # fmt: skip
+"""How tables in an encoding of Unicode may begin; of two that begin alike, the longer one first."""
+
+_COLUMN = re.compile(r"(?!.*\d{4})[A-Za-z][A-Za-z0-9_ #,()\[\]/-]{,40}[\])]?|[a-z]\]|", re.ASCII)
+"""What can only be the name of a column: values have dots or other marks, long numbers or letters beyond ASCII."""
+
+_UNDECODED = re.compile("[\ud800-\udfff]")
 
 
 class Row(NamedTuple):
-    """One row: its number, as a spreadsheet counts (the header is row 1), and its cells, stripped of white space."""
+    """One row: its number, as a spreadsheet counts (the header is row 1), and what its cells say, "" for nothing."""
 
     number: int
     cells: dict[str, str]
@@ -39,55 +50,54 @@ def read_rows(
     separator: str = ",",
     either: Sequence[str] = (),
     once: bool = False,
+    encoding: str | None = None,
 ) -> Iterator[Row]:
     """The rows of a table, each with the cells of `columns`, and of those `optional` columns that are there, as text.
 
     either: columns of which one at least must be there; a row has the cells of those that are. once: a row whose cells
-    all stand in one above is skipped and added to `problems` as `row_duplicated`.
+    all stand in one above is skipped and added to `problems` as `row_duplicated`. encoding: of a table of text, if it
+    is neither UTF-8 nor begins with the mark of another encoding of Unicode.
     A row of more or fewer cells than the header is skipped and added to `problems` as `row_incomplete`, and so is one
-    of a table of text with a cell that has swallowed the rows below; rows without any content are passed over. A
-    byte-order mark is tolerated. Raises InputError for a missing file, a missing column and a damaged file; it names
-    the file and the column.
+    of a table of text with a cell that has swallowed the rows below; rows without any content are passed over, and so
+    are empty cells behind the last column. Raises InputError for a missing file, a column that is missing or there
+    twice, a damaged file and text in another encoding; it names the file, and the row or the column.
     """
-    wanted = (*columns, *either, *optional)
     is_text = path.suffix != ".parquet"
-    read = _text_rows if is_text else _parquet_rows
-    number = 1
-    seen: set[int] = set()
-    try:
-        for number, header, cells in read(path, wanted, separator, problems):
-            if number == 1:
-                present = [name for name in wanted if name in header]
-                _require_columns(path, header, present, columns, either, separator)
-            elif is_text and any(_holds_a_row(cell, header, separator) for cell in cells):
-                reason = "a cell holds what looks like further rows: a quotation mark is not closed, or is one too many"
-                problems.append(Problem("row_incomplete", Source(path.name, number), reason))
-            elif any(cells):
-                if any(_ODD in cell for cell in cells):
-                    problems.append(Problem("text_undecodable", Source(path.name, number), "not all of it is UTF-8"))
-                row = Row(number, dict(zip(present, (cell.strip() for cell in cells), strict=True)))
-                if once:
-                    # Of 700,000 rows a hash each is kept, not the text.
-                    key = hash(tuple(row.cells.values()))
-                    if key in seen:
-                        reason = "the same row stands above"
-                        problems.append(Problem("row_duplicated", Source(path.name, number), reason))
-                        continue
-                    seen.add(key)
-                yield row
-    except FileNotFoundError as error:
-        raise InputError(f"{path.name}: no such file in its folder") from error
-    except PermissionError as error:
-        raise InputError(f"{path.name}: no permission to read the file") from error
-    except csv.Error as error:
-        raise InputError(
-            f"{path.name}: its first line cannot be read as a header; "
-            "if its lines end with CR alone, save it with line ends of LF or CRLF"
-        ) from error
-    except pa.ArrowInvalid as error:
-        raise InputError(f"{path.name}, after row {number}: not a table that can be read to its end") from error
-    except (OSError, EOFError, zlib.error) as error:
-        raise InputError(f"{path.name}: the file cannot be read to its end; fetch it again") from error
+    wanted = (*columns, *either, *optional)
+    with naming(path):
+        rows = read_cells(path, separator, encoding) if is_text else _parquet_cells(path, wanted)
+        header = list(map(_name, next(rows, (1, []))[1]))
+        while header and not header[-1]:
+            del header[-1]
+        _require_columns(header, columns, either, separator if is_text else None)
+        places = _places(header, wanted)
+        seen: set[int] = set()
+        for number, cells in rows:
+            # A comma at the end of each line is no column.
+            del cells[max(len(header), 1 + max((at for at, cell in enumerate(cells) if cell), default=-1)) :]
+            if not any(cells):
+                continue
+            fault = _why_no_row(cells, header, separator) if is_text else None
+            if fault:
+                problems.append(Problem("row_incomplete", Source(path.name, number), fault))
+                continue
+            if once:
+                # Of 700,000 rows a hash each is kept, not the text.
+                key = hash(tuple(cells[at] for at in places.values()))
+                if key in seen:
+                    problems.append(Problem("row_duplicated", Source(path.name, number), "the same row stands above"))
+                    continue
+                seen.add(key)
+            yield Row(number, {name: said(cells[at]) for name, at in places.items()})
+
+
+def _why_no_row(cells: Sequence[str], header: Sequence[str], separator: str) -> str | None:
+    """Why cells make no row of a table, or None."""
+    if len(cells) != len(header):
+        return f"{len(cells)} cells, the header has {len(header)}"
+    if any(_holds_a_row(cell, header, separator) for cell in cells):
+        return "a cell holds what looks like further rows: a quotation mark is not closed, or is one too many"
+    return None
 
 
 def _holds_a_row(cell: str, header: Sequence[str], separator: str) -> bool:
@@ -102,125 +112,184 @@ def _holds_a_row(cell: str, header: Sequence[str], separator: str) -> bool:
 
 
 def _require_columns(
-    path: Path,
-    header: Sequence[str],
-    present: Sequence[str],
-    columns: Sequence[str],
-    either: Sequence[str],
-    separator: str,
+    header: Sequence[str], columns: Sequence[str], either: Sequence[str], separator: str | None
 ) -> None:
+    """Raises InputError. separator: None for Parquet, whose columns have names in any case."""
     if not any(header):
-        raise InputError(f"{path.name}: the file is empty; a header with the names of columns was expected")
-    missing = [repr(name) for name in columns if name not in header]
+        raise InputError("the file is empty; a header with the names of columns was expected")
+    missing = [name for name in columns if name not in header]
+    named = list(map(repr, missing))
     if either and not any(name in header for name in either):
-        missing.append(" or ".join(map(repr, either)))
-    if missing:
-        # Where not one name is known there may be no header, and the first row a patient's: it is not shown.
-        known = present or path.suffix == ".parquet"
-        found = (
-            f"columns found: {', '.join(name for name in header if name)}"
-            if known
-            else f"its first row has {len(header)} cells, none of them the name of a column that is looked for"
-        )
-        hint = "" if len(header) > 1 else f"; columns are separated by {separator!r}"
-        if any(_ODD in name or "\0" in name for name in header):
-            hint = "; it is no text in UTF-8: save it as CSV, comma-separated, in UTF-8"
-        raise InputError(f"{path.name}: no column {', '.join(missing)}; {found}{hint}")
+        missing += either
+        named.append(" or ".join(map(repr, either)))
+    if not missing:
+        return
+    if separator is None:
+        hint = f"; columns found: {', '.join(header)}"
+    elif len(header) == 1:
+        hint = f"; columns are separated by {separator!r}"
+    elif any("\0" in name for name in header):
+        hint = "; it is no text in UTF-8: save it as CSV, comma-separated, in UTF-8"
+    else:
+        hint = f"; {columns_found(header, (*columns, *either))}"
+    raise InputError(f"no column {', '.join(named)}{hint}")
 
 
-_Line = tuple[int, Sequence[str], Sequence[str]]
-"""Row number, the header, the wanted cells of that row; row 1 is the header and has none."""
+def columns_found(header: Sequence[str], known: Sequence[str]) -> str:
+    """What a message says of a header: all of it where it can be nothing else, else those of its names that are known.
 
-
-def _text_rows(path: Path, wanted: Sequence[str], separator: str, problems: list[Problem]) -> Iterator[_Line]:
-    with _open(path) as file:
-        first = file.readline().decode("utf-8-sig", errors="replace").rstrip("\r\n")
-        header = [name.strip() for name in next(csv.reader([first], delimiter=separator), [])]
-        yield 1, header, ()
-        if not file.peek(1):
-            return
-        skipped: list[int] = []
-
-        def skip(row: Any) -> str:
-            # Numbered from 1 after the header, which was taken off above.
-            skipped.append(row.number + 1)
-            if row.text.strip():
-                reason = f"{row.actual_columns} cells, the header has {row.expected_columns}"
-                problems.append(Problem("row_incomplete", Source(path.name, row.number + 1), reason))
-            return "skip"
-
-        names = [str(place) for place in range(len(header))]  # those of the header may occur twice, or be empty
-        places = [names[header.index(name)] for name in wanted if name in header]
-        batches = pa.csv.open_csv(
-            io.BufferedReader(_Mended(file), _CHUNK),
-            pa.csv.ReadOptions(use_threads=False, column_names=names),
-            pa.csv.ParseOptions(
-                delimiter=separator, newlines_in_values=True, ignore_empty_lines=False, invalid_row_handler=skip
-            ),
-            pa.csv.ConvertOptions(column_types=dict.fromkeys(names, pa.string()), include_columns=places),
-        )
-        number, passed = 1, 0
-        for batch in batches:
-            for cells in zip(*(batch.column(place).to_pylist() for place in places), strict=True):
-                number += 1
-                while passed < len(skipped) and skipped[passed] == number:
-                    number, passed = number + 1, passed + 1
-                yield number, header, cells
-
-
-class _Mended(io.RawIOBase):
-    """The content of a file, with an odd character for bytes that are no UTF-8: they cost that, not the whole table."""
-
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-        self._left = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        ended = False
-        while not (self._left or ended):
-            raw = self._file.read(_CHUNK)
-            ended = not raw
-            self._left = memoryview(self._decoder.decode(raw, final=ended).encode("utf-8"))
-        count = min(len(buffer), len(self._left))
-        buffer[:count] = self._left[:count]
-        self._left = self._left[count:]
-        return count
-
-
-def _parquet_rows(path: Path, wanted: Sequence[str], _: str, __: list[Problem]) -> Iterator[_Line]:
-    with pa.parquet.ParquetFile(path) as file:
-        header = file.schema_arrow.names
-        yield 1, header, ()
-        number = 1
-        for batch in file.iter_batches(_BATCH, columns=[name for name in wanted if name in header]):
-            columns = [batch.column(name).to_pylist() for name in wanted if name in header]
-            for cells in zip(*columns, strict=True):
-                number += 1
-                yield number, header, ["" if cell is None else str(cell) for cell in cells]
-
-
-def read_cells(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """(number, cells) of every row with content of a small table, the header first, whatever their count of cells.
-
-    For tables whose header does not name every column. Raises InputError for a file that cannot be read.
+    A first row that is no header, or that has grown together with one, may be a patient's.
     """
+    found = [name for name in known if name in header]
+    if not found:
+        return f"its first row has {len(header)} cells, none of them the name of a column that is looked for"
+    if is_header(header):
+        return f"columns found: {', '.join(name for name in header if name)}"
+    return f"columns found: {', '.join(found)}, and {len(header) - len(found)} others"
+
+
+def is_header(cells: Sequence[str]) -> bool:
+    """Whether cells can only be names of columns, and may be shown."""
+    return all(map(_COLUMN.fullmatch, cells))
+
+
+def _name(cell: str) -> str:
+    """A column's name as it is looked for: a line break in it is a blank."""
+    return " ".join(cell.split())
+
+
+def _places(header: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
+    """Where the wanted columns that are there stand. Raises InputError for one that is there twice."""
+    counts = Counter(header)
+    for name in wanted:
+        if counts[name] > 1:
+            raise InputError(f"the column {name!r} is there {counts[name]} times; remove the others")
+    return {name: header.index(name) for name in wanted if name in counts}
+
+
+def read_cells(path: Path, separator: str = ",", encoding: str | None = None) -> Iterator[tuple[int, list[str]]]:
+    """(number, cells) of every row with content of a table of text, the header first, whatever their count of cells.
+
+    encoding: as in `read_rows`. Raises InputError, naming the row and not the file, for a file that cannot be read.
+    """
+    number = 0
+    with _readable(path):
+        try:
+            with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+                encoding = _marked(file) or encoding or "utf-8"
+                text = io.TextIOWrapper(file, encoding, errors="surrogateescape", newline="")
+                for number, row in enumerate(csv.reader(_decoded(text), delimiter=separator), 1):
+                    cells = [cell.strip() for cell in row]
+                    if any(cells):
+                        yield number, cells
+        except LookupError as error:
+            raise InputError("no encoding has the name given; give one such as cp1252") from error
+        except UnicodeError as error:
+            raise InputError(
+                f"row {number + 1}: bytes that are not {encoding}; save the table in UTF-8, or name its encoding: "
+                "`encoding=` of `table:`, `--encoding` of `predict`"
+            ) from error
+        except csv.Error as error:
+            raise InputError(
+                f"row {number + 1}: a cell of more than {csv.field_size_limit()} characters; a quotation mark is not "
+                "closed, or is one too many"
+            ) from error
+
+
+def _marked(file: Any) -> str | None:
+    """The encoding that the first bytes of a file tell, if they do."""
+    head = file.peek(4)
+    return next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
+
+
+def _decoded(lines: Iterable[str]) -> Iterator[str]:
+    """The lines of a text, as far as all of their bytes could be decoded. Raises UnicodeError."""
+    for line in lines:
+        if not line.isascii() and _UNDECODED.search(line):
+            raise UnicodeError
+        yield line
+
+
+def _parquet_cells(path: Path, wanted: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
+    """(number, cells) of every row, the names of the wanted columns first."""
+    number = 0
+    with _readable(path):
+        try:
+            with pa.parquet.ParquetFile(path) as file:
+                names = file.schema_arrow.names
+                yield 1, names
+                # Columns by their place would do for one that is there twice, but Parquet takes names.
+                present = list(dict.fromkeys(name for name in names if _name(name) in wanted))
+                number = 1
+                for batch in file.iter_batches(_BATCH, columns=present):
+                    columns = {name: _texts(batch.column(name)) for name in present}
+                    blank = [""] * batch.num_rows
+                    for cells in zip(*(columns.get(name, blank) for name in names), strict=True):
+                        number += 1
+                        yield number, list(cells)
+        except UnicodeError as error:
+            raise InputError(f"after row {number}: bytes that are not UTF-8; write the table again") from error
+        except (pa.ArrowException, ValueError) as error:
+            raise InputError(f"after row {number}: not a table that can be read to its end") from error
+
+
+def _texts(column: pa.Array) -> list[str]:
+    """The values of a column of Parquet as text; "" for those that are missing, and for those that Python lacks."""
+    kind = column.type
+    if pa.types.is_temporal(kind) and getattr(kind, "unit", None) == "ns":
+        # Python counts microseconds.
+        coarser = {"time": pa.time64("us"), "duration": pa.duration("us")}
+        name = "time" if pa.types.is_time(kind) else "duration" if pa.types.is_duration(kind) else ""
+        column = column.cast(coarser[name] if name else pa.timestamp("us", kind.tz), safe=False)
     try:
-        with _open(path) as file:
-            rows = csv.reader(io.TextIOWrapper(file, encoding="utf-8-sig", errors="replace", newline=""))
-            yield from (
-                (number, [cell.strip() for cell in cells]) for number, cells in enumerate(rows, 1) if any(cells)
-            )
-    except (OSError, EOFError, zlib.error, csv.Error) as error:
-        raise InputError(f"{path.name}: the file cannot be read to its end; fetch it again") from error
+        return [_text(value) for value in column.to_pylist()]
+    except UnicodeError:
+        raise
+    except (ValueError, OverflowError):
+        return [_text_of(value) for value in column]
 
 
-def _open(path: Path) -> Any:
-    """A file to read bytes from, with `peek`."""
-    return gzip.open(path) if path.suffix == ".gz" else open(path, "rb")
+def _text_of(value: pa.Scalar) -> str:
+    try:
+        return _text(value.as_py())
+    except (ValueError, OverflowError):  # a date before the year 1, or after 9999
+        return ""
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bytes):
+        return value.decode("utf-8").strip()
+    if isinstance(value, datetime):
+        # A whole second is known as well as another.
+        return value.isoformat(timespec="microseconds")
+    return "" if value is None else str(value).strip()
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Around what reads a file: raises InputError where it is not there, or ends too early."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError("no such file in its folder") from error
+    except PermissionError as error:
+        raise InputError("no permission to read the file") from error
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError("the file cannot be read to its end; fetch it again") from error
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Around what reads a table of a dataset: its errors begin with the name of the file."""
+    try:
+        yield
+    except InputError as error:
+        raise InputError(f"{path.name}: {error}") from error
+
+
+def identifier(cell: str) -> str:
+    """A whole number that stands for something, without the `.0` that spreadsheets and data frames add."""
+    return cell.removesuffix(".0")
 
 
 def find_table(folder: Path, *patterns: str) -> Path | None:

@@ -11,6 +11,7 @@ from diffvqa.boxes import Box, intersection_over_union, mean_box
 from diffvqa.data import splits
 from diffvqa.data.mending import fit_box, scale_to
 from diffvqa.data.paths import is_plain_name
+from diffvqa.data.problems import nothing_left
 from diffvqa.data.reader import PHYSIONET, Dataset, Reader
 from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
@@ -98,10 +99,8 @@ def read(folder: Path) -> Cohort:
         record = Image(image_id, image.path, *size, regions=regions)
         studies.append(Study(image_id, image_id, 0.0, image.split, (record,), report, findings))
     if not studies:
-        raise InputError(
-            f"vindr: none of the {len(images)} images of {' and '.join(table.name for table in tables.values())} can "
-            f"be used; expected files such as {next(iter(tables))}/IMAGE.dicom in the folder given"
-        )
+        names = " and ".join(table.name for table in tables.values())
+        raise nothing_left(f"vindr: none of the {len(images)} images of {names}", problems)
     return Cohort(tuple(studies), problems=tuple(problems))
 
 
@@ -154,7 +153,8 @@ def _read_table(
                 images[image_id] = _Annotated(files[image_id], split, stated, where)
             elif image_id not in images:
                 images[image_id] = None
-                problems.append(Problem("image_missing", where, "the image file is not there"))
+                reason = f"no such file as {name}/IMAGE.dicom in the folder given"
+                problems.append(Problem("image_missing", where, reason))
             image = images[image_id]
             if image is not None and label.lower() != NO_FINDING:
                 if label.lower() not in _KNOWN:

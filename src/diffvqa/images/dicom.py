@@ -14,13 +14,13 @@ import struct
 import subprocess
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
-from diffvqa.images.intensities import distinct, stretch, to_bytes
+from diffvqa.images.dicom_grey import brightness, first_of, is_monochrome
 from diffvqa.images.opening import ImageFile
 from diffvqa.images.shape import UnreadableImage
 
@@ -42,13 +42,19 @@ PICTURE = (
 )  # fmt: skip
 """The elements that grey pixels are made of."""
 
+DECIMALS = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
+_BRIGHTNESS_ALONE = ("WindowCenter", "WindowWidth", "VOILUTFunction")
+"""Without them a picture is brighter or darker, but the same."""
+
 _WITHOUT_PREAMBLE = (b"\x02\0", b"\x08\0")
 """How older files begin: with the first element, of group 2 or 8."""
 
 _OTHER_KINDS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 """How PNG and JPEG files begin."""
 
-_LUMA = (0.299, 0.587, 0.114)
+_WHOLE_BYTES = (1, 8, 16, 32)
+"""The bits of a pixel that are read: those of one or more bytes, and black and white."""
+
 _NO_DICOM = "not a DICOM file that can be read"
 _NO_PICTURE = "a DICOM file without a picture"
 _CUT = "the file ends before its image does"
@@ -80,9 +86,13 @@ def parse(opened: BinaryIO, names: Iterable[str], stop_before_pixels: bool = Fal
     _silence_pydicom()
     try:
         dataset = dcmread(opened, stop_before_pixels=stop_before_pixels, force=True, specific_tags=list(names))
-        if "TransferSyntaxUID" not in dataset.file_meta:
-            # Files older than the preamble: pydicom has found out how they are written.
+        if not dataset.file_meta.get("TransferSyntaxUID"):
+            # Not said, as in files older than the preamble: pydicom has found out how they are written.
             implicit, little = dataset.original_encoding
+            if "Rows" in dataset:
+                # Where the element is there and empty, pydicom has found out, but tells it of elements alone.
+                implicit = getattr(dataset.get_item("Rows"), "is_implicit_VR", implicit)
+                dataset.set_original_encoding(implicit, little, dataset.original_character_set)
             explicit = ExplicitVRLittleEndian if little else ExplicitVRBigEndian
             dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian if implicit else explicit
         return dataset
@@ -99,17 +109,33 @@ def _silence_pydicom() -> None:
     logging.getLogger("pydicom").setLevel(logging.CRITICAL)
 
 
-def decode_elements(dataset: Dataset, names: Iterable[str]) -> None:
+def decode_elements(dataset: Dataset, names: Iterable[str], dispensable: Container[str] = ()) -> None:
     """Turn the bytes of these elements into values, and remove those that are empty.
 
-    Raises UnreadableImage. Elements of other names may be damaged without harm.
+    Raises UnreadableImage; a damaged one of those that are dispensable is removed instead. Elements of other names may
+    be damaged without harm.
     """
-    try:
-        for name in names:
+    for name in names:
+        try:
+            if name in DECIMALS:
+                _mend_commas(dataset, name)
             if name in dataset and dataset[name].is_empty:
                 del dataset[name]
-    except Exception as error:  # damaged files make pydicom raise many kinds
-        raise UnreadableImage(_NO_DICOM) from error
+            if name in DECIMALS and name in dataset:
+                float(first_of(dataset[name].value))
+        except Exception as error:  # damaged files make pydicom raise many kinds
+            if name not in dispensable:
+                raise UnreadableImage(f"a DICOM file whose {name} cannot be read") from error
+            del dataset[name]
+
+
+def _mend_commas(dataset: Dataset, name: str) -> None:
+    """Points in the place of decimal commas, which some writers leave in numbers."""
+    from pydicom.dataelem import RawDataElement
+
+    found = dataset.get_item(name) if name in dataset else None
+    if isinstance(found, RawDataElement) and isinstance(found.value, bytes) and b"," in found.value:
+        dataset[found.tag] = found._replace(value=found.value.replace(b",", b"."))
 
 
 def take_elements(dataset: Dataset, names: Iterable[str]) -> Dataset:
@@ -143,7 +169,7 @@ def require_whole(dataset: Dataset, opened: BinaryIO) -> None:
     try:
         if dataset.file_meta.TransferSyntaxUID.is_deflated:
             return  # unpacked whole when the header was read
-        frames, samples = int(dataset.get("NumberOfFrames", 1)), int(dataset.get("SamplesPerPixel", 1))
+        frames, samples = _frames(dataset), int(dataset.get("SamplesPerPixel", 1))
         bits = width * height * frames * samples * int(dataset.get("BitsAllocated", 8))
         if dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
             bits = bits * 2 // 3
@@ -153,6 +179,11 @@ def require_whole(dataset: Dataset, opened: BinaryIO) -> None:
         reason = _NO_DICOM
     if reason:
         raise UnreadableImage(reason)
+
+
+def _frames(dataset: Dataset) -> int:
+    """How many pictures a file has: one, where some writers say that there are none."""
+    return int(dataset.get("NumberOfFrames", 1)) or 1
 
 
 def _why_pixels_incomplete(file: BinaryIO, implicit: bool, little: bool, expected: int) -> str | None:
@@ -183,11 +214,13 @@ def pixels_of(dataset: Dataset, opened: BinaryIO) -> np.ndarray:
     dataset: has the elements PICTURE of the open file. Raises UnreadableImage, also for several frames, and where a
     decoder is not installed.
     """
-    decode_elements(dataset, PICTURE)
+    decode_elements(dataset, PICTURE, dispensable=_BRIGHTNESS_ALONE)
     _require_decodable(dataset)
     width, height = size_of(dataset)
     try:
-        pixels = _brightness(dataset, _stored(dataset, opened))
+        pixels = brightness(dataset, _stored(dataset, opened))
+    except UnreadableImage:
+        raise
     except Exception as error:  # decoders raise many kinds on damaged files
         raise UnreadableImage("a DICOM file whose picture cannot be decoded") from error
     if pixels.shape != (height, width):
@@ -202,9 +235,10 @@ def _require_decodable(dataset: Dataset) -> None:
         raise UnreadableImage("a DICOM file of floating-point pixels; radiographs have whole numbers")
     if "PixelData" not in dataset:
         raise UnreadableImage(_NO_PICTURE)
-    frames = dataset.get("NumberOfFrames", 1)
-    if frames != 1:
+    if _frames(dataset) != 1:
         raise UnreadableImage("a DICOM file of several pictures (frames); one is expected")
+    if (bits := dataset.get("BitsAllocated")) not in _WHOLE_BYTES:
+        raise UnreadableImage(f"a DICOM file whose pixels are packed, at {bits} bits each; whole bytes are expected")
     try:
         decodable = get_decoder(dataset.file_meta.TransferSyntaxUID).is_available
     except Exception:  # an unknown one, or in damaged files no identifier at all
@@ -214,7 +248,7 @@ def _require_decodable(dataset: Dataset) -> None:
 
 
 def _stored(dataset: Dataset, file: BinaryIO) -> np.ndarray:
-    """The levels or colours as stored, decoded."""
+    """The levels or colours as stored, decoded: of levels all bits, also those that are not used."""
     from pydicom.pixels import get_decoder, pixel_array
     from pydicom.uid import JPEGExtended12Bit
 
@@ -223,7 +257,9 @@ def _stored(dataset: Dataset, file: BinaryIO) -> np.ndarray:
     deep = syntax == JPEGExtended12Bit and dataset.BitsStored > 8  # more than Pillow reads
     if syntax.is_encapsulated and (deep or not plugins):
         return _decode_apart(file)
-    return pixel_array(dataset, decoding_plugin=plugins[0] if plugins else "")
+    dataset.NumberOfFrames = 1
+    plugin = plugins[0] if plugins else ""
+    return pixel_array(dataset, decoding_plugin=plugin, correct_unused_bits=not is_monochrome(dataset))
 
 
 _CRASHES = "gdcm"
@@ -239,7 +275,7 @@ resource.setrlimit(resource.RLIMIT_CPU, ({_APART_SECONDS}, {_APART_SECONDS}))
 import numpy
 from pydicom.pixels import pixel_array
 found = io.BytesIO()
-pixels = pixel_array(io.BytesIO(sys.stdin.buffer.read()), decoding_plugin={_CRASHES!r})
+pixels = pixel_array(io.BytesIO(sys.stdin.buffer.read()), decoding_plugin={_CRASHES!r}, correct_unused_bits=False)
 numpy.save(found, pixels, allow_pickle=False)
 sys.stdout.buffer.write(found.getvalue())
 """
@@ -254,80 +290,3 @@ def _decode_apart(file: BinaryIO) -> np.ndarray:
     command = [sys.executable, "-P", "-c", _APART]
     done = subprocess.run(command, input=file.read(), capture_output=True, check=True, timeout=_APART_SECONDS)
     return np.load(io.BytesIO(done.stdout), allow_pickle=False)
-
-
-def _brightness(dataset: Dataset, stored: np.ndarray) -> np.ndarray:
-    from pydicom.pixels import apply_color_lut
-
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        stored = apply_color_lut(stored, dataset)
-        return _of_colours(stored, 8 * stored.itemsize)
-    if stored.ndim == 3:
-        return _of_colours(stored, dataset.BitsStored)
-    levels, counts, places = distinct(stored)
-    return to_bytes(_of_levels(levels, counts, dataset))[places]
-
-
-def _of_colours(colours: np.ndarray, bits: int) -> np.ndarray:
-    return to_bytes(np.clip(colours[..., :3] @ (np.array(_LUMA, np.float32) / (2**bits - 1)), 0, 1))
-
-
-def _of_levels(levels: np.ndarray, counts: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """The brightness, 0 to 1, of each stored level of a monochrome picture."""
-    from pydicom.pixels import apply_modality_lut
-
-    padding = _padding(levels, dataset)
-    counts = np.where(padding, 0, counts)
-    values = np.asarray(apply_modality_lut(levels, dataset), dtype=np.float64)
-    if not np.isfinite(values).all():
-        raise ValueError("a slope or an intercept that is no number")
-    brightness = _through_table(values, dataset) if "VOILUTSequence" in dataset else _through_window(values, dataset)
-    if brightness is None or not len(seen := brightness[counts > 0]) or seen.min() == seen.max():
-        # No window, or one that shows nothing.
-        brightness = stretch(values, counts)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        brightness = 1 - brightness
-    return np.where(padding, 0.0, brightness)
-
-
-def _padding(levels: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """Which levels stand for no anatomy: they fill up the rectangle, and are black."""
-    ends = [dataset.get("PixelPaddingValue"), dataset.get("PixelPaddingRangeLimit")]
-    ends = [int(_first(end)) for end in ends if end is not None]
-    if "PixelPaddingValue" not in dataset:
-        return np.zeros(len(levels), bool)
-    if dataset.PixelRepresentation:
-        # Some writers give a negative value as an unsigned one.
-        ends = [end - 2**16 if end >= 2**15 else end for end in ends]
-    return (levels >= min(ends)) & (levels <= max(ends))
-
-
-def _through_window(values: np.ndarray, dataset: Dataset) -> np.ndarray | None:
-    if not ("WindowCenter" in dataset and "WindowWidth" in dataset):
-        return None
-    center, width = float(_first(dataset.WindowCenter)), float(_first(dataset.WindowWidth))
-    function = str(dataset.get("VOILUTFunction", "LINEAR")).upper()
-    if function == "LINEAR":
-        # As the standard has it: a window of 256 covers the 256 levels from the first to the last.
-        center, width = center - 0.5, width - 1
-    if not (width > 0 and np.isfinite(center)):
-        return None
-    if function == "SIGMOID":
-        return 1 / (1 + np.exp(-np.clip(4 * (values - center) / width, -50, 50)))
-    return np.clip((values - center) / width + 0.5, 0, 1)
-
-
-def _through_table(values: np.ndarray, dataset: Dataset) -> np.ndarray:
-    from pydicom.pixels import apply_voi
-
-    entries, first, _ = dataset.VOILUTSequence[0].LUTDescriptor
-    every = np.arange(first, first + (entries or 2**16))
-    # Many files misstate the depth of their table: its own lowest and highest entry are black and white.
-    table = apply_voi(every, dataset).astype(np.float64)
-    shown = table[np.clip(np.rint(values) - first, 0, len(table) - 1).astype(int)]
-    return (shown - table.min()) / max(float(np.ptp(table)), 1e-9)
-
-
-def _first(value: Any) -> Any:
-    """The first of several values, or the only one."""
-    return value[0] if isinstance(value, Sequence) and not isinstance(value, str) else value

@@ -25,6 +25,17 @@ class Orientation:
         turned = turned[:: -1 if self.mirrored_y else 1, :: -1 if self.mirrored_x else 1]
         return np.ascontiguousarray(turned)
 
+    def into(self, box: Box, width: int, height: int) -> Box:
+        """A box in pixels of the stored picture, which has that width and height, in pixels of the upright one."""
+        x1, y1, x2, y2 = box.as_tuple()
+        if self.transposed:
+            x1, y1, x2, y2, width, height = y1, x1, y2, x2, height, width
+        if self.mirrored_x:
+            x1, x2 = width - x2, width - x1
+        if self.mirrored_y:
+            y1, y2 = height - y2, height - y1
+        return Box(x1, y1, x2, y2)
+
     def out_of(self, box: Box, width: int, height: int) -> Box:
         """A box in pixels of the upright picture, which has that width and height, in pixels of the stored one."""
         x1, y1, x2, y2 = box.as_tuple()
@@ -56,10 +67,26 @@ def orientation_of(directions: Sequence[str]) -> Orientation:
     return Orientation(transposed, row == "R", column == "H")
 
 
+_EXIF = {
+    2: Orientation(mirrored_x=True),
+    3: Orientation(mirrored_x=True, mirrored_y=True),
+    4: Orientation(mirrored_y=True),
+    5: Orientation(transposed=True),
+    6: Orientation(transposed=True, mirrored_x=True),
+    7: Orientation(transposed=True, mirrored_x=True, mirrored_y=True),
+    8: Orientation(transposed=True, mirrored_y=True),
+}
+
+
+def orientation_of_exif(value: object) -> Orientation:
+    """From the number that EXIF has for it (tag 0x0112); what is none of 2 to 8 is taken for upright."""
+    return _EXIF.get(value, UPRIGHT) if isinstance(value, int) else UPRIGHT
+
+
 def require_upright(orientation: Orientation) -> None:
     """Raises UnreadableImage for a picture that is stored turned or mirrored.
 
     Boxes of a dataset may be in pixels of either picture, and left and right in reports are the patient's.
     """
     if orientation != UPRIGHT:
-        raise UnreadableImage("stored turned or mirrored (PatientOrientation): save it upright")
+        raise UnreadableImage("stored turned or mirrored (PatientOrientation or EXIF): save it upright")

@@ -15,6 +15,7 @@ from diffvqa.images import ImageFile, UnreadableImage
 from diffvqa.images.header import Header
 from diffvqa.images.orientation import UPRIGHT, Orientation
 from diffvqa.images.reading import read_picture
+from diffvqa.images.views import LATERAL
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -28,6 +29,10 @@ class StoredFrame:
     height: int
     orientation: Orientation
 
+    def upright(self, box: Box) -> Box:
+        """A box in pixels of the file, in pixels of the upright picture."""
+        return self.orientation.into(box, self.width, self.height)
+
     def out_of_square(self, box: Box, size: int) -> Box | None:
         """A box in pixels of a model's square, in pixels of the file; None if nothing of it lies in the picture."""
         width, height = (self.height, self.width) if self.orientation.transposed else (self.width, self.height)
@@ -39,11 +44,13 @@ class StoredFrame:
 class Radiograph:
     """Grey pixels of a file as stored, uint8 (height, width), and its DICOM header if it has one.
 
+    orientation: how they become upright, by that header or by EXIF.
     elements: of the DICOM file, those that were asked for beside; they may be the patient's, and are not shown.
     """
 
     stored: np.ndarray
     header: Header | None = None
+    orientation: Orientation = UPRIGHT
     elements: Dataset | None = field(default=None, repr=False)
 
     @classmethod
@@ -59,7 +66,17 @@ class Radiograph:
     def frame(self) -> StoredFrame:
         """The frame of the stored pixels."""
         height, width = self.stored.shape
-        return StoredFrame(width, height, self.header.orientation if self.header else UPRIGHT)
+        return StoredFrame(width, height, self.orientation)
+
+    @property
+    def upright(self) -> np.ndarray:
+        """The pixels with the head above and the patient's left on the right: uint8."""
+        return self.orientation.upright(self.stored)
+
+    @property
+    def has_sides(self) -> bool:
+        """Whether the patient's right is at the left edge of the upright picture; of a lateral view it is not."""
+        return self.header is None or self.header.view != LATERAL
 
     @property
     def digest(self) -> bytes:

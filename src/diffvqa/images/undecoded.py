@@ -9,9 +9,10 @@ from typing import BinaryIO
 from PIL import Image as PillowImage
 
 from diffvqa.images import dicom
-from diffvqa.images.header import ELEMENTS, header_of
+from diffvqa.images.header import ELEMENTS, header_of, orientation_in, require_suitable
 from diffvqa.images.opening import open_image
-from diffvqa.images.orientation import require_upright
+from diffvqa.images.orientation import Orientation, require_upright
+from diffvqa.images.png_jpeg import exif_orientation
 from diffvqa.images.shape import UnreadableImage, not_a_radiograph
 
 _ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND\xaeB\x60\x82"}
@@ -31,34 +32,35 @@ def image_size(path: Path) -> tuple[int, int] | None:
         with open_image(path) as opened:
             if dicom.is_dicom(opened, path):
                 return dicom.size_of(dicom.parse(opened, dicom.SHAPE, stop_before_pixels=True))
-            return _pillow_size(opened)
+            return _opened_by_pillow(opened)[0]
     except UnreadableImage:
         return None
 
 
 def whole_size(path: Path) -> tuple[int, int]:
-    """Width and height of a file that seems to be a whole JPEG, PNG or DICOM file of a radiograph that stands upright.
+    """Width and height of a file that seems to be a whole JPEG, PNG or DICOM file of an upright frontal radiograph.
 
     Judged by how it begins and ends, and by its header. Raises UnreadableImage with the reason, without the path.
     """
     with open_image(path) as opened:
         if dicom.is_dicom(opened, path):
             dataset = dicom.parse(opened, (*dicom.SHAPE, *ELEMENTS), stop_before_pixels=True)
-            require_upright(header_of(dataset).orientation)
+            require_suitable(header_of(dataset), orientation_in(dataset))
             dicom.require_whole(dataset, opened)
             size = dicom.size_of(dataset)
         else:
             _require_end(opened)
-            size = _pillow_size(opened)
+            size, orientation = _opened_by_pillow(opened)
+            require_upright(orientation)
     if reason := not_a_radiograph(*size):
         raise UnreadableImage(reason)
     return size
 
 
-def _pillow_size(opened: BinaryIO) -> tuple[int, int]:
+def _opened_by_pillow(opened: BinaryIO) -> tuple[tuple[int, int], Orientation]:
     try:
         with PillowImage.open(opened, formats=("PNG", "JPEG")) as image:
-            return image.size
+            return image.size, exif_orientation(image)
     except Exception as error:  # Pillow's header readers raise many kinds on damaged files
         raise UnreadableImage(NO_HEADER) from error
 

@@ -16,7 +16,7 @@ from diffvqa.images.squares import inner_size
 
 def show_radiograph(radiograph: Radiograph, size: int, intensity: str) -> np.ndarray:
     """The upright picture of a file as a model of that convention of grey values is shown it: uint8 (size, size)."""
-    upright = radiograph.frame.orientation.upright(radiograph.stored)
+    upright = radiograph.upright
     square, frame = letterbox(upright, size)
     height, width = upright.shape
     return _with_intensity(square, frame, (width, height), AS_STORED, intensity)

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 
 from diffvqa.errors import InputError
 from diffvqa.images.header import Header
+from diffvqa.images.orientation import Orientation
 from diffvqa.images.radiograph import Radiograph, read_radiograph
 
 SECONDS = 60
@@ -34,6 +35,7 @@ class _Read:
     height: int
     width: int
     header: Header | None
+    orientation: Orientation
 
 
 _REPLY = TypeAdapter(_Read | str)
@@ -78,7 +80,7 @@ class Decoder:
         if isinstance(reply, str):
             return reply
         pixels = np.frombuffer(self._received(), np.uint8).reshape(reply.height, reply.width)
-        return Radiograph(pixels, reply.header)
+        return Radiograph(pixels, reply.header, reply.orientation)
 
     def _received(self) -> bytes:
         if not self._connection.poll(SECONDS):
@@ -116,7 +118,7 @@ def _decode(connection: Connection, memory: int) -> None:
             connection.send_bytes(_REPLY.dump_json(found))
         else:
             height, width = found.stored.shape
-            connection.send_bytes(_REPLY.dump_json(_Read(height, width, found.header)))
+            connection.send_bytes(_REPLY.dump_json(_Read(height, width, found.header, found.orientation)))
             connection.send_bytes(found.stored.tobytes())
 
 

@@ -14,6 +14,7 @@ from transformers import Trainer, TrainerCallback
 from transformers.trainer import TRAINER_STATE_NAME
 
 from diffvqa.errors import RunFailed
+from diffvqa.files import write_text
 from diffvqa.models.gathering import sum_over_processes
 from diffvqa.tasks.text import IGNORED
 from diffvqa.training.muon import Muon, hidden_matrices
@@ -62,7 +63,7 @@ class Failure:
         """Raises RunFailed; step: how many steps were done before the one that failed."""
         places = range(step * self.batch_size, (step + 1) * self.batch_size)
         listed = {"step": step + 1, "found": what, "ids": [self.draws.identifier(place) for place in places]}
-        (self.out / FAILED).write_text(json.dumps(listed, indent=2), encoding="utf-8")
+        write_text(self.out / FAILED, json.dumps(listed, indent=2))
         last = last_checkpoint(self.out / CHECKPOINTS)
         kept = f"the checkpoint of step {checkpoint_step(last)} is kept" if last else "there is no checkpoint yet"
         raise RunFailed(

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from diffvqa.answering.case import read_question
-from diffvqa.data.rows import read_cells
+from diffvqa.cells import said
+from diffvqa.data.paths import written_alike
+from diffvqa.data.rows import is_header, read_cells
 from diffvqa.errors import InputError
 
 COLUMNS = ("id", "current", "prior", "prior_2, prior_3, ...", "question")
@@ -35,18 +37,21 @@ def in_columns(name: str) -> str:
     return f"`{column}`" if _KNOWN.fullmatch(column) else f"--{name.replace('_', '-')}"
 
 
-def read_pairs(path: Path) -> list[PairRow]:
-    """The rows of a table of pairs (CSV, UTF-8), its paths taken from its own folder.
+def read_pairs(path: Path, encoding: str | None = None) -> list[PairRow]:
+    """The rows of a table of pairs (CSV), its paths taken from its own folder.
 
-    Rows are numbered as a spreadsheet does it, the header being row 1. Raises InputError, which names rows and columns
-    and never what they hold: for columns that are missing or unknown, and for all rows at once that cannot be used.
+    encoding: if it is not in Unicode. Rows are numbered as a spreadsheet does it, the header being row 1. Raises
+    InputError, which names rows and columns and never what they hold: for columns that are missing or unknown, and for
+    all rows at once that cannot be used.
     """
     try:
-        header, *rows = read_cells(path)
+        header, *rows = read_cells(path, encoding=encoding)
     except InputError as error:
-        raise _refused("there is no such file, or it cannot be read to its end; give a CSV file") from error
+        raise _refused(str(error)) from error
     except ValueError:
         raise _refused("the table is empty; a header with the names of columns was expected") from None
+    while not header[1][-1]:
+        del header[1][-1]
     _check_header(header[1])
     if not rows:
         raise _refused("the table has a header and no rows")
@@ -54,7 +59,9 @@ def read_pairs(path: Path) -> list[PairRow]:
     found: list[PairRow] = []
     for number, cells in rows:
         try:
-            found.append(_read_row(number, dict(zip(header[1], cells, strict=True)), path.parent))
+            while len(cells) > len(header[1]) and not cells[-1]:
+                del cells[-1]
+            found.append(_read_row(number, dict(zip(header[1], map(said, cells), strict=True)), path.parent))
         except InputError as error:
             error.row = number
             faults.append(error)
@@ -90,7 +97,8 @@ def _check_header(names: Sequence[str]) -> None:
         raise _refused(f"the first row names no column `current`; {known}, separated by commas")
     unknown = [repr(name) for name in names if not _KNOWN.fullmatch(name)]
     if unknown:
-        raise _refused(f"no column is called {_listed(unknown, ', ')}; {known}; rename or remove it")
+        called = _listed(unknown, ", ") if is_header(names) else f"as {len(unknown)} of those that are there"
+        raise _refused(f"no column is called {called}; {known}; rename or remove it")
     if len(set(names)) < len(names):
         raise _refused("a column is there twice; remove one of them")
 
@@ -98,8 +106,6 @@ def _check_header(names: Sequence[str]) -> None:
 def _read_row(number: int, cells: Mapping[str, str], folder: Path) -> PairRow:
     """Raises InputError with the column."""
     for name, cell in cells.items():
-        if "\ufffd" in cell:
-            raise InputError("characters that are not UTF-8; save the table as UTF-8", argument=name)
         if "\n" in cell or "\0" in cell:
             raise InputError(
                 "a line break in a cell; a quotation mark is not closed, or is one too many", argument=name
@@ -128,7 +134,7 @@ def _place(name: str) -> int:
 
 def _file(folder: Path, cell: str) -> Path:
     # Resolved, so that one file under two names is one image. pathlib would raise for what is no path.
-    return Path(os.path.realpath(folder / cell))
+    return Path(os.path.realpath(folder / written_alike(cell)))
 
 
 def _repeated(rows: Sequence[PairRow]) -> list[InputError]:

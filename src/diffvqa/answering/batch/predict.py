@@ -51,16 +51,21 @@ class Outcome:
 
 
 def predict_pairs(
-    model: Path, pairs: Path, out: Path, options: AnswerOptions | None = None, cluster: str | None = None
+    model: Path,
+    pairs: Path,
+    out: Path,
+    options: AnswerOptions | None = None,
+    cluster: str | None = None,
+    encoding: str | None = None,
 ) -> Outcome:
     """Answer the rows of a table of pairs into a file of JSON lines, made with mode 0600.
 
     A row that cannot be answered has its `problem` there. A run that was stopped goes on after its last whole line; a
-    finished one is left as it is. cluster: the address of a Ray cluster that reads, encodes and answers. Raises
-    InputError, and before the model is loaded wherever the table tells.
+    finished one is left as it is. cluster: the address of a Ray cluster that reads, encodes and answers. encoding: of
+    the table, if it is not in Unicode. Raises InputError, and before the model is loaded wherever the table tells.
     """
     options = options or AnswerOptions()
-    rows = read_pairs(pairs)
+    rows = read_pairs(pairs, encoding)
     settings = {**asdict(options), "diffvqa": __version__}
     inputs = {"model": _digest(model_folder(model)), "pairs": digest_of(pairs)}
     claim = Claim("predict", out, settings, inputs, is_file=True)

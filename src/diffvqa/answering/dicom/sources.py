@@ -17,6 +17,7 @@ from pydicom.uid import UID, generate_uid
 from diffvqa import __version__
 from diffvqa.errors import InputError
 from diffvqa.files import replacing, writing_to
+from diffvqa.images.moments import moment_of
 from diffvqa.images.radiograph import Radiograph
 
 MADE_BY: dict[str, Any] = {
@@ -201,10 +202,6 @@ def _without_patient(header: Dataset) -> Dataset:
 def _made(header: Dataset) -> datetime:
     """The first date in the header that is one, with its time if that is one."""
     for name in _DATES:
-        date, time = (str(header.get(f"{name}{part}", "")) for part in ("Date", "Time"))
-        for text, form in ((date + time[:6], "%Y%m%d%H%M%S"), (date, "%Y%m%d")):
-            try:
-                return datetime.strptime(text, form)
-            except ValueError:
-                continue
+        if made := moment_of(*(str(header.get(f"{name}{part}", "")) for part in ("Date", "Time"))):
+            return made.first
     return datetime(1900, 1, 1)

@@ -10,6 +10,7 @@ from diffvqa.data.mimic import diffvqa as difference_questions
 from diffvqa.data.mimic import imagenome, jpg
 from diffvqa.data.mimic.folders import find_folder, require_folder, with_version
 from diffvqa.data.mimic.reports import Reports
+from diffvqa.data.problems import nothing_left
 from diffvqa.data.reader import PHYSIONET, Dataset, Reader
 from diffvqa.errors import InputError
 from diffvqa.records import Cohort, Problem, Source
@@ -58,10 +59,7 @@ def _assemble(root: Path, folders: Mapping[str, Path | None]) -> Cohort:
     avoid = imagenome.images_to_avoid(folders["imagenome"], problems) if folders["imagenome"] else frozenset()
     images = jpg.read_images(root, avoid, problems)
     if not images:
-        raise InputError(
-            "mimic: the metadata table names no frontal image that is there; "
-            "expected files as files/p10/p10000032/s50414267/IMAGE.jpg beside it"
-        )
+        raise nothing_left("mimic: no frontal image of the metadata table", problems)
     if folders["imagenome"]:
         imagenome.compare_splits(folders["imagenome"], images, avoid, problems)
     regions = imagenome.read_regions(folders["imagenome"], images, avoid, problems) if folders["imagenome"] else {}

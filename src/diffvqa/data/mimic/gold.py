@@ -14,6 +14,7 @@ from diffvqa.data.image_rows import ImageRow, studies_of
 from diffvqa.data.mending import fit_box
 from diffvqa.data.mimic.folders import find_folder, require_folder
 from diffvqa.data.mimic.jpg import read_images
+from diffvqa.data.problems import nothing_left
 from diffvqa.data.reader import PHYSIONET, Dataset, Reader
 from diffvqa.data.rows import read_rows
 from diffvqa.errors import InputError
@@ -66,10 +67,7 @@ def _assemble(imagenome: Path, jpg: Path) -> Cohort:
     boxes = _read_boxes(gold / BOXES, problems)
     images = read_images(jpg, (), problems, only=boxes.keys())
     if not images:
-        raise InputError(
-            f"imagenome-gold: MIMIC-CXR-JPG holds none of the {len(boxes)} images of {BOXES}; "
-            "expected files as files/p10/p10000032/s50414267/IMAGE.jpg beside its metadata table"
-        )
+        raise nothing_left(f"imagenome-gold: in MIMIC-CXR-JPG none of the {len(boxes)} images of {BOXES}", problems)
     for image_id, cells in boxes.items():
         if image_id not in images:
             reason = "the image of the box is not among those read"

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Collection, Container, Sequence
-from datetime import datetime
 from pathlib import Path
 
-from diffvqa.data.image_rows import ImageRow
+from diffvqa.data.image_rows import ImageRow, span_of
 from diffvqa.data.paths import is_plain_name
-from diffvqa.data.rows import find_table, read_rows
+from diffvqa.data.people import People
+from diffvqa.data.rows import find_table, identifier, read_rows
 from diffvqa.errors import InputError
+from diffvqa.images.moments import moment_of
 from diffvqa.images.undecoded import NO_HEADER, image_size
 from diffvqa.records import Problem, Source
 
@@ -21,11 +22,6 @@ SPLITS = {"train": "train", "val": "validate", "valid": "validate", "validate": 
 
 SAME_FINDING = {"Airspace Opacity": "Lung Opacity"}
 """What the radiologists' table calls otherwise than the labeller's."""
-
-
-def identifier(cell: str) -> str:
-    """A number that stands for a patient or a study, without the `.0` that spreadsheets add."""
-    return cell.removesuffix(".0")
 
 
 def read_images(
@@ -43,6 +39,7 @@ def read_images(
     names = functools.lru_cache(maxsize=1024)(_names)
     images: dict[str, ImageRow] = {}
     seen: set[str] = set()
+    people = People()
     frontal: dict[str, Source | None] = {}  # study -> None, or the row of its first image while none is frontal
     columns = ("dicom_id", "subject_id", "study_id", "ViewPosition", "StudyDate", "StudyTime")
     for number, row in read_rows(table, columns, problems, ("Rows", "Columns")):
@@ -51,8 +48,11 @@ def read_images(
         if only is not None and image_id not in only:
             continue
         subject_id, study_id = identifier(row["subject_id"]), identifier(row["study_id"])
-        if not (image_id and subject_id):
-            problems.append(Problem("row_incomplete", where, "an image or a patient is missing"))
+        if not image_id:
+            problems.append(Problem("row_incomplete", where, "an image is missing"))
+            continue
+        if fault := people.fault(subject_id, where):
+            problems.append(fault)
             continue
         if not study_id:
             problems.append(Problem("image_without_study", where, "the image belongs to no study"))
@@ -71,8 +71,8 @@ def read_images(
         folder = root / "files" / f"p{subject_id[:2]}" / f"p{subject_id}" / f"s{study_id}"
         name = f"{image_id}.jpg"
         if folder.parent.name not in names(folder.parent.parent) or name not in names(folder):
-            problems.append(Problem("image_missing", where, "the image file is not there"))
-        elif (seconds := seconds_of(row["StudyDate"], row["StudyTime"])) is None:
+            problems.append(Problem("image_missing", where, "no such file as files/p10/p10000032/s50414267/IMAGE.jpg"))
+        elif (span := span_of_cells(row["StudyDate"], row["StudyTime"])) is None:
             problems.append(Problem("date_unreadable", where, "expected dates as 21800506 and times as 213014.531"))
         elif (split := "test" if image_id in avoid else splits.get(image_id)) is None:
             problems.append(Problem("split_unknown", where, "the split table puts the image in no known split"))
@@ -80,7 +80,8 @@ def read_images(
             problems.append(Problem("image_unreadable", where, NO_HEADER))
         else:
             path = folder / name
-            images[image_id] = ImageRow(where, image_id, subject_id, study_id, path, size, view, seconds, split)
+            order, until = span
+            images[image_id] = ImageRow(where, image_id, subject_id, study_id, path, size, view, order, split, until)
             if image_id in avoid:
                 reason = "a gold patient of Chest ImaGenome: for test alone, and without the silver scene graph"
                 problems.append(Problem("image_avoided", where, reason))
@@ -90,18 +91,17 @@ def read_images(
     return images
 
 
-def seconds_of(date: str, time: str) -> float | None:
-    """Seconds since the year 1 of a date such as 21800506 and a time such as 213014.531, or None."""
-    whole, _, fraction = time.partition(".")
-    # Spreadsheets drop the zeros that early times begin with.
-    whole = whole.zfill(6)
-    if len(date.removesuffix(".0")) != 8 or len(whole) != 6 or not (fraction or "0").isdecimal():
-        return None
-    try:
-        moment = datetime.strptime(date.removesuffix(".0") + whole, "%Y%m%d%H%M%S")
-    except ValueError:
-        return None
-    return (moment - datetime.min).total_seconds() + float(f"0.{fraction or 0}")
+def span_of_cells(date: str, time: str = "") -> tuple[float, float] | None:
+    """From when until when a date such as 21800506 and a time such as 213014.531 may have been; None if unreadable.
+
+    In seconds since the year 1. A time that is missing is any of the day.
+    """
+    if time:
+        # Spreadsheets drop the zeros that early times begin with.
+        whole, point, fraction = time.partition(".")
+        time = " " + whole.zfill(6) + point + fraction
+    moment = moment_of(identifier(date) + time.removesuffix("."))
+    return span_of(moment) if moment else None
 
 
 def read_findings(root: Path, problems: list[Problem]) -> dict[str, tuple[str, ...]]:

@@ -1,0 +1,42 @@
+"""What a cell of a table, or an element of a header, says: whether anything, and whether it can name a person."""
+
+from __future__ import annotations
+
+import re
+
+MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null"})
+"""How programs write that there is no value, in upper or lower case; Python's own `None` is the other."""
+
+NOBODY = "no patient is named"
+
+_PLACEHOLDERS = frozenset({"none", "unknown", "anonymous", "anonymized", "anonymised", "?", "-"})
+"""Words that stand in the place of a person's identifier, and are the same for all."""
+
+_REPLACED = ("\ufffd", "?")
+"""What programs leave of a character that they could not write or read."""
+
+_SHORTENED = re.compile(r"[+-]?\d+([.,]\d*)?e[+-]?\d+", re.IGNORECASE)
+_FRACTION = re.compile(r"(\d{16,})\.0*")
+
+
+def said(text: str) -> str:
+    """A cell's text without the blanks around it; "" where it says that a value is missing."""
+    text = text.strip()
+    return "" if text == "None" or text.lower() in MISSING else text
+
+
+def why_nobody(identifier: str) -> str | None:
+    """Why a text cannot be the key of a person, for another one may have it too; None if it can."""
+    if not said(identifier) or identifier.strip().lower() in _PLACEHOLDERS:
+        return NOBODY
+    if any(mark in identifier for mark in _REPLACED):
+        return "characters of the patient's identifier were replaced by others"
+    # Spreadsheets write long numbers as 1.23E+17, and Parquet's floating point holds 15 digits for sure.
+    if _SHORTENED.fullmatch(identifier.strip()) or _FRACTION.fullmatch(identifier.strip()):
+        return "the patient's identifier is a long number that was rounded"
+    return None
+
+
+def read_sex(text: str) -> str:
+    """M or F, from the letter or the word; "" for all else."""
+    return {"M": "M", "MALE": "M", "F": "F", "FEMALE": "F"}.get(text.strip().upper(), "")

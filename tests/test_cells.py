@@ -1,0 +1,36 @@
+"""What a cell says, and whom it can name."""
+
+import pytest
+
+from diffvqa.cells import read_sex, said, why_nobody
+
+
+@pytest.mark.parametrize("text", ["", "  ", "NA", "n/a", "#N/A", "<NA>", "NaN", " nan ", "NULL", "NaT", "None"])
+def test_words_for_a_missing_value_say_nothing_and_name_nobody(text):
+    assert said(text) == ""
+    assert why_nobody(text) == "no patient is named"
+
+
+@pytest.mark.parametrize("text", ["none", "Unknown", "ANONYMOUS", "?", "-"])
+def test_words_that_stand_for_anybody_name_nobody(text):
+    assert why_nobody(text) == "no patient is named"
+
+
+@pytest.mark.parametrize("text", ["M\ufffdller", "M?ller", "\ufffd"])
+def test_an_identifier_with_a_replaced_letter_names_nobody(text):
+    assert "replaced" in why_nobody(text)
+
+
+@pytest.mark.parametrize("text", ["1.23457E+17", "1,23457e+17", "9007199254740993.0", "1e17"])
+def test_a_number_that_was_rounded_names_nobody(text):
+    assert "rounded" in why_nobody(text)
+
+
+@pytest.mark.parametrize("text", ["A", "Müller", "m\u00fcller", "4711", "4711.0", "12E3A", "NAN-1", "1.2.840.1"])
+def test_other_identifiers_name_somebody(text):
+    assert why_nobody(text) is None
+    assert said(text) == text
+
+
+def test_sexes():
+    assert [read_sex(text) for text in ("M", " f", "male", "Female", "O", "", "x")] == ["M", "F", "M", "F", "", "", ""]
