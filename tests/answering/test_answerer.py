@@ -12,11 +12,12 @@ from diffvqa.answering import answerer as answerer_module
 from diffvqa.answering.answer import NOTICE, FoundBox
 from diffvqa.answering.answer_text import answer_lines
 from diffvqa.answering.answerer import Answerer
+from diffvqa.answering.case import FREE_WORDS
 from diffvqa.answering.overlay import SIZE, Marked, draw_answer, draw_overlay
 from diffvqa.boxes import Box, Frame, intersection_over_union
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
-from diffvqa.findings import Change, write_changes
+from diffvqa.findings import DIFFERENCE_QUESTION, Change, write_changes
 from diffvqa.images.colours import BOX_COLOURS
 from diffvqa.images.header import Header
 from diffvqa.images.intensities import AS_STORED, EQUALISED
@@ -60,6 +61,24 @@ def test_one_image_is_asked_about_alone(answerer, files):
     answer = answerer(current=files["current"], question="Is there  edema?")
     assert answer.question == "is there edema?"
     assert "abnormalities" in answerer(current=files["current"]).question
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_of_a_question_in_free_words_nothing_is_known_but_the_text(saying, files, alone):
+    given = {"current": files["current"]} if alone else files
+    answer = saying(**given, question="Should I worry about this?")
+    assert answer.text == SAID
+    assert (answer.confidence, answer.calibrated, answer.changes, answer.findings) == (None, False, None, None)
+    assert not answer.boxes
+    assert answer.findings_reason == FREE_WORDS
+    assert FREE_WORDS in answer.warnings
+    assert not any("confidence" in line for line in answer_lines(answer))
+
+
+def test_what_reads_like_a_change_is_none_where_another_question_was_asked(saying, files):
+    answer = saying(**files, question="is there edema?")
+    assert answer.changes is None
+    assert answer.confidence == 0.5
 
 
 SAID = (
@@ -289,7 +308,7 @@ def test_labels_of_an_overlay_end_in_their_panel_and_leave_one_another_readable(
 def test_changes_have_one_order_also_where_a_finding_is_named_twice():
     changes = [Change(finding, kind) for finding in ("atelectasis", "edema") for kind in ("added", "missing")]
     text = " ".join(write_changes([change]) for change in changes)
-    assert answerer_module._changes(text) == tuple(changes)
+    assert answerer_module._changes(DIFFERENCE_QUESTION, text) == tuple(changes)
 
 
 def test_a_box_is_drawn_on_the_picture_that_it_is_of(saying, files):

@@ -2,7 +2,8 @@
 
 import pytest
 
-from diffvqa.answering.wordings import as_learnt
+from diffvqa.answering.wordings import as_learnt, question_type
+from diffvqa.data.store import Store
 from diffvqa.findings import DIFFERENCE_QUESTION
 
 
@@ -46,3 +47,36 @@ def test_wordings_of_any_change_are_asked_as_learnt(question):
 )
 def test_questions_about_a_part_or_a_finding_stay_as_they_are(question):
     assert as_learnt(question) == question
+
+
+@pytest.mark.parametrize(
+    ("question", "kind"),
+    [
+        ("what has changed compared to the reference image?", "difference"),
+        ("what has changed in the right lung area?", "difference"),
+        ("what abnormalities are seen in the left lung?", "abnormality"),
+        ("is there evidence of any abnormalities in this image?", "abnormality"),
+        ("is there evidence of pleural effusion in this image?", "presence"),
+        ("is there edema in the left lung area?", "presence"),
+        ("is the pleural effusion bilateral?", "presence"),
+        ("which view is this image taken?", "view"),
+        ("is this AP view?", "view"),
+        ("where in the image is the edema located?", "location"),
+        ("is the nodule located on the left side or right side?", "location"),
+        ("what level is the pneumothorax?", "level"),
+        ("what type is the consolidation?", "type"),
+        ("is there a new nodule?", None),
+        ("is there any hope?", None),
+        ("is there?", None),
+        ("what do you see?", None),
+    ],
+)
+def test_the_type_of_a_question_is_known_by_its_words(question, kind):
+    assert question_type(question) == kind
+    assert question_type(as_learnt(question)) == kind
+
+
+def test_every_question_of_a_store_has_its_type(store_folder):
+    for one in Store.open(store_folder).questions:
+        assert question_type(one.text) == one.type
+        assert as_learnt(one.text.upper()) == one.text

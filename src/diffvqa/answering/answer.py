@@ -51,9 +51,9 @@ class Answer:
     reason: why the radiographs allow no answer; the text is then CANNOT_COMPARE (or CANNOT_ANSWER), and all else None.
     changes: None also where the text is not in the grammar of difference answers. confidence, 0 to 1: where it is
     calibrated, how often such an answer was right on the validation split; else the mean (geometric) probability of the
-    text's tokens. findings: by image, current and prior. out_of_distribution: the score of the same images
-    (inference.input_check), 1 being the limit of the training data; None where it was not measured. warnings: what a
-    reader should know before relying on the answer.
+    text's tokens; None also for a question in free words. findings: by image, current and prior. out_of_distribution:
+    the score of the same images (inference.input_check), 1 being the limit of the training data; None where it was not
+    measured. warnings: what a reader should know before relying on the answer.
     """
 
     question: str

@@ -14,7 +14,8 @@ def answer_lines(answer: Answer) -> list[str]:
     if answer.reason:
         lines.append(f"reason: {answer.reason}")
     else:
-        lines.append(f"confidence {answer.confidence:.2f} ({'' if answer.calibrated else 'not '}calibrated)")
+        if answer.confidence is not None:
+            lines.append(f"confidence {answer.confidence:.2f} ({'' if answer.calibrated else 'not '}calibrated)")
         lines += _changes(answer)
         lines += _findings(answer)
         if answer.boxes is None:

@@ -12,8 +12,9 @@ import numpy as np
 
 from diffvqa import __version__
 from diffvqa.answering.answer import CANNOT_ANSWER, CANNOT_COMPARE, Answer, FoundBox, ModelVersion
-from diffvqa.answering.case import Case, make_case, read_question
+from diffvqa.answering.case import FREE_WORDS, Case, make_case, read_question
 from diffvqa.answering.image_files import Given, name_files
+from diffvqa.answering.wordings import question_type
 from diffvqa.errors import InputError
 from diffvqa.findings import CHANGE, SHOWN_IN, Change, read_changes
 from diffvqa.images.radiograph import read_radiograph
@@ -86,7 +87,7 @@ class Answerer:
         features = {key: image.tokens for image, key in keys.items()}
         questions = [(_pair(case, keys), case.question) for case in asked]
         written = answer_questions(self.model.difference, questions, features, beams=beams) if asked else []
-        changes = [_changes(one.text) for one in written]
+        changes = [_changes(case.question, one.text) for case, one in zip(asked, written, strict=True)]
         findings = self._findings(asked, keys, features, beams)
         boxes = self._boxes(asked, changes, [named.by_image or {} for named in findings], keys)
         answers = iter(
@@ -126,12 +127,13 @@ class Answerer:
             warnings += ("the findings named in each image contradict the changes: they are answers of their own",)
         # The scale was measured on greedy answers to questions about changes.
         scale = self.model.trust.confidence if beams == 1 and case.question.startswith(CHANGE) else None
+        known = question_type(case.question) is not None
         return Answer(
             question=case.question,
             text=written.text,
             reason=None,
             changes=changes,
-            confidence=scale.probability(written.confidence) if scale else written.confidence,
+            confidence=scale.probability(written.confidence) if scale else written.confidence if known else None,
             calibrated=scale is not None,
             findings=named,
             findings_reason=findings.reason,
@@ -148,8 +150,12 @@ class Answerer:
         """What is named in the current and the prior image of each case."""
         if self.model.no_findings_reason is not None:
             return [_Findings(None, self.model.no_findings_reason)] * len(cases)
+        # What a reader takes for part of an answer must not stand beside one of which nothing is known.
         alone = [
-            {name: keys[case.images[name]] for name in ("current", "prior") if name in case.images} for case in cases
+            {name: keys[case.images[name]] for name in ("current", "prior") if name in case.images}
+            if question_type(case.question)
+            else {}
+            for case in cases
         ]
         wanted = dict.fromkeys(key for images in alone for key in images.values())
         named = name_findings(self.model.difference, {key: features[key] for key in wanted}, beams) if wanted else {}
@@ -161,7 +167,8 @@ class Answerer:
                 for name in images
                 if name not in by_image
             ]
-            found.append(_Findings(None, unread[0]) if unread else _Findings(by_image, None))
+            reason = unread[0] if unread else None if images else FREE_WORDS
+            found.append(_Findings(None, reason) if reason else _Findings(by_image, None))
         return found
 
     def _boxes(
@@ -201,8 +208,8 @@ def _pair(case: Case, keys: Mapping[EncodedImage, str]) -> Pair:
     return Pair(current, priors[0] if priors else None, earlier=tuple(priors[1:]))
 
 
-def _changes(text: str) -> tuple[Change, ...] | None:
-    readings = read_changes(text)
+def _changes(question: str, text: str) -> tuple[Change, ...] | None:
+    readings = read_changes(text) if question.startswith(CHANGE) else ()
     return tuple(sorted(readings[0])) if readings else None
 
 

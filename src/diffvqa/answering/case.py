@@ -7,15 +7,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from diffvqa.answering import comparable
-from diffvqa.answering.wordings import as_learnt
+from diffvqa.answering.wordings import as_learnt, question_type
 from diffvqa.errors import InputError, require_text
-from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, CHANGE, DIFFERENCE_QUESTION
+from diffvqa.findings import ABNORMALITIES_QUESTION, CHANGE, DIFFERENCE_QUESTION
 from diffvqa.images.header import Header
 from diffvqa.images.orientation import Orientation
 from diffvqa.inference.input_check import OOD_REFUSAL, OOD_WARNING
 from diffvqa.inference.model import EncodedImage
 
 LONGEST_QUESTION = 500
+
+FREE_WORDS = "a question in free words, which no model here has learnt: how sure the answer is, is not known"
+"""The warning where a question has no type."""
 
 NOT_CHECKED = "whether the images are like the training data is not checked: it was not measured of this model"
 """The warning where a model has no input check."""
@@ -50,8 +53,8 @@ def make_case(
             )
     headers = {name: image.header for name, image in images.items()}
     warnings = [*comparable.check_identity(headers, trust_identity), *comparable.check_order(headers, trust_order)]
-    if asked not in (DIFFERENCE_QUESTION, ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION):
-        warnings.append("a question in free words: the model answers any, also those that it has not learnt")
+    if question_type(asked) is None:
+        warnings.append(FREE_WORDS)
     of_images, reason = look_at(
         headers,
         {name: image.frame.orientation for name, image in images.items()},

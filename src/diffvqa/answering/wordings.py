@@ -1,10 +1,10 @@
-"""The question about changes, in the words in which models learn it."""
+"""Questions in the words in which models learn them."""
 
 from __future__ import annotations
 
 import re
 
-from diffvqa.findings import DIFFERENCE_QUESTION
+from diffvqa.findings import CHANGE, DIFFERENCE_QUESTION, NAMES
 
 _IMAGES = (
     r"(?:(?:to|with|since|from|between|than|versus|in|on|and|the|this|these|that|last|latest|prior|previous|earlier|"
@@ -18,7 +18,32 @@ _ANY_CHANGE = re.compile(
 )
 
 
+_NAME = rf"(?:{'|'.join(sorted(NAMES, key=len, reverse=True))})"
+_TYPES = {
+    kind: re.compile(words)
+    for kind, words in {
+        "difference": rf"{CHANGE} .+",
+        "abnormality": r"what abnormalities are seen in .+|is there evidence of any abnormalities in this image",
+        "presence": rf"is there (?:evidence of )?{_NAME}(?: in .+)?|is the {_NAME} bilateral",
+        "view": r"which view is this image taken|is this (?:pa|ap) view",
+        "location": rf"where (?:in the image )?is the {_NAME}(?: located)?|is the {_NAME} located on .+ or right side",
+        "level": rf"what level is the {_NAME}",
+        "type": rf"what type is the {_NAME}",
+    }.items()
+}
+"""The forms of the questions of Medical-Diff-VQA in small letters, without the question mark."""
+
+
 def as_learnt(question: str) -> str:
     """A question in small letters; where it asks for any change between two images, in the words of the training."""
     question = " ".join(question.lower().split())
-    return DIFFERENCE_QUESTION if _ANY_CHANGE.fullmatch(question.rstrip("?!. ")) else question
+    if _ANY_CHANGE.fullmatch(question.rstrip("?!. ")):
+        return DIFFERENCE_QUESTION
+    # The one question of the dataset that has capitals.
+    return re.sub(r"\b(?:ap|pa)(?= view\b)", lambda view: view[0].upper(), question)
+
+
+def question_type(question: str) -> str | None:
+    """The type of a question that is asked in the words of Medical-Diff-VQA; None for any other."""
+    words = question.lower().rstrip("? ")
+    return next((kind for kind, form in _TYPES.items() if form.fullmatch(words)), None)
