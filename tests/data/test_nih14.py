@@ -212,6 +212,16 @@ def test_where_no_row_can_be_used_the_reasons_are_counted_and_nothing_is_quoted(
     with pytest.raises(InputError) as error:
         release(("first", "81", "F"), ("Quaxel", "81", "F"), ("002", "81", "F"), patients=("901", "901", "9.01E+2"))
     assert str(error.value) == (
-        "nih14: none of the 3 images of Data_Entry_2017.csv can be used: row_incomplete 2 (an image or a whole number "
-        "as follow-up is missing); patient_unreadable 1 (the patient's identifier is a long number that was rounded)"
+        "nih14: none of the 3 images of Data_Entry_2017.csv can be used: row_incomplete 2 (an image, its labels or a "
+        "whole number as follow-up is missing); patient_unreadable 1 (the patient's identifier is a long number that "
+        "was rounded)"
     )
+
+
+@pytest.mark.parametrize("labels", ["", "NaN", "NA"])
+def test_labels_that_are_missing_are_not_no_finding(own, labels):
+    path = own / "Data_Entry_2017.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace("No Finding", labels, 1), encoding="utf-8")
+    cohort = read_sources([f"nih14:{own}"])
+    assert "00000001_000" not in [study.study_id for study in cohort.studies]
+    assert ("row_incomplete", 2) in [(problem.kind, problem.source.row) for problem in cohort.problems]
