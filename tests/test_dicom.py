@@ -225,6 +225,12 @@ def test_a_window_that_shows_nothing_is_passed_over(read, ramp, center, width):
     assert (read(dicom(ramp, WindowCenter=center, WindowWidth=width)) == read(dicom(ramp))).all()
 
 
+def test_a_window_that_shows_one_grey_in_nearly_all_pixels_is_passed_over(read):
+    levels = np.tile(np.arange(200, dtype=np.uint16), (60, 1))
+    assert (read(dicom(levels, WindowCenter="199", WindowWidth="2")) == read(dicom(levels))).all()
+    assert (read(dicom(levels, WindowCenter="190", WindowWidth="2")) != read(dicom(levels))).any()
+
+
 def lookup(name, descriptor, data):
     item = Dataset()
     item.LUTDescriptor, item.LUTData = descriptor, data
@@ -439,6 +445,8 @@ NOT_READ = {
     "no picture": ({"PixelData": None}, None, "without a picture"),
     "no rows": ({"Rows": None}, None, "without a picture"),
     "strip": ({"Rows": 3}, None, "shorter than 16"),
+    "no polarity": ({"PhotometricInterpretation": None}, None, "does not say its PhotometricInterpretation"),
+    "no bits": ({"BitsStored": None, "BitsAllocated": None}, None, "does not say its BitsAllocated, BitsStored"),
     "bomb": ({"Rows": 60000, "Columns": 60000}, None, "too many"),
     "more rows than pixels": ({"Rows": 100}, None, "cannot be decoded"),
     "unknown photometric": ({"PhotometricInterpretation": "ELSE"}, None, "cannot be decoded"),
