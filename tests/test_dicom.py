@@ -325,7 +325,9 @@ def test_a_table_that_does_not_fit_its_header_is_refused_by_name(tmp_path, ramp,
 
 @pytest.mark.parametrize("intercept", ["0", "-1024"])
 def test_a_slope_of_0_is_none(read, ramp, intercept):
-    assert (read(dicom(ramp, RescaleSlope="0", RescaleIntercept=intercept)) == read(dicom(ramp))).all()
+    found = read(dicom(ramp, RescaleSlope="0", RescaleIntercept=intercept))
+    assert (found == read(dicom(ramp))).all()
+    assert (found.min(), found.max()) == (0, 255)
 
 
 def test_no_frames_are_one(read, ramp):
