@@ -225,10 +225,12 @@ def test_a_window_that_shows_nothing_is_passed_over(read, ramp, center, width):
     assert (read(dicom(ramp, WindowCenter=center, WindowWidth=width)) == read(dicom(ramp))).all()
 
 
-def test_a_window_that_shows_one_grey_in_nearly_all_pixels_is_passed_over(read):
+def test_a_window_that_is_black_in_nearly_all_pixels_is_passed_over(read):
     levels = np.tile(np.arange(200, dtype=np.uint16), (60, 1))
     assert (read(dicom(levels, WindowCenter="199", WindowWidth="2")) == read(dicom(levels))).all()
     assert (read(dicom(levels, WindowCenter="190", WindowWidth="2")) != read(dicom(levels))).any()
+    flat = np.where(levels == 0, 200, 60).astype(np.uint16)  # of one grey that is neither black nor white
+    assert set(np.unique(read(dicom(flat, WindowCenter="128", WindowWidth="256")))) == {60, 200}
 
 
 def lookup(name, descriptor, data):
