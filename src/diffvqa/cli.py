@@ -540,35 +540,16 @@ def ground(
 ) -> None:
     """Say where in a radiograph a phrase is to be seen: x1 y1 x2 y2 in pixels of the file."""
     with _imports():
-        from diffvqa.answering.overlay import Marked, draw_overlay
-        from diffvqa.images.radiograph import read_radiograph
-        from diffvqa.inference.grounding import CAPTIONER, ground_phrase
-        from diffvqa.inference.hub import model_folder
-        from diffvqa.models.captioner import Captioner
-        from diffvqa.models.folder import load_folder
+        from diffvqa.answering.grounded import ground as run
 
     require_text(phrase, "phrase")
     if not phrase.strip():
         raise InputError('expected words such as "left pleural effusion", found none', argument="phrase")
     _new_picture("overlay", overlay, image)
-    model = model_folder(model)
-    captioner = load_folder(Captioner, model / CAPTIONER if (model / CAPTIONER).is_dir() else model, "model")
-    radiograph = read_radiograph(image, "image")
-    found = ground_phrase(captioner, radiograph, phrase, boxes, by, seed)
+    found = run(model, image, phrase, boxes, by, seed)
     if overlay:
-        picture = draw_overlay([("image", radiograph.stored, [Marked(phrase, one.box) for one in found])])
-        _save_picture(picture, "overlay", overlay)
-    if as_json:
-        listed = [{"box": list(one.box.as_tuple()), "share": one.share} for one in found]
-        first = listed[0]["box"] if listed else None
-        print(json.dumps({"phrase": phrase, "box": first, "boxes": listed, "notice": NOTICE}))
-        return
-    for one in found:
-        corners = " ".join(f"{value:.1f}" for value in one.box.as_tuple())
-        print(corners + ("" if one.share is None else f"  share {one.share:.2f}"))
-    if not found:
-        print("the captioner wrote no box for this phrase")
-    print(NOTICE)
+        _save_picture(found.picture(), "overlay", overlay)
+    print(found.as_json() if as_json else "\n".join(found.lines()))
 
 
 # typer brings its own copy of click, or not, by its version; either way this is its error for a mistyped command line.
@@ -688,10 +669,9 @@ def _save_dicom(result: Answer, sources: DicomSources, radiographs: dict[str, Ra
     from diffvqa.answering.dicom.sources import make_folder, save
     from diffvqa.answering.dicom.structured_report import make_report
 
-    pictures = {name: radiograph.stored for name, radiograph in radiographs.items()}
     make_folder(folder)
     save(make_report(result, sources), folder, "report")
-    save(make_key_image(result, sources, pictures), folder, "key-image")
+    save(make_key_image(result, sources, radiographs), folder, "key-image")
     # Not on stdout, where one JSON object may be expected.
     print("wrote a structured report and a key image; they hold the patient's data", file=sys.stderr)
 

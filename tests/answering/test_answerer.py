@@ -13,13 +13,15 @@ from diffvqa.answering.answer import NOTICE, FoundBox
 from diffvqa.answering.answer_text import answer_lines
 from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.overlay import SIZE, Marked, draw_answer, draw_overlay
-from diffvqa.boxes import Box, intersection_over_union
+from diffvqa.boxes import Box, Frame, intersection_over_union
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.findings import Change, write_changes
 from diffvqa.images.colours import BOX_COLOURS
+from diffvqa.images.header import Header
 from diffvqa.images.intensities import AS_STORED, EQUALISED
-from diffvqa.images.radiograph import read_radiograph
+from diffvqa.images.orientation import Orientation
+from diffvqa.images.radiograph import Radiograph, read_radiograph
 from diffvqa.inference.asking import WrittenAnswer
 from diffvqa.inference.features import encode_radiographs
 from diffvqa.inference.grounding import ground_phrase
@@ -219,7 +221,7 @@ def test_the_boxes_of_a_phrase_lie_in_the_image_and_differ(captioner_folder, fil
 
 
 def test_an_overlay_draws_each_box_where_it_is():
-    pixels = np.zeros((200, 100), np.uint8)
+    pixels = Radiograph(np.zeros((200, 100), np.uint8))
     found = FoundBox("current", "edema", Box(20, 40, 80, 160))
     plain = np.asarray(draw_overlay([("current", pixels, [])])).astype(int)
     drawn = np.asarray(draw_overlay([("current", pixels, [Marked(found.label, found.box)])])).astype(int)
@@ -231,9 +233,48 @@ def test_an_overlay_draws_each_box_where_it_is():
     assert rows.max() == pytest.approx(22 + 160 * scale, abs=2)
 
 
+TURNS = list(itertools.product((False, True), repeat=3))
+
+
+@pytest.mark.parametrize("turns", TURNS, ids=str)
+def test_an_overlay_is_the_same_however_a_file_is_stored(turns):
+    """Upright, with its boxes turned along: an effusion is boxed on the side of the patient that it is on."""
+    upright = np.random.default_rng(0).integers(0, 256, (200, 100), np.uint8)
+    box, way = Box(60, 120, 90, 190), Orientation(*turns)
+    expected = draw_overlay([("current", Radiograph(upright), [Marked("effusion", box)])])
+    # Backwards: mirrored first, then transposed.
+    flipped = upright[:: -1 if way.mirrored_y else 1, :: -1 if way.mirrored_x else 1]
+    stored = Radiograph(np.ascontiguousarray(flipped.T if way.transposed else flipped), orientation=way)
+    assert (stored.upright == upright).all()
+    found = draw_overlay([("current", stored, [Marked("effusion", way.out_of(box, 100, 200))])])
+    assert found.tobytes() == expected.tobytes()
+
+
+@pytest.mark.parametrize("shape", [(200, 100), (100, 200)])
+def test_the_sides_of_the_patient_are_marked(shape):
+    height, width = shape
+    frame = Frame.letterbox(width, height, SIZE)
+    seen = np.asarray(draw_overlay([("current", Radiograph(np.full(shape, 60, np.uint8)), [])]).convert("L"))
+    _, columns = np.nonzero(seen[22 + SIZE // 2 - 20 : 22 + SIZE // 2 + 20] > 200)
+    left, right = frame.left, SIZE - frame.left
+    assert left < columns.min() < left + 30
+    assert right - 30 < columns.max() < right
+    assert not ((columns > left + 30) & (columns < right - 30)).any()
+
+
+def test_a_lateral_view_has_no_sides():
+    grey = np.full((100, 100), 60, np.uint8)
+    lateral, frontal = (
+        np.asarray(draw_overlay([("current", Radiograph(grey, Header(view=view)), [])])) for view in ("LATERAL", "PA")
+    )
+    inside = np.s_[30 : SIZE + 20, 4 : SIZE - 4]
+    assert lateral[inside].max() == 60
+    assert frontal[inside].max() == 255
+
+
 def test_labels_of_an_overlay_end_in_their_panel_and_leave_one_another_readable():
     def drawn(labels):
-        pixels = np.zeros((SIZE, SIZE), np.uint8)
+        pixels = Radiograph(np.zeros((SIZE, SIZE), np.uint8))
         boxes = [Marked(label, Box(400, 100 + number, 420, 120)) for number, label in enumerate(labels)]
         return np.asarray(draw_overlay([("prior", pixels, boxes), ("current", pixels, [])])).astype(int)
 

@@ -15,6 +15,7 @@ from diffvqa import cli
 from diffvqa.answering import answer as answers
 from diffvqa.answering.answerer import SYNTHETIC_ONLY, Answerer
 from diffvqa.answering.case import NOT_CHECKED
+from diffvqa.answering.grounded import ground
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
 from diffvqa.images.intensities import AS_STORED, EQUALISED, intensity_of
@@ -214,6 +215,27 @@ def test_a_phrase_has_the_same_box_in_dicom_and_in_png(answerer, pngs, pair):
     )
     assert len(found) == len(expected) == 1
     assert found[0].box.as_tuple() == pytest.approx(expected[0].box.as_tuple(), abs=2)
+
+
+@pytest.mark.parametrize("kind", NO_COMPARISON)
+def test_a_phrase_is_not_looked_for_in_what_allows_no_answer(model_folder, write_dicom, phantom_pixels, tmp_path, kind):
+    elements, reason = NO_COMPARISON[kind]
+    path = write_dicom(tmp_path / "x.dcm", phantom_pixels["prior"], **elements)
+    found = ground(model_folder, path, "edema")
+    assert reason in found.reason
+    assert found.boxes == []
+    assert json.loads(found.as_json())["reason"] == found.reason
+    assert found.lines()[:2] == ["cannot answer", f"reason: {found.reason}"]
+    assert ground(model_folder / "captioner", path, "edema").reason == found.reason
+
+
+def test_a_phrase_has_the_warnings_of_an_answer(model_folder, write_dicom, phantom_pixels, tmp_path):
+    path = write_dicom(tmp_path / "x.dcm", phantom_pixels["prior"], ViewPosition="LLD", PatientOrientation=["R", "F"])
+    found = ground(model_folder, path, "edema")
+    assert found.reason is None
+    assert [warning.split(": ")[0] for warning in found.warnings] == ["image", "image", NOT_CHECKED.split(": ")[0]]
+    assert json.loads(found.as_json())["warnings"] == list(found.warnings)
+    assert [f"warning: {warning}" for warning in found.warnings] == found.lines()[-4:-1]
 
 
 def test_findings_are_asked_of_each_image_alone(answerer, pngs, monkeypatch):

@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import warnings
+from dataclasses import replace
 from importlib.util import find_spec
 
 import numpy as np
@@ -25,7 +26,8 @@ from diffvqa.answering.marks import describe, difference, marks_of
 from diffvqa.boxes import Box, clip
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, LEVELS, SHOWN_IN, Change, write_changes
-from diffvqa.images.radiograph import read_radiograph
+from diffvqa.images.orientation import Orientation
+from diffvqa.images.radiograph import Radiograph, read_radiograph
 
 SHAPES = {"prior": (40, 50), "current": (64, 48)}
 NAME = "Nobody^Known"
@@ -73,7 +75,7 @@ def write(tmp_path):
     return written
 
 
-PICTURES = {side: np.full(shape, 90, np.uint8) for side, shape in SHAPES.items()}
+PICTURES = {side: Radiograph(np.full(shape, 90, np.uint8)) for side, shape in SHAPES.items()}
 CHANGES = (
     Change("cardiomegaly", "level", "severe", "mild"),
     Change("edema", "missing"),
@@ -417,3 +419,19 @@ def test_the_key_image_shows_every_change(write, monkeypatch):
     for mark in marks_of(answer(boxes=None), sources.sizes):
         assert describe(mark) in " ".join(said[mark.image])
     assert all(len({one.box for one in labels}) == len(labels) for _, _, labels in panels)
+
+
+def test_the_key_image_is_upright(write):
+    """However a file is stored, its box lies on the same side of the patient."""
+    height, width = SHAPES["current"]
+    upright = np.tile(np.linspace(0, 255, width).astype(np.uint8), (height, 1))
+    box = BOXES[5].box
+    mirrored = Box(width - box.x2, box.y1, width - box.x1, box.y2)
+    seen = []
+    for current, found in (
+        (Radiograph(upright), box),
+        (Radiograph(upright[:, ::-1].copy(), orientation=Orientation(mirrored_x=True)), mirrored),
+    ):
+        said = answer(CHANGES[3:4], (replace(BOXES[5], box=found),))
+        seen.append(make_key_image(said, write(), {**PICTURES, "current": current}).PixelData)
+    assert seen[0] == seen[1]

@@ -73,3 +73,9 @@ def test_the_seed_draws_the_images(store):
     first, same, other = (draw_sheet(store, 4, seed).tobytes() for seed in (1, 1, 2))
     assert first == same
     assert first != other
+
+
+def test_every_picture_has_its_sides_marked(store):
+    for tile in tiles(draw_sheet(store, 8), 8):
+        middle = tile[TILE // 2 - 8 : TILE // 2 + 8].min(-1)
+        assert middle[:, :16].max() == middle[:, -16:].max() == 255

@@ -8,7 +8,7 @@ from diffvqa.serving.app import create_app
 PAGES = ("/", "/docs", "/openapi.json", "/health", "/examples", "/page/main.js")
 
 
-@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize("path", [path for path in PAGES if path != "/health"])
 @pytest.mark.parametrize(
     "host",
     ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", "localhost@evil.example", "", "[", "0.0.0.0"],
@@ -17,6 +17,28 @@ def test_another_name_is_refused(client, path, host):
     response = client.get(path, headers={"Host": host})
     assert response.status_code == 400
     assert "diffvqa" not in response.text
+
+
+@pytest.mark.parametrize("host", ["10.0.0.7:8000", "diffvqa.default.svc", "0.0.0.0", ""])
+def test_health_may_be_asked_for_by_any_name(client, host):
+    for ask in (client.get, client.head):
+        assert ask("/health", headers={"Host": host}).status_code == 200
+    assert client.post("/health", headers={"Host": host}).status_code == 400
+    assert client.get("/health/", headers={"Host": host}).status_code == 400
+
+
+@pytest.mark.parametrize("path", [*PAGES, "/examples/change/prior.png", "/nowhere", "/answer"])
+def test_head_is_get_without_a_body(client, path):
+    asked, got = client.head(path), client.get(path)
+    assert asked.content == b""
+    assert asked.status_code == got.status_code
+    assert asked.headers["content-type"] == got.headers["content-type"]
+    assert asked.headers["content-length"] == str(len(got.content))
+    assert asked.headers["cache-control"] == "no-store"
+
+
+def test_head_is_refused_as_get_is(client):
+    assert client.head("/", headers={"Host": "evil.example"}).status_code == 400
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost", "LOCALHOST:1", "[::1]:8000"])

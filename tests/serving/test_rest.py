@@ -14,6 +14,7 @@ from diffvqa.answering.answer import NOTICE
 from diffvqa.answering.answerer import SYNTHETIC_ONLY, Answerer
 from diffvqa.answering.case import NOT_CHECKED
 from diffvqa.errors import InputError
+from diffvqa.images.orientation import orientation_of
 from diffvqa.serving.app import create_app
 
 SCHEMA = json.loads(resources.files("diffvqa.answering").joinpath("answer.schema.json").read_text(encoding="utf-8"))
@@ -145,6 +146,72 @@ def test_a_model_of_several_priors_takes_them_in_order(told, files, to_png):
         assert client.post("/answer", files=sent).status_code == 200
     (asked,) = told.asked
     assert [one.stored[0, 0] for one in (asked["current"], *asked["prior"])] == [10, 20, 30]
+
+
+def form_of(*parts):
+    """A form as browsers send it: (name, name of the file or None, content) of each part."""
+    body = b""
+    for name, filename, content in parts:
+        file = "" if filename is None else f'; filename="{filename}"\r\nContent-Type: application/octet-stream'
+        body += f'--XyZ\r\nContent-Disposition: form-data; name="{name}"{file}\r\n\r\n'.encode() + content + b"\r\n"
+    return {"content": body + b"--XyZ--\r\n", "headers": {"Content-Type": "multipart/form-data; boundary=XyZ"}}
+
+
+UNCHOSEN = ("prior", "", b"")
+
+
+def test_a_file_field_without_a_choice_is_none(client, told, files):
+    chosen = ("current", "b.png", files["current"])
+    for parts in ((chosen, UNCHOSEN), (UNCHOSEN, chosen), (UNCHOSEN, UNCHOSEN, chosen)):
+        assert client.post("/answer", **form_of(*parts)).status_code == 200
+        assert told.asked.pop()["prior"] == []
+
+
+def test_a_field_without_a_choice_takes_no_place(client, told, files):
+    prior = ("prior", "a.png", files["prior"])
+    sent = form_of(UNCHOSEN, prior, ("current", "b.png", files["current"]), UNCHOSEN)
+    assert client.post("/answer", **sent).status_code == 200
+    assert len(told.asked[0]["prior"]) == 1
+    unnamed = ("prior", "", files["prior"])
+    assert client.post("/answer", **form_of(unnamed, ("current", "b.png", files["current"]))).status_code == 200
+    assert len(told.asked[1]["prior"]) == 1
+    refused = client.post("/answer", **form_of(prior, unnamed, ("current", "b.png", files["current"])))
+    assert refused.json()["detail"] == "prior: expected at most 1, found more"
+
+
+def test_a_current_file_that_is_not_chosen_is_missing_and_an_empty_one_empty(client, told):
+    missing = client.post("/answer", **form_of(("current", "", b"")))
+    assert missing.json()["detail"] == "current: expected a PNG, JPEG or DICOM radiograph, found none"
+    empty = client.post("/answer", **form_of(("current", "b.png", b"")))
+    assert "an empty file" in empty.json()["detail"]
+    assert told.asked == []
+
+
+def test_fields_of_a_plain_form(client, told, files):
+    fields = (("question", None, b""), ("trust_order", None, b"on"))
+    response = client.post("/answer", **form_of(("current", "b.png", files["current"]), *fields))
+    assert response.status_code == 200
+    assert (told.asked[0]["question"], told.asked[0]["trust_order"]) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("directions", "stored"),
+    [
+        (["L", "F"], "sides"),
+        (["R", "F"], "mirrored_x sides"),
+        (["F", "R"], "transposed mirrored_x sides"),
+        (["H", "L"], "transposed mirrored_y sides"),
+        (["A", "F"], ""),
+    ],
+)
+def test_a_picture_is_upright_and_says_how_it_is_stored(
+    client, phantom_pixels, write_dicom, tmp_path, directions, stored
+):
+    path = write_dicom(tmp_path / "x.dcm", phantom_pixels["current"], PatientOrientation=directions, ViewPosition="")
+    response = client.post("/picture", files={"image": path.read_bytes()})
+    assert response.headers["Diffvqa-Stored"] == stored
+    upright = orientation_of(directions).upright(phantom_pixels["current"])
+    assert np.abs(np.asarray(Image.open(io.BytesIO(response.content))).astype(int) - upright).max() <= 1
 
 
 def test_a_picture_is_that_of_the_stored_pixels(client, phantom_pixels, write_dicom, tmp_path):

@@ -10,6 +10,8 @@ from diffvqa.answering import comparable
 from diffvqa.answering.wordings import as_learnt
 from diffvqa.errors import InputError, require_text
 from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, CHANGE, DIFFERENCE_QUESTION
+from diffvqa.images.header import Header
+from diffvqa.images.orientation import Orientation
 from diffvqa.inference.input_check import OOD_REFUSAL, OOD_WARNING
 from diffvqa.inference.model import EncodedImage
 
@@ -47,26 +49,38 @@ def make_case(
                 f"{{{name}}} and {{{other}}} show the same picture; give different radiographs", mentions=(name, other)
             )
     headers = {name: image.header for name, image in images.items()}
-    warnings = (
-        *comparable.check_identity(headers, trust_identity),
-        *comparable.check_order(headers, trust_order),
-        *comparable.check_views(headers),
-        *comparable.check_orientation({name: image.frame.orientation for name, image in images.items()}),
-    )
+    warnings = [*comparable.check_identity(headers, trust_identity), *comparable.check_order(headers, trust_order)]
     if asked not in (DIFFERENCE_QUESTION, ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION):
-        warnings += ("a question in free words: the model answers any, also those that it has not learnt",)
-    scores = {name: image.out_of_distribution for name, image in images.items()}
+        warnings.append("a question in free words: the model answers any, also those that it has not learnt")
+    of_images, reason = look_at(
+        headers,
+        {name: image.frame.orientation for name, image in images.items()},
+        {name: image.out_of_distribution for name, image in images.items()},
+    )
+    return Case(asked, images, (*warnings, *of_images), reason)
+
+
+def look_at(
+    headers: Mapping[str, Header | None],
+    orientations: Mapping[str, Orientation],
+    scores: Mapping[str, float | None],
+) -> tuple[list[str], str | None]:
+    """Warnings about images by their names, and why they allow no answer, or None.
+
+    scores: how far out of distribution each is; None where that was not measured.
+    """
+    warnings = [*comparable.check_views(headers), *comparable.check_orientation(orientations)]
     if None in scores.values():
-        warnings += (NOT_CHECKED,)
+        warnings.append(NOT_CHECKED)
     unlike = {
         f"{name}: looks unlike the images that the model was trained on": score
         for name, score in scores.items()
         if score is not None and score > OOD_WARNING
     }
-    warnings += tuple(text for text, score in unlike.items() if score <= OOD_REFUSAL)
+    warnings += [text for text, score in unlike.items() if score <= OOD_REFUSAL]
     reasons = comparable.why_not(headers)
     reasons += [text for text, score in unlike.items() if score > OOD_REFUSAL]
-    return Case(asked, images, warnings, "; ".join(reasons) or None)
+    return warnings, "; ".join(reasons) or None
 
 
 def read_question(question: str | None, alone: bool) -> str:

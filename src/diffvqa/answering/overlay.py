@@ -1,11 +1,10 @@
-"""Pictures of an answer: radiographs side by side with their boxes."""
+"""Pictures of an answer: radiographs side by side, upright, with their boxes and the patient's sides."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image as PillowImage
 from PIL import ImageDraw, ImageFont
 
@@ -13,6 +12,7 @@ from diffvqa.answering.answer import NOTICE, Answer
 from diffvqa.boxes import Box, Frame
 from diffvqa.images.colours import BOX_COLOURS
 from diffvqa.images.radiograph import Radiograph
+from diffvqa.images.sides import mark_sides
 
 SIZE = 512
 
@@ -22,7 +22,7 @@ BROAD, THIN = 3, 1
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A labelled box in pixels of its image, and how broad its line is, in pixels of the picture."""
+    """A labelled box in pixels of its file, and how broad its line is, in pixels of the picture."""
 
     label: str
     box: Box
@@ -44,31 +44,34 @@ def draw_answer(answer: Answer, radiographs: Mapping[str, Radiograph]) -> Pillow
             if found.image == image
         ]
         title = f"{image}: {answer.text}" if answer.reason else image
-        panels.append((title, radiographs[image].stored, marked))
+        panels.append((title, radiographs[image], marked))
     return draw_overlay(panels)
 
 
-def draw_overlay(panels: Sequence[tuple[str, np.ndarray, Sequence[Marked]]]) -> PillowImage.Image:
-    """Panels side by side, each a title, grey pixels (uint8) and boxes in pixels of that image.
+def draw_overlay(panels: Sequence[tuple[str, Radiograph, Sequence[Marked]]]) -> PillowImage.Image:
+    """Panels side by side, each a title, a radiograph and boxes in pixels of its file.
 
-    The same label has the same colour in every panel.
+    Both are brought upright. The same label has the same colour in every panel.
     """
     labels = list(dict.fromkeys(one.label for _, _, marked in panels for one in marked))
     font = ImageFont.load_default(size=15)
     canvas = PillowImage.new("RGB", (SIZE * len(panels), SIZE + 44))
     draw = ImageDraw.Draw(canvas)
-    for number, (title, pixels, marked) in enumerate(panels):
-        left = number * SIZE
+    for number, (title, radiograph, marked) in enumerate(panels):
+        left, pixels = number * SIZE, radiograph.upright
         height, width = pixels.shape
         frame = Frame.letterbox(width, height, SIZE)
         inner = (max(1, round(width * frame.scale)), max(1, round(height * frame.scale)))
         picture = PillowImage.fromarray(pixels).resize(inner, PillowImage.Resampling.LANCZOS)
-        canvas.paste(picture, (left + int(frame.left), 22 + int(frame.top)))
+        corner = (left + int(frame.left), 22 + int(frame.top))
+        canvas.paste(picture, corner)
+        if radiograph.has_sides:
+            mark_sides(draw, *corner, corner[0] + inner[0], corner[1] + inner[1], 22)
         draw.text((left + 6, 2), title, font=font, fill="white")
         taken: list[tuple[float, float, float, float]] = []
         for one in marked:
             colour = BOX_COLOURS[labels.index(one.label) % len(BOX_COLOURS)]
-            moved = frame.into(one.box)
+            moved = frame.into(radiograph.frame.upright(one.box))
             corners = (left + moved.x1, 22 + moved.y1, left + moved.x2, 22 + moved.y2)
             draw.rectangle(corners, outline=colour, width=one.line)
             *_, wide, high = draw.multiline_textbbox((0, 0), one.label, font)

@@ -11,6 +11,7 @@ from diffvqa.data.index import StoredImage
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.images.colours import BOX_COLOURS
+from diffvqa.images.sides import mark_sides
 
 COLUMNS, TILE, CAPTION = 6, 256, 18
 BOXES = 4
@@ -55,6 +56,8 @@ def _draw_tile(
     left, top = corner
     sheet.paste(PillowImage.fromarray(pixels).resize((TILE, TILE), PillowImage.Resampling.LANCZOS), corner)
     frame = Frame.letterbox(image.width, image.height, TILE)
+    # Upright, as all pictures of a store.
+    mark_sides(draw, left + frame.left, top, left + TILE - frame.left, top + TILE, 14)
     shown = sorted(image.regions, key=lambda region: not region.phrases)[:BOXES]
     for region, colour in zip(shown, BOX_COLOURS, strict=False):
         box = frame.into(region.box)

@@ -15,6 +15,7 @@ from diffvqa.images import ImageFile, UnreadableImage
 from diffvqa.images.header import Header
 from diffvqa.images.orientation import UPRIGHT, Orientation
 from diffvqa.images.reading import read_picture
+from diffvqa.images.views import LATERAL
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -71,6 +72,11 @@ class Radiograph:
     def upright(self) -> np.ndarray:
         """The pixels with the head above and the patient's left on the right: uint8."""
         return self.orientation.upright(self.stored)
+
+    @property
+    def has_sides(self) -> bool:
+        """Whether the patient's right is at the left edge of the upright picture; of a lateral view it is not."""
+        return self.header is None or self.header.view != LATERAL
 
     @property
     def digest(self) -> bytes:

@@ -23,7 +23,7 @@ from diffvqa.images.radiograph import Radiograph
 from diffvqa.serving import description
 from diffvqa.serving.decoding import Decoder
 from diffvqa.serving.example_pairs import EXAMPLES, IMAGES, draw_example, truth_of
-from diffvqa.serving.guard import LOCAL, Guard
+from diffvqa.serving.guard import HEALTH, LOCAL, Guard
 from diffvqa.serving.turns import turn
 from diffvqa.serving.uploads import LARGEST_FILE, Form, read_form
 
@@ -69,8 +69,9 @@ def create_app(answerer: Answerer, priors: int = 1, hosts: Collection[str] = (),
             form = await read_form(request, {"image": 1})
             content = _required(form, "image")
             async with turn(pictures):
-                png = await run_in_threadpool(lambda: _png(decoder(content, "image")))
-        return Response(png, media_type="image/png")
+                radiograph = await run_in_threadpool(decoder, content, "image")
+                png = await run_in_threadpool(_png, radiograph)
+        return Response(png, headers={"Diffvqa-Stored": _stored(radiograph)}, media_type="image/png")
 
     @app.get(
         "/examples",
@@ -87,7 +88,7 @@ def create_app(answerer: Answerer, priors: int = 1, hosts: Collection[str] = (),
         return Response(draw_example(name, image), media_type="image/png")
 
     @app.get(
-        "/health",
+        HEALTH,
         summary="Whether the server is there, its model and its limits",
         response_description="The status is ready, or busy while it answers; this comes at once in any case.",
     )
@@ -109,7 +110,7 @@ def _answer(answerer: Answerer, decoder: Decoder, form: Form) -> Answer:
     _required(form, "current")
     read = {field: [decoder(content, field) for content in contents] for field, contents in form.files.items()}
     return answerer(
-        current=read["current"][0], prior=read.get("prior", []), question=form.values.get("question"), **trusted
+        current=read["current"][0], prior=read.get("prior", []), question=form.values.get("question") or None, **trusted
     )
 
 
@@ -121,14 +122,20 @@ def _required(form: Form, field: str) -> bytes:
 
 def _flag(form: Form, field: str) -> bool:
     value = form.values.get(field, "false")
-    if value not in ("true", "false"):
+    if value not in ("true", "false", "on"):  # the last is what a form of HTML sends
         raise InputError("expected true or false, found another value", argument=field)
-    return value == "true"
+    return value != "false"
+
+
+def _stored(radiograph: Radiograph) -> str:
+    """In words, how the file holds what is shown upright: the page brings boxes along, and marks the sides."""
+    said = {**asdict(radiograph.orientation), "sides": radiograph.has_sides}
+    return " ".join(word for word, is_so in said.items() if is_so)
 
 
 def _png(radiograph: Radiograph) -> bytes:
     file = io.BytesIO()
-    PillowImage.fromarray(radiograph.stored).save(file, format="PNG", compress_level=1)
+    PillowImage.fromarray(radiograph.upright).save(file, format="PNG", compress_level=1)
     return file.getvalue()
 
 

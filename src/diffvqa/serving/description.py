@@ -66,7 +66,15 @@ def for_answers(priors: int) -> dict[str, Any]:
 
 def for_pictures() -> dict[str, Any]:
     """What the route says of itself that decodes a file."""
-    picture = {"description": "Its stored pixels in 8-bit grey, as the model reads them.", "content": {"image/png": {}}}
+    stored = (
+        "How the file holds it, in words: transposed, mirrored_x, mirrored_y, in the order in which it is brought "
+        "upright; sides, where the patient's right is at the left edge."
+    )
+    picture = {
+        "description": "Its pixels in 8-bit grey, as the model reads them, upright; boxes are in pixels of the file.",
+        "headers": {"Diffvqa-Stored": {"schema": {"type": "string"}, "description": stored}},
+        "content": {"image/png": {}},
+    }
     return {
         "summary": "A radiograph as a browser can show it",
         "openapi_extra": _form({"image": {**_FILE, "description": f"A radiograph: {_RADIOGRAPH}."}}, "image"),

@@ -29,6 +29,9 @@ HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
 }
 
+HEALTH = "/health"
+"""What may be asked for by any name: what watches over a server knows its number, and nothing there is anybody's."""
+
 _READING = ("GET", "HEAD")
 _log = logging.getLogger(__name__)
 
@@ -51,21 +54,29 @@ class Guard:
             await self._app(scope, receive, send)
             return
 
+        is_head = scope["method"] == "HEAD"
+
         async def send_with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(HEADERS)
+            elif is_head and message["type"] == "http.response.body":
+                message = {**message, "body": b""}
             await send(message)
 
-        refusal = self._refusal(scope["method"], Headers(scope=scope))
+        refusal = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
         try:
-            await (refusal or self._app)(scope, receive, send_with_headers)
+            # What HEAD asks for is the answer to GET, without its body.
+            asked = {**scope, "method": "GET"} if is_head else scope
+            await (refusal or self._app)(asked, receive, send_with_headers)
         except Exception as error:
             # Answered already, by the application. Messages may quote what was sent, and stay out of the log.
             where = traceback.extract_tb(error.__traceback__)[-1]
             _log.error("%s in %s, line %s", type(error).__name__, where.name, where.lineno)
 
-    def _refusal(self, method: str, headers: Headers) -> JSONResponse | None:
+    def _refusal(self, method: str, path: str, headers: Headers) -> JSONResponse | None:
         host = headers.get("host", "")
+        if path == HEALTH and method in _READING:
+            return None
         if _hostname(host) not in self._hosts:
             return JSONResponse({"detail": "asked for by a name that is not this server's"}, 400)
         if method in _READING:

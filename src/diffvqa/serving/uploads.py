@@ -40,7 +40,8 @@ class Form:
 async def read_form(request: Request, files: Mapping[str, int], values: Collection[str] = ()) -> Form:
     """The form of a request. files: how many there may be, by field; values: the names of the other fields.
 
-    Names and types that a browser gives for files are not looked at. Raises HTTPException: 415 for what is no such
+    Names and types that a browser gives for files are not looked at, but that a field without a choice has an empty one
+    and no content: it is as if it were not there. Raises HTTPException: 415 for what is no such
     form, 413 for what is too large, 408 for what does not arrive, 400 for what ends too early, 422 for fields that are
     not expected.
     """
@@ -78,7 +79,7 @@ class _Parts:
         self._files = set(files)
         self._found: dict[str, list[bytes]] = {name: [] for name in self._most}
         self._header, self._value, self._disposition = bytearray(), bytearray(), b""
-        self._name, self._content = "", bytearray()
+        self._name, self._content, self._chosen = "", bytearray(), False
         self.whole = False
 
     def callbacks(self) -> MultipartCallbacks:
@@ -89,7 +90,7 @@ class _Parts:
             "on_header_end": self._end_header,
             "on_headers_finished": self._open,
             "on_part_data": self._add,
-            "on_part_end": lambda: self._found[self._name].append(bytes(self._content)),
+            "on_part_end": self._close,
             "on_end": self._end,
         }
 
@@ -102,7 +103,7 @@ class _Parts:
         return Form({name: contents for name, contents in found.items() if name in self._files}, values)
 
     def _begin(self) -> None:
-        self._disposition, self._content = b"", bytearray()
+        self._disposition, self._content, self._chosen = b"", bytearray(), False
 
     def _end_header(self) -> None:
         if self._header.lower() == b"content-disposition":
@@ -110,14 +111,26 @@ class _Parts:
         self._header, self._value = bytearray(), bytearray()
 
     def _open(self) -> None:
-        name = parse_options_header(self._disposition)[1].get(b"name", b"").decode(errors="replace")
+        options = parse_options_header(self._disposition)[1]
+        name = options.get(b"name", b"").decode(errors="replace")
         if name not in self._most:
             raise HTTPException(422, f"expected only the fields {', '.join(self._most)}, found another one")
-        if len(self._found[name]) == self._most[name]:
-            raise HTTPException(422, f"{name}: expected at most {self._most[name]}, found more")
         self._name = name
+        if options.get(b"filename") != b"":
+            self._choose()
+
+    def _choose(self) -> None:
+        """Take the part for a choice: it has a name, or a content; browsers send a field without one empty."""
+        if not self._chosen and len(self._found[self._name]) == self._most[self._name]:
+            raise HTTPException(422, f"{self._name}: expected at most {self._most[self._name]}, found more")
+        self._chosen = True
+
+    def _close(self) -> None:
+        if self._chosen:
+            self._found[self._name].append(bytes(self._content))
 
     def _add(self, data: bytes, start: int, end: int) -> None:
+        self._choose()
         limit = LARGEST_FILE if self._name in self._files else LARGEST_VALUE
         if len(self._content) + end - start > limit:
             raise _too_large(self._name)

@@ -14,23 +14,24 @@ from diffvqa.answering.dicom.sources import MADE_BY, Sources, finish
 from diffvqa.answering.marks import Mark, describe, marks_of, why_not_compared
 from diffvqa.answering.overlay import Marked, draw_overlay
 from diffvqa.boxes import Box
+from diffvqa.images.radiograph import Radiograph
 
 SERIES_NUMBER = 9902
 WIDTH = 48
 """The longest line of a label, in characters, so that it fits into its panel."""
 
 
-def make_key_image(answer: Answer, sources: Sources, pictures: Mapping[str, np.ndarray]) -> Dataset:
+def make_key_image(answer: Answer, sources: Sources, radiographs: Mapping[str, Radiograph]) -> Dataset:
     """The picture, with the change written at each box and the notice below, in the study of the current image.
 
-    pictures: the grey pixels (uint8) of "current" and "prior".
+    radiographs: "current" and "prior".
     """
     import highdicom as hd
 
     remark = " (not compared)" if why_not_compared(answer) else ""
     marks = marks_of(answer, sources.sizes)
     panels = [
-        (name + remark, pictures[name], _labelled([mark for mark in marks if mark.image == name]))
+        (name + remark, radiographs[name], _labelled([mark for mark in marks if mark.image == name]))
         for name in ("prior", "current")
     ]
     pixels = np.asarray(draw_overlay(panels))

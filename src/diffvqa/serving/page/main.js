@@ -44,7 +44,11 @@ function show() {
   const changes = (answer?.changes ?? []).map(({ finding }) => finding);
   const named = Object.values(answer?.findings ?? {}).flat();
   const colours = colourLabels([...changes, ...boxes.map(({ label }) => label), ...named]);
-  const layer = (image) => ({ picture: pair[image].picture, boxes: boxes.filter((found) => found.image === image) });
+  const layer = (image) => {
+    const { picture } = pair[image];
+    const here = picture ? boxes.filter((found) => found.image === image) : [];
+    return { picture, boxes: here.map((found) => ({ ...found, box: picture.upright(found.box) })) };
+  };
   for (const image of IMAGES) panes[image].show([layer(image)], colours);
   panes.both.show(mode === "flicker" ? [layer(inFront)] : [layer("current"), layer("prior")], colours);
   find("#both-name").textContent =

@@ -24,6 +24,8 @@ export class Pane {
   show(layers, colours) {
     this.#layers = layers.filter(({ picture }) => picture);
     this.#colours = colours;
+    const sided = this.#layers.length > 0 && this.#layers.every(({ picture }) => picture.hasSides);
+    this.viewport.classList.toggle("sided", sided);
     this.draw();
   }
 

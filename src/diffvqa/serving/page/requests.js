@@ -14,10 +14,12 @@ export async function exampleFiles(name) {
   return Object.fromEntries(await Promise.all(["prior", "current"].map(file)));
 }
 
-/** The picture in a file as PNG, in its stored pixels. */
+/** The picture in a file as PNG, upright, and in words how the file holds it. */
 export async function picture(file) {
   // The name of the file stays here: it may name a patient.
-  return (await post("/picture", [["image", file, "image"]])).blob();
+  const response = await post("/picture", [["image", file, "image"]]);
+  const stored = (response.headers.get("Diffvqa-Stored") ?? "").split(" ");
+  return { blob: await response.blob(), stored: new Set(stored) };
 }
 
 /** files: {current, prior?}; fields: texts by name. */
