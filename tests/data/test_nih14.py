@@ -147,3 +147,81 @@ def test_the_real_sample():
     assert summary["shared_patients"] == 0
     assert summary["problems"] == {}
     assert check_files(cohort, deep=True) is cohort
+
+
+NAMES = ("00000901_000.png", "00000901_001.png", "00000901_002.png")
+
+
+@pytest.fixture
+def release(makers, tmp_path):
+    """Writes a release of one patient: (follow-up, age, sex) of each image, laid out as that of 2017 or of 2020."""
+
+    def release(*rows, first=True, patients=("00000901",) * 3):
+        header = "Image Index,Finding Labels,Follow-up #,Patient ID,Patient Age,Patient Gender,View Position"
+        header += ",OriginalImage[Width,Height],OriginalImagePixelSpacing[x,y]" + ("," if first else "")
+        lines = [
+            f"{name},Hernia,{follow_up},{patient},{age},{sex},PA,2582,2991,0.143,0.143"
+            for name, patient, (follow_up, age, sex) in zip(NAMES, patients, rows, strict=False)
+        ]
+        (tmp_path / "Data_Entry_2017.csv").write_text("\n".join([header, *lines]) + "\n")
+        for name in NAMES:
+            makers["image"](tmp_path / "images" / name)
+        return read_sources([f"nih14:{tmp_path}"])
+
+    return release
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_both_releases_are_read(release, first):
+    cohort = release(("000", "081Y", "F"), ("001", "082Y", "F"), ("002", "082Y", "F"), first=first)
+    assert [study.order for study in cohort.studies] == [0, 1, 2]
+    assert len(cohort.questions) == 2
+    assert cohort.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("ages", "asked"),
+    [
+        (("081Y", "074Y", "075Y"), ["00000901_002"]),
+        (("011M", "001Y", "013M"), ["00000901_001", "00000901_002"]),
+        (("58", "57", "58"), ["00000901_002"]),
+        (("58.0", "", "NaN"), ["00000901_001", "00000901_002"]),
+        (("060D", "001M", "005W"), ["00000901_002"]),
+    ],
+)
+def test_nothing_is_asked_of_a_follow_up_that_the_age_contradicts(release, ages, asked):
+    cohort = release(*((f"{number:03}", age, "F") for number, age in enumerate(ages)))
+    assert [question.pair.current[:-4] for question in cohort.questions] == asked
+    assert len(cohort.studies) == 3
+    counts = Counter(problem.kind for problem in cohort.problems)
+    assert counts == ({"follow_up_reversed": 2 - len(asked)} if len(asked) < 2 else {})
+
+
+def test_numbers_with_a_point_zero_are_whole(release):
+    cohort = release(*((f"{number}.0", "81", "F") for number in range(3)), patients=("901.0",) * 3)
+    assert [(study.order, study.subject_id) for study in cohort.studies] == [(0, "901"), (1, "901"), (2, "901")]
+
+
+def test_another_sex_is_another_person(release):
+    cohort = release(("000", "81", "F"), ("001", "81", "M"), ("002", "81", "F"))
+    assert [study.study_id for study in cohort.studies] == ["00000901_000", "00000901_002"]
+    assert [problem.kind for problem in cohort.problems] == ["patient_of_two_people"]
+
+
+def test_where_no_row_can_be_used_the_reasons_are_counted_and_nothing_is_quoted(release):
+    with pytest.raises(InputError) as error:
+        release(("first", "81", "F"), ("Quaxel", "81", "F"), ("002", "81", "F"), patients=("901", "901", "9.01E+2"))
+    assert str(error.value) == (
+        "nih14: none of the 3 images of Data_Entry_2017.csv can be used: row_incomplete 2 (an image, its labels or a "
+        "whole number as follow-up is missing); patient_unreadable 1 (the patient's identifier is a long number that "
+        "was rounded)"
+    )
+
+
+@pytest.mark.parametrize("labels", ["", "NaN", "NA"])
+def test_labels_that_are_missing_are_not_no_finding(own, labels):
+    path = own / "Data_Entry_2017.csv"
+    path.write_text(path.read_text(encoding="utf-8").replace("No Finding", labels, 1), encoding="utf-8")
+    cohort = read_sources([f"nih14:{own}"])
+    assert "00000001_000" not in [study.study_id for study in cohort.studies]
+    assert ("row_incomplete", 2) in [(problem.kind, problem.source.row) for problem in cohort.problems]

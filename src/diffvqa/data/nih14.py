@@ -15,7 +15,7 @@ from diffvqa.data.paths import is_plain_name
 from diffvqa.data.people import People
 from diffvqa.data.problems import nothing_left
 from diffvqa.data.reader import Dataset, Reader
-from diffvqa.data.rows import columns_found, find_table, identifier, naming, read_cells, read_rows
+from diffvqa.data.rows import columns_found, find_table, identifier, names_in, naming, read_cells, read_rows
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, changes_between, write_changes
 from diffvqa.images.undecoded import NO_HEADER, image_size
@@ -70,8 +70,9 @@ def read(folder: Path) -> Cohort:
             problems.append(Problem("row_duplicated", where, "the image has a row already"))
             continue
         seen.add(name)
-        if not (name and follow_up.isdecimal()):
-            problems.append(Problem("row_incomplete", where, "an image or a whole number as follow-up is missing"))
+        if not (name and labels and follow_up.isdecimal()):
+            reason = "an image, its labels or a whole number as follow-up is missing"
+            problems.append(Problem("row_incomplete", where, reason))
         elif fault := people.fault(subject_id, where, sex=row.get("Patient Gender", "")):
             problems.append(fault)
         elif not is_plain_name(name):
@@ -152,7 +153,7 @@ def _read_boxes(folder: Path, problems: list[Problem]) -> dict[str, _Boxes]:
         rows = list(read_cells(path))
     for number, cells in rows:
         if places is None:
-            places = _places(path, cells)
+            places = _places(path, names_in(cells))
             continue
         image_at, label_at, first = places
         where = Source(path.name, number)

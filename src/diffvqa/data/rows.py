@@ -66,16 +66,12 @@ def read_rows(
     wanted = (*columns, *either, *optional)
     with naming(path):
         rows = read_cells(path, separator, encoding) if is_text else _parquet_cells(path, wanted)
-        header = list(map(_name, next(rows, (1, []))[1]))
-        while header and not header[-1]:
-            del header[-1]
+        header = names_in(next(rows, (1, []))[1])
         _require_columns(header, columns, either, separator if is_text else None)
         places = _places(header, wanted)
         seen: set[int] = set()
         for number, cells in rows:
-            # A comma at the end of each line is no column.
-            del cells[max(len(header), 1 + max((at for at, cell in enumerate(cells) if cell), default=-1)) :]
-            if not any(cells):
+            if not any(without_empty(cells, len(header))):
                 continue
             fault = _why_no_row(cells, header, separator) if is_text else None
             if fault:
@@ -153,8 +149,22 @@ def is_header(cells: Sequence[str]) -> bool:
     return all(map(_COLUMN.fullmatch, cells))
 
 
+def names_in(cells: Sequence[str]) -> list[str]:
+    """The names of columns in the cells of a header: a line break in one is a blank, and a comma at the end is none."""
+    names = list(map(_name, cells))
+    while names and not names[-1]:
+        del names[-1]
+    return names
+
+
+def without_empty(cells: list[str], count: int) -> list[str]:
+    """The cells of a row without the empty ones behind those that a header of so many has names for."""
+    while len(cells) > count and not cells[-1]:
+        del cells[-1]
+    return cells
+
+
 def _name(cell: str) -> str:
-    """A column's name as it is looked for: a line break in it is a blank."""
     return " ".join(cell.split())
 
 

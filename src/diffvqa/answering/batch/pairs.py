@@ -11,7 +11,7 @@ from pathlib import Path
 from diffvqa.answering.case import read_question
 from diffvqa.cells import said
 from diffvqa.data.paths import written_alike
-from diffvqa.data.rows import is_header, read_cells
+from diffvqa.data.rows import is_header, names_in, read_cells, without_empty
 from diffvqa.errors import InputError
 
 COLUMNS = ("id", "current", "prior", "prior_2, prior_3, ...", "question")
@@ -50,23 +50,21 @@ def read_pairs(path: Path, encoding: str | None = None) -> list[PairRow]:
         raise _refused(str(error)) from error
     except ValueError:
         raise _refused("the table is empty; a header with the names of columns was expected") from None
-    while not header[1][-1]:
-        del header[1][-1]
-    _check_header(header[1])
+    names = names_in(header[1])
+    _check_header(names)
     if not rows:
         raise _refused("the table has a header and no rows")
     faults: list[InputError] = []
     found: list[PairRow] = []
     for number, cells in rows:
         try:
-            while len(cells) > len(header[1]) and not cells[-1]:
-                del cells[-1]
-            found.append(_read_row(number, dict(zip(header[1], map(said, cells), strict=True)), path.parent))
+            said_in = map(said, without_empty(cells, len(names)))
+            found.append(_read_row(number, dict(zip(names, said_in, strict=True)), path.parent))
         except InputError as error:
             error.row = number
             faults.append(error)
         except ValueError:
-            faults.append(InputError(f"{len(cells)} cells, the header has {len(header[1])}", row=number))
+            faults.append(InputError(f"{len(cells)} cells, the header has {len(names)}", row=number))
     faults += _repeated(found)
     if faults:
         raise _refused(_listed([fault.render(in_columns) for fault in faults]))

@@ -1,0 +1,119 @@
+"""Arguments of the command line in any bytes, and outputs where something stands that is no plain file."""
+
+import os
+import stat
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffvqa import cli
+from diffvqa.answering.case import read_question
+from diffvqa.errors import InputError
+
+ODD = b"gibt es einen Ergu\xdf?"
+
+
+@pytest.fixture
+def run(capfd, monkeypatch):
+    """Run a command: exit status and all that was printed."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["diffvqa", *map(os.fsdecode, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code or 0, "".join(capfd.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def table(tmp_path):
+    """A folder with a table of one image."""
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40), np.uint8)).save(tmp_path / "1.png")
+    (tmp_path / "images.csv").write_text("patient,image,order\nA,1.png,1\n")
+    return tmp_path
+
+
+def test_a_question_in_other_bytes_than_utf_8_is_refused():
+    with pytest.raises(InputError, match="question: bytes that are not UTF-8"):
+        read_question(os.fsdecode(ODD), alone=True)
+    assert read_question("gibt es einen Erguß?", alone=True)
+
+
+def test_a_phrase_in_other_bytes_is_refused(run, table):
+    status, printed = run("ground", "phantom-small", table / "1.png", "--phrase", ODD)
+    assert status == 2
+    assert printed == "error: --phrase: bytes that are not UTF-8; give the text in UTF-8\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("inspect", b"table:\xdf"),
+        ("inspect", b"\xdf:x"),
+        ("inspect", b"table:images=\xdf,encoding=\xdf"),
+        ("sheet", b"\xdf", "--out", b"\xdf.png"),
+        ("sheet", b"\xdf", "--out", b"x.\xdf"),
+        ("score", b"\xdf"),
+        ("compare", b"\xdf=\xdf"),
+        ("predict", b"\xdf", b"\xdf.csv", "--out", b"\xdf.jsonl"),
+        ("predict", "phantom-small", b"\xdf.csv", "--out", b"\xdf.jsonl", "--encoding", b"\xdf"),
+        ("finetune", b"\xdf.yaml", b"\xdf=\xdf"),
+        ("ground", b"\xdf", b"\xdf.png", "--phrase", "effusion"),
+        (b"\xdf",),
+        ("inspect", b"--\xdf"),
+    ],
+    ids=str,
+)
+def test_other_arguments_in_any_bytes_are_refused_in_one_line(run, arguments, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, printed = run(*arguments)
+    assert status == 2
+    assert printed.startswith("error: ")
+    assert len(printed.splitlines()) == 1
+
+
+def test_a_folder_of_any_name_is_read(run, table, tmp_path):
+    folder = os.fsencode(tmp_path / "a") + b"\xdf"
+    os.mkdir(folder)
+    for name in ("1.png", "images.csv"):
+        os.rename(tmp_path / name, os.path.join(folder, os.fsencode(name)))
+    status, printed = run("inspect", b"table:" + folder, "--problems", folder + b"/problems.csv")
+    assert status == 0, printed
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "link to nothing", "folder", "table"])
+def test_a_list_of_problems_replaces_no_other_file(run, table, kind):
+    path = table / "out"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind.startswith("link"):
+        path.symlink_to(table / ("images.csv" if kind == "link" else "nothing"))
+    elif kind == "folder":
+        path.mkdir()
+    else:
+        path = table / "images.csv"
+    before, content = stat.S_IFMT(os.lstat(path).st_mode), (table / "images.csv").read_text()
+    status, printed = run("inspect", f"table:{table}", "--problems", path)
+    assert status == 2
+    assert printed.startswith("error: --problems: ")
+    assert "give another path" in printed
+    assert str(table) not in printed
+    assert (stat.S_IFMT(os.lstat(path).st_mode), (table / "images.csv").read_text()) == (before, content)
+
+
+@pytest.mark.parametrize("kind", ["pipe.png", "link.png"])
+def test_a_picture_replaces_no_other_file_and_that_is_said_first(run, table, kind):
+    path = table / kind
+    os.mkfifo(path) if kind == "pipe.png" else path.symlink_to(table / "1.png")
+    before = os.lstat(path)
+    for arguments in (
+        ("answer", "no-model", "--current", table / "1.png", "--overlay", path),
+        ("sheet", "no-store", "--out", path),
+    ):
+        status, printed = run(*arguments)
+        assert status == 2
+        assert "what stands there is no plain file; " in printed or "(what stands there is no plain file)" in printed
+    assert os.lstat(path).st_ino == before.st_ino
