@@ -225,6 +225,14 @@ def test_a_window_that_shows_nothing_is_passed_over(read, ramp, center, width):
     assert (read(dicom(ramp, WindowCenter=center, WindowWidth=width)) == read(dicom(ramp))).all()
 
 
+def test_a_window_that_is_black_in_nearly_all_pixels_is_passed_over(read):
+    levels = np.tile(np.arange(200, dtype=np.uint16), (60, 1))
+    assert (read(dicom(levels, WindowCenter="199", WindowWidth="2")) == read(dicom(levels))).all()
+    assert (read(dicom(levels, WindowCenter="190", WindowWidth="2")) != read(dicom(levels))).any()
+    flat = np.where(levels == 0, 200, 60).astype(np.uint16)  # of one grey that is neither black nor white
+    assert set(np.unique(read(dicom(flat, WindowCenter="128", WindowWidth="256")))) == {60, 200}
+
+
 def lookup(name, descriptor, data):
     item = Dataset()
     item.LUTDescriptor, item.LUTData = descriptor, data
@@ -319,7 +327,9 @@ def test_a_table_that_does_not_fit_its_header_is_refused_by_name(tmp_path, ramp,
 
 @pytest.mark.parametrize("intercept", ["0", "-1024"])
 def test_a_slope_of_0_is_none(read, ramp, intercept):
-    assert (read(dicom(ramp, RescaleSlope="0", RescaleIntercept=intercept)) == read(dicom(ramp))).all()
+    found = read(dicom(ramp, RescaleSlope="0", RescaleIntercept=intercept))
+    assert (found == read(dicom(ramp))).all()
+    assert (found.min(), found.max()) == (0, 255)
 
 
 def test_no_frames_are_one(read, ramp):
@@ -439,6 +449,8 @@ NOT_READ = {
     "no picture": ({"PixelData": None}, None, "without a picture"),
     "no rows": ({"Rows": None}, None, "without a picture"),
     "strip": ({"Rows": 3}, None, "shorter than 16"),
+    "no polarity": ({"PhotometricInterpretation": None}, None, "does not say its PhotometricInterpretation"),
+    "no bits": ({"BitsStored": None, "BitsAllocated": None}, None, "does not say its BitsAllocated, BitsStored"),
     "bomb": ({"Rows": 60000, "Columns": 60000}, None, "too many"),
     "more rows than pixels": ({"Rows": 100}, None, "cannot be decoded"),
     "unknown photometric": ({"PhotometricInterpretation": "ELSE"}, None, "cannot be decoded"),

@@ -12,6 +12,7 @@ import pytest
 import uvicorn
 from PIL import Image
 
+from diffvqa.images.orientation import orientation_of
 from diffvqa.serving.app import create_app
 from diffvqa.serving.serve import listen
 
@@ -196,6 +197,31 @@ def test_two_files_an_answer_and_what_lights_up(open_page, paths, told, secrets)
 
 def decoded(shot):
     return np.asarray(Image.open(io.BytesIO(shot)).convert("RGB"))
+
+
+@pytest.mark.parametrize(("directions", "sides"), [(["R", "F"], True), (["F", "L"], True), (["A", "F"], False)])
+def test_pictures_and_their_boxes_are_upright(open_page, paths, write_dicom, tmp_path, directions, sides):
+    """However a file is stored; R and L stand at the patient's sides, but for a lateral view."""
+    way = orientation_of(directions)
+    stored = np.full((100, 80), 60, np.uint8)
+    stored[10:50, 20:60] = 200  # where the answer has its box
+    header = {"PatientOrientation": directions, "ViewPosition": "", "WindowCenter": 128, "WindowWidth": 256}
+    turned = write_dicom(tmp_path / "turned.dcm", stored, **header)
+    page = open_page(WIDE)
+    choose(page, {"prior": paths["prior"], "current": turned})
+    ask(page)
+    x, y, width, height = place(page, "current", "edema")
+    viewport = page.locator('[data-image="current"] .viewport').bounding_box()
+    bright = np.argwhere(decoded(page.screenshot(clip=viewport))[..., 0] > 150)
+    inside = (bright[:, 0] > y - viewport["y"]) & (bright[:, 0] < y - viewport["y"] + height)
+    inside &= (bright[:, 1] > x - viewport["x"]) & (bright[:, 1] < x - viewport["x"] + width)
+    assert inside.sum() > 0.8 * width * height  # the box is filled by what it marks
+    upright = way.upright(stored)
+    assert page.inner_text('[data-image="current"] .size') == f"{upright.shape[1]} × {upright.shape[0]}"
+    shown = page.locator('[data-image="current"] .side').all()
+    assert [one.is_visible() for one in shown] == [sides, sides]
+    right, left = (one.bounding_box() or {"x": number} for number, one in enumerate(shown))
+    assert right["x"] < left["x"]
 
 
 def test_zoom_window_and_views(open_page, paths):

@@ -369,5 +369,5 @@ def test_a_header_comes_back_whole(decoder, write_dicom, tmp_path):
     found = decoder(path.read_bytes(), "prior")
     assert found.header == Radiograph.from_file(path).header
     assert None not in (found.header.patient, found.header.taken)
-    assert found.header.orientation.transposed
+    assert found.orientation.transposed
     assert found.stored.shape == (50, 40)

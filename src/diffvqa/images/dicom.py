@@ -52,6 +52,7 @@ _WITHOUT_PREAMBLE = (b"\x02\0", b"\x08\0")
 _OTHER_KINDS = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff")
 """How PNG and JPEG files begin."""
 
+_NEEDED = ("PhotometricInterpretation", "SamplesPerPixel", "BitsAllocated", "BitsStored", "PixelRepresentation")
 _WHOLE_BYTES = (1, 8, 16, 32)
 """The bits of a pixel that are read: those of one or more bytes, and black and white."""
 
@@ -237,7 +238,10 @@ def _require_decodable(dataset: Dataset) -> None:
         raise UnreadableImage(_NO_PICTURE)
     if _frames(dataset) != 1:
         raise UnreadableImage("a DICOM file of several pictures (frames); one is expected")
-    if (bits := dataset.get("BitsAllocated")) not in _WHOLE_BYTES:
+    if missing := [name for name in _NEEDED if name not in dataset]:
+        raise UnreadableImage(f"a DICOM file that does not say its {', '.join(missing)}")
+    if dataset.BitsAllocated not in _WHOLE_BYTES:
+        bits = dataset.BitsAllocated
         raise UnreadableImage(f"a DICOM file whose pixels are packed, at {bits} bits each; whole bytes are expected")
     try:
         decodable = get_decoder(dataset.file_meta.TransferSyntaxUID).is_available

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     from pydicom import Dataset
 
 _LUMA = (0.299, 0.587, 0.114)
-_ONE_GREY = 0.99
-"""The share of the pixels of one grey from which a window shows nothing."""
+_BLANK = 0.99
+"""The share of the pixels that are black, or white, from which a window shows nothing."""
 
 
 def is_monochrome(dataset: Dataset) -> bool:
@@ -53,7 +53,7 @@ def _of_levels(levels: np.ndarray, counts: np.ndarray, allocated: int, dataset: 
     if not np.isfinite(values).all():
         raise ValueError("a slope or an intercept that is no number")
     shown = _through_table(values, counts, dataset) if "VOILUTSequence" in dataset else _through_window(values, dataset)
-    if shown is None or _is_one_grey(shown, counts):
+    if shown is None or _shows_nothing(shown, counts):
         # No window, or one that shows nothing.
         shown = stretch(values, counts)
     if dataset.PhotometricInterpretation == "MONOCHROME1":
@@ -163,10 +163,12 @@ def _looked_up(values: np.ndarray, first: int, table: np.ndarray) -> np.ndarray:
     return table[np.clip(np.rint(values) - first, 0, len(table) - 1).astype(int)]
 
 
-def _is_one_grey(shown: np.ndarray, counts: np.ndarray) -> bool:
-    """Whether a picture is of one grey for the eye, in all but a few pixels."""
-    frequent = np.bincount(to_bytes(shown), weights=counts, minlength=1)
-    return bool(frequent.max() >= _ONE_GREY * counts.sum())
+def _shows_nothing(shown: np.ndarray, counts: np.ndarray) -> bool:
+    """Whether a picture is of one grey, or black or white in all but a few pixels."""
+    seen = shown[counts > 0]
+    if not len(seen) or seen.min() == seen.max():
+        return True
+    return max(counts[shown <= 0].sum(), counts[shown >= 1].sum()) >= _BLANK * counts.sum()
 
 
 def first_of(value: Any) -> Any:

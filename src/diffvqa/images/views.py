@@ -7,14 +7,15 @@ import re
 AP, PA, LATERAL, DECUBITUS, OBLIQUE = "AP", "PA", "LATERAL", "DECUBITUS", "OBLIQUE"
 """The views that are told apart; "" stands for one that is not said, or is a frontal one of no known direction."""
 
-# Tried in this order: "left lateral decubitus" is seen from the front, and "lateral oblique" is neither.
-_WORDS = {
-    DECUBITUS: re.compile(r"[LR]LD|DECUB.*"),
-    OBLIQUE: re.compile(r"OBL.*|[LR][AP]O|[LR]LO"),
-    LATERAL: re.compile(r"L|LL|RL|[LR]?T?LAT(?!ERALIT).*|XTABLE|SWIMMER.*|SAGITTAL|PROFILE?"),
-    AP: re.compile(r"AP|ANTERO(POSTERIOR)?"),
-    PA: re.compile(r"PA|POSTERO(ANTERIOR)?"),
-}
+# Tried in this order: "left lateral decubitus" is seen from the front, "lateral oblique" is neither, and "PA L" is PA.
+_WORDS = (
+    (DECUBITUS, re.compile(r"[LR]LD|DECUB.*")),
+    (OBLIQUE, re.compile(r"OBL.*|[LR][AP]O|[LR]LO")),
+    (LATERAL, re.compile(r"LL|RL|[LR]?T?LAT(?!ERALIT).*|SWIMMER.*|SAGITTAL|PROFILE?")),
+    (AP, re.compile(r"AP|ANTERO(POSTERIOR)?")),
+    (PA, re.compile(r"PA|POSTERO(ANTERIOR)?")),
+    (LATERAL, re.compile(r"L|XTABLE|CROSSTABLE")),
+)
 
 _CODES = {
     OBLIQUE: (
@@ -38,7 +39,7 @@ _VIEW_OF_CODE = {code: view for view, codes in _CODES.items() for code in codes}
 def view_of(text: str) -> str:
     """The view that words name, in upper or lower case: `XTABLE LATERAL`, `ap_llat`, `Postero-anterior`; else ""."""
     words = re.findall("[A-Z]+", text.upper())
-    return next((view for view, known in _WORDS.items() if any(map(known.fullmatch, words))), "")
+    return next((view for view, known in _WORDS if any(map(known.fullmatch, words))), "")
 
 
 def view_of_code(value: str, meaning: str = "") -> str:
