@@ -277,9 +277,14 @@ import io, resource, sys
 # Should this process's parent be killed, nobody else would end it.
 resource.setrlimit(resource.RLIMIT_CPU, ({_APART_SECONDS}, {_APART_SECONDS}))
 import numpy
+from pydicom import dcmread
 from pydicom.pixels import pixel_array
-found = io.BytesIO()
-pixels = pixel_array(io.BytesIO(sys.stdin.buffer.read()), decoding_plugin={_CRASHES!r}, correct_unused_bits=False)
+from pydicom.uid import JPEGLossless, JPEGLosslessSV1
+found, dataset = io.BytesIO(), dcmread(io.BytesIO(sys.stdin.buffer.read()))
+if dataset.file_meta.TransferSyntaxUID in (JPEGLossless, JPEGLosslessSV1):
+    # The decoder would take away the bits above those that are stored, also where these are the upper ones.
+    dataset.BitsStored = dataset.BitsAllocated
+pixels = pixel_array(dataset, decoding_plugin={_CRASHES!r}, correct_unused_bits=False)
 numpy.save(found, pixels, allow_pickle=False)
 sys.stdout.buffer.write(found.getvalue())
 """
