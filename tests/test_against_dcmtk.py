@@ -203,3 +203,13 @@ def test_left_aligned_pixels_that_are_compressed(tmp_path, shades, packer, form,
     dataset(pixels, ExplicitVRLittleEndian, BitsStored=12, HighBit=15).save_as(plain, enforce_file_format=True)
     subprocess.run([packer, "-q", form, plain, path], check=True, capture_output=True)
     assert (read_image(path) == read_image(plain)).all()
+
+
+@pytest.mark.parametrize("form", ["+ee", "+es", "+ep"])
+def test_lossy_compression_of_12_bits_is_refused_by_name(tmp_path, shades, form):
+    plain, path = tmp_path / "plain.dcm", tmp_path / "packed.dcm"
+    pixels = np.rint(shades * 4095).astype(np.uint16)
+    dataset(pixels, ExplicitVRLittleEndian, BitsStored=12).save_as(plain, enforce_file_format=True)
+    subprocess.run(["dcmcjpeg", "-q", form, plain, path], check=True, capture_output=True)
+    with pytest.raises(UnreadableImage, match="no installed decoder"):
+        read_image(path)
