@@ -635,12 +635,10 @@ def _new_picture(argument: str, path: Path | None, *inputs: Path | None) -> None
 
 
 def _save_picture(picture: Image, argument: str, path: Path) -> None:
-    from diffvqa.files import replacing, writing_to
+    from diffvqa.files import write_picture, writing_to
 
-    with writing_to(argument, "the picture cannot be written there"), replacing(path) as temporary:
-        # Patients' pixels are for their owner alone.
-        temporary.touch(mode=0o600)
-        picture.save(temporary, format="PNG")
+    with writing_to(argument, "the picture cannot be written there"):
+        write_picture(path, picture)
 
 
 def _dicom_sources(model: Path, radiographs: dict[str, Radiograph], question: str | None) -> DicomSources:

@@ -16,7 +16,7 @@ from diffvqa.data.store import Store
 from diffvqa.evaluating.evaluate import evaluate
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
-from diffvqa.files import write_text
+from diffvqa.files import write_picture, write_text
 from diffvqa.findings import DIFFERENCE_QUESTION, Change, read_changes
 from diffvqa.images.radiograph import read_radiograph
 from diffvqa.inference.hub import PHANTOM_SMALL
@@ -92,9 +92,8 @@ def _write_answer(kind: str, answer: Answer, question: Question, paths: Mapping[
     folder.mkdir(mode=0o700, exist_ok=True)
     lines = [f"{kind}, by the dataset's answer: {question.answer}", "", *answer_lines(answer)]
     write_text(folder / f"{kind}.txt", "\n".join(lines) + "\n")
-    draw_answer(answer, {name: read_radiograph(path, name) for name, path in paths.items()}).save(
-        folder / f"{kind}.png"
-    )
+    picture = draw_answer(answer, {name: read_radiograph(path, name) for name, path in paths.items()})
+    write_picture(folder / f"{kind}.png", picture)
 
 
 def config_file(name: str) -> Path:

@@ -10,8 +10,12 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from diffvqa.errors import InputError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
 
 _UNFINISHED = ".unfinished"
 
@@ -48,6 +52,13 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def write_picture(path: Path, picture: Image) -> None:
+    """Write a picture as PNG, whole or not at all, readable to its owner only: it may show a patient."""
+    with replacing(path) as temporary:
+        temporary.touch(mode=0o600)
+        picture.save(temporary, format="PNG")
 
 
 @contextmanager

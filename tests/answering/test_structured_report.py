@@ -278,6 +278,10 @@ def test_the_same_answer_gives_the_same_files_and_another_gives_others(write, ea
         ({}, "20200304", "101112"),
         ({"AcquisitionDate": "20200303", "AcquisitionTime": "235959.5"}, "20200303", "235959"),
         ({"StudyTime": None}, "20200304", "000000"),
+        ({"StudyTime": "0930"}, "20200304", "093000"),
+        ({"StudyTime": "09"}, "20200304", "090000"),
+        ({"StudyTime": "093007.1234567"}, "20200304", "093007"),
+        ({"StudyDate": "2020.03.04", "StudyTime": "09:30:07"}, "20200304", "093007"),
         ({"StudyDate": None}, "19000101", "000000"),
     ],
 )

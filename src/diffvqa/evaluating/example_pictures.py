@@ -11,6 +11,7 @@ from PIL import Image as PillowImage
 
 from diffvqa.boxes import Box
 from diffvqa.data.store import Store
+from diffvqa.files import write_picture
 from diffvqa.findings import SHOWN_IN, Change, read_changes
 from diffvqa.inference.finding_boxes import find_boxes
 from diffvqa.models.captioner import Captioner
@@ -92,7 +93,7 @@ def example_phrases(grounded: Sequence[Mapping[str, Any]], store: Store, out: Pa
 def _save_picture(store: Store, image: str, out: Path, name: str) -> str:
     """Save an image of the store as PNG; its name in the evaluation folder."""
     (out / PICTURES).mkdir(mode=0o700, exist_ok=True)
-    PillowImage.fromarray(store.pixels(store.index[image])).save(out / PICTURES / f"{name}.png")
+    write_picture(out / PICTURES / f"{name}.png", PillowImage.fromarray(store.pixels(store.index[image])))
     return f"{PICTURES}/{name}.png"
 
 
