@@ -180,9 +180,11 @@ def test_palettes(tmp_path, shades, depth, syntax):
     ("dcmcjpeg", "+e1", "dcmj2pnm"), ("dcmcjpeg", "+el", "dcmj2pnm"), ("dcmcjpls", "+el", "dcml2pnm"),
 ])  # fmt: skip
 @pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("signed", [False, True])
 @pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
-def test_lossless_compression(tmp_path, shades, packer, form, reader, bits, photometric):
-    pixels = np.rint(shades * (2**bits - 1)).astype(np.uint8 if bits == 8 else np.uint16)
+def test_lossless_compression(tmp_path, shades, packer, form, reader, bits, signed, photometric):
+    levels = np.rint(shades * (2**bits - 1)).astype(int) - 2 ** (bits - 1) * signed
+    pixels = levels.astype(f"{'i' if signed else 'u'}{1 if bits == 8 else 2}")
     plain, path = tmp_path / "plain.dcm", tmp_path / "packed.dcm"
     dataset(pixels, ExplicitVRLittleEndian, BitsStored=bits, PhotometricInterpretation=photometric).save_as(
         plain, enforce_file_format=True
@@ -190,3 +192,24 @@ def test_lossless_compression(tmp_path, shades, packer, form, reader, bits, phot
     subprocess.run([packer, "-q", form, plain, path], check=True, capture_output=True)
     assert (read_image(path) == read_image(plain)).all()
     assert alike(read_image(path), by_dcmtk(path, "+Wm", program=reader)) > 0.995
+
+
+@pytest.mark.parametrize("signed", [False, True])
+@pytest.mark.parametrize(("packer", "form"), [("dcmcjpeg", "+e1"), ("dcmcjpls", "+el"), ("dcmcrle", "-q")])
+def test_left_aligned_pixels_that_are_compressed(tmp_path, shades, packer, form, signed):
+    levels = np.rint(shades * 4095).astype(int) - 2048 * signed
+    pixels = (levels << 4).astype(np.int16 if signed else np.uint16)
+    plain, path = tmp_path / "plain.dcm", tmp_path / "packed.dcm"
+    dataset(pixels, ExplicitVRLittleEndian, BitsStored=12, HighBit=15).save_as(plain, enforce_file_format=True)
+    subprocess.run([packer, "-q", form, plain, path], check=True, capture_output=True)
+    assert (read_image(path) == read_image(plain)).all()
+
+
+@pytest.mark.parametrize("form", ["+ee", "+es", "+ep"])
+def test_lossy_compression_of_12_bits_is_refused_by_name(tmp_path, shades, form):
+    plain, path = tmp_path / "plain.dcm", tmp_path / "packed.dcm"
+    pixels = np.rint(shades * 4095).astype(np.uint16)
+    dataset(pixels, ExplicitVRLittleEndian, BitsStored=12).save_as(plain, enforce_file_format=True)
+    subprocess.run(["dcmcjpeg", "-q", form, plain, path], check=True, capture_output=True)
+    with pytest.raises(UnreadableImage, match="no installed decoder"):
+        read_image(path)

@@ -17,6 +17,11 @@ from diffvqa.images.moments import moment_of
 from diffvqa.images.orientation import UPRIGHT, Orientation, orientation_of
 from diffvqa.images.radiograph import Radiograph
 
+pytestmark = [  # of writing unusual headers
+    pytest.mark.filterwarnings("ignore:Invalid value"),
+    pytest.mark.filterwarnings("ignore:The value length"),
+]
+
 
 @pytest.fixture
 def read():

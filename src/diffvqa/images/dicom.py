@@ -231,6 +231,7 @@ def pixels_of(dataset: Dataset, opened: BinaryIO) -> np.ndarray:
 
 def _require_decodable(dataset: Dataset) -> None:
     from pydicom.pixels import get_decoder
+    from pydicom.uid import JPEGExtended12Bit
 
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
         raise UnreadableImage("a DICOM file of floating-point pixels; radiographs have whole numbers")
@@ -243,23 +244,23 @@ def _require_decodable(dataset: Dataset) -> None:
     if dataset.BitsAllocated not in _WHOLE_BYTES:
         bits = dataset.BitsAllocated
         raise UnreadableImage(f"a DICOM file whose pixels are packed, at {bits} bits each; whole bytes are expected")
+    syntax = dataset.file_meta.TransferSyntaxUID
+    deep = syntax == JPEGExtended12Bit and dataset.BitsStored > 8  # which neither Pillow nor GDCM reads
     try:
-        decodable = get_decoder(dataset.file_meta.TransferSyntaxUID).is_available
+        decodable = get_decoder(syntax).is_available
     except Exception:  # an unknown one, or in damaged files no identifier at all
         decodable = False
-    if not decodable:
+    if deep or not decodable:
         raise UnreadableImage("a DICOM file compressed in a way that no installed decoder reads")
 
 
 def _stored(dataset: Dataset, file: BinaryIO) -> np.ndarray:
     """The levels or colours as stored, decoded: of levels all bits, also those that are not used."""
     from pydicom.pixels import get_decoder, pixel_array
-    from pydicom.uid import JPEGExtended12Bit
 
     syntax = dataset.file_meta.TransferSyntaxUID
     plugins = [name for name in get_decoder(syntax).available_plugins if name != _CRASHES]
-    deep = syntax == JPEGExtended12Bit and dataset.BitsStored > 8  # more than Pillow reads
-    if syntax.is_encapsulated and (deep or not plugins):
+    if syntax.is_encapsulated and not plugins:
         return _decode_apart(file)
     dataset.NumberOfFrames = 1
     plugin = plugins[0] if plugins else ""
@@ -277,9 +278,14 @@ import io, resource, sys
 # Should this process's parent be killed, nobody else would end it.
 resource.setrlimit(resource.RLIMIT_CPU, ({_APART_SECONDS}, {_APART_SECONDS}))
 import numpy
+from pydicom import dcmread
 from pydicom.pixels import pixel_array
-found = io.BytesIO()
-pixels = pixel_array(io.BytesIO(sys.stdin.buffer.read()), decoding_plugin={_CRASHES!r}, correct_unused_bits=False)
+from pydicom.uid import JPEGLossless, JPEGLosslessSV1
+found, dataset = io.BytesIO(), dcmread(io.BytesIO(sys.stdin.buffer.read()))
+if dataset.file_meta.TransferSyntaxUID in (JPEGLossless, JPEGLosslessSV1):
+    # The decoder would take away the bits above those that are stored, also where these are the upper ones.
+    dataset.BitsStored = dataset.BitsAllocated
+pixels = pixel_array(dataset, decoding_plugin={_CRASHES!r}, correct_unused_bits=False)
 numpy.save(found, pixels, allow_pickle=False)
 sys.stdout.buffer.write(found.getvalue())
 """
