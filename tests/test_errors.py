@@ -2,7 +2,6 @@
 
 import csv
 import pickle
-from datetime import date
 
 import pytest
 from fastapi.testclient import TestClient
@@ -14,6 +13,7 @@ from diffvqa.answering.case import read_question
 from diffvqa.answering.comparable import check_order
 from diffvqa.errors import InputError
 from diffvqa.images.header import Header
+from diffvqa.images.moments import moment_of
 from diffvqa.serving.app import create_app
 
 
@@ -90,7 +90,7 @@ def test_a_command_names_what_it_takes_and_else_a_key(command, argument, shown, 
 
 
 def test_a_mistake_is_said_in_the_names_of_the_place_where_it_was_made(monkeypatch, capsys):
-    later, earlier = Header(taken=(date(2020, 1, 2), None)), Header(taken=(date(2020, 1, 1), None))
+    later, earlier = (Header(taken=moment_of(day)) for day in ("2020-01-02", "2020-01-01"))
     headers = {"current": later, "prior": earlier, "prior 2": later}
 
     error = refusal(lambda: check_order(headers, trusted=False))
