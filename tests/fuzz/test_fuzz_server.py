@@ -118,7 +118,7 @@ def test_every_request_is_answered_and_the_server_goes_on(server, sound, secrets
     assert process.poll() is None
     assert client.get("/health").json()["status"] == "ready"
     # Else the damage was too small, or too great, to try anything.
-    assert statuses.count(200) > 20
+    assert statuses.count(200) > 10
     assert sum(400 <= status < 500 for status in statuses) > 50
     answered = client.post("/answer", files={"current": sound[0][-1], "prior": sound[1]})
     assert answered.status_code == 200
