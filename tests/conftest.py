@@ -6,6 +6,7 @@
 
 import os
 import shutil
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -212,3 +213,17 @@ def stop_after(monkeypatch):
                 yield
 
     return stop_after_step
+
+
+@pytest.fixture
+def run_command(capfd, monkeypatch):
+    """`run_command(*arguments)`: the exit status of a command of the program, and all that it printed."""
+    from diffvqa import cli
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["diffvqa", *map(os.fsdecode, arguments)])
+        with pytest.raises(SystemExit) as end:
+            cli.main()
+        return end.value.code or 0, "".join(capfd.readouterr())
+
+    return run

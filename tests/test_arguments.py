@@ -2,30 +2,15 @@
 
 import os
 import stat
-import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from diffvqa import cli
 from diffvqa.answering.case import read_question
 from diffvqa.errors import InputError
 
 ODD = b"gibt es einen Ergu\xdf?"
-
-
-@pytest.fixture
-def run(capfd, monkeypatch):
-    """Run a command: exit status and all that was printed."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["diffvqa", *map(os.fsdecode, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code or 0, "".join(capfd.readouterr())
-
-    return run
 
 
 @pytest.fixture
@@ -42,8 +27,8 @@ def test_a_question_in_other_bytes_than_utf_8_is_refused():
     assert read_question("gibt es einen Erguß?", alone=True)
 
 
-def test_a_phrase_in_other_bytes_is_refused(run, table):
-    status, printed = run("ground", "phantom-small", table / "1.png", "--phrase", ODD)
+def test_a_phrase_in_other_bytes_is_refused(run_command, table):
+    status, printed = run_command("ground", "phantom-small", table / "1.png", "--phrase", ODD)
     assert status == 2
     assert printed == "error: --phrase: bytes that are not UTF-8; give the text in UTF-8\n"
 
@@ -67,25 +52,25 @@ def test_a_phrase_in_other_bytes_is_refused(run, table):
     ],
     ids=str,
 )
-def test_other_arguments_in_any_bytes_are_refused_in_one_line(run, arguments, tmp_path, monkeypatch):
+def test_other_arguments_in_any_bytes_are_refused_in_one_line(run_command, arguments, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    status, printed = run(*arguments)
+    status, printed = run_command(*arguments)
     assert status == 2
     assert printed.startswith("error: ")
     assert len(printed.splitlines()) == 1
 
 
-def test_a_folder_of_any_name_is_read(run, table, tmp_path):
+def test_a_folder_of_any_name_is_read(run_command, table, tmp_path):
     folder = os.fsencode(tmp_path / "a") + b"\xdf"
     os.mkdir(folder)
     for name in ("1.png", "images.csv"):
         os.rename(tmp_path / name, os.path.join(folder, os.fsencode(name)))
-    status, printed = run("inspect", b"table:" + folder, "--problems", folder + b"/problems.csv")
+    status, printed = run_command("inspect", b"table:" + folder, "--problems", folder + b"/problems.csv")
     assert status == 0, printed
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link", "link to nothing", "folder", "table"])
-def test_a_list_of_problems_replaces_no_other_file(run, table, kind):
+def test_a_list_of_problems_replaces_no_other_file(run_command, table, kind):
     path = table / "out"
     if kind == "pipe":
         os.mkfifo(path)
@@ -96,7 +81,7 @@ def test_a_list_of_problems_replaces_no_other_file(run, table, kind):
     else:
         path = table / "images.csv"
     before, content = stat.S_IFMT(os.lstat(path).st_mode), (table / "images.csv").read_text()
-    status, printed = run("inspect", f"table:{table}", "--problems", path)
+    status, printed = run_command("inspect", f"table:{table}", "--problems", path)
     assert status == 2
     assert printed.startswith("error: --problems: ")
     assert "give another path" in printed
@@ -105,7 +90,7 @@ def test_a_list_of_problems_replaces_no_other_file(run, table, kind):
 
 
 @pytest.mark.parametrize("kind", ["pipe.png", "link.png"])
-def test_a_picture_replaces_no_other_file_and_that_is_said_first(run, table, kind):
+def test_a_picture_replaces_no_other_file_and_that_is_said_first(run_command, table, kind):
     path = table / kind
     os.mkfifo(path) if kind == "pipe.png" else path.symlink_to(table / "1.png")
     before = os.lstat(path)
@@ -113,7 +98,7 @@ def test_a_picture_replaces_no_other_file_and_that_is_said_first(run, table, kin
         ("answer", "no-model", "--current", table / "1.png", "--overlay", path),
         ("sheet", "no-store", "--out", path),
     ):
-        status, printed = run(*arguments)
+        status, printed = run_command(*arguments)
         assert status == 2
         assert "what stands there is no plain file; " in printed or "(what stands there is no plain file)" in printed
     assert os.lstat(path).st_ino == before.st_ino

@@ -1,10 +1,8 @@
 """Tables, headers and sentences of any shape: an exit status of 0 or 2, no traceback, and no cell in a message."""
 
 import json
-import os
 import random
 import re
-import sys
 from contextlib import suppress
 
 import numpy as np
@@ -12,7 +10,6 @@ import pytest
 from PIL import Image
 from pydicom import Dataset
 
-from diffvqa import cli
 from diffvqa.answering import comparable
 from diffvqa.answering.case import read_question
 from diffvqa.cells import said, why_nobody
@@ -111,19 +108,6 @@ def folder(write_dicom, tmp_path):
     return tmp_path
 
 
-@pytest.fixture
-def run(capfd, monkeypatch):
-    """The exit status of a command, and all that it printed."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["diffvqa", *map(os.fsdecode, arguments)])
-        with pytest.raises(SystemExit) as end:
-            cli.main()
-        return end.value.code or 0, "".join(capfd.readouterr())
-
-    return run
-
-
 def fair(status, printed):
     """Whether a command has said what came of its input, and nothing of it."""
     assert status in (0, 2), printed
@@ -133,7 +117,7 @@ def fair(status, printed):
     return status
 
 
-def test_tables(folder, run):
+def test_tables(folder, run_command):
     counts = {(kind, status): 0 for kind in SETS for status in (0, 2)}
     for seed in range(TABLES):
         kind = random.Random(seed).choice(list(SETS))
@@ -146,7 +130,7 @@ def test_tables(folder, run):
             arguments = ("predict", folder / "images", folder / "pairs.csv", "--out", folder / "out.jsonl")
         else:
             arguments = ("inspect", f"{kind}:{folder}", "--problems", folder / "problems.csv")
-        counts[kind, fair(*run(*arguments))] += 1
+        counts[kind, fair(*run_command(*arguments))] += 1
     # Else the damage was too small, or too great, to try anything.
     assert min(count for (kind, status), count in counts.items() if (kind, status) != ("predict", 0)) > 20, counts
 
@@ -201,7 +185,7 @@ SAID = (
 )
 
 
-def test_sentences(run, tmp_path):
+def test_sentences(run_command, tmp_path):
     rows = []
     for seed in range(SENTENCES):
         sentence = damage_sentence(SAID[seed % len(SAID)], seed)
@@ -213,4 +197,4 @@ def test_sentences(run, tmp_path):
         rows.append({"id": str(seed), "type": "difference", "prediction": sentence, "reference": SAID[0]})
     predictions = tmp_path / "predictions.jsonl"
     predictions.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    fair(*run("score", predictions, "--json"))
+    fair(*run_command("score", predictions, "--json"))
