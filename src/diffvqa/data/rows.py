@@ -70,8 +70,9 @@ def read_rows(
         _require_columns(header, columns, either, separator if is_text else None)
         places = _places(header, wanted)
         seen: set[int] = set()
-        for number, cells in rows:
-            if not any(without_empty(cells, len(header))):
+        for number, row in rows:
+            cells = without_empty(row, len(header))
+            if not any(cells):
                 continue
             fault = _why_no_row(cells, header, separator) if is_text else None
             if fault:
@@ -159,9 +160,10 @@ def names_in(cells: Sequence[str]) -> list[str]:
 
 def without_empty(cells: list[str], count: int) -> list[str]:
     """The cells of a row without the empty ones behind those that a header of so many has names for."""
-    while len(cells) > count and not cells[-1]:
-        del cells[-1]
-    return cells
+    filled = len(cells)
+    while filled > count and not cells[filled - 1]:
+        filled -= 1
+    return cells[:filled]
 
 
 def _name(cell: str) -> str:
