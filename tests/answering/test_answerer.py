@@ -9,7 +9,7 @@ from PIL import Image
 
 import reference
 from diffvqa.answering import answerer as answerer_module
-from diffvqa.answering.answer import NOTICE, FoundBox
+from diffvqa.answering.answer import CANNOT_COMPARE, NOTICE, FoundBox
 from diffvqa.answering.answer_text import answer_lines
 from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.case import FREE_WORDS
@@ -75,6 +75,31 @@ def test_of_a_question_in_free_words_nothing_is_known_but_the_text(saying, files
     assert not any("confidence" in line for line in answer_lines(answer))
 
 
+@pytest.mark.parametrize(
+    ("taught", "question", "answered"),
+    [
+        ({"difference", "abnormality"}, "What level is the edema?", False),
+        ({"difference", "abnormality"}, "is there edema?", False),
+        ({"difference"}, None, True),
+        ({"abnormality"}, None, False),
+        ({"difference", "presence"}, "is there edema?", True),
+        ({"difference"}, "should I worry?", True),
+        # A type of another dataset may have questions in any words.
+        ({"difference", "of another dataset"}, "is there edema?", True),
+        (None, "is there edema?", True),
+    ],
+)
+def test_a_known_type_that_was_never_taught_is_refused(saying, files, monkeypatch, taught, question, answered):
+    taught = None if taught is None else frozenset(taught)
+    monkeypatch.setattr(saying, "model", replace(saying.model, taught=taught))
+    answer = saying(**files, question=question)
+    assert (answer.reason is None) == answered
+    if not answered:
+        assert answer.text == CANNOT_COMPARE
+        assert answer.reason.startswith("the model was never taught questions of the type")
+        assert (answer.confidence, answer.changes, answer.findings, answer.boxes) == (None, None, None, None)
+
+
 def test_what_reads_like_a_change_is_none_where_another_question_was_asked(saying, files):
     answer = saying(**files, question="is there edema?")
     assert answer.changes is None
@@ -95,7 +120,9 @@ def saying(answerer, monkeypatch):
     monkeypatch.setattr(
         "diffvqa.answering.answerer.name_findings", lambda *_: dict(zip("01", NAMED.values(), strict=True))
     )
-    monkeypatch.setattr(answerer, "model", replace(answerer.model, no_findings_reason=None))
+    monkeypatch.setattr(
+        answerer, "model", replace(answerer.model, taught=frozenset({"difference", "abnormality", "presence"}))
+    )
     return answerer
 
 

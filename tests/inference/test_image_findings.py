@@ -7,6 +7,7 @@ import pytest
 from diffvqa.findings import ANY_ABNORMALITY_QUESTION, Change, read_findings
 from diffvqa.inference import image_findings
 from diffvqa.inference.asking import WrittenAnswer
+from diffvqa.inference.training_record import types_taught
 
 
 @pytest.mark.parametrize(
@@ -78,7 +79,7 @@ def test_an_answer_that_cannot_be_read_names_nothing(saying):
 def test_a_model_is_asked_what_it_was_trained_on(tmp_path, record, reason):
     if record is not None:
         (tmp_path / "run.json").write_text(json.dumps(record))
-    found = image_findings.why_no_findings(tmp_path)
+    found = image_findings.why_no_findings(types_taught(tmp_path))
     assert found is None if reason is None else reason in found
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -14,13 +14,13 @@ from diffvqa import __version__
 from diffvqa.answering.answer import CANNOT_ANSWER, CANNOT_COMPARE, Answer, FoundBox, ModelVersion
 from diffvqa.answering.case import FREE_WORDS, Case, make_case, read_question
 from diffvqa.answering.image_files import Given, name_files
-from diffvqa.answering.wordings import question_type
+from diffvqa.answering.wordings import question_type, why_not_asked
 from diffvqa.errors import InputError
 from diffvqa.findings import CHANGE, SHOWN_IN, Change, read_changes
 from diffvqa.images.radiograph import read_radiograph
 from diffvqa.inference.asking import WrittenAnswer, answer_questions
 from diffvqa.inference.finding_boxes import find_boxes
-from diffvqa.inference.image_findings import contradict, name_findings
+from diffvqa.inference.image_findings import contradict, name_findings, why_no_findings
 from diffvqa.inference.model import EncodedImage, FinetunedModel
 from diffvqa.records import Pair
 
@@ -81,6 +81,7 @@ class Answerer:
 
     def answer(self, cases: Sequence[Case], beams: int = 1) -> list[Answer]:
         """The answers to cases, in their order, written in batches."""
+        cases = [replace(case, reason=case.reason or why_not_asked(case.question, self.model.taught)) for case in cases]
         asked = [case for case in cases if case.reason is None]
         asked_images = dict.fromkeys(image for case in asked for image in case.images.values())
         keys = {image: str(number) for number, image in enumerate(asked_images)}
@@ -148,8 +149,9 @@ class Answerer:
         self, cases: Sequence[Case], keys: Mapping[EncodedImage, str], features: Mapping[str, np.ndarray], beams: int
     ) -> list[_Findings]:
         """What is named in the current and the prior image of each case."""
-        if self.model.no_findings_reason is not None:
-            return [_Findings(None, self.model.no_findings_reason)] * len(cases)
+        reason = why_no_findings(self.model.taught)
+        if reason is not None:
+            return [_Findings(None, reason)] * len(cases)
         # What a reader takes for part of an answer must not stand beside one of which nothing is known.
         alone = [
             {name: keys[case.images[name]] for name in ("current", "prior") if name in case.images}

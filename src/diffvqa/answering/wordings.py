@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 
 from diffvqa.findings import CHANGE, DIFFERENCE_QUESTION, NAMES
 
@@ -47,3 +48,14 @@ def question_type(question: str) -> str | None:
     """The type of a question that is asked in the words of Medical-Diff-VQA; None for any other."""
     words = question.lower().rstrip("? ")
     return next((kind for kind, form in _TYPES.items() if form.fullmatch(words)), None)
+
+
+def why_not_asked(question: str, taught: Collection[str] | None) -> str | None:
+    """Why a model that was taught these types of questions cannot be asked this one, or None if it can.
+
+    taught: None where nobody knows. A type of another dataset may have questions in any words.
+    """
+    kind = question_type(question)
+    if kind is None or taught is None or kind in taught or not _TYPES.keys() >= set(taught):
+        return None
+    return f"the model was never taught questions of the type {kind}, only of {', '.join(sorted(taught))}"

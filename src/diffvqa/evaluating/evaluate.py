@@ -129,7 +129,7 @@ def evaluate(
             "other_prior": other_prior(model.difference, questions, features, SEED, beams, cluster),
             "blank_images": blank_images(model.difference, questions, encode_blank(model.difference), beams),
         }
-        if model.no_findings_reason is None and settings["questions"].get("level"):
+        if "abnormality" in (model.taught or ()) and settings["questions"].get("level"):
             controls["two_readings"] = two_readings(model.difference, questions, features, beams, cluster)
         controls = {name: join_truth(control, questions, truth) for name, control in controls.items()}
         controls["mean_box"] = []

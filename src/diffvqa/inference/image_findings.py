@@ -3,26 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from pathlib import Path
 
 import numpy as np
 
-from diffvqa.errors import InputError
 from diffvqa.findings import ABNORMALITIES_QUESTION, ANY_ABNORMALITY_QUESTION, SHOWN_IN, Change, read_findings
 from diffvqa.inference.asking import answer_questions
-from diffvqa.inference.training_record import types_taught
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder
 from diffvqa.records import Pair
 
 
-def why_no_findings(folder: Path) -> str | None:
-    """Why the model in a folder cannot be asked for the findings of one image, or None if it can."""
-    try:
-        trained = "abnormality" in types_taught(folder)
-    except InputError:
+def why_no_findings(taught: Collection[str] | None) -> str | None:
+    """Why a model cannot be asked for the findings of one image, or None; taught: the types of questions it learnt."""
+    if taught is None:
         return "the model folder does not say which questions the model was trained on (run.json)"
-    return None if trained else "the model was not trained on questions about the abnormalities of one image"
+    if "abnormality" not in taught:
+        return "the model was not trained on questions about the abnormalities of one image"
+    return None
 
 
 def contradict(changes: Collection[Change], findings: Mapping[str, Collection[str]]) -> bool:

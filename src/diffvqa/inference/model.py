@@ -18,7 +18,7 @@ from diffvqa.images.radiograph import Radiograph, StoredFrame
 from diffvqa.inference.features import Features, encode_radiographs, encode_store
 from diffvqa.inference.grounding import load_captioner
 from diffvqa.inference.hub import model_folder
-from diffvqa.inference.image_findings import why_no_findings
+from diffvqa.inference.training_record import types_taught
 from diffvqa.inference.trust import Trust, load_trust
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
@@ -48,8 +48,8 @@ class FinetunedModel:
     """A model folder, loaded.
 
     name: of the folder, or on the hub. digest: the SHA-256 of the weights that answer. captioner: None where there is
-    none that writes boxes, with the reason in no_boxes_reason; no_findings_reason: why it cannot be asked for the
-    findings of an image, None if it can.
+    none that writes boxes, with the reason in no_boxes_reason. taught: the types of the questions that it has
+    learnt; None where its folder does not say.
     """
 
     name: str
@@ -57,7 +57,7 @@ class FinetunedModel:
     difference: ModelFolder[DifferenceModel]
     captioner: ModelFolder[Captioner] | None
     no_boxes_reason: str | None
-    no_findings_reason: str | None
+    taught: frozenset[str] | None
     trust: Trust
 
     @classmethod
@@ -68,7 +68,7 @@ class FinetunedModel:
         difference = load_folder(DifferenceModel, folder, "model")
         captioner, reason = load_captioner(folder) if with_captioner else (None, "no boxes are asked for")
         digest = weights_digest(folder)
-        return cls(name, digest, difference, captioner, reason, why_no_findings(folder), load_trust(folder, digest))
+        return cls(name, digest, difference, captioner, reason, types_taught(folder), load_trust(folder, digest))
 
     @property
     def path(self) -> Path:

@@ -25,12 +25,15 @@ def read_training(folder: Path) -> dict[str, Any]:
     )
 
 
-def types_taught(folder: Path) -> frozenset[str]:
+def types_taught(folder: Path) -> frozenset[str] | None:
     """The types of the questions that the model in a folder was trained on: those that its store had.
 
-    Of a model of an older version, which does not say so: those that it was configured for. Raises InputError as
-    `read_training` does.
+    Of a model of an older version, which does not say so: those that it was configured for. None where the folder
+    has no record of a finished training.
     """
-    run = read_training(folder)
+    try:
+        run = read_training(folder)
+    except InputError:
+        return None
     counts = run.get("questions_by_type")
     return frozenset(kind for kind, count in (counts or run["config"]["questions"]).items() if count)
