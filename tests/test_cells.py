@@ -2,7 +2,7 @@
 
 import pytest
 
-from diffvqa.cells import read_sex, said, why_nobody
+from diffvqa.cells import read_number, read_sex, said, why_nobody
 
 
 @pytest.mark.parametrize("text", ["", "  ", "NA", "n/a", "#N/A", "<NA>", "NaN", " nan ", "NULL", "NaT", "None"])
@@ -34,3 +34,17 @@ def test_other_identifiers_name_somebody(text):
 
 def test_sexes():
     assert [read_sex(text) for text in ("M", " f", "male", "Female", "O", "", "x")] == ["M", "F", "M", "F", "", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("cell", "number"),
+    [("2", 2), (" 2.5 ", 2.5), ("2,5", 2.5), ("-0,125", -0.125), (",5", 0.5), ("12,3456", 12.3456), (3, 3)],
+)
+def test_numbers_have_a_point_or_a_comma_before_their_decimals(cell, number):
+    assert read_number(cell) == number
+
+
+@pytest.mark.parametrize("cell", ["1,234", "-12,345", "1,234,567", "1.234,5", "2,", "wide", ""])
+def test_what_may_be_two_numbers_or_none_is_no_number(cell):
+    with pytest.raises(ValueError, match="could not convert"):
+        read_number(cell)

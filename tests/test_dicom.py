@@ -325,6 +325,12 @@ def test_a_table_that_does_not_fit_its_header_is_refused_by_name(tmp_path, ramp,
         read_image(path)
 
 
+def test_a_damaged_table_beside_a_window_gives_way_to_it(read, ramp):
+    window = {"WindowCenter": "1000", "WindowWidth": "1001"}
+    broken = lookup("VOILUTSequence", [5000, 0, 16], list(range(4096)))
+    assert (read(dicom(ramp, **broken, **window)) == read(dicom(ramp, **window))).all()
+
+
 @pytest.mark.parametrize("intercept", ["0", "-1024"])
 def test_a_slope_of_0_is_none(read, ramp, intercept):
     found = read(dicom(ramp, RescaleSlope="0", RescaleIntercept=intercept))

@@ -1,8 +1,9 @@
-"""What a cell of a table, or an element of a header, says: whether anything, and whether it can name a person."""
+"""What a cell of a table, or an element of a header, says: whether anything, which number, and whether a person."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 MISSING = frozenset({"", "na", "n/a", "#n/a", "<na>", "nan", "nat", "null"})
 """How programs write that there is no value, in upper or lower case; Python's own `None` is the other."""
@@ -16,6 +17,8 @@ _REPLACED = ("\ufffd", "?")
 """What programs leave of a character that they could not write or read."""
 
 _SHORTENED = re.compile(r"[+-]?\d+([.,]\d*)?e[+-]?\d+", re.IGNORECASE)
+_COMMA = re.compile(r"[+-]?\d*,\d+")
+_THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _FRACTION = re.compile(r"(\d{16,})\.0*")
 
 
@@ -23,6 +26,16 @@ def said(text: str) -> str:
     """A cell's text without the blanks around it; "" where it says that a value is missing."""
     text = text.strip()
     return "" if text == "None" or text.lower() in MISSING else text
+
+
+def read_number(cell: Any) -> float:
+    """A number, or the one that a text writes, with a point or a comma before its decimals.
+
+    Raises ValueError or TypeError for what is none, and for `1,234`, which may be either of two numbers.
+    """
+    if isinstance(cell, str) and _COMMA.fullmatch(cell.strip()) and not _THOUSANDS.fullmatch(cell.strip()):
+        cell = cell.replace(",", ".")
+    return float(cell)
 
 
 def why_nobody(identifier: str) -> str | None:

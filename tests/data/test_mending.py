@@ -11,6 +11,10 @@ from diffvqa.records import Source
     ("corners", "box", "kinds"),
     [
         ((1, "2", 3.5, 4), Box(1, 2, 3.5, 4), []),
+        (("1,5", "2", "3,25", "4,0"), Box(1.5, 2, 3.25, 4), []),
+        # Thousands, or decimals: nobody knows.
+        (("1", "2", "1,234", "4"), None, ["box_dropped"]),
+        (("1", "0,125", "3", "4"), Box(1, 0.125, 3, 4), []),
         ((-1, 2, 30, 4), Box(0, 2, 10, 4), ["box_clipped"]),
         ((20, 2, 30, 4), None, ["box_dropped"]),
         ((3, 2, 1, 4), None, ["box_dropped"]),

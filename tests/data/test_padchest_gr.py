@@ -412,6 +412,19 @@ def test_without_dates_the_chain_gives_the_order(own):
     assert not {"date_unreadable", "pair_reversed"} & {problem.kind for problem in cohort.problems}
 
 
+def test_one_patient_with_two_years_of_birth_or_sexes_is_two_people(own):
+    before = {study.study_id for study in read_sources([f"padchest-gr:{own}"]).studies}
+    path = own / "master_table.csv"
+    header, *rows = path.read_text().splitlines()
+    # The same year, written as two programs write it; and another year for the last study of that patient.
+    born = {"d1": "1950", "d2": "1950.0", "d3": "1961"}
+    rows = [f"{row},{born.get(row.split(',')[0], '')}" for row in rows]
+    path.write_text("\n".join([f"{header},PatientBirth", *rows]) + "\n")
+    cohort = read_sources([f"padchest-gr:{own}"])
+    assert before - {study.study_id for study in cohort.studies} == {"d3"}
+    assert [problem.kind for problem in cohort.problems].count("patient_of_two_people") == 1
+
+
 def test_no_image_at_all_is_refused(own):
     shutil.rmtree(own / "Padchest_GR_files")
     with pytest.raises(InputError, match=r"padchest-gr: none of the \d+ studies"):

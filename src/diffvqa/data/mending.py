@@ -7,19 +7,20 @@ from dataclasses import replace
 from typing import Any
 
 from diffvqa.boxes import Box, clip
+from diffvqa.cells import read_number
 from diffvqa.records import Image, Problem, Regions, Source
 
 
 def edges(numbers: Iterable[Any]) -> Iterator[float]:
     """x1, y1, x2, y2 of a box given by its x, y, width and height, numbers or their text; for `fit_box`."""
-    x, y, width, height = map(float, numbers)
+    x, y, width, height = map(read_number, numbers)
     yield from (x, y, x + width, y + height)
 
 
 def scale_to(size: tuple[int, int], stated: tuple[str, str]) -> tuple[float, float]:
     """What x and y are multiplied by, from an image of a stated width and height to one of `size`; 1 if none is."""
     try:
-        width, height = map(float, stated)
+        width, height = map(read_number, stated)
     except ValueError:
         return 1.0, 1.0
     return (size[0] / width, size[1] / height) if width > 0 and height > 0 else (1.0, 1.0)
@@ -39,7 +40,7 @@ def fit_box(
     `box_clipped` or `box_dropped` to `problems`, at `where`.
     """
     try:
-        x1, y1, x2, y2 = map(float, corners)
+        x1, y1, x2, y2 = map(read_number, corners)
         box = Box(x1 * scale[0], y1 * scale[1], x2 * scale[0], y2 * scale[1])
     except (TypeError, ValueError, OverflowError):
         problems.append(Problem("box_dropped", where, "not four numbers that span an area"))

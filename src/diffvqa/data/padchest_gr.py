@@ -236,7 +236,8 @@ def _read_places(folder: Path, reports: list[Report], problems: list[Problem]) -
         # The earliest study of a chain stands for the patient.
         return {study: Place(chain[-1], float(len(chain)), split_of(chain[-1])) for study, chain in chains.items()}
     rows: dict[str, dict[str, str]] = {}
-    for _, row in read_rows(table, ("StudyID", "PatientID", "split"), problems, ("StudyDate_DICOM",)):
+    optional = ("StudyDate_DICOM", "PatientBirth", "PatientSex_DICOM")
+    for _, row in read_rows(table, ("StudyID", "PatientID", "split"), problems, optional):
         # One row a label: what is said of the study stands in each of them.
         rows.setdefault(row["StudyID"], row)
     places: dict[str, Place] = {}
@@ -246,7 +247,13 @@ def _read_places(folder: Path, reports: list[Report], problems: list[Problem]) -
         split = SPLITS.get(row.get("split", "").lower())
         if split is None:
             problems.append(Problem("split_unknown", report.where, f"{table.name} puts the study in no known split"))
-        elif fault := people.fault(row["PatientID"], report.where):
+        elif fault := people.fault(
+            # Of the birth the year alone is given, perhaps as a fraction.
+            row["PatientID"],
+            report.where,
+            row.get("PatientBirth", "").removesuffix(".0"),
+            row.get("PatientSex_DICOM", ""),
+        ):
             problems.append(fault)
         elif "StudyDate_DICOM" not in row:
             places[report.study_id] = Place(row["PatientID"], float(len(chains[report.study_id])), split)

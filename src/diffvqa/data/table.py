@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from diffvqa.boxes import Box
+from diffvqa.cells import read_number
 from diffvqa.data import splits
 from diffvqa.data.image_rows import ImageRow, span_of, studies_of
 from diffvqa.data.mending import fit_box
@@ -189,7 +190,7 @@ def _span(row: Mapping[str, str]) -> tuple[float, float] | None:
         moment = moment_of(row["datetime"])
         return span_of(moment) if moment else None
     try:
-        order = float(row["order"])
+        order = read_number(row["order"])
     except ValueError:
         return None
     return (order, order) if math.isfinite(order) else None

@@ -52,7 +52,9 @@ def _of_levels(levels: np.ndarray, counts: np.ndarray, allocated: int, dataset: 
     values = _through_modality(levels, dataset)
     if not np.isfinite(values).all():
         raise ValueError("a slope or an intercept that is no number")
-    shown = _through_table(values, counts, dataset) if "VOILUTSequence" in dataset else _through_window(values, dataset)
+    shown = _through_table(values, counts, dataset)
+    if shown is None:
+        shown = _through_window(values, dataset)
     if shown is None or _shows_nothing(shown, counts):
         # No window, or one that shows nothing.
         shown = stretch(values, counts)
@@ -126,8 +128,16 @@ def _through_window(values: np.ndarray, dataset: Dataset) -> np.ndarray | None:
     return np.clip((values - center) / width + 0.5, 0, 1)
 
 
-def _through_table(values: np.ndarray, counts: np.ndarray, dataset: Dataset) -> np.ndarray:
-    first, table = _lookup(dataset.VOILUTSequence[0], dataset, values.min() < 0)
+def _through_table(values: np.ndarray, counts: np.ndarray, dataset: Dataset) -> np.ndarray | None:
+    """None without a table, and for a damaged one beside a window, which says the same in another way."""
+    if "VOILUTSequence" not in dataset:
+        return None
+    try:
+        first, table = _lookup(dataset.VOILUTSequence[0], dataset, values.min() < 0)
+    except UnreadableImage:
+        if "WindowCenter" in dataset and "WindowWidth" in dataset:
+            return None
+        raise
     found, seen = _looked_up(values, first, table), values[counts > 0]
     straight = np.abs(table - np.linspace(table[0], table[-1], len(table))).max() <= 1
     if straight and len(seen) and first <= seen.min() and seen.max() < first + len(table):
