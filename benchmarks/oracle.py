@@ -15,6 +15,7 @@ from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import yaml
 
 from diffvqa.data.store import Store
 from diffvqa.evaluating.prediction_rows import write_rows
@@ -49,15 +50,18 @@ def main(store_folder: Path, truth: Path, work: Path, overrides: list[str]) -> N
     patches = (store.size // PATCH) ** 2
     with (truth / "images.jsonl").open(encoding="utf-8") as file:
         features = {image["dicom_id"]: tokens_of(image, patches) for image in map(json.loads, file)}
-    places = [
-        f"store={store_folder}",
-        f"out={work / 'encoder'}",
-        "objective=none",
-        "encoder.model_type=siglip_vision_model",
-    ]
-    sizes = [f"encoder.hidden_size={WIDTH}", f"encoder.patch_size={PATCH}", "encoder.stem_config=null"]
-    encoder = pretrain(load_config(PretrainConfig, CONFIGS / "pretrain.yaml", [*places, *sizes]))
-    settings = [f"store={store_folder}", f"encoder={encoder}", f"out={work / 'model'}", "merge=1", *overrides]
+    # An encoder of the right size, which stays as it begins and is never asked.
+    encoder = {
+        "model_type": "siglip_vision_model",
+        "hidden_size": WIDTH,
+        "intermediate_size": WIDTH,
+        "patch_size": PATCH,
+    }
+    encoder |= {"patch_size": PATCH, "num_hidden_layers": 1, "num_attention_heads": 1}
+    given = {"store": str(store_folder), "out": str(work / "encoder"), "objective": "none", "encoder": encoder}
+    stage_1 = yaml.safe_load((CONFIGS / "pretrain.yaml").read_text(encoding="utf-8")) | given
+    trained = pretrain(PretrainConfig.model_validate(stage_1))
+    settings = [f"store={store_folder}", f"encoder={trained}", f"out={work / 'model'}", "merge=1", *overrides]
     with mock.patch.object(stage_2, "encode_store", return_value=features):
         folder = stage_2.finetune(load_config(FinetuneConfig, CONFIGS / "finetune.yaml", settings))
     model = load_folder(DifferenceModel, folder, "model")
