@@ -14,7 +14,7 @@ TORCH_INDEX ?=
 bin := $(VENV)/bin
 constraints := $(if $(shell command -v nvidia-smi),,-c constraints.txt)
 
-.PHONY: demo demo-train test test-slow mutants lint format clean
+.PHONY: demo demo-train test test-slow faults mutants lint format clean
 
 demo: $(VENV)/ready
 	$(bin)/diffvqa demo
@@ -27,6 +27,9 @@ test: $(VENV)/ready
 
 test-slow: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(bin)/pytest -m slow
+
+faults: $(VENV)/ready
+	$(bin)/python tests/faults
 
 mutants: $(VENV)/ready
 	$(bin)/python tests/mutants.py

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -21,12 +22,13 @@ from faults.kinds import KINDS, REFUSED, SURVIVED, WRONG, prepare_place
 from faults.works import WORKS, empty, make_inputs
 
 
-def main() -> int:
+def main(arguments: Sequence[str]) -> int:
+    """Put in faults for so long, and print the table; 1 where anything ended wrong, else 0."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", nargs="*", default=[])
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     os.environ["HF_HUB_OFFLINE"] = "1"
     pairs = [(kind, work) for work in WORKS for kind, (_, fits) in KINDS.items() if fits(work)]
@@ -67,4 +69,4 @@ def table(counted: Counter[tuple[str, str]]) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
