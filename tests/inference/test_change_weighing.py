@@ -86,6 +86,11 @@ def test_with_the_images_exchanged_the_answer_turns_round(weighing):
         other = written[Pair(pair.prior, pair.current)]
         assert read_changes(turn_round(other.text)) == read_changes(answer.text)
         assert other.confidence == pytest.approx(answer.confidence, abs=1e-4)
+        assert other.changed == pytest.approx(answer.changed, abs=1e-4)
+        if "nothing" in answer.text:
+            assert answer.changed == pytest.approx(1 - answer.confidence)
+        else:
+            assert answer.changed >= 0.02
     assert len({answer.text for answer in written.values()}) > 2
 
 

@@ -27,10 +27,11 @@ def predict_answers(
     """The model's rows for these questions; cluster: the address of a Ray cluster that answers them."""
     asked = [(question.pair, question.text) for question in questions]
     written = answer_questions(folder, asked, features, progress, beams, cluster)
-    return [
-        {**question_row(question, answer.text), "confidence": round(answer.confidence, 6)}
-        for question, answer in zip(questions, written, strict=True)
-    ]
+    rows = []
+    for question, answer in zip(questions, written, strict=True):
+        row = {**question_row(question, answer.text), "confidence": round(answer.confidence, 6)}
+        rows.append(row if answer.changed is None else {**row, "changed": round(answer.changed, 6)})
+    return rows
 
 
 def rescaled(rows: Iterable[Row], scale: ConfidenceScale) -> list[Row]:

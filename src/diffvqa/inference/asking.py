@@ -37,11 +37,13 @@ class WrittenAnswer:
     """An answer, and how sure the model is of it, 0 to 1.
 
     Of an answer as the language model wrote it this is the mean probability (geometric) of its tokens, of one that is
-    put together from changes the probability of the whole.
+    put together from changes the probability of the whole. changed: how probable it is that anything has changed; None
+    where changes are not weighed.
     """
 
     text: str
     confidence: float
+    changed: float | None = None
 
 
 def answer_questions(
@@ -108,7 +110,9 @@ def _weigh_changes(
             answers.append(WrittenAnswer(likeliest.text, math.exp(likeliest.log_probability)))
         else:
             agreed = agreed_probabilities(forward, backward)
-            answers.append(WrittenAnswer(*state_changes(agreed, folder.model.config.change_threshold)))
+            _, nothing = state_changes(agreed, math.inf)
+            stated = state_changes(agreed, folder.model.config.change_threshold)
+            answers.append(WrittenAnswer(*stated, changed=1 - nothing))
     return answers
 
 
