@@ -1,14 +1,21 @@
 """The program: `diffvqa`, or `python -m diffvqa` without installing."""
 
+import sys
+
 from diffvqa.allocator import start_with_fast_memory
+from diffvqa.termination import heed_sigterm, say_stopped
 
 
 def run() -> None:
-    """Run the command line in a process that gets its memory fast."""
+    """Run the command line in a process that gets its memory fast, and ends in order when it is told to."""
     start_with_fast_memory()
-    from diffvqa.cli import main
+    heed_sigterm()
+    try:
+        from diffvqa.cli import main
 
-    main()
+        main()
+    except KeyboardInterrupt as stop:  # before a command began, or after it
+        sys.exit(say_stopped(stop))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 
 from diffvqa import __version__
 from diffvqa.errors import InputError, RunFailed, require_text
+from diffvqa.termination import say_stopped
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -30,6 +31,10 @@ if TYPE_CHECKING:
 NOTICE = "Research software. Not for clinical use."
 
 
+class _Stopped(Exception):
+    """A command was told to end; the cause says how. Of KeyboardInterrupt itself typer would keep nothing."""
+
+
 class _Commands(TyperGroup):
     """The commands; their errors name arguments as the running command takes them."""
 
@@ -39,6 +44,8 @@ class _Commands(TyperGroup):
         except InputError as error:
             takes = {one.name: one for one in self.commands[ctx.invoked_subcommand].params}
             raise InputError(error.render(lambda name: _as_typed(name, takes))) from error
+        except KeyboardInterrupt as stop:
+            raise _Stopped from stop
 
 
 def _as_typed(name: str, takes: dict[str, Any]) -> str:
@@ -554,7 +561,6 @@ def ground(
 
 # typer brings its own copy of click, or not, by its version; either way this is its error for a mistyped command line.
 _UsageError: Any = typer.BadParameter.__base__
-_INTERRUPTED = 130
 
 
 def main() -> None:
@@ -573,8 +579,11 @@ def main() -> None:
         status = 1
     except _UsageError as error:
         status = _fail(f"{' '.join(error.format_message().split())} See `diffvqa --help`.")
-    except KeyboardInterrupt:
-        status = _INTERRUPTED
+    except _Stopped as stop:
+        status = say_stopped(stop.__cause__)
+    except MemoryError:
+        print("error: the memory is full; give the command more, or less to do at once", file=sys.stderr)
+        status = 1
     except OSError as error:
         # Nobody has foreseen it, and its text names the file, which may be a patient's: where in this package it arose
         # must do.
@@ -583,11 +592,6 @@ def main() -> None:
         reason = error.strerror or type(error).__name__
         print(f"error: a file cannot be used: {reason} ({Path(place.filename).name}:{place.lineno})", file=sys.stderr)
         status = 1
-    if status == _INTERRUPTED:
-        print(
-            "interrupted; prepare, pretrain, finetune, predict, study and demo go on from what they last saved",
-            file=sys.stderr,
-        )
     sys.exit(status or 0)
 
 

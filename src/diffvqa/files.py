@@ -17,7 +17,8 @@ from diffvqa.errors import InputError
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-_UNFINISHED = ".unfinished"
+UNFINISHED = ".unfinished"
+"""How names end of files that count as not there."""
 
 
 def require_plain(path: Path) -> None:
@@ -37,7 +38,7 @@ def replacing(path: Path) -> Iterator[Path]:
     The name is the process's own, so that two that write the same file do not mix. Raises OSError as `require_plain`.
     """
     require_plain(path)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}{_UNFINISHED}")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{UNFINISHED}")
     try:
         yield temporary
         with open(temporary, "rb+") as file:
@@ -72,7 +73,7 @@ def writing_to(argument: str, what: str = "cannot be written there") -> Iterator
 
 def is_unfinished(path: Path) -> bool:
     """Whether a file was being written when its process ended."""
-    return path.name.endswith(_UNFINISHED)
+    return path.name.endswith(UNFINISHED)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import json
 import os
@@ -11,7 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import date
 from importlib import metadata
@@ -19,12 +20,14 @@ from pathlib import Path
 from typing import Any
 
 from diffvqa import __version__
-from diffvqa.errors import InputError
-from diffvqa.files import finished_in, held, write_text
+from diffvqa.errors import InputError, RunFailed
+from diffvqa.files import UNFINISHED, finished_in, held, write_text
 from diffvqa.workers import usable_cores
 
 RECORD = "run.json"
 """The record in a run's folder; the record of a file lies beside it and is called FILE.run.json."""
+
+KEPT = "what was finished in `out` is kept, and the same command goes on from there"
 
 Settings = Mapping[str, Any]
 
@@ -103,7 +106,7 @@ class Claim:
 
         A run that ends before it is finished leaves a record of how long it took. On a file system without locks two
         runs are not kept apart. Raises InputError as `find` does, if nothing can be written there, and if another
-        process holds it.
+        process holds it; RunFailed if the disk is full.
         """
         try:
             if not self.is_file:
@@ -113,7 +116,7 @@ class Claim:
                 os.fchmod(descriptor, 0o600 if self.is_file else 0o700)
         except OSError as error:
             raise self.unusable(error) from error
-        with held(descriptor) as is_ours:
+        with self._alone(descriptor) as is_ours:
             if not is_ours:
                 raise InputError("another run is writing there; wait for it, or end it", argument="out")
             run = self.find()
@@ -121,10 +124,37 @@ class Claim:
                 run.discard()
             try:
                 yield run
+            except KeyboardInterrupt as stop:
+                stop.add_note(KEPT)
+                raise
+            except Exception as error:
+                if not is_full(error):
+                    raise
+                raise RunFailed(f"the disk is full; {KEPT}: make room first") from error
             finally:
                 if run.is_begun and not run.finished:
                     with suppress(InputError):
                         run.write()
+
+    @contextmanager
+    def _alone(self, descriptor: int) -> Iterator[bool]:
+        """Hold the open folder or file as `files.held` does, a folder on other machines, too: by a file in it.
+
+        Network file systems know of locks on files that can be written to, not of those on folders.
+        """
+        with ExitStack() as stack:
+            is_ours = stack.enter_context(held(descriptor))
+            if is_ours and not self.is_file:
+                path = self.out / f"{self.record}.lock{UNFINISHED}"
+                # Where it cannot be made, nobody writes.
+                with suppress(OSError):
+                    lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+                    is_ours = stack.enter_context(held(lock))
+                    # Another run may have ended, and removed it, since it was opened.
+                    is_ours = is_ours and os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(lock))
+                    if is_ours:
+                        stack.callback(path.unlink, missing_ok=True)
+            yield is_ours
 
     def error(self, what: str, advice: str = "") -> InputError:
         """The error that something is wrong with `out`."""
@@ -176,6 +206,8 @@ class Run:
         try:
             write_text(self.claim.record_path, json.dumps(record, indent=2) + "\n")
         except OSError as error:
+            if is_full(error):
+                raise
             raise self.claim.unusable(error) from error
 
     def finish(self, **facts: Any) -> None:
@@ -188,6 +220,15 @@ class Run:
         for name in self.claim.scratch:
             # A network file system keeps a folder as long as a file in it is mapped.
             shutil.rmtree(self.out / name, ignore_errors=True)
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk is full, or a user's share of it; libraries say so in texts of their own."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.ENOSPC, errno.EDQUOT)
+    text = str(error)
+    # As safetensors says it, and as torch.save does, which knows no more.
+    return f"os error {errno.ENOSPC}" in text or ("inline_container" in text and "StreamReader" not in text)
 
 
 def device_name() -> str:

@@ -2,75 +2,26 @@
 
 from __future__ import annotations
 
-import json
 import math
+import shutil
+import signal
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
+import numpy as np
 import torch
-from transformers import Trainer, TrainerCallback
-from transformers.trainer import TRAINER_STATE_NAME
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainerCallback, set_seed
 
 from diffvqa.errors import RunFailed
-from diffvqa.files import write_text
 from diffvqa.models.gathering import sum_over_processes
 from diffvqa.tasks.text import IGNORED
+from diffvqa.termination import Terminated
+from diffvqa.training.breakdown import Failure
+from diffvqa.training.checkpoints import checkpoint_step, fault_of, seal
 from diffvqa.training.muon import Muon, hidden_matrices
-
-CHECKPOINTS, FAILED = "checkpoints", "failed_step.json"
-
-
-def last_checkpoint(folder: str | Path) -> Path | None:
-    """The newest checkpoint in a folder that was written to its end; None where there is none."""
-    whole = [path.parent for path in Path(folder).glob(f"checkpoint-*/{TRAINER_STATE_NAME}") if _is_whole(path)]
-    return max(whole, key=checkpoint_step, default=None)
-
-
-def checkpoint_step(checkpoint: Path) -> int:
-    """How many steps were done when a checkpoint was made."""
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def _is_whole(state: Path) -> bool:
-    """Whether a checkpoint's state, which is written last, can be read to its end."""
-    try:
-        json.loads(state.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return True
-
-
-class Draws(Protocol):
-    """What a run is trained on, in its order."""
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, position: int) -> Any: ...
-
-    def identifier(self, position: int) -> str:
-        """Which image or question the draw at a position is."""
-
-
-class Failure:
-    """How a run ends whose loss or gradients are not finite: the step's draws are listed in a file in `out`."""
-
-    def __init__(self, draws: Draws, batch_size: int, out: Path) -> None:
-        self.draws, self.batch_size, self.out = draws, batch_size, out
-
-    def stop(self, what: str, step: int) -> None:
-        """Raises RunFailed; step: how many steps were done before the one that failed."""
-        places = range(step * self.batch_size, (step + 1) * self.batch_size)
-        listed = {"step": step + 1, "found": what, "ids": [self.draws.identifier(place) for place in places]}
-        write_text(self.out / FAILED, json.dumps(listed, indent=2))
-        last = last_checkpoint(self.out / CHECKPOINTS)
-        kept = f"the checkpoint of step {checkpoint_step(last)} is kept" if last else "there is no checkpoint yet"
-        raise RunFailed(
-            f"{what} at step {step + 1} of {len(self.draws) // self.batch_size}; {kept}; what the step was trained on "
-            f"is listed in {FAILED} in `out`. Look at those, or start anew in another folder with a lower "
-            "`optimisation.learning_rate` or more `optimisation.warmup_steps`"
-        )
 
 
 class StageTrainer(Trainer):
@@ -104,6 +55,14 @@ class StageTrainer(Trainer):
             made = Muon(matrices, groups, args.learning_rate, args.weight_decay, betas)
             self.optimizer = made
         return made
+
+    def get_train_dataloader(self) -> DataLoader:
+        """As usual; see _watched."""
+        return _watched(super().get_train_dataloader())
+
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
+        """As usual; see _watched."""
+        return _watched(super().get_eval_dataloader(eval_dataset))
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
         """A step's micro-batches, and how many target tokens they have together; 1 where none has a target.
@@ -142,6 +101,28 @@ class StageTrainer(Trainer):
         with torch.no_grad():
             return model(**self._prepare_inputs(inputs)).loss.detach(), None, None
 
+    def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
+        """As usual, and sealed when every process has written its part; what could not be written is removed."""
+        checkpoint = Path(self.args.output_dir or "", f"checkpoint-{self.state.global_step}")
+        try:
+            super()._save_checkpoint(model, trial)
+            self.accelerator.wait_for_everyone()
+            if self.is_world_process_zero():
+                seal(checkpoint)
+        except Exception:
+            shutil.rmtree(checkpoint, ignore_errors=True)
+            raise
+
+    def _load_best_model(self) -> None:
+        """As usual. Raises RunFailed if the checkpoint has been damaged since it was written."""
+        best = Path(self.state.best_model_checkpoint or "")
+        if fault := fault_of(best):
+            raise RunFailed(
+                f"the checkpoint of step {checkpoint_step(best)}, the best one, cannot be used: {fault}; "
+                "give the same command again, it goes on from a whole one"
+            )
+        super()._load_best_model()
+
     def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
         """As usual; the losses of the heads, where there are several, stand beside their sum."""
         steps = self.state.global_step - self.parts_since
@@ -177,3 +158,56 @@ class FiniteGradients(TrainerCallback):
         # The sum of all absolute values is finite where each of them is.
         if shards and not torch.nn.utils.get_total_norm(shards, 1.0).isfinite():
             self.failure.stop("gradients are not finite", state.global_step)
+
+
+class SameDraws(TrainerCallback):
+    """What is drawn in a step, such as dropout, is a function of (seed, step, process), so that resuming repeats it."""
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called before the first micro-batch of a step, when all of them are loaded."""
+        drawn = np.random.SeedSequence((args.seed, state.global_step, args.process_index)).generate_state(1)
+        set_seed(int(drawn[0]))
+
+
+class SaveAtTheEnd(TrainerCallback):
+    """Saves a checkpoint at the end of the step in which the run is told to end, and ends it with Terminated.
+
+    is_told: whether this process was; processes that train together end at the same step.
+    """
+
+    def __init__(self, is_told: Callable[[], bool]) -> None:
+        self.is_told, self.ends = is_told, False
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called before a checkpoint is written, if one is to be."""
+        self.ends = self.is_told()
+        if args.world_size > 1:
+            self.ends = bool(sum_over_processes(torch.tensor(float(self.ends), device=args.device)))
+        control.should_save = control.should_save or self.ends
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called when a checkpoint has been written."""
+        if self.ends:
+            raise Terminated
+
+
+class BestCheckpoint(TrainerCallback):
+    """Where the best checkpoint of a resumed run lies now: the run's folder may have been moved."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Called when the state of a checkpoint has been read."""
+        if state.best_model_checkpoint:
+            state.best_model_checkpoint = str(Path(args.output_dir, Path(state.best_model_checkpoint).name))
+
+
+def _watched(loader: DataLoader) -> DataLoader:
+    """A loader whose workers end with their run alone."""
+    if loader.num_workers:
+        loader.worker_init_fn = _overlook_signals
+    return loader
+
+
+def _overlook_signals(worker: int) -> None:
+    """Ctrl-C and SIGTERM are often sent to a whole group of processes; the run still needs its workers to save."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)

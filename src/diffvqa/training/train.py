@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,17 +19,18 @@ from diffvqa.errors import InputError
 from diffvqa.files import write_text
 from diffvqa.models.gathering import processes
 from diffvqa.runs import Claim, Run
+from diffvqa.termination import saving_first
+from diffvqa.training.breakdown import Draws, Failure, ending_well
+from diffvqa.training.checkpoints import CHECKPOINTS, checkpoint_step, checkpoint_to_go_on_from
 from diffvqa.training.config import Optimisation
 from diffvqa.training.precision import usable_precision
 from diffvqa.training.processes import first_goes_first, is_first
 from diffvqa.training.stage_trainer import (
-    CHECKPOINTS,
-    Draws,
-    Failure,
+    BestCheckpoint,
     FiniteGradients,
+    SameDraws,
+    SaveAtTheEnd,
     StageTrainer,
-    checkpoint_step,
-    last_checkpoint,
 )
 from diffvqa.workers import usable_cores
 
@@ -54,13 +54,36 @@ def claimed(kind: str, config: Any, **inputs: str) -> Iterator[Run]:
             run = stack.enter_context(claim.held()) if is_first() else claim.find()
             if is_first() and not run.finished:
                 run.write()
-        yield run
+        with ending_well(run.out):
+            yield run
 
 
 def read_log(out: Path) -> list[dict[str, Any]]:
-    """What a run has logged, a mapping a line; nothing where it has not yet."""
+    """What a run has logged, a mapping a line; nothing where it has not yet.
+
+    A last line that was not written to its end is left out. Raises InputError for another one that is damaged.
+    """
     path = out / LOG
-    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()] if path.is_file() else []
+    lines = path.read_bytes().splitlines() if path.is_file() else []
+    found = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            found.append(_log_line(line))
+        except ValueError as error:
+            if number < len(lines):
+                raise InputError(
+                    f"line {number} of {LOG} is damaged: expected a JSON object with its step; remove that line",
+                    argument="out",
+                ) from error
+    return found
+
+
+def _log_line(line: bytes) -> dict[str, Any]:
+    """Raises ValueError for what is no line of a log."""
+    found = json.loads(line)
+    if not isinstance(found, dict) or not isinstance(found.get("step"), int):
+        raise ValueError("no step")
+    return found
 
 
 def count_parameters(model: PreTrainedModel) -> dict[str, int]:
@@ -98,8 +121,8 @@ def train(
     """Train a model on draws in their own order; goes on from the last checkpoint of the run if there is one.
 
     The first of the processes that train together gets the trained model, the others None: its weights are those of the
-    checkpoint with the lowest loss on the validation split, where there is any. Raises RunFailed if the loss
-    or the gradients are no longer finite.
+    checkpoint with the lowest loss on the validation split, where there is any. SIGTERM ends it after a step, with a
+    checkpoint. Raises RunFailed if the loss or the gradients are no longer finite.
     """
     precision = usable_precision(optimisation.precision)
     if precision != optimisation.precision and is_first():
@@ -145,8 +168,8 @@ def train(
         logging_steps=optimisation.log_every,
         logging_nan_inf_filter=False,
         save_steps=optimisation.save_every,
-        # Of the last checkpoint and the best one, no others.
-        save_total_limit=1,
+        # The last one and the best, or the one before: if one of them is damaged, there is another.
+        save_total_limit=2,
         load_best_model_at_end=validation is not None,
         metric_for_best_model="loss",
         report_to="none",
@@ -156,6 +179,7 @@ def train(
         # Without torchrun the library would share a batch out among all GPUs itself (DataParallel): the loss then has
         # several elements, each a mean of its own.
         arguments._n_gpu = 1
+    shown = [_Console(title), _Log(run)] if is_first() else []
     failure = Failure(draws, optimisation.batch_size, run.out)
     trainer = StageTrainer(
         failure,
@@ -165,7 +189,7 @@ def train(
         train_dataset=draws,
         eval_dataset=validation,
         data_collator=collator,
-        callbacks=[FiniteGradients(failure), *([_Console(title), _Log(run)] if is_first() else [])],
+        callbacks=[BestCheckpoint(), SameDraws(), FiniteGradients(failure), *shown],
     )
     for callback in (ProgressCallback, PrinterCallback):
         trainer.remove_callback(callback)
@@ -179,8 +203,14 @@ def train(
         model.to(memory_format=torch.contiguous_format)  # type: ignore[call-arg]  # transformers hides what it takes
         whole = copy.deepcopy(model) if is_first() else None
     with first_goes_first():
-        last = _checkpoint_to_go_on_from(run.out / CHECKPOINTS)
-    trainer.train(resume_from_checkpoint=None if last is None else str(last))
+        last, faults = checkpoint_to_go_on_from(run.out / CHECKPOINTS)
+    if is_first() and (last or faults):
+        begun = f"goes on from the checkpoint of step {checkpoint_step(last)}" if last else "begins at step 0"
+        print("; ".join([f"{title}: {begun}", *faults]))
+    with saving_first() as is_told:
+        # After those that log: the last that is called when a checkpoint was written.
+        trainer.add_callback(SaveAtTheEnd(is_told))
+        trainer.train(resume_from_checkpoint=None if last is None else str(last))
     if is_first():
         best = trainer.state.best_model_checkpoint
         run.write(weights_of_step=checkpoint_step(Path(best)) if best else trainer.state.global_step)
@@ -189,15 +219,6 @@ def train(
         if whole:
             whole.load_state_dict(weights)
     return whole if is_first() else None
-
-
-def _checkpoint_to_go_on_from(folder: Path) -> Path | None:
-    """The last whole checkpoint; newer ones, during whose writing a run was killed, are removed."""
-    last = last_checkpoint(folder)
-    for path in folder.glob("checkpoint-*"):
-        if last is None or checkpoint_step(path) > checkpoint_step(last):
-            shutil.rmtree(path)
-    return last
 
 
 class _Console(TrainerCallback):

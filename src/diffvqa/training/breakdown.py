@@ -1,0 +1,123 @@
+"""How a training ends early: what it leaves, and one line in the place of what a library says."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from diffvqa.errors import RunFailed
+from diffvqa.files import write_text
+from diffvqa.runs import is_full
+from diffvqa.training.checkpoints import CHECKPOINTS, checkpoint_step, last_checkpoint
+
+FAILED = "failed_step.json"
+LOOK_EVERY = 5
+"""Seconds between two looks at whether loader workers are stopped."""
+
+
+class Draws(Protocol):
+    """What a run is trained on, in its order."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, position: int) -> object: ...
+
+    def identifier(self, position: int) -> str:
+        """Which image or question the draw at a position is."""
+
+
+class Failure:
+    """How a run ends whose loss or gradients are not finite: the step's draws are listed in a file in `out`."""
+
+    def __init__(self, draws: Draws, batch_size: int, out: Path) -> None:
+        self.draws, self.batch_size, self.out = draws, batch_size, out
+
+    def stop(self, what: str, step: int) -> None:
+        """Raises RunFailed; step: how many steps were done before the one that failed."""
+        places = range(step * self.batch_size, (step + 1) * self.batch_size)
+        listed = {"step": step + 1, "found": what, "ids": [self.draws.identifier(place) for place in places]}
+        write_text(self.out / FAILED, json.dumps(listed, indent=2))
+        raise RunFailed(
+            f"{what} at step {step + 1} of {len(self.draws) // self.batch_size}; {kept(self.out)}; what the step was "
+            f"trained on is listed in {FAILED} in `out`. Look at those, or start anew in another folder with a lower "
+            "`optimisation.learning_rate` or more `optimisation.warmup_steps`"
+        )
+
+
+def kept(out: Path) -> str:
+    """What a run that ends early leaves in its folder, as a clause."""
+    last = last_checkpoint(out / CHECKPOINTS)
+    return f"the checkpoint of step {checkpoint_step(last)} is kept" if last else "there is no checkpoint yet"
+
+
+@contextmanager
+def ending_well(out: Path) -> Iterator[None]:
+    """Around a training: whatever ends it says what is kept in `out`, and leaves no loader worker behind.
+
+    Loader workers that are stopped meanwhile are let go on. Raises RunFailed where the disk or the memory is full, or
+    a loader worker has ended.
+    """
+    ended = threading.Event()
+    threading.Thread(target=_wake_loaders, args=(ended,), daemon=True).start()
+    try:
+        yield
+    except KeyboardInterrupt as stop:
+        stop.add_note(f"{kept(out)}; the same command goes on {'from there' if _begun(out) else 'from the beginning'}")
+        raise
+    except Exception as error:
+        if isinstance(error, RunFailed) or not (found := _reason(error)):
+            raise
+        reason, advice = found
+        raise RunFailed(f"{reason}; {kept(out)}; {advice}") from error
+    finally:
+        ended.set()
+        _end_loaders()
+
+
+def _begun(out: Path) -> bool:
+    return last_checkpoint(out / CHECKPOINTS) is not None
+
+
+def _reason(error: Exception) -> tuple[str, str] | None:
+    """What has gone wrong outside the program, and what to do; None if it is something else."""
+    text, again = str(error), "give the same command again"
+    if is_full(error):
+        return "the disk is full", f"make room and {again}"
+    # While one is being listened to, the connection to it is what is lost.
+    if text.startswith("DataLoader worker") or isinstance(error, ConnectionError | EOFError):
+        return (
+            "a loader worker was ended, often for want of memory",
+            f"{again}, with fewer `optimisation.loader_workers`",
+        )
+    if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
+        return "the memory is full", "start anew in another folder with more `optimisation.accumulation`"
+    return None
+
+
+def _wake_loaders(ended: threading.Event) -> None:
+    """A training would wait for ever for a worker that somebody stopped; stopped itself, it wakes nobody."""
+    while not ended.wait(LOOK_EVERY):
+        for worker in multiprocessing.active_children():
+            # Only Linux has the file. What follows the name, in brackets, begins with the state.
+            with suppress(OSError):
+                state = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0]
+                if worker.daemon and worker.pid and state == "T":
+                    os.kill(worker.pid, signal.SIGCONT)
+
+
+def _end_loaders() -> None:
+    """By force: one that was stopped hears nothing else, and this process would wait for it at its end."""
+    for worker in multiprocessing.active_children():
+        if worker.daemon:
+            # torch says in an error that one was killed, wherever this process then is.
+            with suppress(RuntimeError):
+                worker.kill()
+                worker.join()
+            worker.join()
