@@ -7,7 +7,7 @@ import diffvqa
 
 PACKAGE = Path(diffvqa.__file__).parent
 BASE = {"errors", "cells", "files", "sealed", "arrays", "records", "findings", "boxes", "images", "progress"}
-BASE |= {"workers", "runs"}
+BASE |= {"pool", "workers", "runs"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "allocator": set(),

@@ -32,7 +32,7 @@ def test_every_turned_bit_is_found_or_changes_nothing(tmp_path):
 @pytest.mark.parametrize("text", ["", "{", "[]", "3"])
 def test_what_is_no_object_is_refused(tmp_path, text):
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(ValueError, match="."):
+    with pytest.raises(ValueError, match=r"."):
         read_sealed(tmp_path / "a.json")
 
 

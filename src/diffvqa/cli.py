@@ -192,9 +192,7 @@ def inspect(
 
     if any(source.startswith(_STORE) for source in sources):
         if len(sources) > 1 or problems or strict or split_seed is not None:
-            raise InputError(
-                "a store is looked at alone, and only {deep} and {as_json} go with it", mentions=("deep", "as_json")
-            )
+            raise InputError("a store is looked at alone, by itself or with --deep and --json; leave out all else")
         store = Store.open(sources[0].removeprefix(_STORE))
         if deep:
             store.check()

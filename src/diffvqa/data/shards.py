@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -75,13 +76,13 @@ def write_shards(
         for number, start in enumerate(starts)
         if finished[number] is None
     ]
-    written: Iterator[Shard] = done_in_order(write_shard, jobs, workers, cluster)
     shards: list[Shard] = []
-    for number, start in enumerate(starts):
-        found = finished[number]
-        shards.append(next(written) if found is None else found)
-        if progress:
-            progress(min(start + IMAGES, len(images)), len(images))
+    with closing(done_in_order(write_shard, jobs, workers, cluster)) as written:
+        for number, start in enumerate(starts):
+            found = finished[number]
+            shards.append(next(written) if found is None else found)
+            if progress:
+                progress(min(start + IMAGES, len(images)), len(images))
     return shards
 
 

@@ -60,9 +60,9 @@ def encode_blank(model: ModelFolder) -> np.ndarray:
 class Features(Mapping[str, np.ndarray]):
     """Image identifier -> patch tokens, float16 (patches, width), of the images of a folder of features.
 
-    Each is checked whenever it is read; where one is not what was written, RunFailed is raised, and the folder counts as
-    empty from then on. Sent to another process it is mapped there from the same folder. Raises OSError or ValueError for
-    a folder that does not hold features, or not all of them.
+    Each is checked whenever it is read; where one is not what was written, RunFailed is raised, and the folder counts
+    as empty from then on. Sent to another process it is mapped there from the same folder. Raises OSError or ValueError
+    for a folder that does not hold features, or not all of them.
     """
 
     def __init__(self, folder: Path) -> None:
