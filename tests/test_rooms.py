@@ -6,8 +6,8 @@ from pathlib import Path
 import diffvqa
 
 PACKAGE = Path(diffvqa.__file__).parent
-BASE = {"errors", "cells", "files", "records", "findings", "boxes", "images", "progress", "workers", "runs"}
-BASE |= {"termination"}
+BASE = {"errors", "cells", "files", "sealed", "arrays", "records", "findings", "boxes", "images", "progress"}
+BASE |= {"pool", "workers", "runs", "termination"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "allocator": set(),

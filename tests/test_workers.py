@@ -1,17 +1,20 @@
 import math
+import multiprocessing
 import operator
 import os
 import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from diffvqa import pool
 from diffvqa.errors import RunFailed
 from diffvqa.workers import done_in_order
-from slow_jobs import wait_for
+from slow_jobs import stop_itself, wait_for
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -70,6 +73,29 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     parent.send_signal(signal.SIGKILL)
     parent.wait()
     _until(lambda: not any(Path(f"/proc/{path.read_text()}/fd").exists() for path in files))
+
+
+def test_a_worker_that_is_stopped_is_said(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "LOOK_EVERY", 0.2)
+    monkeypatch.setattr(pool, "TO_END", 1.0)
+    with pytest.raises(RunFailed, match="was stopped"):
+        list(done_in_order(stop_itself, [(str(tmp_path / "a"),)], workers=2))
+    _until(lambda: not Path(f"/proc/{(tmp_path / 'a').read_text()}/fd").exists())
+
+
+def test_who_stops_early_ends_the_workers_that_are_at_work(tmp_path):
+    a, b, none = (str(tmp_path / name) for name in ("a", "b", "none"))
+    with closing(done_in_order(wait_for, [(a, a), (none, b)], workers=2)) as results:
+        assert next(results)
+        _until((tmp_path / "b").exists)
+        begun = time.monotonic()
+    assert time.monotonic() - begun < 10  # not the 30 seconds that the other one waits
+    assert not multiprocessing.active_children()
+
+
+def test_the_memory_of_a_worker_is_that_of_its_command():
+    with pytest.raises(MemoryError):
+        list(done_in_order(bytearray, [(1 << 60,)], workers=2))
 
 
 def _until(condition):

@@ -96,6 +96,10 @@ TrustIdentity = Annotated[
 Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="settings laid over the file's")]
 
 
+_STORE = "store:"
+"""How `inspect` is told that a folder holds no dataset, but what `prepare` made of one."""
+
+
 def _print_version(asked: bool) -> None:
     if asked:
         print(f"diffvqa {__version__}")
@@ -174,9 +178,11 @@ def synth(
 
 @app.command()
 def inspect(
-    sources: Sources,
+    sources: Annotated[
+        list[str], typer.Argument(metavar="KIND:PATH...", help="datasets, such as mimic:/data; or one store:/folder")
+    ],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
-    deep: Annotated[bool, typer.Option(help="decode every image")] = False,
+    deep: Annotated[bool, typer.Option(help="decode every image; of a store, check every file")] = False,
     problems: Annotated[
         Path | None, typer.Option(metavar="CSV", help="list what is wrong there: kind, file, row, reason")
     ] = None,
@@ -186,19 +192,28 @@ def inspect(
 ) -> None:
     """Say what is there: counts, splits, patients shared between splits, bad rows and files."""
     from diffvqa.data import read_sources
-    from diffvqa.data.inspection import check_files, summarise
+    from diffvqa.data.inspection import check_files, summarise, summarise_store
     from diffvqa.data.problems import refuse_faults, require_place, write_problems
+    from diffvqa.data.store import Store
     from diffvqa.files import writing_to
 
-    if problems:
-        require_place(problems)
-    cohort = check_files(read_sources(sources, reversed_pairs, split_seed), deep)
-    if problems:
-        with writing_to("problems"):
-            write_problems(problems, cohort.problems)
-    if strict:
-        refuse_faults(cohort.problems)
-    summary = summarise(cohort)
+    if any(source.startswith(_STORE) for source in sources):
+        if len(sources) > 1 or problems or strict or split_seed is not None:
+            raise InputError("a store is looked at alone, by itself or with --deep and --json; leave out all else")
+        store = Store.open(sources[0].removeprefix(_STORE))
+        if deep:
+            store.check()
+        summary = summarise_store(store)
+    else:
+        if problems:
+            require_place(problems)
+        cohort = check_files(read_sources(sources, reversed_pairs, split_seed), deep)
+        if problems:
+            with writing_to("problems"):
+                write_problems(problems, cohort.problems)
+        if strict:
+            refuse_faults(cohort.problems)
+        summary = summarise(cohort)
     if as_json:
         print(json.dumps(summary, indent=2))
     else:

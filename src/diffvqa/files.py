@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import io
 import os
+import shutil
 import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
 
 UNFINISHED = ".unfinished"
 """How names end of files that count as not there."""
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""What the system says where a disk is full, or a user's share of it."""
 
 
 def require_plain(path: Path) -> None:
@@ -57,9 +63,11 @@ def write_text(path: Path, text: str) -> None:
 
 def write_picture(path: Path, picture: Image) -> None:
     """Write a picture as PNG, whole or not at all, readable to its owner only: it may show a patient."""
+    content = io.BytesIO()  # written by us: what Pillow says of a full disk is not that it is full
+    picture.save(content, format="PNG")
     with replacing(path) as temporary:
         temporary.touch(mode=0o600)
-        picture.save(temporary, format="PNG")
+        temporary.write_bytes(content.getvalue())
 
 
 @contextmanager
@@ -93,6 +101,44 @@ def held(descriptor: int) -> Iterator[bool]:
         with suppress(OSError):
             # Closing is not enough where a process that was forked meanwhile has it open too.
             fcntl.flock(descriptor, fcntl.LOCK_UN)
+        os.close(descriptor)
+
+
+@contextmanager
+def work_folder(out: Path) -> Iterator[Path]:
+    """A new hidden folder in `out`, or beside it if it is not there; removed at the end, unless it was moved away.
+
+    The folder that it lies in must be there. Raises InputError, which names `out`, where it cannot be made.
+    """
+    with writing_to("out", "cannot be made there"):
+        place = out if out.exists() else out.parent
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=UNFINISHED, dir=place))
+        work.chmod(0o755)
+    with held(os.open(work, os.O_RDONLY)):
+        try:
+            yield work
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def remove_abandoned(out: Path) -> None:
+    """Remove the work folders of `out` that no process holds: those of processes that were killed."""
+    for place in (out, out.parent):
+        with suppress(OSError):
+            for path in place.iterdir():
+                if path.name.startswith(f".{out.name}.") and is_unfinished(path) and path.is_dir():
+                    _remove_unless_held(path)
+
+
+def _remove_unless_held(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        # Not `held`: where there are no locks, nobody knows that it is abandoned.
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(folder, ignore_errors=True)
+    except OSError:
+        pass
+    finally:
         os.close(descriptor)
 
 

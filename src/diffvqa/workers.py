@@ -4,22 +4,14 @@ from __future__ import annotations
 
 import itertools
 import logging
-import multiprocessing
 import os
-import signal
 import socket
-import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
-from typing import Any, TypeVar
+from collections.abc import Callable, Generator, Iterable
+from typing import Any
 
 from diffvqa.errors import InputError, RunFailed
-
-Result = TypeVar("Result")
-Job = tuple[Any, ...]
+from diffvqa.pool import Job, Result, done_by_processes
 
 AHEAD = 2
 """Jobs that are handed out for each worker, so that none of them waits for us."""
@@ -32,18 +24,21 @@ def done_in_order(
     cluster: str | None = None,
     on_gpu: bool = False,
     ahead: int = AHEAD,
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """The results of `function(*job)` for every job, in the order of the jobs, however many work on them.
 
     workers: processes of this machine; with 1 it is this process that works. cluster: the address of a Ray cluster that
     does the jobs instead (`auto` for one that runs on this machine); `function` and the files that it reads and writes
     must be there under the same names. on_gpu: each job takes a GPU of the cluster, if it has any. ahead: jobs that are
-    handed out for each worker before the first of them is done; more where some take much longer than others. Raises
-    InputError if there is no such cluster, RunFailed if workers end early.
+    handed out for each worker before the first of them is done; more where some take much longer than others. Who may
+    stop early closes it (`contextlib.closing`), which ends the processes. Raises InputError if there is no such
+    cluster, RunFailed if workers end early or are stopped.
     """
     if cluster is not None:
         return _by_cluster(function, jobs, cluster, on_gpu, ahead)
-    return _by_processes(function, jobs, workers, ahead) if workers > 1 else itertools.starmap(function, jobs)
+    if workers > 1:
+        return done_by_processes(function, jobs, workers, ahead * workers)
+    return (function(*job) for job in jobs)
 
 
 def usable_cores() -> int:
@@ -53,23 +48,9 @@ def usable_cores() -> int:
     return os.cpu_count() or 1
 
 
-def _by_processes(function: Callable[..., Result], jobs: Iterable[Job], workers: int, ahead: int) -> Iterator[Result]:
-    # Spawned, not forked: a fork of a process that runs threads (torch's, for one) may hang.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), initializer=_end_with_parent)
-    try:
-        yield from _windowed(lambda job: pool.submit(function, *job), Future.result, jobs, ahead * workers)
-    except BrokenProcessPool as error:
-        raise RunFailed(
-            "a worker process was ended, often for want of memory; "
-            "give the same command again with fewer workers, it goes on where it was"
-        ) from error
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
-
-
 def _windowed(
     submit: Callable[[Job], Any], result: Callable[[Any], Result], jobs: Iterable[Job], at_once: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     jobs = iter(jobs)
     waiting = deque(submit(job) for job in itertools.islice(jobs, at_once))
     while waiting:
@@ -78,21 +59,9 @@ def _windowed(
         yield finished
 
 
-def _end_with_parent() -> None:
-    """Let a worker process die of Ctrl-C without a word, and when its parent is gone, be it by force."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    if parent := multiprocessing.parent_process():
-        threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
-
-
-def _end_after(sentinel: int) -> None:
-    wait([sentinel])
-    os._exit(1)
-
-
 def _by_cluster(
     function: Callable[..., Result], jobs: Iterable[Job], address: str, on_gpu: bool, ahead: int
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     ray = _connected(address)
     from ray.exceptions import RayError, RayTaskError
 

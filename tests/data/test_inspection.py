@@ -1,3 +1,4 @@
+import json
 import shutil
 from collections import Counter
 
@@ -5,6 +6,7 @@ import pytest
 
 from diffvqa.data import read_sources
 from diffvqa.data.inspection import check_files, summarise
+from diffvqa.data.prepare import prepare
 
 
 def test_the_summary_counts_everything(mimic, makers):
@@ -73,3 +75,23 @@ def test_damaged_jpeg_files_are_found(makers, tmp_path, damage, expected):
     for deep in (False, True):
         checked = check_files(cohort, deep=deep)
         assert Counter(problem.kind for problem in checked.problems[len(cohort.problems) :]) == expected
+
+
+def test_a_store_counts_as_its_sources_do(mimic, tmp_path, run_command):
+    cohort = read_sources([f"mimic:{mimic[0]}"])
+    prepare(cohort, tmp_path / "store", 32)
+    status, printed = run_command("inspect", f"store:{tmp_path}/store", "--deep", "--json")
+    assert (status, json.loads(printed)) == (0, summarise(check_files(cohort)))
+
+
+def test_only_a_deep_look_at_a_store_finds_a_damaged_shard(mimic, tmp_path, run_command):
+    prepare(read_sources([f"mimic:{mimic[0]}"]), tmp_path / "store", 32)
+    shard = tmp_path / "store" / "shards" / "00000-32.npy"
+    shard.write_bytes(shard.read_bytes()[:-1] + b"?")
+    assert run_command("inspect", f"store:{tmp_path}/store")[0] == 0
+    status, printed = run_command("inspect", f"store:{tmp_path}/store", "--deep")
+    assert status == 2
+    assert "shards/00000-32.npy in it is not what was written; give `prepare` again" in printed
+    assert printed.count("\n") == 1
+    status, printed = run_command("inspect", f"store:{tmp_path}/store", f"mimic:{mimic[0]}")
+    assert (status, "a store is looked at alone" in printed) == (2, True)

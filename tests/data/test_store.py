@@ -1,5 +1,7 @@
 import csv
+import errno
 import json
+import os
 import pickle
 import shutil
 import stat
@@ -7,18 +9,21 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet
 import pytest
 from PIL import Image as PillowImage
 
 from diffvqa.boxes import Box
 from diffvqa.data import read_sources, shards
+from diffvqa.data import store as store_module
 from diffvqa.data.inspection import check_files
 from diffvqa.data.prepare import prepare
 from diffvqa.data.store import Store
-from diffvqa.errors import InputError
-from diffvqa.files import is_unfinished
+from diffvqa.errors import InputError, RunFailed
+from diffvqa.files import digest_of, is_unfinished
 from diffvqa.images import letterbox, read_image, read_squares
 from diffvqa.records import Cohort, Image, Pair, Question, Region, Study
+from diffvqa.sealed import read_sealed
 
 SIZE = 32
 
@@ -363,8 +368,11 @@ def test_what_is_no_store_is_refused(folder, tmp_path):
     prepare(_cohort(folder), tmp_path / "store", SIZE)
     about = tmp_path / "store" / "store.json"
     content = about.read_text()
+    other = {**json.loads(content), "schema": 0}
+    del other["sha256"]
     for damaged, words in [
-        (content.replace('"schema": 3', '"schema": 0'), "another version"),
+        (json.dumps(other), "another version"),
+        (content.replace('"schema": 3', '"schema": 2'), "store.json is damaged"),
         (content[:20], "damaged"),
         ("[]", "damaged"),
         ("{}", "damaged"),
@@ -374,9 +382,135 @@ def test_what_is_no_store_is_refused(folder, tmp_path):
             Store.open(tmp_path / "store")
     about.write_text(content)
     shard = tmp_path / "store" / "shards" / "00001-32.npy"
-    shard.write_bytes(shard.read_bytes()[:-4000])
+    shard.write_bytes(shard.read_bytes()[:-1])
     with pytest.raises(InputError, match="disagree"):
         Store.open(tmp_path / "store")
+
+
+def _flip(path, bit):
+    content = bytearray(path.read_bytes())
+    content[bit // 8] ^= 1 << bit % 8
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("name", ["store.json", "images.parquet", "questions.parquet"])
+def test_no_bit_of_an_index_can_turn_unseen(folder, tmp_path, name):
+    store = prepare(_cohort(folder), tmp_path / "store", SIZE)
+    path = tmp_path / "store" / name
+    content = path.read_bytes()
+    refused = 0
+    for bit in np.random.default_rng(0).integers(8 * len(content), size=60):
+        _flip(path, int(bit))
+        try:
+            found = Store.open(tmp_path / "store")
+        except InputError as error:
+            refused += name in str(error) or "made by another version" in str(error)
+        else:
+            assert (found.images, found.questions, found.checksum) == (store.images, store.questions, store.checksum)
+            refused += 1  # white space in store.json
+        path.write_bytes(content)
+    assert refused == 60
+    _flip(path, 4000)
+    prepare(_cohort(folder), tmp_path / "store", SIZE)
+    assert path.read_bytes() == content
+
+
+@pytest.mark.parametrize("size", [SIZE, 37])
+def test_a_turned_bit_of_a_square_is_found_where_it_is_read(folder, tmp_path, size):
+    prepare(_cohort(folder), tmp_path / "store", SIZE)
+    name = f"shards/00001-{size}.npy"
+    path = tmp_path / "store" / name
+    _flip(path, 8 * (path.stat().st_size - size * size - 1))  # the last pixel of the second of three
+    store = Store.open(tmp_path / "store", "mine")
+    read = {SIZE: store.pixels, 37: store.larger_pixels}[size]
+    assert read(3).any()
+    assert read(5).any()
+    for one in (store, pickle.loads(pickle.dumps(store))):
+        with pytest.raises(InputError, match=f"^mine: {name} in it is not what was written; give `prepare` again"):
+            {SIZE: one.pixels, 37: one.larger_pixels}[size](4)
+    with pytest.raises(InputError, match=name):
+        store.check()
+    prepare(_cohort(folder), tmp_path / "store", SIZE).check()
+
+
+def test_a_shard_that_is_lost_while_it_is_read_is_named(folder, tmp_path):
+    store = prepare(_cohort(folder), tmp_path / "store", SIZE)
+    shutil.rmtree(tmp_path / "store" / "shards")
+    with pytest.raises(InputError, match=r"store: shards/00000-32.npy cannot be read \(No such file"):
+        store.pixels(0)
+
+
+def test_processes_that_a_store_is_sent_to_do_not_check_its_index_again(folder, tmp_path, monkeypatch):
+    sent = pickle.dumps(prepare(_cohort(folder), tmp_path / "store", SIZE))
+    again = pickle.dumps(prepare(_cohort(folder, broken=(4,)), tmp_path / "other", SIZE))
+    monkeypatch.setattr(store_module, "digest_of", None)
+    assert pickle.loads(sent).pixels(4).any()
+    # Another store in its place is not taken for it.
+    shutil.rmtree(tmp_path / "other")
+    (tmp_path / "store").rename(tmp_path / "other")
+    with pytest.raises(InputError, match="made anew while it was read"):
+        pickle.loads(again)
+
+
+def test_a_store_of_a_version_without_sums_is_read(folder, tmp_path):
+    made = prepare(_cohort(folder), tmp_path / "store", SIZE)
+    about = read_sealed(tmp_path / "store" / "store.json")
+    images = tmp_path / "store" / "images.parquet"
+    table = pyarrow.parquet.read_table(images)
+    pyarrow.parquet.write_table(table.drop_columns(["pixels_sum", "larger_pixels_sum"]), images)
+    about["checksums"]["images.parquet"] = digest_of(images)
+    (tmp_path / "store" / "store.json").write_text(json.dumps(about))
+    for path in (tmp_path / "store" / "shards").glob("*.json"):
+        record = read_sealed(path)
+        del record["sums"]
+        path.write_text(json.dumps(record))
+    found = Store.open(tmp_path / "store")
+    assert found.images == made.images
+    np.testing.assert_array_equal(found.pixels(4), made.pixels(4))
+    # What is made anew of it has sums again.
+    images.write_bytes(b"")
+    prepare(_cohort(folder), tmp_path / "store", SIZE)
+    assert pyarrow.parquet.read_table(images).equals(table)
+
+
+@pytest.mark.parametrize("name", ["00000.json", "00001-32.npy", "00002-37.npy"])
+@pytest.mark.parametrize("damage", ["cut", "empty", "flip"])
+def test_what_is_damaged_in_an_unfinished_store_is_made_anew(folder, tmp_path, name, damage):
+    cohort = _cohort(folder, broken=(1,))
+    prepare(cohort, tmp_path / "whole", SIZE)
+    prepare(cohort, tmp_path / "store", SIZE)
+    (tmp_path / "store" / "store.json").unlink()
+    path = tmp_path / "store" / "shards" / name
+    content = path.read_bytes()
+    if damage == "flip":
+        _flip(path, 8 * content.index(b"40") + 8 if name.endswith("json") else 8 * len(content) - 1)
+    else:
+        path.write_bytes(content[:-9] if damage == "cut" else b"{}")
+    prepare(cohort, tmp_path / "store", SIZE)
+    assert _contents(tmp_path / "store") == _contents(tmp_path / "whole")
+
+
+def test_a_full_disk_is_said_and_what_was_finished_is_kept(folder, tmp_path, monkeypatch):
+    def full(descriptor, start, length):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    cohort = _cohort(folder)
+    prepare(cohort, tmp_path / "whole", SIZE)
+    with pytest.raises(KeyboardInterrupt):
+        prepare(cohort, tmp_path / "store", SIZE, progress=_raise_interrupt)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "posix_fallocate", full)
+        # Errors of libraries have no number; by this one the command knows what to say.
+        with pytest.raises((OSError, RunFailed)) as error:
+            prepare(cohort, tmp_path / "store", SIZE)
+    assert "disk is full" in str(error.value) or error.value.errno == errno.ENOSPC
+    assert read_sealed(tmp_path / "store" / "shards" / "00000.json")
+    prepare(cohort, tmp_path / "store", SIZE)
+    assert _contents(tmp_path / "store") == _contents(tmp_path / "whole")
+
+
+def _raise_interrupt(done, total):
+    raise KeyboardInterrupt
 
 
 def test_strict_refuses_what_only_decoding_finds(folder, tmp_path):

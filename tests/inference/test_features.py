@@ -7,6 +7,7 @@ import pytest
 from transformers import SiglipImageProcessorPil
 
 from diffvqa.data.store import Store
+from diffvqa.errors import RunFailed
 from diffvqa.inference.features import encode_store
 
 
@@ -56,3 +57,21 @@ def test_what_is_not_whole_is_encoded_anew(encode_into, tmp_path, name, kept):
     assert again.keys() == first.keys()
     assert all((again[image] == first[image]).all() for image in first)
     assert encode_into(tmp_path)[1] == 0
+
+
+def test_a_damaged_image_is_never_used_and_all_are_encoded_anew(encode_into, tmp_path):
+    first, _ = encode_into(tmp_path)
+    path = tmp_path / "features.npy"
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(RunFailed, match="give the same command again"):
+        encode_into(tmp_path)
+    again, encoded = encode_into(tmp_path)
+    assert encoded == 4
+    assert all((again[image] == first[image]).all() for image in first)
+
+
+def test_what_a_kill_has_left_is_removed(encode_into, tmp_path):
+    (tmp_path / "features.npy.1.unfinished").write_bytes(bytes(9))
+    encode_into(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["features.json", "features.npy"]

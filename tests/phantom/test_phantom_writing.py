@@ -1,13 +1,20 @@
 """The cohort on disk: layouts, determinism, agreement of the tables with the truth."""
 
 import csv
+import errno
 import gzip
 import hashlib
 import io
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 import zipfile
 from collections import defaultdict
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +22,7 @@ import pytest
 from PIL import Image
 
 from diffvqa.data import read_sources
-from diffvqa.errors import InputError
+from diffvqa.errors import InputError, RunFailed
 from diffvqa.findings import DIFFERENCE_QUESTION, Change, read_changes
 from diffvqa.phantom.cohort_tables import SYNTHETIC
 from diffvqa.phantom.reports import Reporting
@@ -314,3 +321,112 @@ def test_the_label_of_devices_says_what_the_report_says(tmp_path):
     labels = {row["study_id"]: row["Support Devices"] for row in table(jpg_table(tmp_path / "out", "chexpert"))}
     assert {study: "1.0" if there else "" for study, there in devices.items()} == labels
     assert len(set(labels.values())) == 2
+
+
+SYNTH = """
+import sys
+from diffvqa.phantom.writing import write_cohort
+if __name__ == "__main__":
+    write_cohort(sys.argv[1], 500, 1, 256, workers=2)
+"""
+
+
+@pytest.fixture
+def synth(tmp_path):
+    """Start a run of two workers in a process of its own, and give it once some patients are written."""
+    (tmp_path / "synth.py").write_text(SYNTH)
+    begun = []
+
+    def start(out):
+        process = subprocess.Popen(
+            [sys.executable, tmp_path / "synth.py", out], stderr=subprocess.PIPE, start_new_session=True
+        )
+        begun.append(process)
+        _until(lambda: [*out.parent.glob(f".{out.name}.*/mimic-cxr/**/*.txt")])
+        return process
+
+    yield start
+    for process in begun:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stderr.close()
+
+
+def _until(condition):
+    for _ in range(600):
+        if condition():
+            return
+        time.sleep(0.1)
+    raise AssertionError("it did not come to that in a minute")
+
+
+def _working_for(process):
+    """The processes of the same session that have not ended, but for itself."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):
+            pid, (state, _, _, session, *_) = int(path.parent.name), path.read_text().rpartition(")")[2].split()[:5]
+            if int(session) == process.pid != pid and state != "Z":
+                found.append(pid)
+    return found
+
+
+@pytest.mark.slow
+def test_a_run_that_is_killed_leaves_no_process_and_its_folder_goes_with_the_next_run(synth, tmp_path):
+    out = tmp_path / "made" / "cohort"
+    mine = tmp_path / "made" / ".cohort.mine"
+    mine.mkdir(parents=True)
+    process = synth(out)
+    process.kill()
+    process.wait()
+    _until(lambda: not _working_for(process))
+    assert len(list(out.parent.iterdir())) == 2
+    write_cohort(out, 2, 0, SIZE, workers=1)
+    assert sorted(path.name for path in out.parent.iterdir()) == [".cohort.mine", "cohort"]
+
+
+@pytest.mark.slow
+def test_the_folder_of_a_run_that_lasts_is_left_alone(synth, tmp_path):
+    out = tmp_path / "made" / "cohort"
+    out.parent.mkdir()
+    process = synth(out)
+    write_cohort(out, 2, 0, SIZE, workers=1)
+    (hidden,) = out.parent.glob(".cohort.*")
+    assert [*hidden.glob("mimic-cxr/**/*.txt")]
+    assert process.poll() is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_a_worker_that_is_killed_ends_the_run_which_leaves_nothing(synth, tmp_path, number):
+    out = tmp_path / "made" / "cohort"
+    out.parent.mkdir()
+    process = synth(out)
+    # The workers, not the process that keeps track of semaphores.
+    (worker, *_) = [pid for pid in _working_for(process) if "spawn_main" in Path(f"/proc/{pid}/cmdline").read_text()]
+    os.kill(worker, number)
+    assert process.wait(60) == 1
+    assert b"RunFailed: a worker process was ended" in process.stderr.read()
+    assert not _working_for(process)
+    assert list(out.parent.iterdir()) == []
+
+
+def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(RunFailed, match="the disk is full, and nothing is kept"):
+        write_cohort(tmp_path / "out", 2, 0, SIZE, workers=1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_another_run_has_filled_meanwhile_is_named(tmp_path):
+    def fill(done, total):
+        (tmp_path / "out").mkdir(exist_ok=True)
+        (tmp_path / "out" / "mine.txt").touch()
+
+    with pytest.raises(InputError, match=r"^out: cannot be put there"):
+        write_cohort(tmp_path / "out", 2, 0, SIZE, workers=1, progress=fill)
+    assert [path.name for path in tmp_path.rglob("*")] == ["out", "mine.txt"]

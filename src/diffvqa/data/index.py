@@ -56,8 +56,14 @@ _IMAGES = pa.schema(
         "corners": pa.list_(pa.float64()),  # x1 y1 x2 y2 of each region, one after the other
         "region_names": _TEXTS,
         "region_phrases": pa.list_(_TEXTS),
+        # The CRC-32 of both of its squares; null in stores of versions that did not record it.
+        "pixels_sum": pa.int64(),
+        "larger_pixels_sum": pa.int64(),
     }
 )
+SUMS = ("pixels_sum", "larger_pixels_sum")
+"""The columns of images that are of their pixels: no part of a record."""
+
 _QUESTIONS = pa.schema(
     dict.fromkeys(("question_id", "subject_id", "type", "current", "prior", "text", "answer", "split"), _TEXT)
 )
@@ -97,9 +103,10 @@ class Rows(Sequence[Record]):
         return self._columns[name].to_pylist()
 
 
-def write_images(path: Path, images: Iterable[StoredImage]) -> None:
-    """Write the table of images, whole or not at all."""
-    _write(path, _IMAGES, (_image_row(image) for image in images))
+def write_images(path: Path, images: Iterable[StoredImage], sums: Iterable[tuple[int, int]]) -> None:
+    """Write the table of images, whole or not at all. sums: the CRC-32 of the two squares of each."""
+    of_images = zip(images, sums, strict=True)
+    _write(path, _IMAGES, (_image_row(image) | dict(zip(SUMS, two, strict=True)) for image, two in of_images))
 
 
 def write_questions(path: Path, questions: Iterable[Question]) -> None:
@@ -110,7 +117,7 @@ def write_questions(path: Path, questions: Iterable[Question]) -> None:
 def read_images(path: Path, size: int) -> Rows[StoredImage]:
     """The images of a table that `write_images` wrote, in a store of squares of `size` pixels.
 
-    Raises OSError or ValueError for a damaged table.
+    Its columns SUMS hold the CRC-32 of their squares. Raises OSError or ValueError for a damaged table.
     """
     return Rows(pa.parquet.read_table(path, schema=_IMAGES), functools.partial(_image_of, size))
 
@@ -152,6 +159,8 @@ def _image_row(image: StoredImage) -> dict[str, Any]:
 
 def _image_of(size: int, row: dict[str, Any]) -> StoredImage:
     corners, names, phrases = row.pop("corners"), row.pop("region_names"), row.pop("region_phrases")
+    for name in SUMS:
+        del row[name]
     regions = Regions(array("d", corners), tuple(names), tuple(map(tuple, phrases))) if names else NO_REGIONS
     frame = Frame.letterbox(row["width"], row["height"], size)
     return StoredImage(**{**row, "findings": tuple(row["findings"])}, frame=frame, regions=regions)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from diffvqa.data.index import StoredImage
 from diffvqa.data.mending import fit_to_file
 from diffvqa.data.problems import count_kinds, left_out
 from diffvqa.data.pruning import without_images
 from diffvqa.data.splits import shared_patients
+from diffvqa.data.store import Store
 from diffvqa.images import UnreadableImage
 from diffvqa.images.header import require_suitable
 from diffvqa.images.radiograph import Radiograph
 from diffvqa.images.undecoded import whole_size
-from diffvqa.records import QUESTION_TYPES, SPLITS, Cohort, Image, Problem, Source
+from diffvqa.records import QUESTION_TYPES, SPLITS, Cohort, Image, Problem, Source, Study
 from diffvqa.workers import usable_cores
 
 OTHER = "other"
@@ -51,6 +55,22 @@ def summarise(cohort: Cohort) -> dict[str, Any]:
         "shared": shared,
         "problems": count_kinds(cohort.problems),
     }
+
+
+def summarise_store(store: Store) -> dict[str, Any]:
+    """The same counts of a store, with the problems that were met in preparing it."""
+    studies: dict[tuple[str, str], list[StoredImage]] = defaultdict(list)
+    for image in store.images:
+        studies[image.subject_id, image.study_id].append(image)
+    cohort = Cohort(tuple(_study(images) for images in studies.values()), tuple(store.questions))
+    return {**summarise(cohort), "problems": store.problems}
+
+
+def _study(images: Sequence[StoredImage]) -> Study:
+    first = images[0]
+    # Where their files lay is not recorded.
+    of_study = (Image(one.image_id, Path(one.image_id), one.width, one.height, one.view, one.regions) for one in images)
+    return Study(first.study_id, first.subject_id, first.order, first.split, tuple(of_study))
 
 
 def check_files(cohort: Cohort, deep: bool = False) -> Cohort:

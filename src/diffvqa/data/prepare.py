@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +28,13 @@ from diffvqa.data.store import (
     STARTED,
     Store,
     checksum_of,
+    damaged_files,
 )
 from diffvqa.errors import InputError
 from diffvqa.files import digest_of, is_unfinished, write_text
 from diffvqa.records import Cohort, Image, Problem, Regions, Study
 from diffvqa.runs import Claim, read_record
+from diffvqa.sealed import read_sealed, write_sealed
 
 
 def prepare(
@@ -103,6 +107,7 @@ def _write_index(
             for study in cohort.studies
             for image in study.images
         ),
+        itertools.chain.from_iterable(shard.sums for shard in written),
     )
     if strict:
         refuse_faults(problems)
@@ -130,24 +135,29 @@ def _write_index(
         if is_unfinished(path):
             path.unlink(missing_ok=True)
     # Last of all: a folder with this file is a store that was finished.
-    write_text(folder / ABOUT, json.dumps(about, indent=1) + "\n")
+    write_sealed(folder / ABOUT, about)
+
+
+def _about(folder: Path) -> dict[str, Any]:
+    """What a finished store says of itself; empty where it is not finished, or that is damaged."""
+    with suppress(OSError, ValueError):
+        return read_sealed(folder / ABOUT)
+    return {}
 
 
 def _mend_record(folder: Path) -> None:
     """Write the record anew that was lost or damaged of a finished store, which says itself what it is of."""
-    about = read_record(folder / ABOUT)
-    if "fingerprint" in about and not read_record(folder / STARTED):
+    about, record = _about(folder), read_record(folder / STARTED)
+    # Older records have it beside the settings.
+    recorded = {**record, **(record.get("config") or {})}.get("fingerprint")
+    if "fingerprint" in about and about["fingerprint"] != recorded:
         write_text(folder / STARTED, json.dumps({"fingerprint": about["fingerprint"]}) + "\n")
 
 
 def _is_finished(folder: Path) -> bool:
     """Whether the folder holds a finished store whose files are what they were; what is not is to be made anew."""
-    checksums = read_record(folder / ABOUT).get("checksums", {})
-    damaged = [
-        name
-        for name, digest in checksums.items()
-        if not ((folder / name).is_file() and digest_of(folder / name) == digest)
-    ]
+    checksums = _about(folder).get("checksums", {})
+    damaged = damaged_files(folder, checksums)
     _have_made_anew(folder, damaged)
     return bool(checksums) and not damaged
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
-from diffvqa.files import digest_of, replacing, write_text
+from diffvqa.arrays import sums_of, write_rows
+from diffvqa.files import digest_of
 from diffvqa.images import UnreadableImage, read_squares
 from diffvqa.records import Image
+from diffvqa.sealed import read_sealed, write_sealed
 from diffvqa.workers import done_in_order
 
 IMAGES = 512
@@ -34,10 +36,14 @@ def larger_size(size: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """A shard as it was written: what became of its images, and the SHA-256 of each of its two files of pixels."""
+    """A shard as it was written: what became of its images, and of its two files of pixels the SHA-256 of each.
+
+    sums: the CRC-32 of the two squares of each image that is in it.
+    """
 
     outcomes: tuple[Outcome, ...]
     digests: tuple[str, str]
+    sums: tuple[tuple[int, int], ...]
 
     @property
     def images(self) -> int:
@@ -58,25 +64,25 @@ def write_shards(
     cluster: str | None = None,
     progress: Progress | None = None,
 ) -> list[Shard]:
-    """All shards, in order; those that are there already are left as they are.
+    """All shards, in order; those that are there already, and undamaged, are left as they are.
 
     folder: of the store. size: pixels a side; larger squares are written beside these.
     """
     (folder / FOLDER).mkdir(mode=0o700, exist_ok=True)
     starts = range(0, len(images), IMAGES)
-    finished = [read_shard(folder, number, size) for number in range(len(starts))]
+    finished = [_undamaged_shard(folder, number, size) for number in range(len(starts))]
     jobs = [
         (folder.resolve(), number, [image.path.resolve() for image in images[start : start + IMAGES]], size)
         for number, start in enumerate(starts)
         if finished[number] is None
     ]
-    written: Iterator[Shard] = done_in_order(write_shard, jobs, workers, cluster)
     shards: list[Shard] = []
-    for number, start in enumerate(starts):
-        found = finished[number]
-        shards.append(next(written) if found is None else found)
-        if progress:
-            progress(min(start + IMAGES, len(images)), len(images))
+    with closing(done_in_order(write_shard, jobs, workers, cluster)) as written:
+        for number, start in enumerate(starts):
+            found = finished[number]
+            shards.append(next(written) if found is None else found)
+            if progress:
+                progress(min(start + IMAGES, len(images)), len(images))
     return shards
 
 
@@ -94,30 +100,43 @@ def write_shard(folder: Path, number: int, paths: Sequence[Path], size: int) -> 
         outcomes.append(outcome)
         for one_size, picture in zip(squares, pictures, strict=True):
             one_size.append(picture)
-    digests = []
+    digests, sums = [], []
     for side, pictures in zip(sizes, squares, strict=True):
         path = folder / name_of(number, side)
         pixels = np.stack(pictures) if pictures else np.zeros((0, side, side), np.uint8)
-        with replacing(path) as temporary, open(temporary, "wb") as file:
-            np.save(file, pixels, allow_pickle=False)
+        sums.append(write_rows(path, [pixels], len(pixels)))
         digests.append(digest_of(path))
-    shard = Shard(tuple(outcomes), (digests[0], digests[1]))
+    shard = Shard(tuple(outcomes), (digests[0], digests[1]), tuple(zip(*sums, strict=True)))
     # Last: it is the sign that the pixels are whole.
-    write_text(_record_of(folder, number), json.dumps({"outcomes": outcomes, "digests": digests}) + "\n")
+    write_sealed(_record_of(folder, number), asdict(shard))
     return shard
 
 
 def read_shard(folder: Path, number: int, size: int) -> Shard | None:
-    """The shard of that number as an earlier run wrote it, or None if it was not written to its end."""
-    paths = [folder / name_of(number, side) for side in (size, larger_size(size))]
+    """The shard of that number as an earlier run wrote it; None if it was not written to its end, or cannot be read."""
+    paths = _files_of(folder, number, size)
     if not all(path.is_file() for path in paths):
         return None
     try:
-        record = json.loads(_record_of(folder, number).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record = read_sealed(_record_of(folder, number))
+        outcomes = (outcome if isinstance(outcome, str) else (outcome[0], outcome[1]) for outcome in record["outcomes"])
+        # Versions before had no sums; what they wrote is as its digests say.
+        sums = record.get("sums") or zip(*(sums_of(np.load(path, "r")) for path in paths), strict=True)
+        digests = (record["digests"][0], record["digests"][1])
+        return Shard(tuple(outcomes), digests, tuple((one, larger) for one, larger in sums))
+    except (OSError, ValueError, LookupError, TypeError):
         return None
-    outcomes = (outcome if isinstance(outcome, str) else (outcome[0], outcome[1]) for outcome in record["outcomes"])
-    return Shard(tuple(outcomes), (record["digests"][0], record["digests"][1]))
+
+
+def _undamaged_shard(folder: Path, number: int, size: int) -> Shard | None:
+    shard = read_shard(folder, number, size)
+    if shard is None or tuple(map(digest_of, _files_of(folder, number, size))) != shard.digests:
+        return None
+    return shard
+
+
+def _files_of(folder: Path, number: int, size: int) -> list[Path]:
+    return [folder / name_of(number, side) for side in (size, larger_size(size))]
 
 
 def mended_shards(folder: Path, images: Sequence[Image], size: int) -> list[str]:

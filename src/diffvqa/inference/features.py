@@ -1,9 +1,8 @@
-"""Pictures to patch tokens; those of a store are encoded once and kept as float16 in a memory-mapped file."""
+"""Pictures to patch tokens; those of a store are encoded once and kept as float16 in a file, mapped into memory."""
 
 from __future__ import annotations
 
 import functools
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,12 +11,15 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from diffvqa.arrays import CheckedRows, write_rows
 from diffvqa.data.store import Store
-from diffvqa.files import write_text
+from diffvqa.errors import RunFailed
+from diffvqa.files import is_unfinished
 from diffvqa.images.intensities import intensity_of
 from diffvqa.images.radiograph import Radiograph
 from diffvqa.inference.shown_pictures import show_radiograph, show_stored
 from diffvqa.models.folder import ModelFolder
+from diffvqa.sealed import read_sealed, write_sealed
 from diffvqa.tasks.collate import normalise
 from diffvqa.workers import done_in_order
 
@@ -58,19 +60,30 @@ def encode_blank(model: ModelFolder) -> np.ndarray:
 class Features(Mapping[str, np.ndarray]):
     """Image identifier -> patch tokens, float16 (patches, width), of the images of a folder of features.
 
-    Sent to another process it is mapped there from the same folder.
+    Each is checked whenever it is read; where one is not what was written, RunFailed is raised, and the folder counts
+    as empty from then on. Sent to another process it is mapped there from the same folder. Raises OSError or ValueError
+    for a folder that does not hold features, or not all of them.
     """
 
-    def __init__(self, folder: Path, image_ids: Sequence[str]) -> None:
-        self.folder = folder
-        self.tokens = np.load(folder / _TOKENS, mmap_mode="r", allow_pickle=False)
-        self.rows = {image_id: row for row, image_id in enumerate(image_ids)}
+    def __init__(self, folder: Path) -> None:
+        about = read_sealed(folder / _DESCRIPTION)
+        self.folder, self.description = folder, about["description"]
+        images = self.description["images"]
+        self._tokens = CheckedRows(folder / _TOKENS, (len(images), *about["shape"]), np.float16, about["sums"])
+        self.rows = {image_id: row for row, image_id in enumerate(images)}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return _open_once, (self.folder.resolve(), (self.folder / _TOKENS).stat().st_mtime_ns)
 
     def __getitem__(self, image_id: str) -> np.ndarray:
-        return self.tokens[self.rows[image_id]]
+        row = self.rows[image_id]
+        try:
+            return self._tokens[row]
+        except ValueError as error:
+            (self.folder / _DESCRIPTION).unlink(missing_ok=True)
+            raise RunFailed(
+                "the encoded images were damaged on the disk; give the same command again, they are encoded anew"
+            ) from error
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.rows)
@@ -81,7 +94,7 @@ class Features(Mapping[str, np.ndarray]):
 
 @functools.lru_cache(maxsize=2)
 def _open_once(folder: Path, written: int) -> Features:
-    return Features(folder, json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8"))["images"])
+    return Features(folder)
 
 
 def encode_store(
@@ -96,7 +109,8 @@ def encode_store(
     """The features of these images, computed into `folder` unless it already holds them under the same `key`.
 
     key: says which encoder made them. progress: called with (images done, images in all). cluster: the address of a Ray
-    cluster that encodes; the model is then sent there.
+    cluster that encodes; the model is then sent there. Raises OSError before the second batch is encoded where the disk
+    has no room for all.
     """
     intensity = intensity_of(model.processor)
     wanted = sorted(set(image_ids))
@@ -106,31 +120,33 @@ def encode_store(
     kept = _kept(folder, description)
     if kept is not None:
         return kept
-    record = folder / _DESCRIPTION
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    record.unlink(missing_ok=True)
-    tokens: np.memmap | None = None
-    done = 0
-    jobs = ((model, store, intensity, wanted[start : start + BATCH]) for start in range(0, len(wanted), BATCH))
-    for part in done_in_order(_encode_stored, jobs, cluster=cluster, on_gpu=True):
-        if tokens is None:
-            shape = (len(wanted), *part.shape[1:])
-            tokens = np.lib.format.open_memmap(folder / _TOKENS, mode="w+", dtype=np.float16, shape=shape)
-        tokens[done : done + len(part)] = part
-        done += len(part)
-        if progress:
-            progress(done, len(wanted))
-    if tokens is not None:
-        tokens.flush()
-    write_text(record, json.dumps(description))
-    return Features(folder, wanted)
+    for path in [*folder.iterdir()]:
+        if path.name in (_TOKENS, _DESCRIPTION) or is_unfinished(path):
+            path.unlink()
+    shape: list[int] = []
+
+    def parts() -> Iterator[np.ndarray]:
+        done = 0
+        jobs = ((model, store, intensity, wanted[start : start + BATCH]) for start in range(0, len(wanted), BATCH))
+        for part in done_in_order(_encode_stored, jobs, cluster=cluster, on_gpu=True):
+            shape[:] = part.shape[1:]
+            done += len(part)
+            yield part
+            if progress:
+                progress(done, len(wanted))
+
+    sums = write_rows(folder / _TOKENS, parts(), len(wanted))
+    write_sealed(folder / _DESCRIPTION, {"description": description, "shape": shape, "sums": sums})
+    return Features(folder)
 
 
 def _kept(folder: Path, description: Mapping[str, Any]) -> Features | None:
     """The features of a folder; None where it holds others, or not all of them, or none."""
-    with suppress(OSError, ValueError, EOFError):  # cut off, or damaged: they are made anew
-        if json.loads((folder / _DESCRIPTION).read_text(encoding="utf-8")) == description:
-            return Features(folder, description["images"])
+    with suppress(OSError, ValueError, LookupError, TypeError):  # cut off, or of an older version: they are made anew
+        found = Features(folder)
+        if found.description == description:
+            return found
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from dataclasses import asdict
 from pathlib import Path
@@ -74,7 +75,10 @@ def _write_picture(
     subject, study = patient.subject_id, visit.study_id
     path = work / JPG / folder / f"s{study}" / f"{picture.dicom_id}.jpg"
     path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(render(patient.body, visit.lesions, acquisition, visit.devices)).save(path, quality=QUALITY)
+    content = io.BytesIO()  # written by us: what Pillow says of a full disk is not that it is full
+    picture_of = Image.fromarray(render(patient.body, visit.lesions, acquisition, visit.devices))
+    picture_of.save(content, format="JPEG", quality=QUALITY)
+    path.write_bytes(content.getvalue())
     thorax = place(patient.body, visit.lesions, acquisition)
     boxes = region_boxes(thorax, acquisition)
     procedure = "CHEST (PORTABLE AP)" if acquisition.view == "AP" else "CHEST (PA AND LAT)"

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import shutil
-import tempfile
-from collections.abc import Callable, Generator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 
-from diffvqa.errors import InputError
-from diffvqa.files import writing_to
-from diffvqa.phantom.cohort_tables import IMAGENOME, JPG, QUESTIONS, REPORTS, SYNTHETIC, PatientRows, Tables
+from diffvqa.errors import InputError, RunFailed
+from diffvqa.files import FULL, remove_abandoned, work_folder, writing_to
+from diffvqa.phantom.cohort_tables import IMAGENOME, JPG, QUESTIONS, REPORTS, SYNTHETIC, Tables
 from diffvqa.phantom.course import STILL
 from diffvqa.phantom.patient_files import write_patient
 from diffvqa.phantom.reports import AS_USUAL, Reporting
 from diffvqa.phantom.sets import MANY, check_set
-from diffvqa.workers import usable_cores
+from diffvqa.workers import done_in_order, usable_cores
 
 SMALLEST_PICTURE, LARGEST_PICTURE = 64, 4096
 """Pixels of the longer side of the pictures that can be made."""
@@ -47,31 +42,37 @@ def write_cohort(
     depend on it. progress: called with (patients done, patients in all). test_set: one of sets.SETS, or None for
     a cohort. reporting: how complete the reports are. still: in a cohort the chance that nothing changes from one study
     to the next. Raises InputError if `out` exists and is not an empty folder, for a number that makes no cohort, and
-    for an unknown set. Nothing is left behind if it fails.
+    for an unknown set; RunFailed if the disk is full, or a worker ends early. Nothing is left behind if it fails; what
+    a run that was killed has left there is removed.
     """
     # A name such as "." or a link is none to rename a folder to.
     out = Path(out).resolve()
+    remove_abandoned(out)
     _check(out, patients, seed, size, workers, still)
     check_set(test_set)
+    workers = workers or (1 if patients < _FEW else usable_cores())
     with writing_to("out", "cannot be made there"):
         out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}-", dir=out if out.exists() else out.parent))
-    try:
-        work.chmod(0o755)
-        write = partial(write_patient, work, seed, size=size, test_set=test_set, reporting=reporting, still=still)
-        drawn = _drawn(write, patients, workers)
-        with Tables(work) as tables, closing(drawn):
-            for done, rows in enumerate(drawn, start=1):
-                tables.add(rows)
-                if progress:
-                    progress(done, patients)
-        for dataset in (JPG, REPORTS, IMAGENOME.parent, QUESTIONS):
-            (work / dataset / SYNTHETIC).write_text(_NOBODY, encoding="utf-8")
-        (work / "README.txt").write_text(_readme(patients, seed, size, test_set, reporting, still), encoding="utf-8")
-        _put_in_place(work, out)
-    except BaseException:
-        shutil.rmtree(work, ignore_errors=True)
-        raise
+    with work_folder(out) as work:
+        try:
+            jobs = ((work, seed, index, size, test_set, reporting, still) for index in range(patients))
+            with Tables(work) as tables, closing(done_in_order(write_patient, jobs, workers)) as drawn:
+                for done, rows in enumerate(drawn, start=1):
+                    tables.add(rows)
+                    if progress:
+                        progress(done, patients)
+            for dataset in (JPG, REPORTS, IMAGENOME.parent, QUESTIONS):
+                (work / dataset / SYNTHETIC).write_text(_NOBODY, encoding="utf-8")
+            readme = _readme(patients, seed, size, test_set, reporting, still)
+            (work / "README.txt").write_text(readme, encoding="utf-8")
+        except OSError as error:
+            if error.errno in FULL:
+                raise RunFailed(
+                    "the disk is full, and nothing is kept of the cohort; make room, and give the same command again"
+                ) from error
+            raise
+        with writing_to("out", "cannot be put there"):
+            _put_in_place(work, out)
 
 
 def _put_in_place(work: Path, out: Path) -> None:
@@ -101,24 +102,6 @@ def _check(out: Path, patients: int, seed: int, size: int, workers: int | None, 
             "give another",
             argument="out",
         )
-
-
-def _drawn(
-    write: Callable[[int], PatientRows], patients: int, workers: int | None
-) -> Generator[PatientRows, None, None]:
-    """The rows of every patient in order; their images and reports are written on the way."""
-    if workers is None:
-        workers = 1 if patients < _FEW else usable_cores()
-    if workers == 1:
-        yield from map(write, range(patients))
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
-        try:
-            yield from pool.map(write, range(patients), chunksize=4)
-        finally:
-            # Whoever stops early waits for the patients at work only, not for all.
-            pool.shutdown(cancel_futures=True)
 
 
 def _readme(patients: int, seed: int, size: int, test_set: str | None, reporting: Reporting, still: float) -> str:

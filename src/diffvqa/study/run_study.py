@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shutil
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -61,11 +62,12 @@ def _run_cells(config: StudyConfig, workers: int | None, cluster: str | None) ->
         workers = workers or (1 if torch.cuda.is_available() else min(cores, len(sharing), SIDE_BY_SIDE))
         threads = 1 if cluster else max(1, cores // workers)
         jobs = ((config, together, stores[together[0].size], threads) for together in sharing.values())
-        with progress_bar("run cells") as progress:
+        # All at once: a cell that takes long keeps none of the others waiting.
+        running = done_in_order(run_cells, jobs, workers, cluster, on_gpu=True, ahead=len(cells))
+        with progress_bar("run cells") as progress, closing(running):
             done = len(cells) - len(waiting)
             progress(done, len(cells))
-            # All at once: a cell that takes long keeps none of the others waiting.
-            for results in done_in_order(run_cells, jobs, workers, cluster, on_gpu=True, ahead=len(cells)):
+            for results in running:
                 found |= {result["cell"]: result for result in results}
                 done += len(results)
                 progress(done, len(cells))
