@@ -6,7 +6,7 @@ from pathlib import Path
 import diffvqa
 
 PACKAGE = Path(diffvqa.__file__).parent
-BASE = {"errors", "cells", "files", "records", "findings", "boxes", "images", "progress", "workers", "runs"}
+BASE = {"errors", "cells", "files", "records", "findings", "boxes", "images", "progress", "workers", "runs", "seal"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "allocator": set(),
@@ -14,7 +14,7 @@ MAY_IMPORT = {
     "phantom": BASE,
     "tasks": BASE,
     "evaluation": BASE,
-    "models": {"errors"},
+    "models": {"errors", "files", "seal"},
     "inference": BASE | {"data", "tasks", "models"},
     "training": BASE | {"data", "tasks", "models", "inference"},
     "evaluating": BASE | {"data", "tasks", "models", "inference"},
