@@ -18,6 +18,7 @@ from diffvqa.findings import ABNORMALITIES_QUESTION, DIFFERENCE_QUESTION
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceConfig, DifferenceModel
 from diffvqa.models.folder import load_folder
+from diffvqa.seal import seal
 from diffvqa.tasks.text import SEPARATOR
 
 # What an answer is put together from, each one token: which may follow which makes the grammar.
@@ -96,6 +97,7 @@ def make_difference_model_tell(folder: Path, store_folder: Path, seed: int = 0) 
         _answer_by(model.language_model, words, ids, loaded.tokenizer.eos_token_id, random)
     model.save_pretrained(folder)
     loaded.tokenizer.save_pretrained(folder)
+    seal(folder)
 
 
 def _pixels(store: Store, processor) -> torch.Tensor:
@@ -280,3 +282,4 @@ def make_captioner_tell(folder: Path, store_folder: Path, seed: int = 0) -> None
         decoder.lm_head.weight[:, 0] = torch.where(letters | ends, 20.0, 0.0)
         decoder.lm_head.weight[:, 1] = torch.where(ends, 20.0, 0.0)
     model.save_pretrained(folder)
+    seal(folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 import diffvqa
 
 PACKAGE = Path(diffvqa.__file__).parent
-BASE = {"errors", "cells", "files", "sealed", "arrays", "records", "findings", "boxes", "images", "progress"}
+BASE = {"errors", "cells", "files", "sealed", "seal", "arrays", "records", "findings", "boxes", "images", "progress"}
 BASE |= {"pool", "workers", "runs", "termination"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "phantom": BASE,
     "tasks": BASE,
     "evaluation": BASE,
-    "models": {"errors"},
+    "models": {"errors", "files", "seal"},
     "inference": BASE | {"data", "tasks", "models"},
     "training": BASE | {"data", "tasks", "models", "inference"},
     "evaluating": BASE | {"data", "tasks", "models", "inference"},

@@ -19,9 +19,9 @@ from diffvqa.inference.features import encode_store
 from diffvqa.inference.hub import PHANTOM_SMALL, model_folder
 from diffvqa.inference.measure_trust import draw_sample, measure_trust
 from diffvqa.models.difference import DifferenceModel
-from diffvqa.models.folder import load_folder, weights_digest
+from diffvqa.models.folder import load_folder
 from diffvqa.progress import progress_bar
-from diffvqa.runs import RECORD
+from diffvqa.seal import RECORD, seal
 
 KEPT = (
     "config.json", "log.jsonl", "model.safetensors", "preprocessor_config.json", RECORD, "tokenizer.json",
@@ -40,8 +40,9 @@ def ship(model: Path, store: Path) -> None:
     loaded, opened = load_folder(DifferenceModel, out, "model"), Store.open(store)
     sample = draw_sample(opened, loaded.model.config.priors)
     with tempfile.TemporaryDirectory() as scratch, progress_bar("encode images") as progress:
-        features = encode_store(loaded, opened, sample.images, Path(scratch), weights_digest(out), progress)
+        features = encode_store(loaded, opened, sample.images, Path(scratch), loaded.digest, progress)
         measure_trust(loaded, opened, sample, features)
+    seal(out)
 
 
 def copy_halved(model: Path, out: Path) -> None:
@@ -56,6 +57,7 @@ def copy_halved(model: Path, out: Path) -> None:
     places = {key: record["config"].get(key) for key in PLACES}
     record["config"] |= {key: Path(place).name for key, place in places.items() if isinstance(place, str)}
     (out / RECORD).write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+    seal(out)
 
 
 if __name__ == "__main__":

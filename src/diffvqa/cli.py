@@ -472,7 +472,7 @@ def answer(
         _save_picture(draw_answer(result, radiographs), "overlay", overlay)
     if dicom_sr and sources:
         _save_dicom(result, sources, radiographs, dicom_sr)
-    print(json.dumps(result.as_dict(), indent=2) if as_json else "\n".join(answer_lines(result)))
+    print(json.dumps(result.as_dict(), indent=2, allow_nan=False) if as_json else "\n".join(answer_lines(result)))
 
 
 @app.command()
@@ -686,6 +686,8 @@ def _save_dicom(result: Answer, sources: DicomSources, radiographs: dict[str, Ra
     from diffvqa.answering.dicom.sources import make_folder, save
     from diffvqa.answering.dicom.structured_report import make_report
 
+    if not sources.model.startswith(result.model.version):
+        raise InputError("its files were changed while they were being read; try again", argument="model")
     make_folder(folder)
     save(make_report(result, sources), folder, "report")
     save(make_key_image(result, sources, radiographs), folder, "key-image")
@@ -723,6 +725,6 @@ def _print(result: dict, table: Callable[[dict], Any], as_json: bool = False) ->
     from rich.console import Console
 
     if as_json:
-        print(json.dumps(result, indent=2))
+        print(json.dumps(result, indent=2, allow_nan=False))
     else:
         Console().print(table(result))

@@ -30,7 +30,7 @@ class InputError(ValueError):
         row = [] if self.row is None else [f"row {self.row}"]
         argument = [] if self.argument is None else [shown(self.argument)]
         place = ", ".join(row + argument)
-        return f"{place}: {message}" if place else message
+        return printable(f"{place}: {message}" if place else message)
 
 
 class RunFailed(RuntimeError):
@@ -38,6 +38,14 @@ class RunFailed(RuntimeError):
 
     The message says at which step, what is kept, and what to do.
     """
+
+
+def printable(text: str) -> str:
+    """A text of a stranger in one line that no terminal takes for a command, and any encoding can hold.
+
+    What is not printed, such as an escape, and lines that end, are shown as U+FFFD.
+    """
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def require_text(text: str, argument: str) -> None:

@@ -22,10 +22,8 @@ from typing import Any
 from diffvqa import __version__
 from diffvqa.errors import InputError, RunFailed
 from diffvqa.files import UNFINISHED, finished_in, held, write_text
+from diffvqa.seal import FILES, RECORD, sealed
 from diffvqa.workers import usable_cores
-
-RECORD = "run.json"
-"""The record in a run's folder; the record of a file lies beside it and is called FILE.run.json."""
 
 KEPT = "what was finished in `out` is kept, and the same command goes on from there"
 
@@ -54,7 +52,8 @@ class Claim:
     """What a run is, and where it writes.
 
     kind: the name of its command. out: its folder, or with `is_file` its file. settings: as JSON has them. inputs: by
-    name the digest of what a setting leads to, such as that of a store. record: the file's name in the folder. scratch:
+    name the digest of what a setting leads to, such as that of a store. record: the file's name in the folder; the
+    record of a file lies beside it and is called FILE.run.json. scratch:
     folders in `out` that only an unfinished run needs. differing: given the settings that
     a run was begun with and those of now, the names of those that forbid to go on.
     """
@@ -203,6 +202,8 @@ class Run:
             "date": date.today().isoformat(),
             "config": self.claim.settings,
         }
+        if FILES in record:
+            record = sealed(record)
         try:
             write_text(self.claim.record_path, json.dumps(record, indent=2) + "\n")
         except OSError as error:

@@ -71,9 +71,12 @@ class Answer:
     model: ModelVersion
 
     def as_dict(self) -> dict[str, Any]:
-        """The answer as plain values, as answer.schema.json says; boxes as [x1, y1, x2, y2]."""
+        """The answer as plain values, as answer.schema.json says; boxes as [x1, y1, x2, y2].
+
+        Raises ValueError for a number that is not finite, which JSON does not have.
+        """
         plain = asdict(self)
         for found in plain["boxes"] or ():
             found["box"] = tuple(found["box"].values())
-        plain = json.loads(json.dumps(plain))  # lists in the place of tuples
+        plain = json.loads(json.dumps(plain, allow_nan=False))  # lists in the place of tuples
         return {**plain, **{old: plain[new] for old, new in DEPRECATED.items()}, "notice": NOTICE}

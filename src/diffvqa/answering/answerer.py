@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -230,5 +231,5 @@ def _shown(
 
 def _out_of_distribution(case: Case) -> dict[str, float] | None:
     found = {name: image.out_of_distribution for name, image in case.images.items() if name in ("current", "prior")}
-    known = {name: round(value, 3) for name, value in found.items() if value is not None}
+    known = {name: round(value, 3) for name, value in found.items() if value is not None and math.isfinite(value)}
     return known if len(known) == len(found) else None

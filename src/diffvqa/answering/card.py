@@ -21,6 +21,7 @@ from diffvqa.inference.training_record import read_training
 from diffvqa.inference.trust import read_record
 from diffvqa.models.difference import DifferenceConfig
 from diffvqa.models.folder import weights_digest
+from diffvqa.models.source import read_config
 
 FILE = "README.md"
 """The name under which the hub looks for a card."""
@@ -123,7 +124,7 @@ def model_card(folder: Path, evaluation: Path | None = None) -> tuple[str, str |
 
 def _read_config(folder: Path) -> DifferenceConfig:
     try:
-        return DifferenceConfig.from_pretrained(folder)
+        return read_config(folder)
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             "the folder's config.json cannot be read; give a folder that is whole", argument="model"

@@ -38,7 +38,9 @@ class Grounded:
         """One JSON object; boxes in pixels of the file as stored."""
         listed = [{"box": list(one.box.as_tuple()), "share": one.share} for one in self.boxes]
         said = {"phrase": self.phrase, "box": listed[0]["box"] if listed else None, "boxes": listed}
-        return json.dumps({**said, "reason": self.reason, "warnings": list(self.warnings), "notice": NOTICE})
+        return json.dumps(
+            {**said, "reason": self.reason, "warnings": list(self.warnings), "notice": NOTICE}, allow_nan=False
+        )
 
     def lines(self) -> list[str]:
         """The boxes (x1 y1 x2 y2), or why there are none, warnings and the notice."""

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from transformers import AutoModel, AutoTokenizer
+from transformers import AutoModel
 
 from diffvqa.errors import InputError
+from diffvqa.models.source import read_tokenizer
+from diffvqa.models.weights import read_model
 
 BATCH = 64
 """Texts that are embedded together."""
@@ -28,11 +30,12 @@ class BertScore:
                 "expected a folder with a text encoder's weights and tokenizer, found none", argument="bertscore"
             )
         try:
-            self._tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self._model = AutoModel.from_pretrained(folder, local_files_only=True, use_safetensors=True).eval()
-        except (OSError, ValueError, KeyError) as error:
+            self._tokenizer = read_tokenizer(folder, ends=False)
+            self._model = read_model(AutoModel, folder, may_lack=("pooler.",)).eval()
+        except Exception as error:  # damaged files make the libraries raise many kinds
+            reason = " ".join(str(error).replace(str(folder), "the folder").split())[:200]
             raise InputError(
-                "the folder holds no text encoder with its tokenizer that transformers can read; "
+                f"the folder holds no text encoder with its tokenizer that can be read ({reason}); "
                 "give one with config.json, model.safetensors and the tokenizer's files",
                 argument="bertscore",
             ) from error

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from diffvqa.errors import InputError
+from diffvqa.errors import InputError, printable
 from diffvqa.findings import CHANGE
 from diffvqa.inference.change_weighing import Hypothesis, agreed_probabilities, change_probabilities, state_changes
 from diffvqa.models.difference import DifferenceModel
@@ -130,6 +130,7 @@ def write_hypotheses(
         part = questions[start : start + at_once]
         settings = {"num_return_sequences": beams, "output_scores": True, "length_penalty": 0.0, "early_stopping": True}
         texts, _, written = _write(folder, part, features, beams, **settings)
+        require_numbers(written.sequences_scores)
         rows = [Hypothesis(*one) for one in zip(texts, written.sequences_scores.tolist(), strict=True)]
         found += [rows[place : place + beams] for place in range(0, len(rows), beams)]
     return found
@@ -147,8 +148,19 @@ def _most_probable(
         folder, questions, features, beams, output_logits=beams == 1, output_scores=beams > 1
     )
     # Beam search gives the mean log probability itself.
-    confidences = _confidences(written, ended) if beams == 1 else written.sequences_scores.exp().tolist()
-    return [WrittenAnswer(text, one) for text, one in zip(texts, confidences, strict=True)]
+    confidences = _confidences(written, ended) if beams == 1 else written.sequences_scores.exp()
+    require_numbers(confidences)
+    return [WrittenAnswer(text, one) for text, one in zip(texts, confidences.tolist(), strict=True)]
+
+
+def require_numbers(values: torch.Tensor) -> None:
+    """Raises InputError where a probability is none: what was written then means nothing."""
+    if values.isnan().any():
+        raise InputError(
+            "what it computes of these images is not finite, so that there is no answer; its weights are damaged, or "
+            "its training broke down",
+            argument="model",
+        )
 
 
 def _write(
@@ -172,8 +184,13 @@ def _write(
             **settings,
         )
     ended = [_until_end(tokens, tokenizer.eos_token_id) for tokens in written.sequences.tolist()]
-    texts = [" ".join(tokenizer.decode(tokens, skip_special_tokens=True).split()) for tokens in ended]
+    texts = [written_text(tokenizer, tokens) for tokens in ended]
     return texts, ended, written
+
+
+def written_text(tokenizer: Any, tokens: list[int]) -> str:
+    """What tokens say, in one line: a model of a stranger may write what a terminal takes for a command."""
+    return printable(" ".join(tokenizer.decode(tokens, skip_special_tokens=True).split()))
 
 
 def _until_end(tokens: list[int], end: int) -> list[int]:
@@ -181,11 +198,11 @@ def _until_end(tokens: list[int], end: int) -> list[int]:
     return tokens[: tokens.index(end) + 1] if end in tokens else tokens
 
 
-def _confidences(written: Any, ended: Sequence[Sequence[int]]) -> list[float]:
+def _confidences(written: Any, ended: Sequence[Sequence[int]]) -> torch.Tensor:
     """The geometric mean of the probabilities of each answer's tokens, up to where it ended."""
     every = torch.stack(written.logits, dim=1).float().log_softmax(-1)
     chosen = every.gather(-1, written.sequences[:, :, None]).squeeze(-1).cpu()
-    return [float(row[: len(tokens)].mean().exp()) for row, tokens in zip(chosen, ended, strict=True)]
+    return torch.stack([row[: len(tokens)].mean().exp() for row, tokens in zip(chosen, ended, strict=True)])
 
 
 def in_batches(

@@ -11,8 +11,8 @@ import torch
 from transformers import LogitsProcessor, LogitsProcessorList
 
 from diffvqa.boxes import Box, intersection_over_union
-from diffvqa.errors import InputError
-from diffvqa.inference.asking import Progress, in_batches
+from diffvqa.errors import InputError, printable
+from diffvqa.inference.asking import Progress, in_batches, require_numbers
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.folder import ModelFolder
 from diffvqa.tasks.box_grammar import Allowed, box_grammar
@@ -50,7 +50,8 @@ class AllowedTokens(LogitsProcessor):
         self.allowed, self.prompt_length, self.beams = allowed, prompt_length, beams
 
     def __call__(self, input_ids: torch.LongTensor, scores: torch.FloatTensor) -> torch.FloatTensor:
-        """Scores (texts, vocabulary), of texts (texts, length)."""
+        """Scores (texts, vocabulary), of texts (texts, length). Raises InputError where one is no number."""
+        require_numbers(scores)
         forbidden = np.ones(tuple(scores.shape), dtype=bool)
         for row, written in enumerate(input_ids[:, self.prompt_length :].tolist()):
             forbidden[row, self.allowed(row // self.beams, written)] = False
@@ -175,7 +176,7 @@ def _write_constrained(
 
 
 def _texts(folder: ModelFolder[Captioner], sequences: torch.Tensor) -> list[str]:
-    return [folder.tokenizer.decode(row, skip_special_tokens=True) for row in sequences.tolist()]
+    return [printable(folder.tokenizer.decode(row, skip_special_tokens=True)) for row in sequences.tolist()]
 
 
 def _box_in(folder: ModelFolder[Captioner], text: str) -> Box | None:

@@ -9,8 +9,9 @@ from pathlib import Path
 import huggingface_hub
 
 from diffvqa.errors import InputError
+from diffvqa.seal import KINDS
 
-NEEDED = ("*.json", "*.safetensors")
+NEEDED = tuple(f"*{kind}" for kind in KINDS)
 """What is fetched of a model: text and weights, no pickles and no code."""
 
 NOT_NEEDED = ("checkpoints/*", "encoder/*")

@@ -40,10 +40,12 @@ class InputCheck:
         """The out-of-distribution score of each image: its Mahalanobis distance, divided by the limit.
 
         tokens: (images, patches, width). The distance is that of Lee et al. (NeurIPS 2018) with one class, on the mean
-        and the spread of the tokens.
+        and the spread of the tokens. Infinite where it is no number: such an image is like none.
         """
         standard = (_measure(tokens) - self.mean) / self.deviation
-        return np.sqrt(np.einsum("ij,jk,ik->i", standard, self.precision, standard)) / self.limit
+        with np.errstate(invalid="ignore"):
+            score = np.sqrt(np.einsum("ij,jk,ik->i", standard, self.precision, standard)) / self.limit
+        return np.where(np.isfinite(score), score, np.inf)
 
 
 def fit_input_check(training: np.ndarray, validation: np.ndarray) -> InputCheck:
@@ -74,7 +76,12 @@ def load_input_check(folder: Path) -> InputCheck:
         width = len(parts["mean"])
         if parts["deviation"].shape != (width,) or parts["precision"].shape != (width, width):
             raise ValueError("shapes")
-        return InputCheck(parts["mean"], parts["deviation"], parts["precision"], float(parts["limit"][0]))
+        check = InputCheck(parts["mean"], parts["deviation"], parts["precision"], float(parts["limit"][0]))
+        if not all(np.isfinite(part).all() for part in parts.values()):
+            raise ValueError("not finite")
+        if not ((check.deviation > 0).all() and check.limit > 0 and (np.diag(check.precision) > 0).all()):
+            raise ValueError("no distances")
+        return check
     except (OSError, ValueError, LookupError, TypeError, SafetensorError) as error:
         raise InputError(
             f"{folder.name}/{FILE} is missing or damaged; run `diffvqa finetune` on the folder again", argument="model"

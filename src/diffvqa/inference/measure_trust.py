@@ -83,7 +83,7 @@ def measure_trust(
     with progress_bar("measure the confidence") as progress:
         scale, answers = _scale_confidence(model, sample.questions, features, progress)
     record = {
-        "weights": weights_digest(model.path),
+        "weights": model.digest,
         "store": store.fingerprint,
         "input_check": {
             "train_images": len(sample.train),

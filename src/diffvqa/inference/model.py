@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 
 from diffvqa.data.reader import SYNTHETIC
 from diffvqa.data.store import Store
+from diffvqa.errors import printable
 from diffvqa.images.header import Header
 from diffvqa.images.intensities import intensity_of
 from diffvqa.images.radiograph import Radiograph, StoredFrame
@@ -22,9 +22,8 @@ from diffvqa.inference.training_record import types_taught
 from diffvqa.inference.trust import Trust, load_trust
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
-from diffvqa.models.folder import ModelFolder, load_folder, weights_digest
+from diffvqa.models.folder import ModelFolder, load_folder
 from diffvqa.progress import progress_bar
-from diffvqa.runs import RECORD, read_record
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -49,7 +48,7 @@ class FinetunedModel:
 
     name: of the folder, or on the hub. digest: the SHA-256 of the weights that answer. captioner: None where there is
     none that writes boxes, with the reason in no_boxes_reason. taught: the types of the questions that it has
-    learnt; None where its folder does not say.
+    learnt; None where its folder does not say. synthetic: whether it has learnt from synthetic patients alone.
     """
 
     name: str
@@ -59,27 +58,30 @@ class FinetunedModel:
     no_boxes_reason: str | None
     taught: frozenset[str] | None
     trust: Trust
+    synthetic: bool
 
     @classmethod
     def load(cls, source: str | os.PathLike[str], with_captioner: bool = True) -> FinetunedModel:
-        """The model in a folder that `diffvqa finetune` has written, or of the hub (owner/name). Raises InputError."""
+        """The model in a folder that `diffvqa finetune` has written, or of the hub (owner/name).
+
+        Raises InputError, also where the folder is changed meanwhile.
+        """
         folder = model_folder(source)
-        name = folder.resolve().name if folder == Path(source) else os.fspath(source)
+        name = printable(folder.resolve().name if folder == Path(source) else os.fspath(source))
         difference = load_folder(DifferenceModel, folder, "model")
+        digest, files = difference.digest, difference.files
         captioner, reason = load_captioner(folder) if with_captioner else (None, "no boxes are asked for")
-        digest = weights_digest(folder)
-        return cls(name, digest, difference, captioner, reason, types_taught(folder), load_trust(folder, digest))
+        datasets = (files.record.get("datasets") if files else None) or [""]
+        synthetic = all(SYNTHETIC in str(name) for name in datasets)
+        taught, trust = types_taught(folder), load_trust(folder, digest)
+        if files:
+            files.require_unchanged()
+        return cls(name, digest, difference, captioner, reason, taught, trust, synthetic)
 
     @property
     def path(self) -> Path:
         """The folder."""
         return self.difference.path
-
-    @functools.cached_property
-    def synthetic(self) -> bool:
-        """Whether it has learnt from synthetic patients alone."""
-        datasets = read_record(self.path / RECORD).get("datasets") or [""]
-        return all(SYNTHETIC in name for name in datasets)
 
     @property
     def image_size(self) -> int:
@@ -96,6 +98,8 @@ class FinetunedModel:
         tokens = encode_radiographs(self.difference, radiographs)
         check = self.trust.input_check
         scores = check.score(tokens).tolist() if check else [None] * len(radiographs)
+        # Half precision holds no number that is too large: nothing can be said of such an image.
+        scores = [score if np.isfinite(one).all() else np.inf for score, one in zip(scores, tokens, strict=True)]
         # Copies: whoever keeps one image must not keep the memory of all.
         kept = captioner_kept = [one.copy() for one in tokens]
         if self.captioner and self._needs_own_tokens(self.captioner):
@@ -115,7 +119,7 @@ class FinetunedModel:
         """The patch tokens that the captioner sees of these images: `features`, unless it needs its own."""
         if not (self.captioner and self._needs_own_tokens(self.captioner)):
             return features
-        return _encode(self.captioner, store, images, folder, weights_digest(self.captioner.path), cluster)
+        return _encode(self.captioner, store, images, folder, self.captioner.digest, cluster)
 
     def _needs_own_tokens(self, captioner: ModelFolder[Captioner]) -> bool:
         """Whether a captioner needs other tokens: its encoder is that of stage 1, or it is shown other grey values."""

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from diffvqa.errors import InputError
-from diffvqa.runs import RECORD, read_record
+from diffvqa.runs import read_record
+from diffvqa.seal import RECORD
 
 
 def read_training(folder: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -30,11 +31,18 @@ def load_trust(folder: Path, digest: str) -> Trust:
     try:
         scale = record["confidence"]["scale"]
         return Trust(
-            ConfidenceScale(float(scale["slope"]), float(scale["intercept"])) if scale else None,
+            _scale(scale["slope"], scale["intercept"]) if scale else None,
             load_input_check(folder / FOLDER) if record["input_check"]["measured"] else None,
         )
     except (LookupError, TypeError, ValueError) as error:
         raise _damaged() from error
+
+
+def _scale(*numbers: float) -> ConfidenceScale:
+    slope, intercept = map(float, numbers)
+    if not (isfinite(slope) and isfinite(intercept)):
+        raise ValueError("not finite")
+    return ConfidenceScale(slope, intercept)
 
 
 def read_record(folder: Path) -> dict[str, Any]:
@@ -43,7 +51,7 @@ def read_record(folder: Path) -> dict[str, Any]:
         record = json.loads((folder / FOLDER / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise _damaged() from error
     if not isinstance(record, dict):
         raise _damaged()

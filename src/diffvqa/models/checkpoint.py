@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 from torch.nn import functional
-from transformers import AutoConfig, PreTrainedModel, SiglipImageProcessorPil
+from transformers import PreTrainedModel, SiglipImageProcessorPil
 from transformers.models.auto.modeling_auto import MODEL_MAPPING
 
 from diffvqa.models.encoder import build_encoder, encoder_config_class, vision_config
+from diffvqa.models.source import read_config, read_processor_settings
 from diffvqa.models.weights import read_model
 
 UNUSED = ("pooler.", "head.")
@@ -25,7 +26,7 @@ def load_encoder(source: str, image_size: int) -> PreTrainedModel:
     are read from safetensors only. Raises ValueError for a model of an unknown kind, a size that its patches do not
     tile, and weights that are missing or of another shape; OSError where there is no checkpoint.
     """
-    found = AutoConfig.from_pretrained(source)
+    found = read_config(source)
     found = getattr(found, "vision_config", found)
     kind = encoder_config_class(found.model_type)
     # At its own size a model may leave a few pixels at the edges unseen (384 pixels in patches of 14).
@@ -45,9 +46,7 @@ def image_statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]
 
     Raises ValueError where it does not say, OSError where there is no preprocessor_config.json.
     """
-    settings, _ = SiglipImageProcessorPil.get_image_processor_dict(source)
-    if not (settings.get("image_mean") and settings.get("image_std")):
-        raise ValueError("the checkpoint's preprocessor_config.json has no image_mean and image_std")
+    settings = read_processor_settings(source)
     return tuple(settings["image_mean"]), tuple(settings["image_std"])
 
 

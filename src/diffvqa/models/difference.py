@@ -83,7 +83,7 @@ class DifferenceModel(PreTrainedModel):
         super().__init__(config)
         width = config.vision_config.hidden_size
         self.encoder = encoder.build_encoder(config.vision_config)
-        self.language_model = AutoModelForCausalLM.from_config(config.language_config)
+        self.language_model = AutoModelForCausalLM.from_config(config.language_config, trust_remote_code=False)
         language_width = self.language_model.get_input_embeddings().embedding_dim
         self.time = nn.Embedding(1 + config.priors, width)
         self.no_prior = nn.Embedding(1, language_width)

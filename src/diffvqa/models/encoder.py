@@ -65,7 +65,7 @@ def patch_grid(config: PreTrainedConfig) -> int:
 
 def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
     """A randomly initialised encoder of that configuration, its convolutions laid out as they run fastest."""
-    return AutoModel.from_config(config).to(memory_format=torch.channels_last)
+    return AutoModel.from_config(config, trust_remote_code=False).to(memory_format=torch.channels_last)
 
 
 def patch_tokens(encoder: PreTrainedModel, pixel_values: torch.Tensor) -> torch.Tensor:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import torch
-from transformers import AutoTokenizer, SiglipImageProcessorPil
 
-from diffvqa.errors import InputError
+from diffvqa.errors import InputError, require_text
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
+from diffvqa.models.source import read_processor, read_tokenizer, require_harmless
 from diffvqa.models.weights import read_model
+from diffvqa.seal import FolderFiles
 
 Model = TypeVar("Model", bound=Captioner | DifferenceModel)
 
@@ -29,7 +29,8 @@ torch.backends.cuda.enable_cudnn_sdp(False)
 class ModelFolder(Generic[Model]):
     """What a folder holds, ready for use: the model in evaluation mode.
 
-    Sent to another process it is loaded there, once, from the same folder; a cluster must see that.
+    files: as they were when it was loaded; None of a model that is not loaded from there. Sent to another process it is
+    loaded there, once, from the same folder, which a cluster must see, and which must hold the same weights.
     """
 
     model: Model
@@ -37,9 +38,15 @@ class ModelFolder(Generic[Model]):
     processor: Any
     path: Path
     argument: str
+    files: FolderFiles | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _load_once, (type(self.model), self.path.resolve(), self.argument)
+        return _load_once, (type(self.model), self.path.resolve(), self.argument, self.digest)
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the weights that were loaded: their version, for every record of what it answered."""
+        return self.files.weights if self.files else ""
 
     @property
     def image_size(self) -> int:
@@ -53,9 +60,15 @@ class ModelFolder(Generic[Model]):
 
 # As many as an evaluation needs, the difference model and its captioner.
 @functools.lru_cache(maxsize=2)
-def _load_once(kind: type[Model], folder: Path, argument: str) -> ModelFolder[Model]:
-    return load_folder(kind, folder, argument)
+def _load_once(kind: type[Model], folder: Path, argument: str, digest: str) -> ModelFolder[Model]:
+    loaded = load_folder(kind, folder, argument)
+    if digest and loaded.digest != digest:
+        raise InputError("its weights were exchanged while it was at work; run the command again", argument=argument)
+    return loaded
 
+
+LARGEST_IMAGE, LONGEST_TEXT = 2048, 8192
+"""Pixels a side of a model's input, and tokens of a question with its answer, at the most."""
 
 _WRITTEN_BY = {
     "diffvqa_captioner": "`diffvqa pretrain` has written with an objective of captions or boxes, or a model made of it",
@@ -69,41 +82,48 @@ def device() -> torch.device:
 
 
 def load_folder(kind: type[Model], folder: str | Path, argument: str) -> ModelFolder[Model]:
-    """Load a model folder. Raises InputError, naming `argument`, if it holds no model of that kind."""
+    """Load a model folder, every file of it that its record tells of looked at.
+
+    Raises InputError, naming `argument`, if it holds no model of that kind, one that is damaged or not harmless
+    (source), and if it is changed meanwhile.
+    """
     folder = Path(folder)
+    require_text(str(folder), argument)  # the library of the weights takes no other paths
     expected = kind.config_class.model_type
     advice = "give a folder that " + _WRITTEN_BY[expected]
+    if not (folder / "config.json").is_file():
+        raise InputError(f"there is no finished model in this folder (no config.json); {advice}", argument=argument)
     try:
+        require_harmless(folder)
+        files = FolderFiles.read(folder, argument)
         found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except FileNotFoundError:
-        raise InputError(
-            f"there is no finished model in this folder (no config.json); {advice}", argument=argument
-        ) from None
-    except (ValueError, OSError, AttributeError) as error:
-        raise InputError(f"the folder's config.json cannot be read; {advice}", argument=argument) from error
-    if found != expected:
-        raise InputError(f"expected a model of type {expected}, found {found}; {advice}", argument=argument)
-    try:
-        return ModelFolder(
-            # Loading gives convolutions their slower layout back.
-            read_model(kind, folder).eval().to(device(), memory_format=torch.channels_last),
-            AutoTokenizer.from_pretrained(folder),
-            SiglipImageProcessorPil.from_pretrained(folder),
-            folder,
-            argument,
-        )
+        if found != expected:
+            raise InputError(f"expected a model of type {expected}, found {found!r}; {advice}", argument=argument)
+        # Loading gives convolutions their slower layout back.
+        model = read_model(kind, folder).eval().to(device(), memory_format=torch.channels_last)
+        _require_usable(model.config)
+        loaded = ModelFolder(model, read_tokenizer(folder), read_processor(folder), folder, argument, files)
+    except InputError:
+        raise
     except Exception as error:  # damaged files make the libraries raise many kinds
         reason = " ".join(str(error).replace(str(folder), "the folder").split())[:200]
         raise InputError(
             f"the model's files are incomplete or damaged ({reason}); {advice}", argument=argument
         ) from error
+    files.require_unchanged()
+    return loaded
+
+
+def _require_usable(config: Any) -> None:
+    """Raises ValueError for sizes that are no part of the weights and would have an answer take all time or memory."""
+    for name, size, most in (
+        ("image_size", config.vision_config.image_size, LARGEST_IMAGE),
+        ("text_tokens", config.text_tokens, LONGEST_TEXT),
+    ):
+        if not (isinstance(size, int) and 0 < size <= most):
+            raise ValueError(f"config.json: {name} is {size!r}, expected 1 to {most}")
 
 
 def weights_digest(folder: str | Path) -> str:
-    """The SHA-256 of a model folder's weights, its version for every record of what it answered."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(folder).glob("*.safetensors")):
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-    return digest.hexdigest()
+    """The SHA-256 of the weights in a folder, found whole: the version of its model. Raises InputError."""
+    return FolderFiles.read(Path(folder), "model").weights

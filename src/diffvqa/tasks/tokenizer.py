@@ -1,4 +1,4 @@
-"""The tokenizer: an existing one, or a small byte-level one made from the training texts."""
+"""The tokenizer: a small byte-level one made from the training texts, or an existing one made complete."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoTokenizer, PreTrainedTokenizerBase, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 PAD, START, END, MASK = "<pad>", "<bos>", "<eos>", "<mask>"
 
@@ -31,15 +31,6 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     return PreTrainedTokenizerFast(
         tokenizer_object=tokenizer, pad_token=PAD, bos_token=START, eos_token=END, mask_token=MASK
     )
-
-
-def read_tokenizer(source: str) -> PreTrainedTokenizerBase:
-    """The tokenizer of a local folder or a hub name. Raises ValueError if it has no words, OSError if there is none."""
-    tokenizer = AutoTokenizer.from_pretrained(source)
-    # Where a folder has a model but no tokenizer's files, the library makes one that knows nothing.
-    if not tokenizer.encode("nothing has changed", add_special_tokens=False) or tokenizer.eos_token_id is None:
-        raise ValueError("its tokenizer has no words, or no end token; are its files missing?")
-    return tokenizer
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:

@@ -52,8 +52,8 @@ def explain_source(argument: str, source: str) -> Iterator[None]:
         yield
     except InputError:
         raise
-    # The library raises what it likes where it finds no file, no network, or files of another kind.
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, ImportError) as error:
+    # The libraries raise what they like where they find no file, no network, or files of another kind or damaged.
+    except Exception as error:
         raise InputError(
             f"no {what} can be read from {source!r} ({_brief(error)}); give a local folder, a hub name, or {instead}",
             argument=argument,

@@ -19,11 +19,13 @@ from diffvqa.inference.shown_pictures import StorePixels
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder, device, load_folder, weights_digest
 from diffvqa.models.gathering import processes
+from diffvqa.models.source import read_tokenizer
 from diffvqa.progress import progress_bar
 from diffvqa.records import Question
-from diffvqa.runs import RECORD, read_record
+from diffvqa.runs import read_record
+from diffvqa.seal import FILES, RECORD, digests_of, seal
 from diffvqa.tasks.text import encode_prompt, question_prompt
-from diffvqa.tasks.tokenizer import complete, read_tokenizer
+from diffvqa.tasks.tokenizer import complete
 from diffvqa.training.config import FinetuneConfig
 from diffvqa.training.config_errors import explain_sizes, explain_source
 from diffvqa.training.datasets import QuestionCollator, QuestionDraws
@@ -71,6 +73,7 @@ def finetune(config: FinetuneConfig) -> Path:
             if is_first() and not is_measured(run.out):
                 _measure(run.out, store, draw_sample(store, config.priors))
                 run.discard()
+                seal(run.out, run.claim.scratch)
             return run.out
         sample = draw_sample(store, config.priors)
         features = None
@@ -107,7 +110,13 @@ def finetune(config: FinetuneConfig) -> Path:
             part.save_pretrained(run.out)
         if pretrained.captioner:
             ignored = shutil.ignore_patterns("checkpoints", "encoder")
-            shutil.copytree(pretrained.captioner, run.out / CAPTIONER, ignore=ignored, dirs_exist_ok=True)
+            shutil.copytree(pretrained.captioner.path, run.out / CAPTIONER, ignore=ignored, dirs_exist_ok=True)
+            if weights_digest(run.out / CAPTIONER) != pretrained.captioner.digest:
+                raise InputError(
+                    "its weights were exchanged during the training; put back those that it began with, and run the "
+                    "command again",
+                    argument="encoder",
+                )
         _measure(run.out, store, sample, features)
         run.finish(
             questions=len(questions["train"]),
@@ -120,6 +129,7 @@ def finetune(config: FinetuneConfig) -> Path:
             intensity=pretrained.processor.intensity,
             datasets=list(store.datasets),
             encoder_datasets=read_record(Path(config.encoder) / RECORD).get("datasets"),
+            **{FILES: digests_of(run.out, run.claim.scratch)},
         )
     return run.out
 
@@ -129,7 +139,7 @@ def _measure(out: Path, store: Store, sample: TrustSample, features: Features | 
     model = load_folder(DifferenceModel, out, "out")
     if features is None and sample.images:
         with progress_bar("encode images") as progress:
-            features = encode_store(model, store, sample.images, out / FEATURES, weights_digest(out), progress)
+            features = encode_store(model, store, sample.images, out / FEATURES, model.digest, progress)
     measure_trust(model, store, sample, features or {})
 
 

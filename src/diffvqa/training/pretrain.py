@@ -17,9 +17,11 @@ from diffvqa.models.captioner import Captioner, CaptionerConfig
 from diffvqa.models.checkpoint import image_statistics, make_processor
 from diffvqa.models.gathering import processes
 from diffvqa.models.pretraining import PretrainingModel
+from diffvqa.models.source import read_tokenizer
+from diffvqa.seal import FILES, digests_of
 from diffvqa.tasks.box_text import add_location_tokens
 from diffvqa.tasks.text import caption, region_referring
-from diffvqa.tasks.tokenizer import complete, read_tokenizer, train_tokenizer
+from diffvqa.tasks.tokenizer import complete, train_tokenizer
 from diffvqa.training.config import PretrainConfig
 from diffvqa.training.config_errors import explain_sizes, explain_source
 from diffvqa.training.datasets import PretrainingCollator, PretrainingDraws, pairs_to_learn
@@ -92,6 +94,7 @@ def pretrain(config: PretrainConfig) -> Path:
             negatives=_mean_negatives(run.out),
             intensity=store.intensity,
             datasets=list(store.datasets),
+            **{FILES: digests_of(run.out, run.claim.scratch)},
         )
     return run.out
 

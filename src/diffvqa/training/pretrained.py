@@ -9,27 +9,28 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, SiglipImageProcessorPil
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from diffvqa.errors import InputError
 from diffvqa.images.intensities import AS_STORED
 from diffvqa.models.captioner import Captioner, CaptionerConfig
-from diffvqa.models.checkpoint import image_statistics, load_encoder, make_processor
+from diffvqa.models.checkpoint import load_encoder, make_processor
 from diffvqa.models.difference import DifferenceConfig
 from diffvqa.models.encoder import patch_tokens
-from diffvqa.models.folder import load_folder
-from diffvqa.tasks.tokenizer import read_tokenizer
+from diffvqa.models.folder import ModelFolder, load_folder
+from diffvqa.models.source import read_processor_settings, read_tokenizer
+from diffvqa.seal import FolderFiles
 from diffvqa.training.config_errors import explain_source
 
 
 @dataclass(frozen=True)
 class Pretrained:
-    """An encoder with its processor, and if there are any its tokenizer and the folder of its captioner."""
+    """An encoder with its processor, and if there are any its tokenizer and the captioner that it is of."""
 
     encoder: PreTrainedModel
     processor: Any
     tokenizer: PreTrainedTokenizerBase | None
-    captioner: Path | None
+    captioner: ModelFolder[Captioner] | None
 
     def encode(self, pixel_values: torch.Tensor) -> torch.Tensor:
         """The patch tokens of images: (images, channels, size, size) -> (images, patches, width)."""
@@ -59,7 +60,7 @@ def read_pretrained(source: str, size: int) -> Pretrained:
                 argument="encoder",
                 mentions=("store",),
             )
-        return Pretrained(folder.model.encoder, folder.processor, folder.tokenizer, Path(source))
+        return Pretrained(folder.model.encoder, folder.processor, folder.tokenizer, folder)
     if _model_type(Path(source)) == DifferenceConfig.model_type:
         raise InputError(
             "the folder of a finetuned model; give the one that it was made from, or `captioner` in it",
@@ -72,21 +73,28 @@ def read_pretrained(source: str, size: int) -> Pretrained:
             argument="encoder",
         )
     with explain_source("encoder", source):
+        files = FolderFiles.read(Path(source), "encoder") if Path(source).is_dir() else None
         encoder = load_encoder(source, size).eval()
-        mean, deviation = image_statistics(source)
-        settings, _ = SiglipImageProcessorPil.get_image_processor_dict(source)
-    processor = make_processor(size, mean, deviation, settings.get("intensity", AS_STORED))
-    return Pretrained(encoder, processor, _tokenizer(source), None)
+        settings = read_processor_settings(source)
+        tokenizer = _tokenizer(source)
+        if files:
+            files.require_unchanged()
+    intensity = settings.get("intensity", AS_STORED)
+    processor = make_processor(size, settings["image_mean"], settings["image_std"], intensity)
+    return Pretrained(encoder, processor, tokenizer, None)
 
 
 def _model_type(folder: Path) -> str | None:
     try:
         return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError):
+    except (OSError, ValueError, AttributeError, RecursionError):
         return None
 
 
 def _tokenizer(source: str) -> PreTrainedTokenizerBase | None:
+    """The tokenizer beside an encoder; None where there is none. Raises what `read_tokenizer` does of a damaged one."""
+    if Path(source).is_dir() and any(Path(source).glob("tokenizer*")):
+        return read_tokenizer(source)
     try:
         return read_tokenizer(source)
     except (OSError, ValueError, KeyError, ImportError):

@@ -67,5 +67,5 @@ def open_after(claim: Claim, ids: Sequence[str], written: WrittenLines) -> Itera
 
 def write_lines(file: BinaryIO, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write one JSON object a line, and let none wait in this process."""
-    file.writelines(f"{json.dumps(row, ensure_ascii=False)}\n".encode() for row in rows)
+    file.writelines(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n".encode() for row in rows)
     file.flush()

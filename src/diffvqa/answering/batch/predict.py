@@ -24,6 +24,7 @@ from diffvqa.inference.hub import model_folder
 from diffvqa.inference.model import EncodedImage
 from diffvqa.progress import progress_bar
 from diffvqa.runs import Claim
+from diffvqa.seal import stamps_of
 from diffvqa.workers import done_in_order
 
 ROWS, IMAGES = 128, 32
@@ -67,7 +68,9 @@ def predict_pairs(
     options = options or AnswerOptions()
     rows = read_pairs(pairs, encoding)
     settings = {**asdict(options), "diffvqa": __version__}
-    inputs = {"model": _digest(model_folder(model)), "pairs": digest_of(pairs)}
+    folder = model_folder(model)
+    stamps = stamps_of(folder)
+    inputs = {"model": _digest(folder), "pairs": digest_of(pairs)}
     claim = Claim("predict", out, settings, inputs, is_file=True)
     ids = [row.id for row in rows]
     written = find_written(claim, ids)
@@ -75,6 +78,8 @@ def predict_pairs(
         return Outcome(len(rows), written.problems, done_before=True)
     require_files(rows)
     answerer = Answerer.from_pretrained(model)
+    if stamps_of(folder) != stamps:
+        raise InputError("its files were changed while they were being read; try again", argument="model")
     taken = answerer.model.priors
     if too_many := [row.number for row in rows if len(row.images) - 1 > taken]:
         raise InputError(
