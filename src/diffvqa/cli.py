@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gc
 import json
 import os
@@ -574,10 +575,11 @@ _INTERRUPTED = 130
 
 def main() -> None:
     """Run the command line; exit status 0 done, 1 failed, 2 wrong input."""
+    codecs.register_error("as far as it goes", _as_far_as_it_goes)
     for stream in (sys.stdout, sys.stderr):
-        # Names of files that are no UTF-8 are printed as they are, not a reason to break down.
+        # What a terminal cannot show is not a reason to break down.
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")
+            stream.reconfigure(errors="as far as it goes" if stream is sys.stdout else "backslashreplace")
     try:
         status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except InputError as error:
@@ -604,6 +606,16 @@ def main() -> None:
             file=sys.stderr,
         )
     sys.exit(status or 0)
+
+
+def _as_far_as_it_goes(error: UnicodeError) -> tuple[bytes, int]:
+    """Names of files that are no UTF-8 as they are; of other characters that cannot be written, the numbers."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    shown = b""
+    for one in error.object[error.start : error.end]:
+        shown += one.encode("ascii", "surrogateescape" if "\udc80" <= one <= "\udcff" else "backslashreplace")
+    return shown, error.end
 
 
 @contextmanager

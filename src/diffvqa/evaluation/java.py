@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,28 +15,31 @@ def run_java(arguments: Sequence[str], text: str, folder: Path | None = None) ->
 
     None where it fails, is ended or stopped, or there is no Java.
     """
-    command = ["java", *arguments]
-    pipe, nowhere = subprocess.PIPE, subprocess.DEVNULL
-    try:
-        program = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=nowhere, cwd=folder)
-    except OSError:
-        return None
-    with program:
+    # From a file: what is sent through a pipe would be waited for without an end if the program does not take it.
+    with tempfile.TemporaryFile() as read:
+        read.write(text.encode())
+        read.seek(0)
         try:
-            return _answer(program, text.encode())
-        finally:
-            # Whoever stops early, or finds it stopped, leaves nothing behind.
-            program.kill()
+            program = subprocess.Popen(
+                ["java", *arguments], stdin=read, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, cwd=folder
+            )
+        except OSError:
+            return None
+        with program:
+            try:
+                return _written(program)
+            finally:
+                # Whoever stops early, or finds it stopped, leaves nothing behind.
+                program.kill()
 
 
-def _answer(program: subprocess.Popen[bytes], text: bytes) -> str | None:
-    stopped, rest = False, text or None
+def _written(program: subprocess.Popen[bytes]) -> str | None:
+    stopped = False
     while True:
         try:
-            written, _ = program.communicate(rest, timeout=LOOK_EVERY)
+            written, _ = program.communicate(timeout=LOOK_EVERY)
         except subprocess.TimeoutExpired:
-            # It remembers what is still to be written.
-            rest, before, stopped = None, stopped, is_stopped(program.pid)
+            before, stopped = stopped, is_stopped(program.pid)
             if before and stopped:
                 return None
         else:
