@@ -31,6 +31,10 @@ if TYPE_CHECKING:
 NOTICE = "Research software. Not for clinical use."
 
 
+_NO_MEMORY = ("can't start new thread", "failed to map segment", "annot allocate memory", "can't allocate memory")
+"""How libraries say that the memory is full, in errors of other kinds."""
+
+
 class _Commands(TyperGroup):
     """The commands; their errors name arguments as the running command takes them."""
 
@@ -40,6 +44,10 @@ class _Commands(TyperGroup):
         except InputError as error:
             takes = {one.name: one for one in self.commands[ctx.invoked_subcommand].params}
             raise InputError(error.render(lambda name: _as_typed(name, takes))) from error
+        except (RuntimeError, ImportError) as error:
+            if any(words in str(error) for words in _NO_MEMORY):
+                raise MemoryError from error
+            raise
 
 
 def _as_typed(name: str, takes: dict[str, Any]) -> str:
@@ -583,15 +591,18 @@ def main() -> None:
     try:
         status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except InputError as error:
-        status = _fail(str(error))
+        status = _fail(_last_words(error))
     except RunFailed as error:
         # Only the process that found it knows of it.
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_last_words(error)}", file=sys.stderr)
         status = 1
     except _UsageError as error:
         status = _fail(f"{' '.join(error.format_message().split())} See `diffvqa --help`.")
     except KeyboardInterrupt:
         status = _INTERRUPTED
+    except MemoryError:
+        print("error: the memory is full; give the command more, or less to do at once", file=sys.stderr)
+        status = 1
     except OSError as error:
         # Nobody has foreseen it, and its text names the file, which may be a patient's: where in this package it arose
         # must do.
@@ -630,6 +641,12 @@ def _imports() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _last_words(error: Exception) -> str:
+    """What an error says. Before what one says of a loader worker, torch puts how it came about."""
+    text = str(error)
+    return text.rstrip().splitlines()[-1].partition(": ")[2] if "in DataLoader worker process" in text else text
 
 
 def _fail(message: str) -> int:

@@ -121,7 +121,7 @@ def test_without_pycocoevalcap_only_exact_agreement_is_left(monkeypatch):
 
 
 @needs_package
-@pytest.mark.parametrize("end", ["exit 1", "exit 0", "kill -9 $$", "kill -STOP $$", "echo 1 2 3; echo"])
+@pytest.mark.parametrize("end", ["exit 1", "exit 0", "kill -9 $$", "kill -STOP $$; exit 1", "echo 1 2 3; echo"])
 def test_a_java_program_that_fails_is_a_note_not_a_crash(monkeypatch, tmp_path, end):
     java = tmp_path / "java"
     java.write_text(f'#!/bin/sh\necho $$ > {tmp_path}/pid\n[ "$1" = -version ] && exit 0\n{end}\n')

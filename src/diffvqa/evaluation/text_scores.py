@@ -37,8 +37,8 @@ _WITHOUT_PTB = (
     f"BLEU, ROUGE-L and CIDEr are over {PLAIN}: not comparable with published figures."
 )
 NO_JAVA = _WITHOUT_PTB.format("they need Java (17 works), and none was found")
-NO_PTB = _WITHOUT_PTB.format("its Java program failed, or was ended or stopped")
-NO_METEOR = "METEOR is left out: its Java program failed, or was ended or stopped. It needs about 2 GB of memory."
+NO_PTB = _WITHOUT_PTB.format("its Java program failed or was ended")
+NO_METEOR = "METEOR is left out: its Java program failed or was ended. It needs about 2 GB of memory."
 ONE_TEXT = "CIDEr of a single text is 0 by its definition: every word is in every reference."
 
 _JAR = "stanford-corenlp-3.4.1.jar"
