@@ -16,7 +16,9 @@ def wait_for(awaited, written):
     return False
 
 
-def stop_itself(written):
-    """Writes which process it is into a file, and stops as by SIGSTOP."""
-    Path(written).write_text(str(os.getpid()))
+def stop_itself(number, written=None):
+    """Stops, as by SIGSTOP, after it has written a file if one is named; gives the number when it goes on."""
+    if written:
+        Path(written).touch()
     os.kill(os.getpid(), signal.SIGSTOP)
+    return number

@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -102,3 +104,37 @@ def test_a_picture_replaces_no_other_file_and_that_is_said_first(run_command, ta
         assert status == 2
         assert "what stands there is no plain file; " in printed or "(what stands there is no plain file)" in printed
     assert os.lstat(path).st_ino == before.st_ino
+
+
+def test_what_standard_output_cannot_show_is_written_as_numbers(tmp_path):
+    out = tmp_path / os.fsdecode("né–".encode() + b"\xdf")
+    program = "from diffvqa.cli import main; main()"
+    arguments = [sys.executable, "-c", program, "synth", out, "--patients", "10", "--size", "64", "--workers", "1"]
+    run = subprocess.run(arguments, env={**os.environ, "PYTHONIOENCODING": "ascii"}, capture_output=True, check=False)
+    assert run.returncode == 0, run.stderr
+    assert run.stdout.endswith(rb"/n\xe9\u2013" + b"\xdf\n")
+
+
+def test_an_out_of_the_demo_that_cannot_be_one_is_named(tmp_path, run_command):
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file", tmp_path / "file" / "out", tmp_path / ("a" * 300)):
+        status, printed = run_command("demo", "--out", out)
+        assert (status, printed.count("\n")) == (2, 1)
+        assert printed.startswith("error: --out: cannot be made there")
+
+
+def test_a_store_that_cannot_be_one_is_named(tmp_path, run_command, monkeypatch):
+    status, printed = run_command("sheet", tmp_path / ("a" * 300), "--out", tmp_path / "a.png")
+    assert (status, printed.count("\n")) == (2, 1)
+    assert printed.startswith("error: STORE: the folder given holds no store")
+    (tmp_path / "store.json").write_text("{}")
+
+    def forbidden(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("diffvqa.data.store.read_sealed", forbidden)
+    status, printed = run_command("sheet", tmp_path, "--out", tmp_path / "a.png")
+    assert (status, printed) == (
+        2,
+        "error: STORE: the store cannot be read (Permission denied); ask its owner for it\n",
+    )

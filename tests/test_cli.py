@@ -12,6 +12,7 @@ from PIL import Image
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, generate_uid
+from torch._utils import ExceptionWrapper
 from typer.testing import CliRunner
 
 from diffvqa import __version__, cli
@@ -19,6 +20,7 @@ from diffvqa.answering.answer import NOTICE, FoundBox
 from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.dicom.structured_report import read_changes_back
 from diffvqa.boxes import Box
+from diffvqa.errors import InputError, RunFailed
 from diffvqa.findings import Change
 
 
@@ -103,6 +105,32 @@ def test_an_error_of_a_file_that_nobody_has_foreseen_is_one_line_without_its_nam
     assert (status, out) == (1, "")
     assert err.startswith("error: a file cannot be used: Input/output error (cli.py:")
     assert "DOE" not in err
+
+
+@pytest.mark.parametrize("kind", [InputError, RunFailed])
+def test_an_error_of_a_loader_worker_is_one_line(capsys, monkeypatch, kind):
+    try:
+        raise kind("shards/00000-32.npy in it is not what was written: prepare it")
+    except kind:
+        handed_on = ExceptionWrapper(where="in DataLoader worker process 0")
+    monkeypatch.setattr(cli, "app", lambda *_, **__: handed_on.reraise())
+    status, out, err = run("inspect", "mimic:x", capsys=capsys)
+    assert (status, out) == (2 if kind is InputError else 1, "")
+    assert err == "error: shards/00000-32.npy in it is not what was written: prepare it\n"
+
+
+@pytest.mark.parametrize(
+    "error", [MemoryError(), RuntimeError("can't start new thread"), ImportError("a.so: failed to map segment")]
+)
+def test_a_full_memory_is_one_line(capsys, monkeypatch, error):
+    def full(*_, **__):
+        raise error
+
+    monkeypatch.setattr("diffvqa.data.inspection.check_files", full)
+    monkeypatch.setattr("diffvqa.data.read_sources", lambda *_: None)
+    status, out, err = run("inspect", "mimic:x", capsys=capsys)
+    assert (status, out) == (1, "")
+    assert err == "error: the memory is full; give the command more, or less to do at once\n"
 
 
 def test_every_command_of_the_design_is_there():

@@ -6,7 +6,16 @@ import stat
 import pytest
 
 from diffvqa.errors import InputError
-from diffvqa.files import finished_in, is_unfinished, replacing, require_plain, write_text, writing_to
+from diffvqa.files import (
+    finished_in,
+    is_unfinished,
+    remove_abandoned,
+    replacing,
+    require_plain,
+    work_folder,
+    write_text,
+    writing_to,
+)
 
 
 def test_a_text_takes_the_place_of_the_one_before(tmp_path):
@@ -73,3 +82,21 @@ def test_a_plain_file_and_nothing_may_be_replaced(tmp_path):
     require_plain(tmp_path / "out")
     (tmp_path / "out").write_text("before")
     require_plain(tmp_path / "out")
+
+
+def test_work_folders_are_removed_once_nobody_holds_them(tmp_path):
+    out = tmp_path / "out"
+    with work_folder(out) as held:
+        left = tmp_path / ".out.abcd.unfinished"
+        others = [tmp_path / name for name in (".out.mine", ".output.abcd.unfinished")]
+        for folder in (left, *others):
+            (folder / "in").mkdir(parents=True)
+        (tmp_path / ".out.link.unfinished").symlink_to(others[0])
+        remove_abandoned(out)
+        assert held.is_dir()
+        assert not left.exists()
+        assert all((folder / "in").is_dir() for folder in others)
+    assert not held.exists()
+    out.mkdir()
+    with work_folder(out) as inside:
+        assert inside.parent == out

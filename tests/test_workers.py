@@ -75,12 +75,18 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
     _until(lambda: not any(Path(f"/proc/{path.read_text()}/fd").exists() for path in files))
 
 
-def test_a_worker_that_is_stopped_is_said(tmp_path, monkeypatch):
+def test_a_worker_that_is_stopped_is_let_go_on(monkeypatch):
     monkeypatch.setattr(pool, "LOOK_EVERY", 0.2)
-    monkeypatch.setattr(pool, "TO_END", 1.0)
-    with pytest.raises(RunFailed, match="was stopped"):
-        list(done_in_order(stop_itself, [(str(tmp_path / "a"),)], workers=2))
-    _until(lambda: not Path(f"/proc/{(tmp_path / 'a').read_text()}/fd").exists())
+    assert list(done_in_order(stop_itself, [(1,), (2,), (3,)], workers=2)) == [1, 2, 3]
+
+
+def test_a_worker_that_is_stopped_is_no_reason_to_stay(tmp_path, monkeypatch):
+    monkeypatch.setattr(pool, "TO_END", 0.5)
+    with closing(done_in_order(stop_itself, [(1,), (2, str(tmp_path / "b"))], workers=2)) as results:
+        monkeypatch.setattr(pool, "LOOK_EVERY", 0.2)
+        assert next(results) == 1
+        _until((tmp_path / "b").exists)
+    assert not multiprocessing.active_children()
 
 
 def test_who_stops_early_ends_the_workers_that_are_at_work(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import gc
 import json
 import os
@@ -35,6 +36,10 @@ class _Stopped(Exception):
     """A command was told to end; the cause says how. Of KeyboardInterrupt itself typer would keep nothing."""
 
 
+_NO_MEMORY = ("can't start new thread", "failed to map segment", "annot allocate memory", "can't allocate memory")
+"""How libraries say that the memory is full, in errors of other kinds."""
+
+
 class _Commands(TyperGroup):
     """The commands; their errors name arguments as the running command takes them."""
 
@@ -46,6 +51,10 @@ class _Commands(TyperGroup):
             raise InputError(error.render(lambda name: _as_typed(name, takes))) from error
         except KeyboardInterrupt as stop:
             raise _Stopped from stop
+        except (RuntimeError, ImportError) as error:
+            if any(words in str(error) for words in _NO_MEMORY):
+                raise MemoryError from error
+            raise
 
 
 def _as_typed(name: str, takes: dict[str, Any]) -> str:
@@ -580,17 +589,18 @@ _UsageError: Any = typer.BadParameter.__base__
 
 def main() -> None:
     """Run the command line; exit status 0 done, 1 failed, 2 wrong input."""
+    codecs.register_error("as far as it goes", _as_far_as_it_goes)
     for stream in (sys.stdout, sys.stderr):
-        # Names of files that are no UTF-8 are printed as they are, not a reason to break down.
+        # What a terminal cannot show is not a reason to break down.
         if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape" if stream is sys.stdout else "backslashreplace")
+            stream.reconfigure(errors="as far as it goes" if stream is sys.stdout else "backslashreplace")
     try:
         status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except InputError as error:
-        status = _fail(str(error))
+        status = _fail(_last_words(error))
     except RunFailed as error:
         # Only the process that found it knows of it.
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_last_words(error)}", file=sys.stderr)
         status = 1
     except _UsageError as error:
         status = _fail(f"{' '.join(error.format_message().split())} See `diffvqa --help`.")
@@ -610,6 +620,16 @@ def main() -> None:
     sys.exit(status or 0)
 
 
+def _as_far_as_it_goes(error: UnicodeError) -> tuple[bytes, int]:
+    """Names of files that are no UTF-8 as they are; of other characters that cannot be written, the numbers."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    shown = b""
+    for one in error.object[error.start : error.end]:
+        shown += one.encode("ascii", "surrogateescape" if "\udc80" <= one <= "\udcff" else "backslashreplace")
+    return shown, error.end
+
+
 @contextmanager
 def _imports() -> Iterator[None]:
     """Around the imports of commands that are over soon: without looking for garbage among what libraries bring.
@@ -622,6 +642,12 @@ def _imports() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+def _last_words(error: Exception) -> str:
+    """What an error says. Before what one says of a loader worker, torch puts how it came about."""
+    text = str(error)
+    return text.rstrip().splitlines()[-1].partition(": ")[2] if "in DataLoader worker process" in text else text
 
 
 def _fail(message: str) -> int:

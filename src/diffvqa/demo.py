@@ -16,7 +16,7 @@ from diffvqa.data.store import Store
 from diffvqa.evaluating.evaluate import evaluate
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
-from diffvqa.files import write_picture, write_text
+from diffvqa.files import write_picture, write_text, writing_to
 from diffvqa.findings import DIFFERENCE_QUESTION, Change, read_changes
 from diffvqa.images.radiograph import read_radiograph
 from diffvqa.inference.hub import PHANTOM_SMALL
@@ -46,9 +46,10 @@ def run_demo(out: Path, train: bool = False) -> tuple[dict[str, Any], Path]:
     """Make patients, read them back, evaluate a model, and show three answers; the scores, and the report's path.
 
     The model is the one that comes with the package, which has never seen these patients; train: one that is trained on
-    others of them first. Each step is a folder in `out`; what is finished there is not done again.
+    others of them first. Each step is a folder in `out`; what is finished there is not done again. Raises InputError.
     """
-    out.mkdir(parents=True, exist_ok=True)
+    with writing_to("out", "cannot be made there"):
+        out.mkdir(parents=True, exist_ok=True)
     cohort, store = out / "cohort", out / "store"
     workers = usable_cores()
     if not cohort.exists():

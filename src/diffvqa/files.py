@@ -131,15 +131,15 @@ def remove_abandoned(out: Path) -> None:
 
 
 def _remove_unless_held(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
     try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        return
+    with suppress(OSError):
         # Not `held`: where there are no locks, nobody knows that it is abandoned.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)
-    except OSError:
-        pass
-    finally:
-        os.close(descriptor)
+    os.close(descriptor)
 
 
 def finished_in(folder: Path) -> list[Path]:

@@ -1,7 +1,8 @@
 """Jobs done side by side by processes of this machine, which end with the process that they work for.
 
 concurrent.futures waits for ever where a worker is stopped, or dies while it says what it found, or where there is no
-memory for a thread of its own; and who stops early waits there until every job at work is done.
+memory for a thread of its own; and who stops early waits there until every job at work is done. Here a worker that
+somebody has stopped is let go on.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TypeVar
@@ -31,7 +33,6 @@ TO_END = 10.0
 
 _FEWER = "give the same command again with fewer workers: what is finished is not done again"
 _ENDED = f"a worker process was ended, often for want of memory; {_FEWER}"
-_STOPPED = "a worker process was stopped (SIGSTOP); give the same command again: what is finished is not done again"
 
 
 def done_by_processes(
@@ -40,8 +41,7 @@ def done_by_processes(
     """The results of `function(*job)` for every job, in the order of the jobs.
 
     at_once: jobs that are handed out, or done, before the first of them is asked for. Who stops early, for whatever
-    reason, ends the workers. Raises what a job raises; RunFailed where a worker ends early, is stopped, or cannot be
-    started.
+    reason, ends the workers. Raises what a job raises; RunFailed where a worker ends early or cannot be started.
     """
     jobs = iter(jobs)
     idle, busy = list[_Worker](), dict[int, _Worker]()
@@ -101,7 +101,6 @@ class _Worker:
 
 def _done(busy: dict[int, _Worker]) -> list[int]:
     """The jobs that are done, when at least one is."""
-    stopped: set[int] = set()
     while True:
         ready = wait([worker.pipe for worker in busy.values()], timeout=LOOK_EVERY)
         if ready:
@@ -109,19 +108,20 @@ def _done(busy: dict[int, _Worker]) -> list[int]:
         # Its pipe alone does not say: children of a worker may hold the other end.
         if not all(worker.process.is_alive() for worker in busy.values()):
             raise RunFailed(_ENDED)
-        before, stopped = stopped, {number for number, one in busy.items() if is_stopped(one.process.pid or 0)}
-        if before & stopped:
-            raise RunFailed(_STOPPED)
+        for worker in busy.values():
+            wake(worker.process.pid or 0)
 
 
-def is_stopped(pid: int) -> bool:
-    """Whether a process was stopped, as by SIGSTOP; False where the system does not say."""
-    try:
+def wake(pid: int) -> None:
+    """Let a process go on that was stopped, as by SIGSTOP: who waits for it would wait for ever.
+
+    Nothing is done where the system does not say that it is; a process that is stopped itself wakes nobody.
+    """
+    with suppress(OSError):  # only Linux has the file
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return False
-    # Before the state comes the name, which may hold anything.
-    return status.rpartition(")")[2].split()[0] == "T"
+        # Before the state comes the name, which may hold anything.
+        if status.rpartition(")")[2].split()[0] == "T":
+            os.kill(pid, signal.SIGCONT)
 
 
 def _end(workers: Sequence[_Worker], at_work: Sequence[_Worker]) -> None:

@@ -32,7 +32,7 @@ def done_in_order(
     must be there under the same names. on_gpu: each job takes a GPU of the cluster, if it has any. ahead: jobs that are
     handed out for each worker before the first of them is done; more where some take much longer than others. Who may
     stop early closes it (`contextlib.closing`), which ends the processes. Raises InputError if there is no such
-    cluster, RunFailed if workers end early or are stopped.
+    cluster, RunFailed if workers end early.
     """
     if cluster is not None:
         return _by_cluster(function, jobs, cluster, on_gpu, ahead)

@@ -3,6 +3,7 @@
 import importlib.util
 import random
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -67,10 +68,7 @@ def both():
     references = PTBTokenizer().tokenize({row.id: captions(row.references) for row in rows})
     answers = PTBTokenizer().tokenize({row.id: captions([row.answer]) for row in rows})
     pairs = [(answers[row.id][0], tuple(references[row.id])) for row in rows]
-    with pytest.MonkeyPatch.context() as patch:
-        # One run of the program serves both: starting it takes seconds.
-        patch.setattr("pycocoevalcap.meteor.meteor.Meteor", lambda: program)
-        statistics, notes = text.meteor_statistics(pairs)
+    statistics, notes = text.meteor_statistics(pairs)
     bleu, _ = Bleu(4).compute_score(references, answers, verbose=0)
     meteor, segments = program.compute_score(references, answers)
     expected = {
@@ -123,14 +121,23 @@ def test_without_pycocoevalcap_only_exact_agreement_is_left(monkeypatch):
 
 
 @needs_package
-def test_a_java_program_that_fails_is_a_note_not_a_crash(monkeypatch, tmp_path):
+@pytest.mark.parametrize("end", ["exit 1", "exit 0", "kill -9 $$", "kill -STOP $$; exit 1", "echo 1 2 3; echo"])
+def test_a_java_program_that_fails_is_a_note_not_a_crash(monkeypatch, tmp_path, end):
     java = tmp_path / "java"
-    java.write_text('#!/bin/sh\n[ "$1" = -version ]\n')
+    java.write_text(f'#!/bin/sh\necho $$ > {tmp_path}/pid\n[ "$1" = -version ] && exit 0\n{end}\n')
     java.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
-    monkeypatch.setattr(text.shutil, "which", lambda name: str(java))
-    tokens = text.tokenize(["nothing has changed."])
+    monkeypatch.setattr("diffvqa.evaluation.java.LOOK_EVERY", 0.1)
+    tokens = text.tokenize(["nothing has changed.", "b", "c"])
     assert (tokens.tokenizer, tokens.notes) == (text.PLAIN, (text.NO_PTB,))
+    assert text.meteor_statistics([("a", ("a",))]) == ({}, (text.NO_METEOR,))
+    assert not Path(f"/proc/{(tmp_path / 'pid').read_text().strip()}").exists()
+
+
+@needs_package
+def test_a_java_that_is_not_there_is_a_note(monkeypatch, tmp_path):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert text.tokenize(["nothing has changed."]).notes == (text.NO_JAVA,)
     assert text.meteor_statistics([("a", ("a",))]) == ({}, (text.NO_METEOR,))
 
 

@@ -8,12 +8,9 @@ and no other metric ever goes by the same name.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 import importlib.util
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from diffvqa.evaluation.intervals import Formula, Tally, mean_of, ratio_of
+from diffvqa.evaluation.java import run_java
 from diffvqa.evaluation.predictions import Prediction
 
 METRICS = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "meteor", "rouge_l", "cider", "exact")
@@ -39,8 +37,8 @@ _WITHOUT_PTB = (
     f"BLEU, ROUGE-L and CIDEr are over {PLAIN}: not comparable with published figures."
 )
 NO_JAVA = _WITHOUT_PTB.format("they need Java (17 works), and none was found")
-NO_PTB = _WITHOUT_PTB.format("its Java program failed")
-NO_METEOR = "METEOR is left out: its Java program failed. It needs about 2 GB of memory."
+NO_PTB = _WITHOUT_PTB.format("its Java program failed or was ended")
+NO_METEOR = "METEOR is left out: its Java program failed or was ended. It needs about 2 GB of memory."
 ONE_TEXT = "CIDEr of a single text is 0 by its definition: every word is in every reference."
 
 _JAR = "stanford-corenlp-3.4.1.jar"
@@ -87,8 +85,7 @@ def tokenize(texts: Iterable[str]) -> Tokens:
 
 def java_is_there() -> bool:
     """Whether a Java that runs is on the search path (some systems have a command that only says it is missing)."""
-    java = shutil.which("java")
-    return java is not None and subprocess.run([java, "-version"], capture_output=True, check=False).returncode == 0
+    return run_java(["-version"], "") is not None
 
 
 def meteor_statistics(pairs: Iterable[TextPair]) -> tuple[dict[TextPair, np.ndarray], tuple[str, ...]]:
@@ -96,25 +93,21 @@ def meteor_statistics(pairs: Iterable[TextPair]) -> tuple[dict[TextPair, np.ndar
 
     Starting the program takes about 7 seconds and 2 GB, hence one run for all systems. Empty if it fails.
     """
-    from pycocoevalcap.meteor.meteor import Meteor
+    from pycocoevalcap.meteor import meteor
 
-    program = Meteor()
-    statistics = {}
+    asked = list(dict.fromkeys(pairs))
+    lines = [" ||| ".join(("SCORE", *references, _without_bars(answer))) + "\n" for answer, references in asked]
+    program = ["-Xmx2G", "-jar", meteor.METEOR_JAR, "-", "-", "-stdio", "-l", "en", "-norm"]
+    written = run_java(program, "".join(lines), Path(meteor.__file__).parent)
     try:
-        for answer, references in dict.fromkeys(pairs):
-            values = np.array([float(value) for value in program._stat(answer, list(references)).split()])
-            if values.shape != (_METEOR_COLUMNS,):
-                raise ValueError(f"{values.size} counts instead of {_METEOR_COLUMNS}")
-            # A perfect text has no penalty: where the program sums, its one piece counts as none.
-            if values[20] == 1 and (values[21:] == values[:2]).all():
-                values[20] = 0
-            statistics[answer, references] = values
-    except (OSError, ValueError):
-        # Closed here, since its own clean-up would complain about a program that is gone.
-        with contextlib.suppress(OSError):
-            program.meteor_p.stdin.close()
+        counts = np.array([line.split() for line in (written or "").splitlines()], dtype=float)
+    except ValueError:
+        counts = np.zeros(0)
+    if counts.shape != (len(asked), _METEOR_COLUMNS):
         return {}, (NO_METEOR,)
-    return statistics, ()
+    # A perfect text has no penalty: where the program sums, its one piece counts as none.
+    counts[(counts[:, 20] == 1) & (counts[:, 21:] == counts[:, :2]).all(axis=1), 20] = 0
+    return dict(zip(asked, counts, strict=True)), ()
 
 
 def meteor_score(sums: np.ndarray) -> np.ndarray:
@@ -204,6 +197,11 @@ def _bare(text: str) -> str:
     return " ".join(text.lower().split()).removesuffix(".").rstrip()
 
 
+def _without_bars(answer: str) -> str:
+    """An answer as METEOR's line takes it: bars end a text there."""
+    return answer.replace("|||", "").replace("  ", " ")
+
+
 def _plain_tokens(line: str) -> str:
     return " ".join(re.findall(r"\w+(?:[-'./]\w+)*", line.lower()))
 
@@ -216,15 +214,13 @@ def _ptb_tokens(lines: list[str]) -> list[str] | None:
     from pycocoevalcap.tokenizer import ptbtokenizer
 
     jar = Path(ptbtokenizer.__file__).with_name(_JAR)
-    command = ["java", "-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
-    run = subprocess.run(
-        [*command, "-encoding", "UTF-8"], input="".join(f"{line}\n" for line in lines).encode(), capture_output=True
-    )
-    if run.returncode != 0:
+    command = ["-cp", str(jar), "edu.stanford.nlp.process.PTBTokenizer", "-preserveLines", "-lowerCase"]
+    written = run_java([*command, "-encoding", "UTF-8"], "".join(f"{line}\n" for line in lines))
+    if written is None:
         return None
-    tokenized = run.stdout.decode().removesuffix("\n").split("\n") if lines else []
+    tokenized = written.removesuffix("\n").split("\n") if lines else []
     if len(tokenized) != len(lines):
-        raise RuntimeError(f"the PTB tokenizer gave {len(tokenized)} lines for {len(lines)} texts")
+        return None
     removed = set(ptbtokenizer.PUNCTUATIONS)
     return [" ".join(word for word in line.rstrip().split(" ") if word not in removed) for line in tokenized]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -18,8 +17,9 @@ from diffvqa.evaluating.truth import read_true_findings
 from diffvqa.evaluation.probe_scores import score_probe
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
-from diffvqa.files import write_text
+from diffvqa.files import FULL
 from diffvqa.runs import RECORD, device_name, read_record
+from diffvqa.sealed import read_sealed, write_sealed
 from diffvqa.study.program import program_version
 from diffvqa.study.stores import StudyStore
 from diffvqa.study.study_config import MAIN, PROBE, Cell, StudyConfig, stage_config
@@ -51,6 +51,8 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
         except (InputError, RunFailed) as error:
             result = {"error": str(error)}
         except Exception as error:
+            if isinstance(error, OSError) and error.errno in FULL:
+                raise  # the others would fail as well
             # Whatever it is, the other cells can be run. Its text may name files: that is for the log alone.
             traceback.print_exc()
             result = {"error": f"{type(error).__name__}, see cells/{cell.name}/{LOG}"}
@@ -59,7 +61,7 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
         return {**before, "failed_test": result["error"]}
     about = {"cell": cell.name, "settings": dict(cell.values), "store": cell.store}
     result = {**about, "threads": threads, "program": program, **result}
-    write_text(folder / RESULT, json.dumps(result, indent=1) + "\n")
+    write_sealed(folder / RESULT, result)
     return result
 
 
@@ -81,12 +83,15 @@ def was_asked(out: Path, evaluation: str) -> bool:
 
 
 def written_cell(config: StudyConfig, cell: Cell) -> dict[str, Any] | None:
-    """What a cell gave, perhaps before tests were added to its study; None if it was not run to its end, or failed.
+    """What a cell gave, perhaps before tests were added to its study; None if it is to be run.
 
-    Raises InputError for one of other settings.
+    That is so if it was not run to its end, if it failed, and if what it gave was damaged since: what it has trained is
+    not trained again. Raises InputError for one of other settings.
     """
-    path = _folder(config, cell) / RESULT
-    found = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {"error": "not run"}
+    try:
+        found = read_sealed(_folder(config, cell) / RESULT)
+    except (OSError, ValueError):
+        return None
     if "error" in found:
         return None
     if (found["settings"], found["store"]) != (dict(cell.values), cell.store):
