@@ -7,7 +7,7 @@ import diffvqa
 
 PACKAGE = Path(diffvqa.__file__).parent
 BASE = {"errors", "cells", "files", "records", "findings", "boxes", "images", "progress", "workers", "runs"}
-BASE |= {"termination"}
+BASE |= {"termination", "threads"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "allocator": set(),
