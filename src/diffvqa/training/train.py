@@ -146,10 +146,8 @@ def train(
     if precision != optimisation.precision and is_first():
         print(f"{title}: in {precision}, for this machine has no fast {optimisation.precision}")
     if is_first() and not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ and is_busy():
-        print(
-            f"{title}: other programs use most of this machine's cores; with OMP_NUM_THREADS={max(1, usable_cores() // 2)} "
-            "or less, for each of them, all go faster"
-        )
+        threads = max(1, usable_cores() // 2)
+        print(f"{title}: other programs use most of the cores; with OMP_NUM_THREADS={threads} for each all go faster")
     if not torch.cuda.is_available() and precision == "bf16":
         # In bf16 on the CPU torch's fused attention takes twice as long as the plain one (benchmarks/attention.py).
         model.set_attn_implementation("eager")
