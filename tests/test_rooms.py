@@ -7,7 +7,7 @@ import diffvqa
 
 PACKAGE = Path(diffvqa.__file__).parent
 BASE = {"errors", "cells", "files", "sealed", "seal", "arrays", "records", "findings", "boxes", "images", "progress"}
-BASE |= {"pool", "workers", "runs", "termination"}
+BASE |= {"pool", "workers", "runs", "termination", "threads"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "allocator": set(),

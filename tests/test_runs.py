@@ -1,9 +1,12 @@
 """A run's claim to its folder or its file: what it may go on with, that it is alone there, what it leaves behind."""
 
+import errno
 import fcntl
 import getpass
 import json
+import os
 import socket
+import stat
 import subprocess
 import sys
 from contextlib import contextmanager, suppress
@@ -12,7 +15,7 @@ from dataclasses import replace
 import pytest
 
 from diffvqa import __version__, runs
-from diffvqa.errors import InputError
+from diffvqa.errors import InputError, RunFailed
 from diffvqa.runs import Claim, read_record
 
 
@@ -211,6 +214,35 @@ def test_two_processes_do_not_write_one_place_and_a_killed_one_lets_go(claim, ki
         other.kill()
     finish(claim)
     assert claim.find().finished is (kind == "folder")  # in the file there is not a line
+
+
+def test_a_folder_is_held_where_folders_have_no_locks(claim, monkeypatch):
+    """As on NFS, where each machine holds a folder for itself; files are held among all of them."""
+    flock = fcntl.flock
+
+    def as_on_nfs(descriptor, how):
+        if not stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", as_on_nfs)
+    with stopped(claim), pytest.raises(InputError, match="out: another run is writing there"), claim.held():
+        pass
+    # What a kill leaves is no run of somebody else.
+    (claim.out / "run.json.lock.unfinished").touch()
+    finish(claim)
+    assert [path.name for path in claim.out.iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_said_in_one_line(claim, number):
+    def fill():
+        with claim.held() as run:
+            run.write()
+            raise OSError(number, os.strerror(number), "patient.png")
+
+    with pytest.raises(RunFailed, match=r"^the disk is full; what was finished in `out` is kept, and the same command"):
+        fill()
+    assert not claim.find().finished
 
 
 def test_where_there_are_no_locks_a_run_goes_on(claim, monkeypatch):

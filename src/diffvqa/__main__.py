@@ -4,12 +4,14 @@ import sys
 
 from diffvqa.allocator import start_with_fast_memory
 from diffvqa.termination import heed_sigterm, say_stopped
+from diffvqa.threads import share_cores
 
 
 def run() -> None:
     """Run the command line in a process that gets its memory fast, and ends in order when it is told to."""
     start_with_fast_memory()
     heed_sigterm()
+    share_cores()
     try:
         from diffvqa.cli import main
 

@@ -228,8 +228,9 @@ def is_full(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in (errno.ENOSPC, errno.EDQUOT)
     text = str(error)
-    # As safetensors says it, and as torch.save does, which knows no more.
-    return f"os error {errno.ENOSPC}" in text or ("inline_container" in text and "StreamReader" not in text)
+    # As safetensors says it, and as torch.save does, which knows no more than that a file cannot be written.
+    torch_says = "iostream error" in text or ("inline_container" in text and "StreamReader" not in text)
+    return torch_says or f"os error {errno.ENOSPC}" in text
 
 
 def device_name() -> str:

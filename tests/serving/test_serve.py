@@ -25,7 +25,8 @@ from diffvqa.serving.serve import as_sent, serve
 ORIGIN = "https://rad.hospital.org"
 
 
-def test_it_serves_until_interrupted(model_folder):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_serves_until_it_is_told_to_end(model_folder, number):
     command = [sys.executable, "-m", "diffvqa", "serve", str(model_folder), "--port", "0", "--origin", ORIGIN]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -38,7 +39,7 @@ def test_it_serves_until_interrupted(model_folder):
         with pytest.raises(HTTPError, match="404"):
             urlopen(f"{address}/patient-4711.dcm?name=Nobody", timeout=60)
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(number)
         out, err = process.communicate(timeout=60)
     assert health["status"] == "ready"
     assert str(model_folder) not in first

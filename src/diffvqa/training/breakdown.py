@@ -92,10 +92,7 @@ def _reason(error: Exception) -> tuple[str, str] | None:
         return "the disk is full", f"make room and {again}"
     # While one is being listened to, the connection to it is what is lost.
     if text.startswith("DataLoader worker") or isinstance(error, ConnectionError | EOFError):
-        return (
-            "a loader worker was ended, often for want of memory",
-            f"{again}, with fewer `optimisation.loader_workers`",
-        )
+        return "a loader worker was ended, often for want of memory", again
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
         return "the memory is full", "start anew in another folder with more `optimisation.accumulation`"
     return None

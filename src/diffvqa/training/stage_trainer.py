@@ -203,7 +203,9 @@ class BestCheckpoint(TrainerCallback):
 def _watched(loader: DataLoader) -> DataLoader:
     """A loader whose workers end with their run alone."""
     if loader.num_workers:
-        loader.worker_init_fn = _overlook_signals
+        # accelerate draws from one that it keeps inside, and makes that of a resumed run by the one around it.
+        for one in (loader, getattr(loader, "base_dataloader", loader)):
+            one.worker_init_fn = _overlook_signals
     return loader
 
 

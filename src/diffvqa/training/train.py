@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import copy
 import json
+import os
+import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -20,6 +23,7 @@ from diffvqa.files import write_text
 from diffvqa.models.gathering import processes
 from diffvqa.runs import Claim, Run
 from diffvqa.termination import saving_first
+from diffvqa.threads import is_busy
 from diffvqa.training.breakdown import Draws, Failure, ending_well
 from diffvqa.training.checkpoints import CHECKPOINTS, checkpoint_step, checkpoint_to_go_on_from
 from diffvqa.training.config import Optimisation
@@ -36,6 +40,9 @@ from diffvqa.workers import usable_cores
 
 FEATURES, LOG = "features", "log.jsonl"
 _LOGGED = {**{name: name for name in ("loss", "learning_rate", "losses", "negatives")}, "eval_loss": "evaluation_loss"}
+
+MEASURED_STEPS = 3
+"""After so many steps a run says how much memory it takes."""
 
 Model = TypeVar("Model", bound=PreTrainedModel)
 
@@ -96,6 +103,17 @@ def count_parameters(model: PreTrainedModel) -> dict[str, int]:
     return counts
 
 
+def peak_memory() -> float:
+    """The most memory that this process has taken, in GB: of the GPU where there is one, else of the machine.
+
+    That of the machine counts what is mapped of a store as far as it was read.
+    """
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 1e9
+    # Linux counts in KiB, macOS in bytes.
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024) / 1e9
+
+
 def share_of_batch(optimisation: Optimisation) -> int:
     """How many images or questions a process takes at once. Raises InputError if they cannot be shared out evenly."""
     parts = optimisation.accumulation * processes()
@@ -127,6 +145,9 @@ def train(
     precision = usable_precision(optimisation.precision)
     if precision != optimisation.precision and is_first():
         print(f"{title}: in {precision}, for this machine has no fast {optimisation.precision}")
+    if is_first() and not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ and is_busy():
+        threads = max(1, usable_cores() // 2)
+        print(f"{title}: other programs use most of the cores; with OMP_NUM_THREADS={threads} for each all go faster")
     if not torch.cuda.is_available() and precision == "bf16":
         # In bf16 on the CPU torch's fused attention takes twice as long as the plain one (benchmarks/attention.py).
         model.set_attn_implementation("eager")
@@ -232,7 +253,7 @@ class _Console(TrainerCallback):
             TextColumn("loss {task.fields[loss]}"),
             TimeRemainingColumn(),
         )
-        self.title = title
+        self.title, self.steps = title, 0
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         parts = ", ".join(f"{part} {count:,}" for part, count in count_parameters(model).items())
@@ -242,6 +263,10 @@ class _Console(TrainerCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.bar.update(self.task, completed=state.global_step)
+        self.steps += 1
+        # The optimizer has its state after the first.
+        if self.steps == MEASURED_STEPS:
+            print(f"{self.title}: {peak_memory():.2f} GB of memory so far; the longest texts take a little more")
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if "loss" in logs:
@@ -256,7 +281,7 @@ class _Log(TrainerCallback):
 
     Beside the loss stand the mean rate since this process began, and the time that is left at this rate. Where there
     are several heads, the loss of each, and of contrastive ones the mean number of negatives. The run's record says at
-    each checkpoint how long it took.
+    each checkpoint how long it took, and how much memory.
     """
 
     def __init__(self, run: Run) -> None:
@@ -264,7 +289,7 @@ class _Log(TrainerCallback):
         self.first_step, self.began = 0, 0.0
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.run.write()
+        self.run.write(peak_memory_gb=round(peak_memory(), 2))
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         # What was logged after the checkpoint that a run resumes from will be logged again.
