@@ -4,15 +4,17 @@ import io
 import json
 import resource
 import shutil
+import struct
 import zipfile
 import zlib
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
 from PIL import Image
-from pydicom import Dataset, dcmread
+from pydicom import dcmread
 from pydicom.uid import DeflatedExplicitVRLittleEndian
 
 from diffvqa.answering.dicom.sources import ELEMENTS, read_sources
@@ -75,18 +77,18 @@ def test_a_deflated_bomb(write_dicom, tmp_path, what):
     assert "unpacks to more" in refused(tmp_path / "bomb.dcm")
 
 
-def test_sequences_of_very_many_levels(write_dicom, tmp_path):
+@pytest.mark.parametrize("where", ["before the pixels", "behind them"])
+def test_sequences_of_very_many_levels(write_dicom, tmp_path, where):
     """They are overlooked, or refused; and no error of Python's comes out."""
-    inner = Dataset()
-    for _ in range(300):
-        outer = Dataset()
-        outer.ReferencedImageSequence = [inner]
-        inner = outer
-    path = write_dicom(tmp_path / "a.dcm", PIXELS, VOILUTSequence=[inner], ReferencedImageSequence=[inner])
-    try:
+    levels = 5000
+    opening = struct.pack("<HH2sHIHHI", 0x0019, 0x1001, b"SQ", 0, 2**32 - 1, 0xFFFE, 0xE000, 2**32 - 1)
+    ending = struct.pack("<HHIHHI", 0xFFFE, 0xE00D, 0, 0xFFFE, 0xE0DD, 0)
+    path = write_dicom(tmp_path / "a.dcm", PIXELS)
+    content = path.read_bytes()
+    place = content.rindex(struct.pack("<HH", 0x7FE0, 0x0010)) if where == "before the pixels" else len(content)
+    path.write_bytes(content[:place] + opening * levels + ending * levels + content[place:])
+    with suppress(InputError):
         read_radiograph(path, "current")
-    except InputError as error:
-        assert str(error).isprintable()
 
 
 def test_private_elements_and_code_are_overlooked(write_dicom, tmp_path, bomb):
@@ -219,5 +221,4 @@ def test_a_hostile_store_is_refused_in_one_line(store_copy, bomb, run_command, t
     assert said.startswith("error: ")
     assert not (tmp_path / "sheet.png").exists()
     with pytest.raises(InputError):
-        store = Store.open(store_copy)
-        store.pixels(0)
+        Store.open(store_copy).pixels(0)
