@@ -13,6 +13,7 @@ from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.inference.trust import RECORD
 from diffvqa.models.folder import weights_digest
+from diffvqa.seal import seal
 
 
 @pytest.fixture
@@ -24,6 +25,7 @@ def record(model, **facts):
     """Lay facts over those of a model's run.json, or take them away (None)."""
     run = {**json.loads((model / "run.json").read_text()), **facts}
     (model / "run.json").write_text(json.dumps({name: fact for name, fact in run.items() if fact is not None}))
+    seal(model)
 
 
 def score(value):
@@ -108,6 +110,7 @@ def test_the_card_holds_version_notice_scores_and_trust(model, evaluation):
         "input_check": {"train_images": 876, "validate_images": 98, "measured": True},
     }
     (model / "trust" / RECORD).write_text(json.dumps(measured))
+    seal(model)
     text, _ = model_card(model, evaluation)
     for said in (
         digest[:12],
@@ -125,6 +128,7 @@ def test_the_card_holds_version_notice_scores_and_trust(model, evaluation):
     assert "mean box" not in text
     measured["weights"] = "others"
     (model / "trust" / RECORD).write_text(json.dumps(measured))
+    seal(model)
     assert "654" not in model_card(model)[0]
 
 

@@ -24,6 +24,7 @@ from diffvqa.inference import features
 from diffvqa.inference.features import encode_squares
 from diffvqa.inference.grounding import ground_phrase
 from diffvqa.inference.shown_pictures import show_radiograph
+from diffvqa.seal import seal
 
 EARLIER = {"StudyDate": "20230102"}
 SCHEMA = json.loads((Path(answers.__file__).parent / "answer.schema.json").read_text(encoding="utf-8"))
@@ -302,9 +303,11 @@ def damage(file, **values):
     def change(folder):
         if not values:
             (folder / file).write_bytes(b"no weights" * 5)
+            seal(folder)
             return
         content = {**json.loads((folder / file).read_text()), **values}
         (folder / file).write_text(json.dumps({key: value for key, value in content.items() if value is not None}))
+        seal(folder)
 
     return change
 

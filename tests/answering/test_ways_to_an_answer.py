@@ -33,6 +33,7 @@ from diffvqa.findings import (
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder
+from diffvqa.seal import seal
 from diffvqa.serving.app import create_app
 
 SIZE = 64
@@ -57,6 +58,7 @@ def naming(folder, to, **processor):
     for part in (to, to / "captioner"):
         settings = json.loads((part / "preprocessor_config.json").read_text())
         (part / "preprocessor_config.json").write_text(json.dumps({**settings, **processor}))
+    seal(to)
     return to
 
 
@@ -196,6 +198,7 @@ def test_boxes_are_found_in_what_the_captioner_is_shown(model_folder, store_fold
     folder, store = naming(model_folder, tmp_path / "model"), Store.open(store_folder)
     settings = folder / "captioner" / "preprocessor_config.json"
     settings.write_text(json.dumps({**json.loads(settings.read_text()), "intensity": "as stored"}))
+    seal(folder)
     squares, paths = {}, {}
     for image, place in zip(("current", "prior"), PLACES, strict=False):
         squares[image], paths[image] = (20 + store.pixels(place) * 0.4).astype(np.uint8), tmp_path / f"{image}.png"

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 import diffvqa.answering
+from diffvqa.seal import RECORD, seal
 from fuzz.mutations import QUESTIONS, damage, damage_json, png_of_any_size
 
 pytestmark = pytest.mark.slow
@@ -140,6 +141,8 @@ def test_damaged_model_folders(process, model_folder, tmp_path):
         shutil.copytree(model_folder, folder, copy_function=shutil.copyfile)
         path = folder / texts[seed % len(texts)]
         path.write_text(damage_json(path.read_text(), seed))
+        if path.name != RECORD:  # else the digests tell of every damage
+            seal(folder)
         counts[fair(process.ask({"model": folder}), (str(tmp_path),))] += 1
         shutil.rmtree(folder)
     assert min(counts.values()) > 3

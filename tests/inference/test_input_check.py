@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from diffvqa.errors import InputError
 from diffvqa.inference.input_check import FILE, fit_input_check, load_input_check, save_input_check
@@ -52,4 +53,25 @@ def test_a_damaged_file_is_one_line(check, tmp_path, damage):
     save_input_check(check, tmp_path)
     damage(tmp_path / FILE)
     with pytest.raises(InputError, match="finetune"):
+        load_input_check(tmp_path)
+
+
+def test_what_is_no_number_is_unlike(check):
+    images = tokens(4, 8)
+    images[1, 3, 2], images[2, 0, 0] = np.nan, np.inf
+    unlike = check.score(images) > 1e6
+    assert list(unlike) == [False, True, True, False]
+
+
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [(part, value) for part in ("mean", "deviation", "precision", "limit") for value in (np.nan, np.inf)]
+    + [("deviation", 0.0), ("deviation", -1.0), ("limit", 0.0), ("limit", -1.0), ("precision", -1.0)],
+)
+def test_a_check_that_measures_nothing_is_refused(check, tmp_path, part, value):
+    save_input_check(check, tmp_path)
+    parts = load_file(tmp_path / FILE)
+    parts[part].flat[0] = value
+    save_file(parts, tmp_path / FILE)
+    with pytest.raises(InputError, match="damaged"):
         load_input_check(tmp_path)

@@ -11,12 +11,14 @@ from diffvqa.data.store import Store
 from diffvqa.images.intensities import AS_STORED
 from diffvqa.images.radiograph import Radiograph
 from diffvqa.inference.model import FinetunedModel
+from diffvqa.seal import seal
 
 
 def test_a_captioner_of_other_grey_values_is_shown_its_own(model_folder, store_folder, tmp_path):
     folder = shutil.copytree(model_folder, tmp_path / "model")
     settings = folder / "captioner" / "preprocessor_config.json"
     settings.write_text(json.dumps({**json.loads(settings.read_text()), "intensity": AS_STORED}))
+    seal(folder)
     model = FinetunedModel.load(folder)
     grey = (20 + Store.open(store_folder).pixels(2) * 0.4).astype(np.uint8)
     (found,) = model.encode_radiographs([Radiograph(grey)])

@@ -25,6 +25,7 @@ from diffvqa.inference.measure_trust import draw_sample, is_measured, measure_tr
 from diffvqa.inference.trust import FOLDER, RECORD, Trust, load_trust
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder, weights_digest
+from diffvqa.seal import seal
 from diffvqa.training.config import FinetuneConfig, load_config
 from diffvqa.training.finetune import finetune
 
@@ -45,6 +46,7 @@ def measure(folder, store_folder):
     model, store = load_folder(DifferenceModel, folder, "model"), Store.open(store_folder)
     sample = draw_sample(store, model.model.config.priors)
     measure_trust(model, store, sample, encode_store(model, store, sample.images, folder / "features", "key"))
+    seal(folder, ["features"])
 
 
 @pytest.fixture

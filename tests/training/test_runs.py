@@ -17,6 +17,7 @@ from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder
 from diffvqa.models.pretraining import PretrainingModel
+from diffvqa.seal import seal
 from diffvqa.training.checkpoints import last_checkpoint
 from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
 from diffvqa.training.finetune import finetune
@@ -229,6 +230,7 @@ def test_a_run_does_not_go_on_with_another_encoder_at_the_same_path(
     weights = load_file(encoder / "model.safetensors")
     weights["encoder.post_layernorm.bias"] += 1
     save_file(weights, encoder / "model.safetensors", metadata={"format": "pt"})
+    seal(encoder)
     with pytest.raises(InputError, match=r"out: the folder holds a run with other settings \(what is in encoder\)"):
         finetune(config)
     change(tmp_path / "out" / "run.json", encoder_digest=None, store=None)

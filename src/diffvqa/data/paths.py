@@ -33,6 +33,9 @@ def inside(folder: Path, path: str) -> Path | None:
     return whole if base in whole.parents and "\0" not in path else None
 
 
+LARGEST_MEMBER = 2**26
+"""Bytes of a text or a scene graph in an archive; the largest have a hundredth of that."""
+
 UNREADABLE_MEMBER = (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 """What reading a damaged, encrypted or oddly packed member of an archive raises."""
 
@@ -43,6 +46,13 @@ def open_archive(path: Path) -> zipfile.ZipFile:
         return zipfile.ZipFile(path)
     except (OSError, zipfile.BadZipFile) as error:
         raise InputError(f"{path.name}: not a zip archive that can be opened; fetch it again") from error
+
+
+def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
+    """What a member of an archive holds. Raises what UNREADABLE_MEMBER names, also for one that unpacks to too much."""
+    if archive.getinfo(name).file_size > LARGEST_MEMBER:  # no more is unpacked than is said there
+        raise zipfile.BadZipFile("too large for a report or a scene graph")
+    return archive.read(name)
 
 
 def members_inside(archive: zipfile.ZipFile, name: str, suffix: str, problems: list[Problem]) -> Iterator[str]:

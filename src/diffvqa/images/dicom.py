@@ -14,7 +14,9 @@ import struct
 import subprocess
 import sys
 import warnings
+import zlib
 from collections.abc import Container, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -22,7 +24,7 @@ import numpy as np
 
 from diffvqa.images.dicom_grey import brightness, first_of, is_monochrome
 from diffvqa.images.opening import ImageFile
-from diffvqa.images.shape import UnreadableImage
+from diffvqa.images.shape import MAXIMUM_PIXELS, UnreadableImage
 
 if TYPE_CHECKING:
     from pydicom import Dataset
@@ -57,6 +59,9 @@ _WHOLE_BYTES = (1, 8, 16, 32)
 """The bits of a pixel that are read: those of one or more bytes, and black and white."""
 
 _NO_DICOM = "not a DICOM file that can be read"
+_LARGEST_UNPACKED = 3 * MAXIMUM_PIXELS
+"""Bytes of a deflated file: the most pixels allowed, of two bytes, and half as much again."""
+
 _NO_PICTURE = "a DICOM file without a picture"
 _CUT = "the file ends before its image does"
 
@@ -85,6 +90,7 @@ def parse(opened: BinaryIO, names: Iterable[str], stop_before_pixels: bool = Fal
     except ImportError as error:
         raise UnreadableImage("a DICOM file, and pydicom, which reads them, is not installed") from error
     _silence_pydicom()
+    _require_unpackable(opened)
     try:
         dataset = dcmread(opened, stop_before_pixels=stop_before_pixels, force=True, specific_tags=list(names))
         if not dataset.file_meta.get("TransferSyntaxUID"):
@@ -99,6 +105,31 @@ def parse(opened: BinaryIO, names: Iterable[str], stop_before_pixels: bool = Fal
         return dataset
     except Exception as error:  # damaged files make pydicom raise many kinds
         raise UnreadableImage(_NO_DICOM) from error
+
+
+def _require_unpackable(opened: BinaryIO) -> None:
+    """Raises UnreadableImage for a deflated file that unpacks to more than any radiograph: pydicom unpacks it whole.
+
+    The file stands at its beginning, before and after.
+    """
+    from pydicom.filereader import _read_file_meta_info as read_meta  # what is public takes a path
+    from pydicom.filereader import read_preamble
+
+    try:
+        read_preamble(opened, force=True)
+        deflated = bool((syntax := read_meta(opened).get("TransferSyntaxUID")) and syntax.is_deflated)
+    except Exception:  # damaged files make pydicom raise many kinds, and it will once more
+        deflated = False
+    if deflated:
+        unpacking, length = zlib.decompressobj(-zlib.MAX_WBITS), 0
+        with suppress(zlib.error):
+            for packed in iter(lambda: opened.read(2**16), b""):
+                while packed:
+                    length += len(unpacking.decompress(packed, 2**20))
+                    if length > _LARGEST_UNPACKED:
+                        raise UnreadableImage("a DICOM file that unpacks to more than any radiograph has")
+                    packed = unpacking.unconsumed_tail
+    opened.seek(0)
 
 
 def _silence_pydicom() -> None:

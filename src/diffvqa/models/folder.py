@@ -98,7 +98,7 @@ def load_folder(kind: type[Model], folder: str | Path, argument: str) -> ModelFo
         files = FolderFiles.read(folder, argument)
         found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
         if found != expected:
-            raise InputError(f"expected a model of type {expected}, found {found!r}; {advice}", argument=argument)
+            raise InputError(f"expected a model of type {expected}, found {found}; {advice}", argument=argument)
         # Loading gives convolutions their slower layout back.
         model = read_model(kind, folder).eval().to(device(), memory_format=torch.channels_last)
         _require_usable(model.config)

@@ -13,7 +13,7 @@ from diffvqa.boxes import Box
 from diffvqa.data.image_rows import ImageRow
 from diffvqa.data.mending import fit_box
 from diffvqa.data.mimic.jpg import SPLITS
-from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside, open_archive
+from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside, open_archive, read_member
 from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
 from diffvqa.records import NO_REGIONS, Problem, Region, Regions, Source
@@ -118,7 +118,7 @@ def _from_archive(
             image_id = member.rsplit("/", 1)[-1].removesuffix(_SUFFIX)
             if image_id in images:
                 try:
-                    yield image_id, archive.read(member)
+                    yield image_id, read_member(archive, member)
                 except UNREADABLE_MEMBER:
                     yield image_id, None
 

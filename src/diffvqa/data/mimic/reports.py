@@ -6,7 +6,7 @@ import re
 import zipfile
 from pathlib import Path
 
-from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside, open_archive
+from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside, open_archive, read_member
 from diffvqa.records import Problem, Source
 
 _HEADING = re.compile(r"^[ \t]*([A-Z][A-Z ,/&()-]{2,}):", re.MULTILINE)
@@ -57,7 +57,7 @@ class Reports:
             return (self._folder / "files" / f"p{subject_id[:2]}" / f"p{subject_id}" / name).read_bytes()
         if name not in self._members:
             raise FileNotFoundError
-        return self._archive.read(self._members[name])
+        return read_member(self._archive, self._members[name])
 
 
 def findings_and_impression(report: str) -> str:
