@@ -18,7 +18,7 @@ from diffvqa.findings import ABNORMALITIES_QUESTION, DIFFERENCE_QUESTION
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceConfig, DifferenceModel
 from diffvqa.models.folder import load_folder
-from diffvqa.seal import seal
+from diffvqa.sealed_folder import seal
 from diffvqa.tasks.text import SEPARATOR
 
 # What an answer is put together from, each one token: which may follow which makes the grammar.

@@ -6,8 +6,8 @@ from pathlib import Path
 import diffvqa
 
 PACKAGE = Path(diffvqa.__file__).parent
-BASE = {"errors", "cells", "files", "sealed", "seal", "arrays", "records", "findings", "boxes", "images", "progress"}
-BASE |= {"pool", "workers", "runs", "termination", "threads"}
+BASE = {"errors", "cells", "files", "sealed", "sealed_folder", "arrays", "records", "findings", "boxes", "images"}
+BASE |= {"progress", "pool", "workers", "runs", "termination", "threads"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "allocator": set(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from diffvqa.seal import seal
+from diffvqa.sealed_folder import seal
 
 if __name__ == "__main__":
     seal(Path(sys.argv[1]))

@@ -21,7 +21,7 @@ from diffvqa.inference.measure_trust import draw_sample, measure_trust
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder
 from diffvqa.progress import progress_bar
-from diffvqa.seal import RECORD, seal
+from diffvqa.sealed_folder import RECORD, seal
 
 KEPT = (
     "config.json", "log.jsonl", "model.safetensors", "preprocessor_config.json", RECORD, "tokenizer.json",

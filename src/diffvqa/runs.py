@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import functools
-import json
 import os
 import platform
 import shutil
@@ -21,8 +20,9 @@ from typing import Any
 
 from diffvqa import __version__
 from diffvqa.errors import InputError, RunFailed
-from diffvqa.files import UNFINISHED, finished_in, held, write_text
-from diffvqa.seal import FILES, RECORD, sealed
+from diffvqa.files import UNFINISHED, finished_in, held
+from diffvqa.sealed import read_sealed, write_sealed
+from diffvqa.sealed_folder import RECORD
 from diffvqa.workers import usable_cores
 
 KEPT = "what was finished in `out` is kept, and the same command goes on from there"
@@ -34,12 +34,11 @@ _IN_WORDS = {"encoder_digest": "encoder", "fingerprint": "cohort or size"}
 
 
 def read_record(path: Path) -> dict[str, Any]:
-    """The record in a file; empty where there is none that can be read."""
+    """The record in a file; empty where there is none that can be read, or it is damaged."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        return read_sealed(path)
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
 
 
 def differing_settings(before: Settings, now: Settings) -> list[str]:
@@ -202,10 +201,8 @@ class Run:
             "date": date.today().isoformat(),
             "config": self.claim.settings,
         }
-        if FILES in record:
-            record = sealed(record)
         try:
-            write_text(self.claim.record_path, json.dumps(record, indent=2) + "\n")
+            write_sealed(self.claim.record_path, record)
         except OSError as error:
             if is_full(error):
                 raise

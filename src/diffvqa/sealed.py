@@ -14,9 +14,15 @@ SEAL = "sha256"
 """The key of the digest of all else in a file."""
 
 
+def sealed(content: Mapping[str, Any]) -> dict[str, Any]:
+    """An object with a digest of all else in it."""
+    plain = {key: value for key, value in content.items() if key != SEAL}
+    return {**plain, SEAL: _digest(plain)}
+
+
 def write_sealed(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object with a digest of it, whole or not at all. It may have no key SEAL."""
-    write_text(path, json.dumps({**content, SEAL: _digest(content)}, indent=1) + "\n")
+    """Write a JSON object with a digest of it, whole or not at all."""
+    write_text(path, json.dumps(sealed(content), indent=1) + "\n")
 
 
 def read_sealed(path: Path) -> dict[str, Any]:
@@ -24,7 +30,10 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
     Raises OSError where it cannot be read, and ValueError where it is damaged.
     """
-    found = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError as error:
+        raise ValueError("too many levels") from error
     if not isinstance(found, dict):
         raise ValueError("expected a JSON object")
     seal = found.pop(SEAL, None)

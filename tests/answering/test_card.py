@@ -13,7 +13,7 @@ from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.inference.trust import RECORD
 from diffvqa.models.folder import weights_digest
-from diffvqa.seal import seal
+from diffvqa.sealed_folder import seal
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from diffvqa.inference import features
 from diffvqa.inference.features import encode_squares
 from diffvqa.inference.grounding import ground_phrase
 from diffvqa.inference.shown_pictures import show_radiograph
-from diffvqa.seal import seal
+from diffvqa.sealed_folder import seal
 
 EARLIER = {"StudyDate": "20230102"}
 SCHEMA = json.loads((Path(answers.__file__).parent / "answer.schema.json").read_text(encoding="utf-8"))

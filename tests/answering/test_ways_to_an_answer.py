@@ -33,7 +33,7 @@ from diffvqa.findings import (
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder
-from diffvqa.seal import seal
+from diffvqa.sealed_folder import seal
 from diffvqa.serving.app import create_app
 
 SIZE = 64

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 import diffvqa.answering
-from diffvqa.seal import RECORD, seal
+from diffvqa.sealed_folder import RECORD, seal
 from fuzz.mutations import QUESTIONS, damage, damage_json, png_of_any_size
 
 pytestmark = pytest.mark.slow

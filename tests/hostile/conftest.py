@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from diffvqa.seal import seal
+from diffvqa.sealed_folder import seal
 
 
 class Bomb:

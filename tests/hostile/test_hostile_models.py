@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 from diffvqa.answering.answerer import Answerer
 from diffvqa.errors import InputError
 from diffvqa.models.source import LARGEST_TEXT
+from diffvqa.sealed import write_sealed
 
 WEIGHTS, CONFIG, TOKENIZER, PROCESSOR = (
     "model.safetensors",
@@ -257,9 +258,7 @@ def _given(change, code, bomb):
 
 
 def _sign(folder):
-    from diffvqa.seal import sealed
-
-    (folder / "run.json").write_text(json.dumps(sealed(json.loads((folder / "run.json").read_text()))))
+    write_sealed(folder / "run.json", json.loads((folder / "run.json").read_text()))
 
 
 @pytest.fixture

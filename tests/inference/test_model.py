@@ -11,7 +11,7 @@ from diffvqa.data.store import Store
 from diffvqa.images.intensities import AS_STORED
 from diffvqa.images.radiograph import Radiograph
 from diffvqa.inference.model import FinetunedModel
-from diffvqa.seal import seal
+from diffvqa.sealed_folder import seal
 
 
 def test_a_captioner_of_other_grey_values_is_shown_its_own(model_folder, store_folder, tmp_path):

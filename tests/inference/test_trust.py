@@ -25,7 +25,7 @@ from diffvqa.inference.measure_trust import draw_sample, is_measured, measure_tr
 from diffvqa.inference.trust import FOLDER, RECORD, Trust, load_trust
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder, weights_digest
-from diffvqa.seal import seal
+from diffvqa.sealed_folder import seal
 from diffvqa.training.config import FinetuneConfig, load_config
 from diffvqa.training.finetune import finetune
 

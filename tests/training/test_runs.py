@@ -17,7 +17,7 @@ from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder
 from diffvqa.models.pretraining import PretrainingModel
-from diffvqa.seal import seal
+from diffvqa.sealed_folder import seal
 from diffvqa.training.checkpoints import last_checkpoint
 from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
 from diffvqa.training.finetune import finetune

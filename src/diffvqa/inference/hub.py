@@ -9,7 +9,7 @@ from pathlib import Path
 import huggingface_hub
 
 from diffvqa.errors import InputError
-from diffvqa.seal import KINDS
+from diffvqa.sealed_folder import KINDS
 
 NEEDED = tuple(f"*{kind}" for kind in KINDS)
 """What is fetched of a model: text and weights, no pickles and no code."""

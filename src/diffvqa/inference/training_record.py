@@ -7,7 +7,7 @@ from typing import Any
 
 from diffvqa.errors import InputError
 from diffvqa.runs import read_record
-from diffvqa.seal import RECORD
+from diffvqa.sealed_folder import RECORD
 
 
 def read_training(folder: Path) -> dict[str, Any]:

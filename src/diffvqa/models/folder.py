@@ -15,7 +15,7 @@ from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.source import read_processor, read_tokenizer, require_harmless
 from diffvqa.models.weights import read_model
-from diffvqa.seal import FolderFiles
+from diffvqa.sealed_folder import FolderFiles
 
 Model = TypeVar("Model", bound=Captioner | DifferenceModel)
 

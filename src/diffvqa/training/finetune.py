@@ -23,7 +23,7 @@ from diffvqa.models.source import read_tokenizer
 from diffvqa.progress import progress_bar
 from diffvqa.records import Question
 from diffvqa.runs import read_record
-from diffvqa.seal import FILES, RECORD, digests_of, seal
+from diffvqa.sealed_folder import FILES, RECORD, digests_of, seal
 from diffvqa.tasks.text import encode_prompt, question_prompt
 from diffvqa.tasks.tokenizer import complete
 from diffvqa.training.config import FinetuneConfig

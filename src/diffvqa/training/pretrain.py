@@ -18,7 +18,7 @@ from diffvqa.models.checkpoint import image_statistics, make_processor
 from diffvqa.models.gathering import processes
 from diffvqa.models.pretraining import PretrainingModel
 from diffvqa.models.source import read_tokenizer
-from diffvqa.seal import FILES, digests_of
+from diffvqa.sealed_folder import FILES, digests_of
 from diffvqa.tasks.box_text import add_location_tokens
 from diffvqa.tasks.text import caption, region_referring
 from diffvqa.tasks.tokenizer import complete, train_tokenizer

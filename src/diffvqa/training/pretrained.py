@@ -19,7 +19,7 @@ from diffvqa.models.difference import DifferenceConfig
 from diffvqa.models.encoder import patch_tokens
 from diffvqa.models.folder import ModelFolder, load_folder
 from diffvqa.models.source import read_processor_settings, read_tokenizer
-from diffvqa.seal import FolderFiles
+from diffvqa.sealed_folder import FolderFiles
 from diffvqa.training.config_errors import explain_source
 
 

@@ -24,7 +24,7 @@ from diffvqa.inference.hub import model_folder
 from diffvqa.inference.model import EncodedImage
 from diffvqa.progress import progress_bar
 from diffvqa.runs import Claim
-from diffvqa.seal import stamps_of
+from diffvqa.sealed_folder import stamps_of
 from diffvqa.workers import done_in_order
 
 ROWS, IMAGES = 128, 32

@@ -12,7 +12,8 @@ from diffvqa.inference.hub import PHANTOM_SMALL, model_folder
 from diffvqa.inference.model import FinetunedModel
 from diffvqa.models import folder as loading
 from diffvqa.models.difference import DifferenceModel
-from diffvqa.seal import FILES, RECORD, FolderFiles, digests_of, seal
+from diffvqa.sealed import SEAL
+from diffvqa.sealed_folder import FILES, RECORD, FolderFiles, digests_of, seal
 
 
 def copy(folder, to):
@@ -86,7 +87,7 @@ def test_a_folder_without_digests_is_taken_as_it_is(model):
     """Of an older version, or made by hand."""
     for part in (model, model / "captioner"):
         record = json.loads((part / RECORD).read_text())
-        (part / RECORD).write_text(json.dumps({key: record[key] for key in record.keys() - {FILES, "record_sha256"}}))
+        (part / RECORD).write_text(json.dumps({key: record[key] for key in record.keys() - {FILES, SEAL}}))
     digest = FinetunedModel.load(model).digest
     (model / RECORD).unlink()
     assert FinetunedModel.load(model).digest == digest

@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from diffvqa.errors import InputError, printable
-from diffvqa.files import digest_of, write_text
+from diffvqa.files import digest_of
+from diffvqa.sealed import read_sealed, write_sealed
 
 RECORD = "run.json"
 """The record in a run's folder."""
 
-FILES, OWN = "files", "record_sha256"
-"""The keys of a record under which the digests of the folder's files stand, and that of the record without this key."""
+FILES = "files"
+"""The key of a record under which the digests of the folder's files stand."""
 
 KINDS = (".json", ".jsonl", ".safetensors", ".txt", ".model", ".jinja")
 """The kinds of files that a model is read from. A card, or what somebody lays beside it, is none of them."""
@@ -46,14 +47,6 @@ def digests_of(folder: Path, left_out: Collection[str] = ()) -> dict[str, str]:
     return found
 
 
-def sealed(record: Mapping[str, Any]) -> dict[str, Any]:
-    """A record with its own digest."""
-    plain = {key: value for key, value in record.items() if key != OWN}
-    # As it will be read: with text for keys, and lists for tuples.
-    said = json.dumps(json.loads(json.dumps(plain)), sort_keys=True)
-    return {**plain, OWN: hashlib.sha256(said.encode()).hexdigest()}
-
-
 def seal(folder: Path, left_out: Collection[str] = ()) -> None:
     """Write the digests of a finished folder's files into its record, and before into those of folders in it.
 
@@ -62,8 +55,7 @@ def seal(folder: Path, left_out: Collection[str] = ()) -> None:
     for path in folder.iterdir():
         if path.is_dir() and path.name not in left_out and _read(path / RECORD):
             seal(path)
-    record = {**_read(folder / RECORD), FILES: digests_of(folder, left_out)}
-    write_text(folder / RECORD, json.dumps(sealed(record), indent=2) + "\n")
+    write_sealed(folder / RECORD, {**_read(folder / RECORD), FILES: digests_of(folder, left_out)})
 
 
 Stamp = tuple[int, ...]
@@ -136,11 +128,12 @@ def _record(folder: Path, argument: str) -> dict[str, Any]:
     """What the record in a folder says; empty where there is none. Raises InputError if it is damaged."""
     if not (folder / RECORD).exists():
         return {}
-    record = _read(folder / RECORD)
+    try:
+        record = read_sealed(folder / RECORD)
+    except ValueError:
+        record = {}
     files = record.get(FILES, {})
-    plain = isinstance(files, dict) and all(isinstance(digest, str) for digest in files.values())
-    own = record.get(OWN) == sealed(record)[OWN] if OWN in record else FILES not in record
-    if not (record and plain and own):
+    if not (record and isinstance(files, dict) and all(isinstance(digest, str) for digest in files.values())):
         raise _damaged(f"its record ({RECORD}) is damaged", argument)
     return record
 
