@@ -76,7 +76,7 @@ class CheckedRows:
     def __getitem__(self, place: int) -> np.ndarray:
         """A copy of a row. Raises DamagedRow."""
         row = np.array(self._rows[place])
-        if self._sums[place] not in (None, zlib.crc32(row)):
+        if self._sums[place] not in (None, zlib.crc32(row.data)):
             raise DamagedRow(f"row {place}")
         return row
 

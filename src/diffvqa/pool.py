@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from diffvqa.errors import RunFailed
+from diffvqa.termination import WITHIN, heed_sigterm
 
 Result = TypeVar("Result")
 Job = tuple[Any, ...]
@@ -28,7 +29,7 @@ Job = tuple[Any, ...]
 LOOK_EVERY = 5.0
 """Seconds after which we look what has become of the workers, while we wait for them."""
 
-TO_END = 10.0
+TO_END = float(WITHIN)
 """Seconds that a worker has to end in when it is told to."""
 
 _FEWER = "give the same command again with fewer workers: what is finished is not done again"
@@ -140,26 +141,26 @@ def _end(workers: Sequence[_Worker], at_work: Sequence[_Worker]) -> None:
 def _work(pipe: Connection) -> None:
     """What a worker process does until nobody has work for it any more."""
     _end_with_parent()
-    while True:
-        try:
+    # Nobody is there any more; or a training has saved what it has, and ends.
+    with suppress(EOFError, OSError, KeyboardInterrupt):
+        while True:
             work = pipe.recv_bytes()
-        except (EOFError, OSError):
-            return
-        try:
-            function, job = pickle.loads(work)
-            outcome = (function(*job), None)
-        except Exception as error:
-            error.add_note(traceback.format_exc())
-            outcome = (None, error)
-        try:
-            pipe.send(outcome)
-        except OSError:
-            return
+            pipe.send(_outcome(work))
+
+
+def _outcome(work: bytes) -> tuple[Any, Exception | None]:
+    try:
+        function, job = pickle.loads(work)
+        return function(*job), None
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        return None, error
 
 
 def _end_with_parent() -> None:
-    """Let a worker process die of Ctrl-C without a word, and when its parent is gone, be it by force."""
+    """Let a worker process end by Ctrl-C and SIGTERM without a word, and when its parent is gone, be it by force."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    heed_sigterm()
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
 

@@ -440,6 +440,16 @@ def test_a_shard_that_is_lost_while_it_is_read_is_named(folder, tmp_path):
         store.pixels(0)
 
 
+def test_a_full_memory_is_not_taken_for_a_damaged_store(folder, tmp_path, monkeypatch):
+    def full(*_):
+        raise pyarrow.lib.ArrowMemoryError("malloc of size 64 failed")
+
+    prepare(_cohort(folder), tmp_path / "store", SIZE)
+    monkeypatch.setattr(store_module.index, "read_images", full)
+    with pytest.raises(MemoryError):
+        Store.open(tmp_path / "store")
+
+
 def test_processes_that_a_store_is_sent_to_do_not_check_its_index_again(folder, tmp_path, monkeypatch):
     sent = pickle.dumps(prepare(_cohort(folder), tmp_path / "store", SIZE))
     again = pickle.dumps(prepare(_cohort(folder, broken=(4,)), tmp_path / "other", SIZE))

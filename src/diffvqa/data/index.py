@@ -119,12 +119,22 @@ def read_images(path: Path, size: int) -> Rows[StoredImage]:
 
     Its columns SUMS hold the CRC-32 of their squares. Raises OSError or ValueError for a damaged table.
     """
-    return Rows(pa.parquet.read_table(path, schema=_IMAGES), functools.partial(_image_of, size))
+    return Rows(_read(path, _IMAGES), functools.partial(_image_of, size))
 
 
 def read_questions(path: Path) -> Rows[Question]:
     """The questions of a table that `write_questions` wrote. Raises OSError or ValueError for a damaged one."""
-    return Rows(pa.parquet.read_table(path, schema=_QUESTIONS), _question_of)
+    return Rows(_read(path, _QUESTIONS), _question_of)
+
+
+def _read(path: Path, schema: pa.Schema) -> pa.Table:
+    # By one thread: where there is no memory for more, pyarrow waits for them for ever.
+    with pa.parquet.ParquetFile(path) as file:
+        table = file.read(use_threads=False)
+    for name in SUMS:
+        if name in schema.names and name not in table.column_names:
+            table = table.append_column(schema.field(name), pa.nulls(len(table), schema.field(name).type))
+    return table.select(schema.names).cast(schema)
 
 
 def _write(path: Path, schema: pa.Schema, rows: Iterator[dict[str, Any]]) -> None:

@@ -233,7 +233,8 @@ def _parquet_cells(path: Path, wanted: Sequence[str]) -> Iterator[tuple[int, lis
                 # Columns by their place would do for one that is there twice, but Parquet takes names.
                 present = list(dict.fromkeys(name for name in names if _name(name) in wanted))
                 number = 1
-                for batch in file.iter_batches(_BATCH, columns=present):
+                # By one thread: where there is no memory for more, pyarrow waits for them for ever.
+                for batch in file.iter_batches(_BATCH, columns=present, use_threads=False):
                     columns = {name: _texts(batch.column(name)) for name in present}
                     blank = [""] * batch.num_rows
                     for cells in zip(*(columns.get(name, blank) for name in names), strict=True):

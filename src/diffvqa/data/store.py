@@ -97,7 +97,7 @@ class Store:
                 raise refusal("the store was made anew while it was read; give the same command again")
             images = index.read_images(folder / IMAGES, about["size"])
             store = cls(folder, argument, about, images, index.read_questions(folder / QUESTIONS))
-        except InputError:
+        except (InputError, MemoryError):  # pyarrow's own error for want of memory is both that and an ArrowException
             raise
         except (OSError, KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
             raise refusal(f"the folder given holds a damaged store; {_AGAIN}") from error
