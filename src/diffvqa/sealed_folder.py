@@ -37,7 +37,7 @@ def digests_of(folder: Path, left_out: Collection[str] = ()) -> dict[str, str]:
 
     left_out: folders that do not belong to it. Of a folder that is sealed itself its record stands for all of it.
     """
-    found = {}
+    found: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
         if path.is_dir() and path.name not in left_out:
             inside = {RECORD: digest_of(path / RECORD)} if FILES in _read(path / RECORD) else digests_of(path)
@@ -115,7 +115,7 @@ class FolderFiles:
 
 def stamps_of(folder: Path) -> dict[str, Stamp]:
     """The stamp of every file that a model may be read from, those in folders in it too, by its name in the folder."""
-    found = {}
+    found: dict[str, Stamp] = {}
     for path in folder.rglob("*"):
         if path.suffix in KINDS and path.is_file():
             now = path.stat()

@@ -58,7 +58,7 @@ def test_a_picture_of_very_many_frames(write_dicom, tmp_path, secrets):
 
 @pytest.mark.parametrize("what", ["pixels", "nothing that it needs"])
 def test_a_deflated_bomb(write_dicom, tmp_path, what):
-    """A gigabyte and a half in one and a half megabytes."""
+    """Half a gigabyte in half a megabyte."""
     dataset = dcmread(write_dicom(tmp_path / "plain.dcm", PIXELS))
     dataset.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     if what == "pixels":
@@ -71,7 +71,7 @@ def test_a_deflated_bomb(write_dicom, tmp_path, what):
     packing = zlib.compressobj(wbits=-zlib.MAX_WBITS)
     with (tmp_path / "bomb.dcm").open("wb") as file:
         file.write(small[:start] + packing.compress(whole))
-        for _ in range(1500):
+        for _ in range(500):
             file.write(packing.compress(bytes(2**20)))
         file.write(packing.flush())
     assert "unpacks to more" in refused(tmp_path / "bomb.dcm")

@@ -124,7 +124,10 @@ def model_card(folder: Path, evaluation: Path | None = None) -> tuple[str, str |
 
 def _read_config(folder: Path) -> DifferenceConfig:
     try:
-        return read_config(folder)
+        found = read_config(folder)
+        if not isinstance(found, DifferenceConfig):
+            raise ValueError("another kind of model")
+        return found
     except (OSError, ValueError, TypeError) as error:
         raise InputError(
             "the folder's config.json cannot be read; give a folder that is whole", argument="model"
