@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "phantom": BASE,
     "tasks": BASE,
     "evaluation": BASE,
-    "models": {"errors", "files", "seal"},
+    "models": {"errors", "files", "sealed", "sealed_folder"},
     "inference": BASE | {"data", "tasks", "models"},
     "training": BASE | {"data", "tasks", "models", "inference"},
     "evaluating": BASE | {"data", "tasks", "models", "inference"},
