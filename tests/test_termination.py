@@ -7,22 +7,22 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
-from diffvqa.termination import Terminated, heed_sigterm, saving_first, say_stopped
+from diffvqa import termination
+from diffvqa.termination import Terminated, heeding_sigterm, saving_first, say_stopped
 from diffvqa.training.config import FinetuneConfig, load_config
 from diffvqa.training.finetune import finetune
 
 
 @pytest.fixture
 def heeded():
-    before = signal.getsignal(signal.SIGTERM)
-    heed_sigterm()
-    yield
-    signal.signal(signal.SIGTERM, before)
+    with heeding_sigterm():
+        yield
 
 
 def tell(number=signal.SIGTERM):
@@ -32,6 +32,15 @@ def tell(number=signal.SIGTERM):
 def test_sigterm_ends_a_command_as_ctrl_c_does(heeded):
     with pytest.raises(KeyboardInterrupt):
         tell()
+
+
+def test_it_ends_although_the_first_is_dropped(heeded, monkeypatch):
+    """As Python drops it in a finaliser."""
+    monkeypatch.setattr(termination, "AGAIN", 1)
+    with suppress(Terminated):
+        tell()
+    with pytest.raises(Terminated):
+        time.sleep(60)
 
 
 def test_what_is_saved_first_is_saved_and_then_it_ends(heeded):

@@ -3,21 +3,21 @@
 import sys
 
 from diffvqa.allocator import start_with_fast_memory
-from diffvqa.termination import heed_sigterm, say_stopped
+from diffvqa.termination import heeding_sigterm, say_stopped
 from diffvqa.threads import share_cores
 
 
 def run() -> None:
     """Run the command line in a process that gets its memory fast, and ends in order when it is told to."""
     start_with_fast_memory()
-    heed_sigterm()
     share_cores()
-    try:
-        from diffvqa.cli import main
+    with heeding_sigterm():
+        try:
+            from diffvqa.cli import main
 
-        main()
-    except KeyboardInterrupt as stop:  # before a command began, or after it
-        sys.exit(say_stopped(stop))
+            main()
+        except KeyboardInterrupt as stop:  # before a command began, or after it
+            sys.exit(say_stopped(stop))
 
 
 if __name__ == "__main__":

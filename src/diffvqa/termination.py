@@ -13,14 +13,27 @@ from typing import Any
 WITHIN = 18
 """Seconds that are left to save something; who sends SIGTERM kills soon after, mostly after 30."""
 
+AGAIN = 5
+"""Seconds until Terminated is raised again, if the command has not ended by then."""
+
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM has come; whatever is to be done at Ctrl-C is to be done."""
 
 
-def heed_sigterm() -> None:
-    """Let SIGTERM raise Terminated in this process from now on."""
-    signal.signal(signal.SIGTERM, _terminate)
+@contextmanager
+def heeding_sigterm() -> Iterator[None]:
+    """Inside, SIGTERM raises Terminated; again and again until the end, for Python drops some of what handlers raise.
+
+    It does so where one runs while a finaliser or a callback of the interpreter does.
+    """
+    before = signal.signal(signal.SIGTERM, _terminate), signal.signal(signal.SIGALRM, _terminate)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGTERM, before[0])
+        signal.signal(signal.SIGALRM, before[1])
 
 
 @contextmanager
@@ -41,14 +54,12 @@ def saving_first() -> Iterator[Callable[[], bool]]:
         came.append(number)
         signal.alarm(WITHIN)
 
-    before = signal.signal(signal.SIGALRM, _terminate)
     signal.signal(signal.SIGTERM, note)
     try:
         yield lambda: bool(came)
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGTERM, _terminate)
-        signal.signal(signal.SIGALRM, before)
     if came:
         raise Terminated
 
@@ -64,4 +75,5 @@ def say_stopped(stop: BaseException | None) -> int:
 
 
 def _terminate(number: int, frame: Any) -> None:
+    signal.alarm(AGAIN)
     raise Terminated
