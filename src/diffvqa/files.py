@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 UNFINISHED = ".unfinished"
 """How names end of files that count as not there."""
 
-FULL = (errno.ENOSPC, errno.EDQUOT)
-"""What the system says where a disk is full, or a user's share of it."""
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def require_plain(path: Path) -> None:
@@ -77,6 +76,16 @@ def writing_to(argument: str, what: str = "cannot be written there") -> Iterator
         yield
     except OSError as error:
         raise InputError(f"{what} ({error.strerror}); give another path", argument=argument) from error
+
+
+def is_full(error: BaseException) -> bool:
+    """Whether an error says that a disk is full, or a user's share of it; libraries say so in texts of their own."""
+    if isinstance(error, OSError):
+        return error.errno in _FULL
+    text = str(error)
+    # As safetensors says it, and as torch.save does, which knows no more than that a file cannot be written.
+    torch_says = "iostream error" in text or ("inline_container" in text and "StreamReader" not in text)
+    return torch_says or f"os error {errno.ENOSPC}" in text
 
 
 def is_unfinished(path: Path) -> bool:

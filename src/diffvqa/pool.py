@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from diffvqa.errors import RunFailed
-from diffvqa.termination import WITHIN, heed_sigterm
+from diffvqa.termination import WITHIN, heeding_sigterm
 
 Result = TypeVar("Result")
 Job = tuple[Any, ...]
@@ -142,7 +142,7 @@ def _work(pipe: Connection) -> None:
     """What a worker process does until nobody has work for it any more."""
     _end_with_parent()
     # Nobody is there any more; or a training has saved what it has, and ends.
-    with suppress(EOFError, OSError, KeyboardInterrupt):
+    with suppress(EOFError, OSError, KeyboardInterrupt), heeding_sigterm():
         while True:
             work = pipe.recv_bytes()
             pipe.send(_outcome(work))
@@ -158,9 +158,8 @@ def _outcome(work: bytes) -> tuple[Any, Exception | None]:
 
 
 def _end_with_parent() -> None:
-    """Let a worker process end by Ctrl-C and SIGTERM without a word, and when its parent is gone, be it by force."""
+    """Let a worker process end by Ctrl-C without a word, and when its parent is gone, be it by force."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
-    heed_sigterm()
     if parent := multiprocessing.parent_process():
         threading.Thread(target=_end_after, args=(parent.sentinel,), daemon=True).start()
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import os
 import platform
@@ -20,7 +19,7 @@ from typing import Any
 
 from diffvqa import __version__
 from diffvqa.errors import InputError, RunFailed
-from diffvqa.files import UNFINISHED, finished_in, held
+from diffvqa.files import UNFINISHED, finished_in, held, is_full
 from diffvqa.sealed import read_sealed, write_sealed
 from diffvqa.sealed_folder import RECORD
 from diffvqa.workers import usable_cores
@@ -218,16 +217,6 @@ class Run:
         for name in self.claim.scratch:
             # A network file system keeps a folder as long as a file in it is mapped.
             shutil.rmtree(self.out / name, ignore_errors=True)
-
-
-def is_full(error: BaseException) -> bool:
-    """Whether an error says that a disk is full, or a user's share of it; libraries say so in texts of their own."""
-    if isinstance(error, OSError):
-        return error.errno in (errno.ENOSPC, errno.EDQUOT)
-    text = str(error)
-    # As safetensors says it, and as torch.save does, which knows no more than that a file cannot be written.
-    torch_says = "iostream error" in text or ("inline_container" in text and "StreamReader" not in text)
-    return torch_says or f"os error {errno.ENOSPC}" in text
 
 
 def device_name() -> str:

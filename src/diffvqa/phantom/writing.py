@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from diffvqa.errors import InputError, RunFailed
-from diffvqa.files import FULL, remove_abandoned, work_folder, writing_to
+from diffvqa.files import is_full, remove_abandoned, work_folder, writing_to
 from diffvqa.phantom.cohort_tables import IMAGENOME, JPG, QUESTIONS, REPORTS, SYNTHETIC, Tables
 from diffvqa.phantom.course import STILL
 from diffvqa.phantom.patient_files import write_patient
@@ -66,7 +66,7 @@ def write_cohort(
             readme = _readme(patients, seed, size, test_set, reporting, still)
             (work / "README.txt").write_text(readme, encoding="utf-8")
         except OSError as error:
-            if error.errno in FULL:
+            if is_full(error):
                 raise RunFailed(
                     "the disk is full, and nothing is kept of the cohort; make room, and give the same command again"
                 ) from error

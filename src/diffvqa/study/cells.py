@@ -17,7 +17,7 @@ from diffvqa.evaluating.truth import read_true_findings
 from diffvqa.evaluation.probe_scores import score_probe
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
-from diffvqa.files import FULL
+from diffvqa.files import is_full
 from diffvqa.runs import RECORD, device_name, read_record
 from diffvqa.sealed import read_sealed, write_sealed
 from diffvqa.study.program import program_version
@@ -51,7 +51,7 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
         except (InputError, RunFailed) as error:
             result = {"error": str(error)}
         except Exception as error:
-            if isinstance(error, OSError) and error.errno in FULL:
+            if is_full(error):
                 raise  # the others would fail as well
             # Whatever it is, the other cells can be run. Its text may name files: that is for the log alone.
             traceback.print_exc()

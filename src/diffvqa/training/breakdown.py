@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import multiprocessing
-import os
-import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -13,8 +11,8 @@ from pathlib import Path
 from typing import Protocol
 
 from diffvqa.errors import RunFailed
-from diffvqa.files import write_text
-from diffvqa.runs import is_full
+from diffvqa.files import is_full, write_text
+from diffvqa.pool import wake
 from diffvqa.training.checkpoints import CHECKPOINTS, checkpoint_step, last_checkpoint
 
 FAILED = "failed_step.json"
@@ -102,11 +100,8 @@ def _wake_loaders(ended: threading.Event) -> None:
     """A training would wait for ever for a worker that somebody stopped; stopped itself, it wakes nobody."""
     while not ended.wait(LOOK_EVERY):
         for worker in multiprocessing.active_children():
-            # Only Linux has the file. What follows the name, in brackets, begins with the state.
-            with suppress(OSError):
-                state = Path(f"/proc/{worker.pid}/stat").read_text().rpartition(")")[2].split()[0]
-                if worker.daemon and worker.pid and state == "T":
-                    os.kill(worker.pid, signal.SIGCONT)
+            if worker.daemon and worker.pid:
+                wake(worker.pid)
 
 
 def _end_loaders() -> None:
