@@ -48,7 +48,7 @@ class _Commands(TyperGroup):
             return super().invoke(ctx)
         except InputError as error:
             takes = {one.name: one for one in self.commands[ctx.invoked_subcommand].params}
-            raise InputError(error.render(lambda name: _as_typed(name, takes))) from error
+            raise InputError(_last_words(error) or error.render(lambda name: _as_typed(name, takes))) from error
         except KeyboardInterrupt as stop:
             raise _Stopped from stop
         except (RuntimeError, ImportError) as error:
@@ -597,10 +597,10 @@ def main() -> None:
     try:
         status = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except InputError as error:
-        status = _fail(_last_words(error))
+        status = _fail(_last_words(error) or str(error))
     except RunFailed as error:
         # Only the process that found it knows of it.
-        print(f"error: {_last_words(error)}", file=sys.stderr)
+        print(f"error: {_last_words(error) or error}", file=sys.stderr)
         status = 1
     except _UsageError as error:
         status = _fail(f"{' '.join(error.format_message().split())} See `diffvqa --help`.")
@@ -644,10 +644,10 @@ def _imports() -> Iterator[None]:
         gc.enable()
 
 
-def _last_words(error: Exception) -> str:
-    """What an error says. Before what one says of a loader worker, torch puts how it came about."""
-    text = str(error)
-    return text.rstrip().splitlines()[-1].partition(": ")[2] if "in DataLoader worker process" in text else text
+def _last_words(error: InputError | RunFailed) -> str | None:
+    """What an error of a loader worker says: before it torch puts how it came about. None for any other."""
+    text = str(error.args[0])
+    return text.rstrip().splitlines()[-1].partition(": ")[2] if "in DataLoader worker process" in text else None
 
 
 def _fail(message: str) -> int:

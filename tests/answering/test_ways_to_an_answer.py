@@ -33,6 +33,7 @@ from diffvqa.findings import (
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder
+from diffvqa.sealed import write_sealed
 from diffvqa.sealed_folder import seal
 from diffvqa.serving.app import create_app
 
@@ -258,7 +259,7 @@ def test_an_evaluation_on_a_store_as_stored(model_folder, store_folder, tmp_path
     """A model of equalised images is shown such, and so is its captioner."""
     folder = shutil.copytree(store_folder, tmp_path / "store")
     about = json.loads((folder / "store.json").read_text())
-    (folder / "store.json").write_text(json.dumps({**about, "datasets": ["table"]}))
+    write_sealed(folder / "store.json", {**about, "datasets": ["table"]})
     evaluate(model_folder, folder, "validate", tmp_path / "out")
     store, rows = Store.open(folder), rows_of(tmp_path / "out" / "predictions.jsonl")
     model = load_folder(DifferenceModel, model_folder, "MODEL")

@@ -32,7 +32,8 @@ def hub(finished, tmp_path, monkeypatch):
         for path in sorted(finished.rglob("*")):
             inside = str(path.relative_to(finished))
             wanted = any(fnmatch(inside, one) for one in allow_patterns)
-            if path.is_file() and wanted and not any(fnmatch(inside, one) for one in ignore_patterns):
+            wanted = wanted and not any(fnmatch(inside, one) for one in ignore_patterns)
+            if path.is_file() and wanted and not (fetched / inside).exists():
                 (fetched / inside).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(path, fetched / inside)
         return str(fetched)

@@ -12,6 +12,7 @@ from diffvqa.images.intensities import AS_STORED, EQUALISED, equalise
 from diffvqa.images.orientation import Orientation
 from diffvqa.images.radiograph import Radiograph, read_radiograph
 from diffvqa.inference.shown_pictures import StorePixels, show_radiograph, show_stored
+from diffvqa.sealed import write_sealed
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +21,7 @@ def stored(store_folder, tmp_path_factory):
     folder = tmp_path_factory.mktemp("as_stored") / "store"
     shutil.copytree(store_folder, folder)
     about = json.loads((folder / "store.json").read_text())
-    (folder / "store.json").write_text(json.dumps({**about, "datasets": ["table"]}))
+    write_sealed(folder / "store.json", {**about, "datasets": ["table"]})
     return Store.open(folder)
 
 

@@ -25,6 +25,7 @@ from diffvqa.inference.measure_trust import draw_sample, is_measured, measure_tr
 from diffvqa.inference.trust import FOLDER, RECORD, Trust, load_trust
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder, weights_digest
+from diffvqa.sealed import write_sealed
 from diffvqa.sealed_folder import seal
 from diffvqa.training.config import FinetuneConfig, load_config
 from diffvqa.training.finetune import finetune
@@ -173,7 +174,7 @@ def test_finetuning_and_answering_check_the_same_pictures(model_folder, store_fo
     for name, target in (("store", store_folder), ("model", model_folder)):
         shutil.copytree(target, tmp_path / name)
     about = json.loads((tmp_path / "store/store.json").read_text())
-    (tmp_path / "store/store.json").write_text(json.dumps({**about, "datasets": ["table"]}))
+    write_sealed(tmp_path / "store/store.json", {**about, "datasets": ["table"]})
     store = Store.open(tmp_path / "store")
     assert store.intensity == AS_STORED
     sums = []

@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file
 
 from diffvqa.errors import InputError, RunFailed
+from diffvqa.sealed import write_sealed
 from diffvqa.training.checkpoints import SEAL, checkpoint_to_go_on_from, fault_of, last_checkpoint, seal
 from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
 from diffvqa.training.finetune import finetune
@@ -128,7 +129,8 @@ def test_a_run_whose_folder_was_moved_keeps_its_best_weights(
         pretrain(config("before"))
     (tmp_path / "before").rename(tmp_path / "after")
     record = tmp_path / "after" / "run.json"
-    record.write_text(record.read_text().replace(str(tmp_path / "before"), str(tmp_path / "after")))
+    moved = json.loads(record.read_text().replace(str(tmp_path / "before"), str(tmp_path / "after")))
+    write_sealed(record, moved)
     pretrain(config("after"))
     assert_same_weights(tmp_path / "after", trained_captioner_folder)
 

@@ -17,6 +17,7 @@ from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder
 from diffvqa.models.pretraining import PretrainingModel
+from diffvqa.sealed import write_sealed
 from diffvqa.sealed_folder import seal
 from diffvqa.training.checkpoints import last_checkpoint
 from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
@@ -195,7 +196,7 @@ def test_other_settings_do_not_touch_a_run(pretrain_settings, trained_captioner_
 def change(record, **entries):
     """Lay entries over those of a record; None takes one out."""
     found = {**json.loads(record.read_text()), **entries}
-    record.write_text(json.dumps({key: value for key, value in found.items() if value is not None}))
+    write_sealed(record, {key: value for key, value in found.items() if value is not None})
 
 
 def test_a_run_does_not_go_on_with_another_store_at_the_same_path(

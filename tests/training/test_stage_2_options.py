@@ -29,6 +29,7 @@ from diffvqa.inference.shown_pictures import show_stored
 from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder
+from diffvqa.sealed import write_sealed
 from diffvqa.training.config import FinetuneConfig, load_config
 from diffvqa.training.finetune import finetune
 
@@ -185,7 +186,7 @@ def store_as_stored(store_folder, tmp_path):
     folder = tmp_path / "store"
     shutil.copytree(store_folder, folder)
     about = json.loads((folder / "store.json").read_text())
-    (folder / "store.json").write_text(json.dumps({**about, "datasets": ["table"]}))
+    write_sealed(folder / "store.json", {**about, "datasets": ["table"]})
     assert Store.open(folder).intensity == AS_STORED
     return folder
 

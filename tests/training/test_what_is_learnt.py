@@ -29,6 +29,7 @@ from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder, weights_digest
 from diffvqa.models.pretraining import PretrainingModel
 from diffvqa.models.probe_heads import LabelProbe
+from diffvqa.sealed_folder import seal
 from diffvqa.training import probe as probing
 from diffvqa.training.config import FinetuneConfig, PretrainConfig, load_config
 from diffvqa.training.finetune import finetune
@@ -368,6 +369,7 @@ def test_what_is_measured_of_a_finished_model(model_folder, mixed_store_folder, 
     confidences, fit = [], measuring.fit_confidence
     monkeypatch.setattr(measuring, "fit_confidence", lambda *given: confidences.extend(given[0]) or fit(*given))
     measuring.measure_trust(model, store, sample, features)
+    seal(folder)
     check = load_trust(folder, weights_digest(folder)).input_check
     asked = {one.subject_id for one in store.questions if one.split != "train"}
 

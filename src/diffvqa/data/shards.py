@@ -121,7 +121,8 @@ def read_shard(folder: Path, number: int, size: int) -> Shard | None:
         record = read_sealed(_record_of(folder, number))
         outcomes = (outcome if isinstance(outcome, str) else (outcome[0], outcome[1]) for outcome in record["outcomes"])
         # Versions before had no sums; what they wrote is as its digests say.
-        sums = record.get("sums") or zip(*(sums_of(np.load(path, "r")) for path in paths), strict=True)
+        squares = (np.load(path, "r", allow_pickle=False) for path in paths)
+        sums = record.get("sums") or zip(*map(sums_of, squares), strict=True)
         digests = (record["digests"][0], record["digests"][1])
         return Shard(tuple(outcomes), digests, tuple((one, larger) for one, larger in sums))
     except (OSError, ValueError, LookupError, TypeError):
