@@ -1,6 +1,7 @@
 # make demo   the model that comes with the package on new synthetic patients, ends with demo/evaluation/report.html
 # make demo-train   the whole way: such a model is trained first, into demo-train
 # make test   the tests
+# make docs   the site of the documentation, into site/; site/index.html opens without a server
 # make mutants  faults put into the program one by one: a test must notice each
 #
 # All make their own environment in .venv. On a machine without an NVIDIA GPU, give PyTorch's own index of CPU builds
@@ -14,7 +15,7 @@ TORCH_INDEX ?=
 bin := $(VENV)/bin
 constraints := $(if $(shell command -v nvidia-smi),,-c constraints.txt)
 
-.PHONY: demo demo-train test test-slow mutants lint format clean
+.PHONY: demo demo-train docs test test-slow mutants lint format clean
 
 demo: $(VENV)/ready
 	$(bin)/diffvqa demo
@@ -27,6 +28,9 @@ test: $(VENV)/ready
 
 test-slow: $(VENV)/ready
 	OMP_NUM_THREADS=1 $(bin)/pytest -m slow
+
+docs: $(VENV)/ready
+	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict
 
 mutants: $(VENV)/ready
 	$(bin)/python tests/mutants.py
