@@ -1,7 +1,7 @@
 # make demo   the model that comes with the package on new synthetic patients, ends with demo/evaluation/report.html
 # make demo-train   the whole way: such a model is trained first, into demo-train
 # make test   the tests
-# make docs   the site of the documentation, into site/; site/index.html opens without a server
+# make docs   the site of the documentation, into site/; site/index.html opens without a server, but its search needs one
 # make mutants  faults put into the program one by one: a test must notice each
 #
 # All make their own environment in .venv. On a machine without an NVIDIA GPU, give PyTorch's own index of CPU builds

@@ -11,8 +11,10 @@ import logging
 import os
 import posixpath
 import re
+import types
 import typing
 from collections.abc import Iterator
+from dataclasses import asdict, is_dataclass
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -152,33 +154,97 @@ def _cell(text: str | None) -> str:
     return (text or "").replace("|", "\\|")
 
 
+MEANINGS = {
+    "store": "folder of the store",
+    "out": "folder that the run writes; the same command continues there",
+    "optimisation": "the keys of the last table",
+    "encoder": "stage 1: sizes of a new one, or a vision model to start from; stage 2: a folder of stage 1 or a vision "
+    "model",
+    "decoder": "sizes of the text decoder (GPT-2)",
+    "objective": "a name, a sum such as `clip+cap`, or names with weights",
+    "tokenizer": "folder or hub name, or the vocabulary size of a new one",
+    "seed": "of all random draws",
+    "box_bins": "boxes are written as integers from 0 to this",
+    "location_tokens": "each of these integers is a token of its own",
+    "region_box_first": "CAREF writes the box before the phrase",
+    "keep_evaluation_patients": "also pretrain on patients with validation or test questions",
+    "text_tokens": "longest text in tokens",
+    "texts": "how many texts of each task an image teaches in one pass",
+    "one_task_per_image": "one text an image; `texts` are weights",
+    "last_part_only": "tasks whose loss covers their last part alone",
+    "parallel": "share of each task that is predicted in parallel",
+    "augmentation": "largest change of each kind; 0 is off",
+    "image_mean": "mean of pixels from 0 to 1, by channel; .5 for three channels if null",
+    "image_std": "standard deviation, as `image_mean`",
+    "language_model": "folder or hub name of a causal language model, or the sizes of a new GPT-2",
+    "lora_rank": "rank of adapters that are trained in place of the language model",
+    "trainable_blocks": "how many last blocks of the encoder are trained, too",
+    "questions": "how often each type of question is drawn; types that are not named are left out",
+    "merge": "squares of so many patches a side become one token",
+    "attention": "among the tokens of the images: `causal`, or free (`prefix`)",
+    "priors": "how many earlier images the model looks at",
+    "exchanged": "share of difference questions with exchanged images and the answer turned round",
+    "change_threshold": "the model states changes of this probability or more; null: the most probable answer",
+    "steps": "length of the run in steps; give this or `epochs`",
+    "epochs": "length of the run in epochs",
+    "batch_size": "images or questions a step, on all processes together",
+    "learning_rate": "the highest, after the warm-up",
+    "final_learning_rate": "at the end of the cosine",
+    "optimizer": "`adamw`, or `muon` for the matrices",
+    "weight_decay": "of matrices only",
+    "beta1": "of AdamW",
+    "beta2": "of AdamW",
+    "warmup_steps": "steps until the highest learning rate",
+    "gradient_clipping": "largest norm of the gradient",
+    "accumulation": "parts in which a process takes its share of a batch",
+    "precision": "`bf16` is fp32 where the machine has no fast bf16",
+    "gradient_checkpointing": "compute layers anew, for less memory",
+    "compile": "use torch.compile",
+    "log_every": "steps between two lines of the log",
+    "save_every": "steps between two checkpoints, and two losses on the validation split",
+    "loader_workers": "processes that load data",
+    "report_to": "trackers that get the log, too",
+}
+"""What each setting means; the build fails where one is missing."""
+
+
 def _settings() -> str:
     from diffvqa.training.config import FinetuneConfig, Optimisation, PretrainConfig
 
     text = [
-        "# Settings\n\nThis page is made from the program: every key of a YAML file, its type and its default. "
-        "[Training](../training.md) explains them.\n\nA `key=value` on the command line is laid over the file: "
+        "# Settings\n\nThis page lists every key of a YAML file, from the program. "
+        "[Training](../training.md) explains them.\n\n"
+        "A `key=value` on the command line is laid over the file: "
         "`text_tokens=64`, `optimisation.steps=2000`.\n"
     ]
     kinds = {"Stage 1: `diffvqa pretrain`": PretrainConfig, "Stage 2: `diffvqa finetune`": FinetuneConfig}
     for title, kind in {**kinds, "`optimisation`, of both stages": Optimisation}.items():
-        text.append(f"## {title}\n\n| key | type | if not given |\n|---|---|---|")
+        text.append(f"## {title}\n\n| key | | type | if not given |\n|---|---|---|---|")
+        hints = typing.get_type_hints(kind)
         for name, field in kind.model_fields.items():
             default = "needed" if field.is_required() else f"`{_json(field.get_default(call_default_factory=True))}`"
-            text.append(f"| `{name}` | {_cell(_type(field.annotation))} | {default} |")
+            text.append(f"| `{name}` | {MEANINGS[name]} | {_cell(_type(hints[name]))} | {default} |")
         text.append("")
     return "\n".join(text)
 
 
 def _json(value: Any) -> str:
-    return json.dumps(value.model_dump() if hasattr(value, "model_dump") else value, default=str)
+    return json.dumps(asdict(value) if is_dataclass(value) else value)
 
 
 def _type(annotation: Any) -> str:
-    found = re.sub(r"\b(typing|builtins)\.|diffvqa\.[\w.]+\.", "", str(annotation))
-    found = re.sub(r"Annotated\[(\w+), [^\]]*\]", r"\1", found)
-    found = re.sub(r"<class '([\w.]+)'>", r"\1", found).replace("NoneType", "None")
-    return f"`{found}`"
+    """A type in words."""
+    origin, inner = typing.get_origin(annotation), typing.get_args(annotation)
+    if origin is typing.Literal:
+        return " or ".join(f"`{one}`" for one in inner)
+    if origin in (typing.Union, types.UnionType):
+        return " or ".join(dict.fromkeys(map(_type, inner)))
+    if origin in (tuple, list):
+        return f"list of {_type(inner[0])}"
+    if origin is dict:
+        return f"{_type(inner[0])} -> {_type(inner[1])}"
+    words = {int: "whole number", float: "number", str: "text", bool: "`true` or `false`", type(None): "`null`"}
+    return words.get(annotation, "anything" if annotation is Any else "mapping")
 
 
 def _notebook(notebook: dict[str, Any], name: str) -> str:
