@@ -43,13 +43,13 @@ class StrictSettings(BaseModel):
 class Optimisation(StrictSettings):
     """AdamW with warm-up and a cosine down to `final_learning_rate` (arXiv 2603.04950).
 
-    optimizer: `muon` takes orthogonal steps of the hidden layers' matrices in its place (arXiv 2502.16982).
-    How long: `steps`, or `epochs`, how often every image (stage 1) or question (stage 2) is seen. batch_size: images or
-    questions a step, on all processes together, each of which takes its share in `accumulation` parts. A checkpoint is
-    saved and the loss on the validation split computed every `save_every` steps. gradient_checkpointing: compute the
-    layers anew on the way back, for less memory. compile: by torch.compile. precision: bf16 is fp32 where the machine
-    has no fast bf16. report_to: trackers that get the log too, none by default; it is no part of a run's record, so
-    that a run goes on with or without them.
+    optimizer: `muon` takes orthogonal steps of the hidden layers' matrices in its place (arXiv 2502.16982). steps,
+    epochs: how long, one of the two; an epoch shows every image (stage 1) or question (stage 2) once. batch_size:
+    images or questions a step, on all processes together. accumulation: in so many parts each process takes its share.
+    save_every: steps from one checkpoint, and loss on the validation split, to the next. gradient_checkpointing:
+    compute the layers anew on the way back, for less memory. compile: by torch.compile. precision: bf16 is fp32 where
+    the machine has no fast bf16. report_to: trackers that get the log too, none by default; it is no part of a run's
+    record, so that a run goes on with or without them.
     """
 
     steps: PositiveInt | None = None
