@@ -79,3 +79,15 @@ def test_the_commands_of_a_page_run(page, place):
         line = [sys.executable, "-m", "diffvqa", command, *words, *SMALL.get(command, [])]
         done = subprocess.run(line, cwd=place, env={**os.environ}, capture_output=True, text=True)
         assert done.returncode == 0, f"{page}: {command} {words}\n{done.stdout}\n{done.stderr}"
+        if page == "start.md":
+            assert without_numbers(done.stdout) in without_numbers((ROOT / "docs" / page).read_text(encoding="utf-8"))
+
+
+def without_numbers(text: str) -> str:
+    """A text whose decimals are left out: they differ a little from processor to processor."""
+    return re.sub(r"\d+\.\d+", "#", text)
+
+
+def test_the_readme_shows_the_answer_that_the_start_page_shows():
+    (shown,) = re.findall(r"^```\nthe main image.*?^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert shown in (ROOT / "docs/start.md").read_text(encoding="utf-8")
