@@ -16,6 +16,11 @@ import pytest
 from PIL import Image
 
 ROOT = Path(__file__).parents[2]
+PAGES = sorted(
+    path.relative_to(ROOT / "docs").as_posix()
+    for path in (ROOT / "docs").rglob("*.md")
+    if re.search(r"^```bash$", path.read_text(encoding="utf-8"), re.M)
+)
 SMALL = {
     "pretrain": ["optimisation.steps=8", "optimisation.save_every=4"],
     "finetune": ["optimisation.steps=8", "optimisation.save_every=4"],
@@ -70,7 +75,7 @@ def place(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("page", ["start.md", "tutorial.md", "concepts/phantom.md"])
+@pytest.mark.parametrize("page", PAGES)
 def test_the_commands_of_a_page_run(page, place):
     run = commands(page)
     assert run
