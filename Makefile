@@ -2,6 +2,7 @@
 # make demo-train   the whole way: such a model is trained first, into demo-train
 # make test   the tests
 # make faults  kills, full disks, damaged files and others of that kind, put into every command: twenty minutes
+# make docs   the site of the documentation, into site/; site/index.html opens without a server, but its search needs one
 # make mutants  faults put into the program one by one: a test must notice each
 #
 # All make their own environment in .venv. On a machine without an NVIDIA GPU, give PyTorch's own index of CPU builds
@@ -15,7 +16,7 @@ TORCH_INDEX ?=
 bin := $(VENV)/bin
 constraints := $(if $(shell command -v nvidia-smi),,-c constraints.txt)
 
-.PHONY: demo demo-train test test-slow faults mutants lint format clean
+.PHONY: demo demo-train docs test test-slow faults mutants lint format clean
 
 demo: $(VENV)/ready
 	$(bin)/diffvqa demo
@@ -31,6 +32,9 @@ test-slow: $(VENV)/ready
 
 faults: $(VENV)/ready
 	$(bin)/python tests/faults
+
+docs: $(VENV)/ready
+	NO_MKDOCS_2_WARNING=1 $(bin)/mkdocs build --strict
 
 mutants: $(VENV)/ready
 	$(bin)/python tests/mutants.py

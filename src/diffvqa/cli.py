@@ -262,7 +262,7 @@ def sheet(
     store: StoreFolder,
     out: Annotated[Path, typer.Option(help="the PNG file that is written")],
     images: Annotated[int, typer.Option(min=1, max=600, help="how many are shown")] = 24,
-    seed: Annotated[int, typer.Option(min=0, help="of the choice")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the choice of images")] = 0,
 ) -> None:
     """Draw a contact sheet of a store: what training will see, with its boxes."""
     from diffvqa.data.contact_sheet import draw_sheet
@@ -342,19 +342,22 @@ def evaluate(
     model: Model,
     store: StoreFolder,
     out: Annotated[Path, typer.Option(help="predictions, scores and report are written here")],
-    split: Annotated[Literal["train", "validate", "test"], typer.Option()] = "test",
-    beams: Annotated[int, typer.Option(min=1, max=64, help="of the beam search; 1 is greedy")] = 1,
+    split: Annotated[Literal["train", "validate", "test"], typer.Option(help="the split that is asked about")] = "test",
+    beams: Annotated[int, typer.Option(min=1, max=64, help="beams of the beam search; 1 is greedy")] = 1,
     cluster: Cluster = None,
     training: Annotated[
         Path | None,
-        typer.Option(metavar="STORE", help="whose train split the controls know; the same store if not given"),
+        typer.Option(
+            metavar="STORE", help="the store whose train split the controls learn from; the same store if not given"
+        ),
     ] = None,
     grounding: Annotated[bool, typer.Option(help="also find phrases and regions, with the model's captioner")] = True,
     truth: Annotated[
         Path | None, typer.Option(help="the folder `truth` of the synthetic cohort that the store was made from")
     ] = None,
     patients: Annotated[
-        int | None, typer.Option(min=1, help="how many of the split are asked about, drawn; all if not given")
+        int | None,
+        typer.Option(min=1, help="how many patients of the split are asked about; they are drawn; all if not given"),
     ] = None,
 ) -> None:
     """Answer a split's questions, score them beside the controls, and write report.html."""
@@ -375,7 +378,7 @@ def score(
     bertscore: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="a text encoder in a folder, for BERTScore")
     ] = None,
-    bertscore_layer: Annotated[int | None, typer.Option(help="of that encoder; the last if not given")] = None,
+    bertscore_layer: Annotated[int | None, typer.Option(help="layer of that encoder; the last if not given")] = None,
 ) -> None:
     """Compute the metrics of anyone's predictions from a file alone."""
     from diffvqa.evaluation.score import score_file
@@ -402,7 +405,10 @@ def score(
 def compare(
     systems: Annotated[
         list[str],
-        typer.Argument(metavar="NAME=FOLDER...", help="evaluation folders or predictions files; a name again: a seed"),
+        typer.Argument(
+            metavar="NAME=FOLDER...",
+            help="evaluation folders or predictions files; repeat a name for another training seed",
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
@@ -419,9 +425,9 @@ def probe(
     store: StoreFolder,
     out: Annotated[Path, typer.Option(help="what the probes say, and their scores, are written here")],
     test_store: Annotated[
-        Path | None, typer.Option(metavar="STORE", help="another store, all of which is asked about")
+        Path | None, typer.Option(metavar="STORE", help="another store; all of it is asked about")
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, help="of the training of the probes")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the training of the probes")] = 0,
 ) -> None:
     """Read findings, changes and places out of a frozen encoder with small probes."""
     from diffvqa.evaluation.probe_scores import score_probe
@@ -437,12 +443,13 @@ def answer(
     model: Model,
     current: Annotated[Path, typer.Option(help="today's radiograph: PNG, JPEG or DICOM")],
     prior: Annotated[
-        list[Path] | None, typer.Option(help="the earlier radiograph: PNG, JPEG or DICOM; again for one before that")
+        list[Path] | None,
+        typer.Option(help="the earlier radiograph: PNG, JPEG or DICOM; repeat it for still earlier ones"),
     ] = None,
     question: Annotated[
-        str | None, typer.Option(help="if not given: what has changed; of one image, what is seen")
+        str | None, typer.Option(help="if not given: what has changed, or for one image what it shows")
     ] = None,
-    beams: Annotated[int, typer.Option(min=1, max=64, help="of the beam search; 1 is greedy")] = 1,
+    beams: Annotated[int, typer.Option(min=1, max=64, help="beams of the beam search; 1 is greedy")] = 1,
     trust_order: TrustOrder = False,
     trust_identity: TrustIdentity = False,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
@@ -491,12 +498,13 @@ def predict(
         Path, typer.Argument(metavar="PAIRS.csv", help="a pair a row: columns current, prior, question, id")
     ],
     out: Annotated[Path, typer.Option(metavar="JSONL", help="an answer a line; a stopped run goes on there")],
-    beams: Annotated[int, typer.Option(min=1, max=64, help="of the beam search; 1 is greedy")] = 1,
+    beams: Annotated[int, typer.Option(min=1, max=64, help="beams of the beam search; 1 is greedy")] = 1,
     trust_order: TrustOrder = False,
     trust_identity: TrustIdentity = False,
     cluster: Cluster = None,
     encoding: Annotated[
-        str | None, typer.Option(metavar="NAME", help="of the table, if it is not in Unicode: cp1252, latin-1, ...")
+        str | None,
+        typer.Option(metavar="NAME", help="encoding of the table if it is not in Unicode: cp1252, latin-1, ..."),
     ] = None,
 ) -> None:
     """Answer a table of pairs, an answer a line; each image is read and encoded once."""
@@ -563,9 +571,9 @@ def ground(
     ],
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="a radiograph: PNG, JPEG or DICOM")],
     phrase: Annotated[str, typer.Option(help='such as "left pleural effusion"')],
-    boxes: Annotated[int, typer.Option(min=1, max=16, help="at the most; the likeliest first")] = 1,
+    boxes: Annotated[int, typer.Option(min=1, max=16, help="how many boxes at most; the likeliest first")] = 1,
     by: Annotated[Literal["samples", "beams"], typer.Option(help="where several boxes come from")] = "samples",
-    seed: Annotated[int, typer.Option(min=0, help="of the samples")] = 0,
+    seed: Annotated[int, typer.Option(min=0, help="seed of the samples")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     overlay: Annotated[Path | None, typer.Option(help="write the image with the box to this PNG")] = None,
 ) -> None:

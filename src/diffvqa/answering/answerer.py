@@ -46,7 +46,7 @@ class Answerer:
 
     @classmethod
     def from_pretrained(cls, source: PathLike) -> Answerer:
-        """Load a folder that `diffvqa finetune` has written, or one of the hub's (owner/name). Raises InputError."""
+        """Load a folder of `finetune`, `phantom-small`, or a model of the hub (owner/name). Raises InputError."""
         return cls(FinetunedModel.load(source))
 
     @property

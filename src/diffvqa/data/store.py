@@ -41,6 +41,7 @@ class Store:
     size: pixels a side; larger_size: that of the larger squares, for augmentation. images: in the order of `pixels`.
     index: image identifier -> position. problems: how many of each kind were met, in reading the cohort and in
     preparing it; problems.csv lists them. datasets: what it was made from. checksum: of all that the store holds.
+
     Reading takes no lock: any number of processes may read. Memory maps are opened where they are first used, so that a
     store can be sent to worker processes. Its index is checked when it is opened, and each square whenever it is read.
     """

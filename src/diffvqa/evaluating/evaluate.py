@@ -57,13 +57,15 @@ def evaluate(
     """Predict on a split with the model and its controls, into `out` (made with mode 0700).
 
     Writes predictions.jsonl, controls/*.jsonl, curves.jsonl, examples.jsonl and phrases.jsonl with
-    their pictures, and run.json. cluster: the address of a Ray cluster that encodes, answers and grounds.
-    training_store: whose train split the controls know, the same store if not given. features_folder: where encoded
-    images are kept for the next evaluation of the same model; in `out`, and not kept, if not given. A model without a
-    captioner, and grounding=False, gives no rows for phrases. A store without questions has no others: all images of
-    the split that have regions are grounded. truth_folder: what is true of the pairs of the synthetic cohort that the
-    store was made from; it goes into the rows of its difference questions, the controls' too. patients: how many of the
-    split are asked about, drawn the same for every model; all if not given or there are no more. Raises InputError.
+    their pictures, and run.json. A model without a captioner, and grounding=False, gives no rows for phrases. A store
+    without questions has no other rows: all images of the split that have regions are grounded.
+
+    cluster: the address of a Ray cluster that encodes, answers and grounds. training_store: whose train split the
+    controls know, the same store if not given. features_folder: where encoded images are kept for the next evaluation
+    of the same model; in `out`, and not kept, if not given. truth_folder: what is true of the pairs of the synthetic
+    cohort that the store was made from; it goes into the rows of its difference questions, the controls' too. patients:
+    how many of the split are asked about, drawn the same for every model; all if not given or there are no more. Raises
+    InputError.
     """
     model = FinetunedModel.load(folder, with_captioner=grounding)
     captioner = model.captioner

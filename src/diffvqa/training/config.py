@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
+import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
@@ -17,6 +19,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
+    field_validator,
     model_validator,
 )
 
@@ -40,12 +43,13 @@ class StrictSettings(BaseModel):
 class Optimisation(StrictSettings):
     """AdamW with warm-up and a cosine down to `final_learning_rate` (arXiv 2603.04950).
 
-    optimizer: `muon` takes orthogonal steps of the hidden layers' matrices in its place (arXiv 2502.16982).
-    How long: `steps`, or `epochs`, how often every image (stage 1) or question (stage 2) is seen. batch_size: images or
-    questions a step, on all processes together, each of which takes its share in `accumulation` parts. A checkpoint is
-    saved and the loss on the validation split computed every `save_every` steps. gradient_checkpointing: compute the
-    layers anew on the way back, for less memory. compile: by torch.compile. precision: bf16 is fp32 where the machine
-    has no fast bf16.
+    optimizer: `muon` takes orthogonal steps of the hidden layers' matrices in its place (arXiv 2502.16982). steps,
+    epochs: how long, one of the two; an epoch shows every image (stage 1) or question (stage 2) once. batch_size:
+    images or questions a step, on all processes together. accumulation: in so many parts each process takes its share.
+    save_every: steps from one checkpoint, and loss on the validation split, to the next. gradient_checkpointing:
+    compute the layers anew on the way back, for less memory. compile: by torch.compile. precision: bf16 is fp32 where
+    the machine has no fast bf16. report_to: trackers that get the log too, none by default; it is no part of a run's
+    record, so that a run goes on with or without them.
     """
 
     steps: PositiveInt | None = None
@@ -66,6 +70,18 @@ class Optimisation(StrictSettings):
     log_every: PositiveInt = 25
     save_every: PositiveInt = 500
     loader_workers: int = Field(0, ge=0)
+    report_to: Annotated[
+        tuple[Literal["tensorboard", "wandb", "mlflow"], ...],
+        BeforeValidator(lambda value: (value,) if isinstance(value, str) else value),
+    ] = Field((), exclude=True)
+
+    @field_validator("report_to")
+    @classmethod
+    def _are_installed(cls, names: tuple[str, ...]) -> tuple[str, ...]:
+        for name in names:
+            if importlib.util.find_spec(name) is None:
+                raise ValueError(f"{name} is not installed; install it with `pip install {name}`")
+        return names
 
     @model_validator(mode="after")
     def _divides_and_ends(self) -> Optimisation:
@@ -74,6 +90,15 @@ class Optimisation(StrictSettings):
         if (self.steps is None) == (self.epochs is None):
             raise ValueError("give either steps or epochs, and null for the other where the file has it")
         return self
+
+    def trackers(self, out: Path) -> list[str]:
+        """What transformers calls `report_to`, for a run in `out`; TensorBoard is told to write into `out/tensorboard`.
+
+        Without being told it would write beside the checkpoints, which are removed at the end.
+        """
+        if "tensorboard" in self.report_to:
+            os.environ["TENSORBOARD_LOGGING_DIR"] = str(out / "tensorboard")
+        return list(self.report_to)
 
     def draws(self, items: int) -> int:
         """How many images or questions the whole run takes, a whole number of steps, where there are `items`."""

@@ -193,7 +193,7 @@ def train(
         save_total_limit=2,
         load_best_model_at_end=validation is not None,
         metric_for_best_model="loss",
-        report_to="none",
+        report_to=optimisation.trackers(run.out),
         seed=seed,
     )
     if arguments.n_gpu > 1:
