@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+from diffvqa.evaluation.text_scores import NO_METEOR, NO_PTB
 from faults.works import Work, empty, outcome_of
 
 PATIENCE = 300
@@ -260,9 +261,13 @@ def with_a_lost_worker(place: Place, work: Work, random: random.Random) -> tuple
 
 def _compared(place: Place, work: Work, ended: Ended) -> tuple[str, str]:
     """What became of a run that has ended well in spite of a fault."""
-    if outcome_of(place.disk, ended.printed) != place.expected[work.name]:
-        return WRONG, "ends well in another outcome"
-    return SURVIVED, ""
+    if outcome_of(place.disk, ended.printed) == place.expected[work.name]:
+        return SURVIVED, ""
+    written = (path.read_text(errors="replace") for path in place.disk.rglob("metrics.json"))
+    # A Java program that could not be run costs its scores alone, and the notes name them.
+    if any(note in text for text in (ended.printed, *written) for note in (NO_PTB, NO_METEOR)):
+        return REFUSED, ""
+    return WRONG, "ends well in another outcome"
 
 
 def _processes_of(session: int, patience: float) -> int:
