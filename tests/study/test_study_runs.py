@@ -17,6 +17,8 @@ from pyarrow import compute, parquet
 
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError, RunFailed
+from diffvqa.files import digest_of
+from diffvqa.sealed import SEAL, write_sealed
 from diffvqa.study import cells
 from diffvqa.study.cells import RESULT, run_cell
 from diffvqa.study.run_study import run_study
@@ -190,7 +192,9 @@ def test_a_finished_cell_keeps_what_it_gave_when_an_added_test_fails(study, tmp_
     stores = {"usual": StudyStore(out / "stores" / "usual" / "store"), "subtle": StudyStore(tmp_path / "none")}
     result = run_cell(config.model_copy(update={"out": str(tmp_path), "tests": more}), cell, stores, 1)
     assert "failed_test" in result
-    assert {name: value for name, value in result.items() if name != "failed_test"} == json.loads(before)
+    assert {name: value for name, value in result.items() if name != "failed_test"} == {
+        name: value for name, value in json.loads(before).items() if name != SEAL
+    }
     assert found.read_text() == before
 
 
@@ -252,6 +256,9 @@ def test_a_store_without_questions_to_ask_is_told_before_any_training(study, stu
     questions = parquet.read_table(without / "questions.parquet")
     kept = questions.filter(compute.not_equal(questions["split"], "test"))
     parquet.write_table(kept, without / "questions.parquet")
+    about = json.loads((without / "store.json").read_text())
+    digests = {**about["checksums"], "questions.parquet": digest_of(without / "questions.parquet")}
+    write_sealed(without / "store.json", {**about, "checksums": digests})
     given = f"tests={{one: {{folder: {without}}}}}"
     with pytest.raises(InputError, match="one: the store has no question in the split test"):
         run_study(read_study(study_file, [f"out={tmp_path / 'out'}", usual, given, axes]))
@@ -280,7 +287,7 @@ def test_a_given_store_that_was_made_anew_is_not_the_same_study(study, study_fil
     config = read_study(study_file, [*settings, "axes={objective: [none], seed: [0]}"])
     run_study(config)
     about = json.loads((given / "store.json").read_text())
-    (given / "store.json").write_text(json.dumps({**about, "fingerprint": "another"}))
+    write_sealed(given / "store.json", {**about, "fingerprint": "another"})
     with pytest.raises(InputError, match="what is in store usual"):
         run_study(config)
 
