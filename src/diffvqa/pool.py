@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
 import signal
 import threading
 import time
@@ -89,7 +88,7 @@ class _Worker:
 
     def give(self, function: Callable[..., Any], job: Job) -> None:
         try:
-            self.pipe.send_bytes(pickle.dumps((function, job)))
+            self.pipe.send((function, job))
         except OSError as error:
             raise RunFailed(_ENDED) from error
 
@@ -144,13 +143,18 @@ def _work(pipe: Connection) -> None:
     # Nobody is there any more; or a training has saved what it has, and ends.
     with suppress(EOFError, OSError, KeyboardInterrupt), heeding_sigterm():
         while True:
-            work = pipe.recv_bytes()
-            pipe.send(_outcome(work))
+            pipe.send(_outcome(pipe))
 
 
-def _outcome(work: bytes) -> tuple[Any, Exception | None]:
+def _outcome(pipe: Connection) -> tuple[Any, Exception | None]:
     try:
-        function, job = pickle.loads(work)
+        # A store that is sent is opened here, and may be refused.
+        function, job = pipe.recv()
+    except (EOFError, OSError):
+        raise
+    except Exception as error:
+        return None, error
+    try:
         return function(*job), None
     except Exception as error:
         error.add_note(traceback.format_exc())
