@@ -28,7 +28,7 @@ from diffvqa.training.finetune import finetune
 from diffvqa.training.pretrain import pretrain
 from diffvqa.workers import usable_cores
 
-PATIENTS, PATIENTS_TO_LEARN_FROM = 350, 1500
+PATIENTS, PATIENTS_TO_LEARN_FROM = 220, 1500
 SEED = 8
 IMAGE_SIZE = 128
 STEPS = 300, 500
