@@ -14,6 +14,7 @@ from diffvqa.data import read_sources
 from diffvqa.data.prepare import prepare
 from diffvqa.data.store import Store
 from diffvqa.evaluating.evaluate import evaluate
+from diffvqa.evaluation.predictions import read_predictions
 from diffvqa.evaluation.report import write_report
 from diffvqa.evaluation.score import score_folder
 from diffvqa.files import write_picture, write_text, writing_to
@@ -28,7 +29,7 @@ from diffvqa.training.finetune import finetune
 from diffvqa.training.pretrain import pretrain
 from diffvqa.workers import usable_cores
 
-PATIENTS, PATIENTS_TO_LEARN_FROM = 220, 1500
+PATIENTS, PATIENTS_TO_LEARN_FROM = 200, 1500
 SEED = 8
 IMAGE_SIZE = 128
 STEPS = 300, 500
@@ -63,7 +64,8 @@ def run_demo(out: Path, train: bool = False) -> tuple[dict[str, Any], Path]:
     evaluate(model, store, "test", out / "evaluation", truth_folder=cohort / "truth")
     scores = score_folder(out / "evaluation")
     files = {image.image_id: image.path for study in records.studies for image in study.images}
-    _show_answers(Answerer.from_pretrained(model), Store.open(store), files, out / "answers")
+    said = {row.id: row.changes for row in read_predictions(out / "evaluation" / "predictions.jsonl")}
+    _show_answers(Answerer.from_pretrained(model), Store.open(store), files, said, out / "answers")
     return scores, write_report(out / "evaluation")
 
 
@@ -75,15 +77,27 @@ def _train(store: Path, out: Path) -> Path:
     return finetune(load_config(FinetuneConfig, config_file("phantom/finetune.yaml"), stage_2))
 
 
-def _show_answers(answerer: Answerer, store: Store, files: Mapping[str, Path], folder: Path) -> None:
-    """Write the first answer of each kind in EXAMPLES: its text and its picture."""
+def _show_answers(
+    answerer: Answerer,
+    store: Store,
+    files: Mapping[str, Path],
+    said: Mapping[str, frozenset[Change] | None],
+    folder: Path,
+) -> None:
+    """Write the first answer of each kind in EXAMPLES: its text and its picture.
+
+    said: the changes that the evaluation's answer to each question states; only a question whose kind is missing is
+    asked again, about the files.
+    """
     missing = dict(EXAMPLES)
     for question in store.questions:
         if not missing or question.split != "test" or question.text != DIFFERENCE_QUESTION or not question.pair.prior:
             continue
+        (true,) = read_changes(question.answer)[:1] or (frozenset(),)
+        if not any(fits(said[question.question_id] or frozenset(), true) for fits in missing.values()):
+            continue
         current, prior = files[question.pair.current], files[question.pair.prior]
         answer = answerer(current, prior)
-        (true,) = read_changes(question.answer)[:1] or (frozenset(),)
         for kind in [kind for kind, fits in missing.items() if fits(frozenset(answer.changes or ()), true)]:
             del missing[kind]
             _write_answer(kind, answer, question, {"current": current, "prior": prior}, folder)
