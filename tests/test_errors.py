@@ -94,7 +94,7 @@ def test_a_mistake_is_said_in_the_names_of_the_place_where_it_was_made(monkeypat
     headers = {"current": later, "prior": earlier, "prior 2": later}
 
     error = refusal(lambda: check_order(headers, trusted=False))
-    said = "{} was taken later than {}, by their headers; exchange them, or give {} if the headers are wrong"
+    said = "{} was taken later than {}, according to their headers; exchange them, or give {} if the headers are wrong"
     assert str(error) == said.format("prior 2", "prior", "trust_order")
     options = said.format("--prior 2", "--prior", "--trust-order")
     assert shown_by(["answer", "M", "--current", "C"], error, monkeypatch, capsys) == f"error: {options}\n"
@@ -102,7 +102,7 @@ def test_a_mistake_is_said_in_the_names_of_the_place_where_it_was_made(monkeypat
 
 
 def test_a_question_about_a_change_is_refused_in_each_place_by_its_own_names(monkeypatch, capsys, tmp_path):
-    asked, said = "what has changed?", "{}: asks about a change, which takes two radiographs; give {} too"
+    asked, said = "what has changed?", "{}: asks about a change and needs two radiographs; give {}, too"
 
     def check():
         read_question(asked, alone=True)

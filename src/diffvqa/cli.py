@@ -1,4 +1,4 @@
-"""The command line: parses, calls, prints. What a command needs is imported when it runs."""
+"""The command line: parse, call, print. Each command imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ NOTICE = "Research software. Not for clinical use."
 
 
 class _Stopped(Exception):
-    """A command was told to end; the cause says how. Of KeyboardInterrupt itself typer would keep nothing."""
+    """A command was told to end; the cause says how. typer would swallow a KeyboardInterrupt."""
 
 
 _NO_MEMORY = ("can't start new thread", "failed to map segment", "annot allocate memory", "can't allocate memory")
-"""How libraries say that the memory is full, in errors of other kinds."""
+"""Words by which libraries report full memory in errors of other kinds."""
 
 
 class _Commands(TyperGroup):
-    """The commands; their errors name arguments as the running command takes them."""
+    """The commands; their errors name arguments as the user typed them."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -58,7 +58,7 @@ class _Commands(TyperGroup):
 
 
 def _as_typed(name: str, takes: dict[str, Any]) -> str:
-    """An option or a place holder of the command; what it does not take is a key of the configuration."""
+    """The option or placeholder of a command for an argument's name; any other name is a configuration key."""
     head, part = re.findall(r"(\w*)(.*)", name)[0]
     if head not in takes:
         return f"`{name}`"
@@ -82,31 +82,37 @@ Model = Annotated[
     Path,
     typer.Argument(
         metavar="MODEL",
-        help="a folder that `diffvqa finetune` has written, phantom-small (comes with it), or owner/name on the hub",
+        help="a folder written by `diffvqa finetune`, phantom-small (part of the package), or owner/name on the hub",
     ),
 ]
-StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="a folder that `diffvqa prepare` has written")]
-Config = Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="settings, such as those in configs/tiny")]
+StoreFolder = Annotated[Path, typer.Argument(metavar="STORE", help="a folder written by `diffvqa prepare`")]
+Config = Annotated[
+    Path, typer.Argument(metavar="CONFIG.yaml", help="a file of settings, such as those in configs/tiny")
+]
 ReversedPairs = Annotated[
     Literal["drop", "turn"],
-    typer.Option(help="drop: leave out questions whose prior image is the later one; turn: turn them round"),
+    typer.Option(help="drop or turn round questions whose prior image is the later one"),
 ]
-SplitSeed = Annotated[int | None, typer.Option(min=0, help="split by patient with this seed, not as the datasets say")]
-Strict = Annotated[bool, typer.Option("--strict", help="refuse what has faults, in place of skipping them")]
+SplitSeed = Annotated[
+    int | None, typer.Option(min=0, help="split by patient with this seed; ignore the datasets' splits")
+]
+Strict = Annotated[bool, typer.Option("--strict", help="refuse data with faults instead of skipping faulty rows")]
 Cluster = Annotated[
-    str | None, typer.Option(metavar="ADDRESS", help="a Ray cluster that does the work; auto: the one of this machine")
+    str | None, typer.Option(metavar="ADDRESS", help="run on this Ray cluster; auto: the cluster on this machine")
 ]
 TrustOrder = Annotated[
-    bool, typer.Option("--trust-order", help="go on where DICOM headers say that the prior is the later one")
+    bool, typer.Option("--trust-order", help="continue even if DICOM headers say that the prior is the later one")
 ]
 TrustIdentity = Annotated[
-    bool, typer.Option("--trust-identity", help="go on where DICOM headers say that the patients differ")
+    bool, typer.Option("--trust-identity", help="continue even if DICOM headers say that the patients differ")
 ]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="settings laid over the file's")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="settings that replace those of the file")
+]
 
 
 _STORE = "store:"
-"""How `inspect` is told that a folder holds no dataset, but what `prepare` made of one."""
+"""The prefix by which `inspect` tells a store from a dataset."""
 
 
 def _print_version(asked: bool) -> None:
@@ -121,7 +127,7 @@ def start(
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="print the version")
     ] = False,
 ) -> None:
-    """Nothing comes before a command but the version."""
+    """Only the version comes before a command."""
     # Loading a small model needs no progress bar and no advice to programmers. Worker processes read it here too.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
@@ -130,13 +136,13 @@ def start(
 @app.command()
 def demo(
     out: Annotated[
-        Path | None, typer.Option(help="where everything is written; demo or demo-train if not given")
+        Path | None, typer.Option(help="output folder; demo, or demo-train with --train, if not given")
     ] = None,
     train: Annotated[
-        bool, typer.Option("--train", help="train the model first, which takes a quarter of an hour")
+        bool, typer.Option("--train", help="first train the model; this takes a quarter of an hour")
     ] = False,
 ) -> None:
-    """Evaluate a model on synthetic patients that it has not seen, and show three of its answers."""
+    """Score a model on new synthetic patients, and show three of its answers."""
     from diffvqa.demo import run_demo
     from diffvqa.evaluation.score_table import print_table
 
@@ -156,17 +162,17 @@ def synth(
     workers: Annotated[int | None, typer.Option(min=1, help="processes; all cores if not given")] = None,
     test_set: Annotated[
         Literal["change", "acquisition", "subtle", "shift"] | None,
-        typer.Option("--set", help="a test set in place of a cohort"),
+        typer.Option("--set", help="write a test set of known truth instead of a cohort"),
     ] = None,
     omitted: Annotated[
-        float, typer.Option(min=0, max=1, help="the chance that a report leaves out a finding that is there")
+        float, typer.Option(min=0, max=1, help="probability that a report omits a finding of the image")
     ] = 0.15,
     still: Annotated[
         float | None,
-        typer.Option(min=0, max=1, help="the chance that nothing changes from one study to the next; 0.1 if not given"),
+        typer.Option(min=0, max=1, help="probability that nothing changes between two studies; 0.1 if not given"),
     ] = None,
 ) -> None:
-    """Write synthetic patients in the layouts of MIMIC-CXR-JPG, its reports, Chest ImaGenome and Medical-Diff-VQA."""
+    """Write synthetic patients in the file layouts of MIMIC-CXR-JPG, its reports, Chest ImaGenome and Medical-Diff-VQA."""
     from diffvqa.phantom.course import STILL
     from diffvqa.phantom.reports import Reporting
     from diffvqa.phantom.writing import write_cohort
@@ -174,7 +180,7 @@ def synth(
 
     if test_set and still is not None:
         raise InputError(
-            "the pairs of a test set are what it is for; give {test_set} or {still}",
+            "a test set has its own pairs; give either {test_set} or {still}",
             argument="still",
             mentions=("test_set", "still"),
         )
@@ -188,18 +194,22 @@ def synth(
 @app.command()
 def inspect(
     sources: Annotated[
-        list[str], typer.Argument(metavar="KIND:PATH...", help="datasets, such as mimic:/data; or one store:/folder")
+        list[str],
+        typer.Argument(
+            metavar="KIND:PATH...", help="datasets, such as mimic:/data, or one store, such as store:/folder"
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
-    deep: Annotated[bool, typer.Option(help="decode every image; of a store, check every file")] = False,
+    deep: Annotated[bool, typer.Option(help="decode every image of a dataset; check every file of a store")] = False,
     problems: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="list what is wrong there: kind, file, row, reason")
+        Path | None,
+        typer.Option(metavar="CSV", help="write a list of all faults to this file: kind, file, row, reason"),
     ] = None,
     reversed_pairs: ReversedPairs = "drop",
     split_seed: SplitSeed = None,
     strict: Strict = False,
 ) -> None:
-    """Say what is there: counts, splits, patients shared between splits, bad rows and files."""
+    """Count what a dataset or a store holds: images, splits, shared patients, bad rows and files."""
     from diffvqa.data import read_sources
     from diffvqa.data.inspection import check_files, summarise, summarise_store
     from diffvqa.data.problems import refuse_faults, require_place, write_problems
@@ -208,7 +218,7 @@ def inspect(
 
     if any(source.startswith(_STORE) for source in sources):
         if len(sources) > 1 or problems or strict or split_seed is not None:
-            raise InputError("a store is looked at alone, by itself or with --deep and --json; leave out all else")
+            raise InputError("a store takes only --deep and --json, and no second source; leave out the rest")
         store = Store.open(sources[0].removeprefix(_STORE))
         if deep:
             store.check()
@@ -232,15 +242,15 @@ def inspect(
 @app.command()
 def prepare(
     sources: Sources,
-    out: Annotated[Path, typer.Option(help="the store's folder; a stopped run goes on there")],
-    size: Annotated[int, typer.Option(min=32, max=2048, help="pixels of the square that images are laid into")] = 224,
+    out: Annotated[Path, typer.Option(help="folder of the store; a stopped run continues there")],
+    size: Annotated[int, typer.Option(min=32, max=2048, help="side of the square images in pixels")] = 224,
     workers: Annotated[int, typer.Option(min=1, help="processes")] = 1,
     cluster: Cluster = None,
     reversed_pairs: ReversedPairs = "drop",
     split_seed: SplitSeed = None,
     strict: Strict = False,
 ) -> None:
-    """Decode every image once and write the store that training reads."""
+    """Decode every image once, and write the store that training reads."""
     from diffvqa.data import read_sources
     from diffvqa.data.inspection import check_files
     from diffvqa.data.prepare import prepare as prepare_store
@@ -260,11 +270,11 @@ def prepare(
 @app.command()
 def sheet(
     store: StoreFolder,
-    out: Annotated[Path, typer.Option(help="the PNG file that is written")],
-    images: Annotated[int, typer.Option(min=1, max=600, help="how many are shown")] = 24,
+    out: Annotated[Path, typer.Option(help="PNG file to write")],
+    images: Annotated[int, typer.Option(min=1, max=600, help="number of images")] = 24,
     seed: Annotated[int, typer.Option(min=0, help="seed of the choice of images")] = 0,
 ) -> None:
-    """Draw a contact sheet of a store: what training will see, with its boxes."""
+    """Draw a contact sheet of a store: images with their boxes, as training sees them."""
     from diffvqa.data.contact_sheet import draw_sheet
     from diffvqa.data.store import Store
 
@@ -275,7 +285,7 @@ def sheet(
 
 @app.command()
 def pretrain(config: Config, overrides: Overrides = None) -> None:
-    """Stage 1: train the image encoder by reading out phrases and their boxes."""
+    """Stage 1: pretrain an image encoder, by location-aware pretraining or another objective."""
     from diffvqa.training.config import PretrainConfig, load_config
     from diffvqa.training.pretrain import pretrain as run
     from diffvqa.training.processes import part_processes
@@ -287,7 +297,7 @@ def pretrain(config: Config, overrides: Overrides = None) -> None:
 
 @app.command()
 def finetune(config: Config, overrides: Overrides = None) -> None:
-    """Stage 2: train a language model on the frozen encoder to answer questions."""
+    """Stage 2: finetune a language model on the frozen encoder to answer questions."""
     from diffvqa.training.config import FinetuneConfig, load_config
     from diffvqa.training.finetune import finetune as run
     from diffvqa.training.processes import part_processes
@@ -303,16 +313,16 @@ def study(
     overrides: Overrides = None,
     workers: Annotated[
         int | None,
-        typer.Option(min=1, help="cells that run side by side; if not given one with a GPU, else up to four"),
+        typer.Option(min=1, help="cells that run side by side; if not given, one with a GPU, up to four without"),
     ] = None,
     cluster: Cluster = None,
 ) -> None:
-    """Train and evaluate every combination of objectives, seeds and other settings; ends with one table."""
+    """Train and evaluate every combination of objectives, seeds and other settings, and compare them on one page."""
     from diffvqa.study.run_study import run_study
     from diffvqa.study.study_config import read_study
 
     settings = read_study(config, overrides or [])
-    _say(f"what each cell does: {settings.out}/cells/NAME/log.txt; the same command goes on if it is stopped")
+    _say(f"log of each cell: {settings.out}/cells/NAME/log.txt; after a stop, the same command continues")
     page = run_study(settings, workers, cluster)
     print((page.parent / "study.md").read_text(encoding="utf-8"))
     print(f"page: {page}")
@@ -321,13 +331,13 @@ def study(
 @app.command("study-page")
 def study_page(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="of a study, or of its records, such as results/study/tiny")
+        Path, typer.Argument(metavar="FOLDER", help="folder of a study, or of its records, such as results/study/tiny")
     ],
     out: Annotated[
-        Path | None, typer.Option(metavar="HTML", help="where it is written; FOLDER/study.html if not given")
+        Path | None, typer.Option(metavar="HTML", help="file to write; FOLDER/study.html if not given")
     ] = None,
 ) -> None:
-    """Make a study's page from the scores in its folder."""
+    """Make the page of a study again from the scores in its folder."""
     from diffvqa.files import write_text, writing_to
     from diffvqa.study.study_page import page_from
 
@@ -341,26 +351,30 @@ def study_page(
 def evaluate(
     model: Model,
     store: StoreFolder,
-    out: Annotated[Path, typer.Option(help="predictions, scores and report are written here")],
-    split: Annotated[Literal["train", "validate", "test"], typer.Option(help="the split that is asked about")] = "test",
+    out: Annotated[Path, typer.Option(help="output folder for predictions, scores and report")],
+    split: Annotated[
+        Literal["train", "validate", "test"], typer.Option(help="the split whose questions are asked")
+    ] = "test",
     beams: Annotated[int, typer.Option(min=1, max=64, help="beams of the beam search; 1 is greedy")] = 1,
     cluster: Cluster = None,
     training: Annotated[
         Path | None,
         typer.Option(
-            metavar="STORE", help="the store whose train split the controls learn from; the same store if not given"
+            metavar="STORE", help="store whose train split the controls learn from; the same store if not given"
         ),
     ] = None,
-    grounding: Annotated[bool, typer.Option(help="also find phrases and regions, with the model's captioner")] = True,
+    grounding: Annotated[
+        bool, typer.Option(help="also score the boxes that the model's captioner gives for phrases and regions")
+    ] = True,
     truth: Annotated[
-        Path | None, typer.Option(help="the folder `truth` of the synthetic cohort that the store was made from")
+        Path | None, typer.Option(help="folder `truth` of the synthetic cohort from which the store was made")
     ] = None,
     patients: Annotated[
         int | None,
-        typer.Option(min=1, help="how many patients of the split are asked about; they are drawn; all if not given"),
+        typer.Option(min=1, help="ask about so many patients, drawn at random; all if not given"),
     ] = None,
 ) -> None:
-    """Answer a split's questions, score them beside the controls, and write report.html."""
+    """Ask a model the questions of a split, score its answers beside the controls, and write report.html."""
     from diffvqa.evaluating.evaluate import evaluate as run
     from diffvqa.evaluation.report import write_report
     from diffvqa.evaluation.score import score_folder
@@ -376,18 +390,18 @@ def score(
     predictions: Annotated[Path, typer.Argument(metavar="PREDICTIONS.jsonl", help="one prediction a line")],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     bertscore: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="a text encoder in a folder, for BERTScore")
+        Path | None, typer.Option(metavar="FOLDER", help="folder of a text encoder for BERTScore")
     ] = None,
     bertscore_layer: Annotated[int | None, typer.Option(help="layer of that encoder; the last if not given")] = None,
 ) -> None:
-    """Compute the metrics of anyone's predictions from a file alone."""
+    """Score the predictions of any system from a file."""
     from diffvqa.evaluation.score import score_file
     from diffvqa.evaluation.score_table import print_table
 
     if bertscore is None:
         if bertscore_layer is not None:
             raise InputError(
-                "a layer of the encoder that {bertscore} gives; give that too",
+                "names a layer of the encoder that {bertscore} gives; give {bertscore}, too",
                 argument="bertscore_layer",
                 mentions=("bertscore",),
             )
@@ -412,7 +426,7 @@ def compare(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
 ) -> None:
-    """Test systems against one another on the same questions."""
+    """Compare systems on the same questions, with paired tests."""
     from diffvqa.evaluation.comparison import compare as run
     from diffvqa.evaluation.score_table import print_comparison
 
@@ -421,15 +435,18 @@ def compare(
 
 @app.command()
 def probe(
-    encoder: Annotated[str, typer.Argument(metavar="ENCODER", help="as `finetune` takes it: a folder or hub name")],
+    encoder: Annotated[
+        str, typer.Argument(metavar="ENCODER", help="a folder of stage 1, or the folder or hub name of a vision model")
+    ],
     store: StoreFolder,
-    out: Annotated[Path, typer.Option(help="what the probes say, and their scores, are written here")],
+    out: Annotated[Path, typer.Option(help="output folder for the probes' predictions and scores")],
     test_store: Annotated[
-        Path | None, typer.Option(metavar="STORE", help="another store; all of it is asked about")
+        Path | None,
+        typer.Option(metavar="STORE", help="another store that the probes are tested on, with all its images"),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="seed of the training of the probes")] = 0,
 ) -> None:
-    """Read findings, changes and places out of a frozen encoder with small probes."""
+    """Measure what a frozen encoder knows of findings, changes and places, with small probes."""
     from diffvqa.evaluation.probe_scores import score_probe
     from diffvqa.evaluation.score_table import print_probe
     from diffvqa.training.probe import probe as run
@@ -441,13 +458,13 @@ def probe(
 @app.command()
 def answer(
     model: Model,
-    current: Annotated[Path, typer.Option(help="today's radiograph: PNG, JPEG or DICOM")],
+    current: Annotated[Path, typer.Option(help="the current radiograph: PNG, JPEG or DICOM")],
     prior: Annotated[
         list[Path] | None,
-        typer.Option(help="the earlier radiograph: PNG, JPEG or DICOM; repeat it for still earlier ones"),
+        typer.Option(help="the prior radiograph: PNG, JPEG or DICOM; repeat the option for earlier ones"),
     ] = None,
     question: Annotated[
-        str | None, typer.Option(help="if not given: what has changed, or for one image what it shows")
+        str | None, typer.Option(help="the question; if not given: what has changed, or what one image shows")
     ] = None,
     beams: Annotated[int, typer.Option(min=1, max=64, help="beams of the beam search; 1 is greedy")] = 1,
     trust_order: TrustOrder = False,
@@ -459,7 +476,7 @@ def answer(
         typer.Option(metavar="DIR", help="write a DICOM structured report and a key image into this folder"),
     ] = None,
 ) -> None:
-    """Answer a question about one radiograph, or about the change from a prior to a current one."""
+    """Answer a question about one radiograph, or about the changes since a prior one."""
     with _imports():
         from diffvqa.answering.answer_text import answer_lines
         from diffvqa.answering.answerer import Answerer
@@ -495,44 +512,49 @@ def answer(
 def predict(
     model: Model,
     pairs: Annotated[
-        Path, typer.Argument(metavar="PAIRS.csv", help="a pair a row: columns current, prior, question, id")
+        Path,
+        typer.Argument(metavar="PAIRS.csv", help="a table with one pair a row; columns: current, prior, question, id"),
     ],
-    out: Annotated[Path, typer.Option(metavar="JSONL", help="an answer a line; a stopped run goes on there")],
+    out: Annotated[
+        Path, typer.Option(metavar="JSONL", help="file of answers, one a line; a stopped run continues there")
+    ],
     beams: Annotated[int, typer.Option(min=1, max=64, help="beams of the beam search; 1 is greedy")] = 1,
     trust_order: TrustOrder = False,
     trust_identity: TrustIdentity = False,
     cluster: Cluster = None,
     encoding: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="encoding of the table if it is not in Unicode: cp1252, latin-1, ..."),
+        typer.Option(metavar="NAME", help="encoding of a table that is not in Unicode, such as cp1252"),
     ] = None,
 ) -> None:
-    """Answer a table of pairs, an answer a line; each image is read and encoded once."""
+    """Answer a table of pairs, one answer a line, and read and encode each image once."""
     from diffvqa.answering.batch.predict import AnswerOptions, predict_pairs
 
     outcome = predict_pairs(model, pairs, out, AnswerOptions(beams, trust_order, trust_identity), cluster, encoding)
-    done = "was finished before, and is left as it is" if outcome.done_before else "is written"
+    done = "was already complete and is unchanged" if outcome.done_before else "is written"
     print(f"the file of {outcome.rows} rows {done}; it may hold patients' data. {NOTICE}")
     if outcome.problems:
-        print(f"{outcome.problems} of {outcome.rows} rows have a `problem` in their lines instead of an answer")
+        print(f"{outcome.problems} of {outcome.rows} rows have a `problem` instead of an answer")
 
 
 @app.command()
 def card(
     model: Model,
-    out: Annotated[Path | None, typer.Option(metavar="FILE", help="MODEL/README.md if not given")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="file to write; MODEL/README.md if not given")
+    ] = None,
     evaluation: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="a folder that `evaluate` has written of this model")
+        Path | None, typer.Option(metavar="DIR", help="folder that `evaluate` wrote about this model")
     ] = None,
 ) -> None:
-    """Write a model card: what is known of a model, and the terms of the data that it was trained on."""
+    """Write a model card: what the model is, its scores, and the terms of its training data."""
     from diffvqa.answering.card import FILE, write_card
     from diffvqa.inference.hub import model_folder
 
     folder = model_folder(model)
     if out is None and folder != model:
         raise InputError(
-            "expected a file, found none; a model of the hub has no folder here to lay its card in", argument="out"
+            "expected a file, found none; a model of the hub has no local folder for its card", argument="out"
         )
     warning = write_card(folder, out or folder / FILE, evaluation)
     print(f"card written. {NOTICE}")
@@ -544,18 +566,18 @@ def card(
 def serve(
     model: Model = Path("phantom-small"),
     host: Annotated[
-        str, typer.Option(help="an address of this machine; others than the default are seen by others")
+        str, typer.Option(help="an address of this machine; other machines can reach any but the default")
     ] = ("127.0.0.1"),
-    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any that is free")] = 8000,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="port of the page; 0 takes any free port")] = 8000,
     origin: Annotated[
         str | None,
         typer.Option(
             metavar="ADDRESS",
-            help="the address of the page where it is reached through another server: https://rad.hospital.org",
+            help="address of the page behind another server, such as https://rad.hospital.org",
         ),
     ] = None,
 ) -> None:
-    """Answer questions on a page in the browser, and over HTTP."""
+    """Serve a page in the browser and a REST interface that answer questions."""
     from diffvqa.serving.serve import serve as run
 
     run(model, host, port, origin)
@@ -565,19 +587,21 @@ def serve(
 def ground(
     model: Annotated[
         Path,
-        typer.Argument(
-            metavar="MODEL", help="a folder that `pretrain` or `finetune` has written, or owner/name on the hub"
-        ),
+        typer.Argument(metavar="MODEL", help="a folder written by `pretrain` or `finetune`, or owner/name on the hub"),
     ],
     image: Annotated[Path, typer.Argument(metavar="IMAGE", help="a radiograph: PNG, JPEG or DICOM")],
-    phrase: Annotated[str, typer.Option(help='such as "left pleural effusion"')],
-    boxes: Annotated[int, typer.Option(min=1, max=16, help="how many boxes at most; the likeliest first")] = 1,
-    by: Annotated[Literal["samples", "beams"], typer.Option(help="where several boxes come from")] = "samples",
+    phrase: Annotated[str, typer.Option(help='the phrase to find, such as "left pleural effusion"')],
+    boxes: Annotated[
+        int, typer.Option(min=1, max=16, help="largest number of boxes; the most probable comes first")
+    ] = 1,
+    by: Annotated[
+        Literal["samples", "beams"], typer.Option(help="draw several boxes as samples, or take them from a beam search")
+    ] = "samples",
     seed: Annotated[int, typer.Option(min=0, help="seed of the samples")] = 0,
     as_json: Annotated[bool, typer.Option("--json", help="print one JSON object")] = False,
     overlay: Annotated[Path | None, typer.Option(help="write the image with the box to this PNG")] = None,
 ) -> None:
-    """Say where in a radiograph a phrase is to be seen: x1 y1 x2 y2 in pixels of the file."""
+    """Find the box of a phrase in a radiograph: x1 y1 x2 y2 in pixels of the file."""
     with _imports():
         from diffvqa.answering.grounded import ground as run
 
@@ -591,7 +615,7 @@ def ground(
     print(found.as_json() if as_json else "\n".join(found.lines()))
 
 
-# typer brings its own copy of click, or not, by its version; either way this is its error for a mistyped command line.
+# Some versions of typer bring their own copy of click. This is the error for a mistyped command line in all of them.
 _UsageError: Any = typer.BadParameter.__base__
 
 
@@ -599,7 +623,7 @@ def main() -> None:
     """Run the command line; exit status 0 done, 1 failed, 2 wrong input."""
     codecs.register_error("as far as it goes", _as_far_as_it_goes)
     for stream in (sys.stdout, sys.stderr):
-        # What a terminal cannot show is not a reason to break down.
+        # A character that the terminal cannot show must not end the command.
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="as far as it goes" if stream is sys.stdout else "backslashreplace")
     try:
@@ -607,7 +631,7 @@ def main() -> None:
     except InputError as error:
         status = _fail(_last_words(error) or str(error))
     except RunFailed as error:
-        # Only the process that found it knows of it.
+        # With several processes, only the one that found the fault prints it.
         print(f"error: {_last_words(error) or error}", file=sys.stderr)
         status = 1
     except _UsageError as error:
@@ -618,8 +642,8 @@ def main() -> None:
         print("error: the memory is full; give the command more, or less to do at once", file=sys.stderr)
         status = 1
     except OSError as error:
-        # Nobody has foreseen it, and its text names the file, which may be a patient's: where in this package it arose
-        # must do.
+        # The text of an unforeseen error names the file, which may be a patient's. The message gives the line of this
+        # package instead.
         here = str(Path(__file__).parent)
         place = [one for one in traceback.extract_tb(error.__traceback__) if one.filename.startswith(here)][-1]
         reason = error.strerror or type(error).__name__
@@ -629,7 +653,7 @@ def main() -> None:
 
 
 def _as_far_as_it_goes(error: UnicodeError) -> tuple[bytes, int]:
-    """Names of files that are no UTF-8 as they are; of other characters that cannot be written, the numbers."""
+    """Keep the bytes of file names that are not UTF-8; write other characters that cannot be encoded as numbers."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     shown = b""
@@ -640,9 +664,9 @@ def _as_far_as_it_goes(error: UnicodeError) -> tuple[bytes, int]:
 
 @contextmanager
 def _imports() -> Iterator[None]:
-    """Around the imports of commands that are over soon: without looking for garbage among what libraries bring.
+    """Switch off garbage collection around the imports of short commands.
 
-    They bring so many objects that looking costs a quarter of the time of an answer, on the way and at the end.
+    Libraries create so many objects that collection takes a quarter of the time of an answer.
     """
     gc.disable()
     try:
@@ -653,25 +677,25 @@ def _imports() -> Iterator[None]:
 
 
 def _last_words(error: InputError | RunFailed) -> str | None:
-    """What an error of a loader worker says: before it torch puts how it came about. None for any other."""
+    """The message of an error in a loader worker, without the traceback that torch puts before it, or None."""
     text = str(error.args[0])
     return text.rstrip().splitlines()[-1].partition(": ")[2] if "in DataLoader worker process" in text else None
 
 
 def _fail(message: str) -> int:
-    """Say what is wrong with the input; the exit status."""
+    """Print what is wrong with the input, and return the exit status."""
     _say(f"error: {message}", file=sys.stderr)
     return 2
 
 
 def _say(message: str, file: TextIO | None = None) -> None:
-    """Print, once where processes train together: torchrun numbers them."""
+    """Print once, also if several processes train together."""
     if os.environ.get("RANK", "0") == "0":
         print(message, file=file)
 
 
 def _new_picture(argument: str, path: Path | None, *inputs: Path | None) -> None:
-    """Raises InputError where a picture would not be a PNG, or would take a radiograph's place."""
+    """Raise InputError if a picture would not be a PNG file, or would replace a radiograph."""
     if path is None:
         return
     if path.suffix.lower() != ".png":
@@ -682,9 +706,9 @@ def _new_picture(argument: str, path: Path | None, *inputs: Path | None) -> None
 
     with writing_to(argument, "the picture cannot be written there"):
         require_plain(path)
-    # Not Path.exists, which raises where a folder may not be entered, and names it.
+    # Path.exists raises an error that names the folder if the folder may not be entered.
     if os.path.exists(path) and any(one and os.path.exists(one) and path.samefile(one) for one in inputs):
-        raise InputError("one of the radiographs, which it would overwrite; give another file name", argument=argument)
+        raise InputError("would overwrite one of the radiographs; give another file name", argument=argument)
 
 
 def _save_picture(picture: Image, argument: str, path: Path) -> None:
@@ -695,7 +719,7 @@ def _save_picture(picture: Image, argument: str, path: Path) -> None:
 
 
 def _dicom_sources(model: Path, radiographs: dict[str, Radiograph], question: str | None) -> DicomSources:
-    """What a structured report rests on, looked at before the model is loaded."""
+    """The sources of a structured report, checked before the model is loaded."""
     from diffvqa.answering.case import read_question
     from diffvqa.answering.dicom.sources import read_sources
     from diffvqa.findings import CHANGE
@@ -705,7 +729,7 @@ def _dicom_sources(model: Path, radiographs: dict[str, Radiograph], question: st
 
     if not read_question(question, alone=False).startswith(CHANGE):
         raise InputError(
-            f"reports what has changed; leave out {{question}}, or begin it with {CHANGE!r}",
+            f"needs a question about changes; leave out {{question}}, or begin it with {CHANGE!r}",
             argument="dicom_sr",
             mentions=("question",),
         )
@@ -755,7 +779,7 @@ def _print_summary(summary: dict) -> None:
 
 
 def _print(result: dict, table: Callable[[dict], Any], as_json: bool = False) -> None:
-    """One JSON object, or the table of the result."""
+    """Print the result as one JSON object or as a table."""
     from rich.console import Console
 
     if as_json:

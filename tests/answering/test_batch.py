@@ -289,7 +289,7 @@ def test_the_command_counts_problems_and_prints_nothing_of_a_patient(command, ba
     for _ in range(2):
         status, printed = command(bad, out)
         assert status == 0
-        assert "6 of 8 rows have a `problem` in their lines instead of an answer" in printed
+        assert "6 of 8 rows have a `problem` instead of an answer" in printed
         assert "patients' data" in printed
         said.append(printed)
     assert "finished before" in said[1]

@@ -31,7 +31,7 @@ def test_an_earlier_prior_needs_no_warning_and_a_later_one_is_an_error(current, 
     assert check_order(taken(current, prior), trusted=False) == []
     with pytest.raises(InputError, match=r"prior was taken later than current.*trust_order"):
         check_order(taken(prior, current), trusted=False)
-    assert "contrary" in check_order(taken(prior, current), trusted=True)[0]
+    assert "contradict" in check_order(taken(prior, current), trusted=True)[0]
 
 
 @pytest.mark.parametrize(

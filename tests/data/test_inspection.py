@@ -94,4 +94,4 @@ def test_only_a_deep_look_at_a_store_finds_a_damaged_shard(mimic, tmp_path, run_
     assert "shards/00000-32.npy in it is not what was written; give `prepare` again" in printed
     assert printed.count("\n") == 1
     status, printed = run_command("inspect", f"store:{tmp_path}/store", f"mimic:{mimic[0]}")
-    assert (status, "a store is looked at alone" in printed) == (2, True)
+    assert (status, "a store takes only --deep and --json" in printed) == (2, True)

@@ -91,7 +91,7 @@ def test_what_headers_say_is_refused_unless_told(model_client, dicom_pair):
     assert send(model_client, paths, trust_order="false", trust_identity="true").status_code == 422
     allowed = send(model_client, paths, trust_order="true", trust_identity="true")
     assert allowed.status_code == 200
-    assert any("the contrary" in warning for warning in allowed.json()["warnings"])
+    assert any("the headers contradict it" in warning for warning in allowed.json()["warnings"])
 
 
 def test_what_cannot_be_compared_is_an_answer(model_client, dicom_pair):
@@ -130,7 +130,7 @@ def test_a_question_that_is_none(model_client, pngs, question):
 def test_a_question_about_change_takes_two(model_client, pngs):
     response = send(model_client, {"current": pngs["current"]}, question="what has changed?")
     assert response.status_code == 422
-    assert response.json()["detail"] == "question: asks about a change, which takes two radiographs; give prior too"
+    assert response.json()["detail"] == "question: asks about a change and needs two radiographs; give prior, too"
 
 
 def test_the_same_picture_twice_is_refused(model_client, pngs):

@@ -25,7 +25,7 @@ from diffvqa.inference.image_findings import contradict, name_findings, why_no_f
 from diffvqa.inference.model import EncodedImage, FinetunedModel
 from diffvqa.records import Pair
 
-SYNTHETIC_ONLY = "the model has learnt from synthetic patients alone: what it says of others means nothing"
+SYNTHETIC_ONLY = "the model was trained on synthetic patients only: its answers about real patients mean nothing"
 
 PathLike = str | os.PathLike[str]
 
@@ -63,11 +63,14 @@ class Answerer:
         trust_order: bool = False,
         trust_identity: bool = False,
     ) -> Answer:
-        """Answer a question about a radiograph and what came before it: PNG, JPEG or DICOM, paths or contents.
+        """Answer a question about a radiograph, alone or compared with prior ones.
 
-        prior: one file, or several, the nearest first; the model takes as many as it was trained with.
-        beams: of the beam search; 1 is greedy. trust_order, trust_identity: go on where DICOM headers say that the
-        prior is the later one, or that the patients differ. Raises InputError, naming the argument.
+        current: a PNG, JPEG or DICOM file: its path, or its content as bytes. prior: one file or several, the nearest
+        first; the model takes as many as it was trained with. question: if None, what has changed, or what one image
+        shows. beams: width of the beam search; 1 is greedy. trust_order: continue even if DICOM headers say that the
+        prior is the later one. trust_identity: continue even if DICOM headers say that the patients differ.
+
+        Raises InputError, which names the argument.
         """
         files = name_files(current, prior)
         priors, taken = len(files) - 1, self.model.priors
@@ -81,7 +84,7 @@ class Answerer:
         return self.answer([make_case(images, question, trust_order, trust_identity)], beams)[0]
 
     def answer(self, cases: Sequence[Case], beams: int = 1) -> list[Answer]:
-        """The answers to cases, in their order, written in batches."""
+        """Answer several cases in batches; the answers are in the order of the cases."""
         cases = [replace(case, reason=case.reason or why_not_asked(case.question, self.model.taught)) for case in cases]
         asked = [case for case in cases if case.reason is None]
         asked_images = dict.fromkeys(image for case in asked for image in case.images.values())
@@ -99,7 +102,7 @@ class Answerer:
         return [next(answers) if case.reason is None else self._no_answer(case) for case in cases]
 
     def _of_the_model(self) -> Sequence[str]:
-        """Warnings that are of the model, whatever it is asked."""
+        """Warnings about the model itself, the same for every question."""
         return (SYNTHETIC_ONLY,) if self.model.synthetic else ()
 
     def _no_answer(self, case: Case) -> Answer:
@@ -126,7 +129,7 @@ class Answerer:
         warnings = (*case.warnings, *self._of_the_model())
         named = findings.by_image
         if changes is not None and named is not None and "prior" in named and contradict(changes, named):
-            warnings += ("the findings named in each image contradict the changes: they are answers of their own",)
+            warnings += ("the findings of the images contradict the changes: the model names both in separate answers",)
         # The scale was measured on greedy answers to questions about changes.
         scale = self.model.trust.confidence if beams == 1 and case.question.startswith(CHANGE) else None
         known = question_type(case.question) is not None
@@ -149,7 +152,7 @@ class Answerer:
     def _findings(
         self, cases: Sequence[Case], keys: Mapping[EncodedImage, str], features: Mapping[str, np.ndarray], beams: int
     ) -> list[_Findings]:
-        """What is named in the current and the prior image of each case."""
+        """The findings that the model names in the current and the prior image of each case."""
         reason = why_no_findings(self.model.taught)
         if reason is not None:
             return [_Findings(None, reason)] * len(cases)
@@ -166,7 +169,7 @@ class Answerer:
         for images in alone:
             by_image = {name: names for name, key in images.items() if (names := named[key]) is not None}
             unread = [
-                f"what the model wrote about the findings of the {name} image is no list of names"
+                f"the model's text about the {name} image is no list of findings"
                 for name in images
                 if name not in by_image
             ]
@@ -181,9 +184,9 @@ class Answerer:
         findings: Sequence[Mapping[str, Sequence[str]]],
         keys: Mapping[EncodedImage, str],
     ) -> list[tuple[FoundBox, ...] | None]:
-        """The boxes of each case: of changed findings in the images that show them, then of other findings named.
+        """The boxes of each case: first those of changed findings, then those of the other findings.
 
-        None without a captioner.
+        None if the model has no captioner.
         """
         if self.model.captioner is None:
             return [None] * len(cases)

@@ -17,7 +17,7 @@ from diffvqa.inference.model import EncodedImage
 
 LONGEST_QUESTION = 500
 
-FREE_WORDS = "a question in free words, which no model here has learnt: how sure the answer is, is not known"
+FREE_WORDS = "the question is not in the words of Medical-Diff-VQA: how sure the model is of its answer is not known"
 """The warning where a question has no type."""
 
 NOT_CHECKED = "whether the images are like the training data is not checked: it was not measured of this model"
@@ -68,9 +68,9 @@ def look_at(
     orientations: Mapping[str, Orientation],
     scores: Mapping[str, float | None],
 ) -> tuple[list[str], str | None]:
-    """Warnings about images by their names, and why they allow no answer, or None.
+    """Warnings about images, given by name, and the reason why they allow no answer, or None.
 
-    scores: how far out of distribution each is; None where that was not measured.
+    scores: the out-of-distribution score of each image; None if it was not measured.
     """
     warnings = [*comparable.check_views(headers), *comparable.check_orientation(orientations)]
     if None in scores.values():
@@ -87,7 +87,7 @@ def look_at(
 
 
 def read_question(question: str | None, alone: bool) -> str:
-    """The question as a model is asked it. Raises InputError if it cannot be, of one image (alone) or several."""
+    """The question as the model is asked it, about one image (alone) or several. Raises InputError."""
     if question is None:
         return ABNORMALITIES_QUESTION if alone else DIFFERENCE_QUESTION
     require_text(question, "question")
@@ -96,7 +96,7 @@ def read_question(question: str | None, alone: bool) -> str:
         raise InputError(f"expected 1 to {LONGEST_QUESTION} characters, found {len(question)}", argument="question")
     if alone and question.startswith(CHANGE):
         raise InputError(
-            "asks about a change, which takes two radiographs; give {prior} too",
+            "asks about a change and needs two radiographs; give {prior}, too",
             argument="question",
             mentions=("prior",),
         )

@@ -15,32 +15,34 @@ from diffvqa.images.views import AP, PA
 
 
 def check_order(headers: Mapping[str, Header | None], trusted: bool) -> list[str]:
-    """Warnings about the order of files, which are given by name: current, prior, prior 2, ..., from late to early.
+    """Warnings about the order of files, given by name from late to early: current, prior, prior 2, ...
 
-    Raises InputError where headers contradict the order, unless it is to be trusted.
+    Raises InputError if headers contradict the order, unless `trusted` is true.
     """
     warnings = []
     for (later, one), (earlier, other) in itertools.pairwise(headers.items()):
         if one is None or other is None or one.taken is None or other.taken is None:
-            warnings.append(f"{later} and {earlier}: the order is as given; only DICOM files with dates tell it")
+            warnings.append(
+                f"{later} and {earlier}: the files do not say which was taken first; the given order is used"
+            )
             continue
         if one.before(other):
             if not trusted:
                 raise InputError(
-                    f"{{{earlier}}} was taken later than {{{later}}}, by their headers; exchange them, or give "
-                    "{trust_order} if the headers are wrong",
+                    f"{{{earlier}}} was taken later than {{{later}}}, according to their headers; exchange them, "
+                    "or give {trust_order} if the headers are wrong",
                     mentions=(earlier, later, "trust_order"),
                 )
-            warnings.append(f"{later} and {earlier}: the order is as given, though the headers say the contrary")
+            warnings.append(f"{later} and {earlier}: the given order is used, although the headers contradict it")
         elif not other.before(one):
-            warnings.append(f"{later} and {earlier}: by their headers they were taken at the same time")
+            warnings.append(f"{later} and {earlier}: taken at the same time, according to their headers")
     return warnings
 
 
 def check_identity(headers: Mapping[str, Header | None], trusted: bool) -> list[str]:
     """Warnings about whether the files show one patient.
 
-    Raises InputError where headers say that they do not, unless identity is to be trusted.
+    Raises InputError if headers say that they do not, unless `trusted` is true.
     """
     warnings = []
     (current, one), *others = headers.items()
@@ -48,42 +50,40 @@ def check_identity(headers: Mapping[str, Header | None], trusted: bool) -> list[
         if one is not None and other is not None and _are_two_people(one, other):
             if not trusted:
                 raise InputError(
-                    f"{{{name}}} and {{{current}}} show different patients, by their headers; give files of one "
-                    "patient, or {trust_identity} if it has several identifiers",
+                    f"{{{name}}} and {{{current}}} show different patients, according to their headers; give files "
+                    "of one patient, or {trust_identity} if the patient has several identifiers",
                     mentions=(name, current, "trust_identity"),
                 )
-            warnings.append(f"{current} and {name}: taken for one patient as told, though the headers differ")
+            warnings.append(f"{current} and {name}: treated as one patient, as requested, although the headers differ")
         elif one is None or other is None or one.patient is None or other.patient is None:
-            warnings.append(
-                f"{current} and {name}: that they show one patient is not checked; only DICOM files tell it"
-            )
+            warnings.append(f"{current} and {name}: the files do not say whether they show the same patient")
     return warnings
 
 
 def check_views(headers: Mapping[str, Header | None]) -> list[str]:
-    """Warnings about views and pixels that are unlike those of most chest radiographs, and where frontal views differ.
+    """Warnings about unusual views and pixels, and about frontal views that differ.
 
-    The latter alone makes hearts larger and lungs shorter.
+    An AP view shows a larger heart and shorter lungs than a PA view.
     """
     known = {name: header for name, header in headers.items() if header}
     warnings = [f"{name}: {doubt}" for name, header in known.items() for doubt in header.doubts()]
     warnings += [
-        f"{name}: derived from another picture, by its header" for name, header in known.items() if header.derived
+        f"{name}: a derived image, according to its header" for name, header in known.items() if header.derived
     ]
     if {AP, PA} <= {header.view for header in known.values()}:
-        warnings.append("one view is AP and another PA: sizes, of the heart above all, differ with the view")
+        warnings.append("one view is AP and another PA: sizes differ with the view, above all that of the heart")
     return warnings
 
 
 def why_not(headers: Mapping[str, Header | None]) -> list[str]:
-    """Reasons, by the headers, why a model cannot be asked about the files; none if it can."""
+    """Reasons in the headers why a model cannot be asked about the files; none if it can."""
     return [f"{name}: {fault}" for name, header in headers.items() if header for fault in header.faults()]
 
 
 def check_orientation(orientations: Mapping[str, Orientation]) -> list[str]:
-    """A warning about each picture that was brought upright."""
+    """A warning about each picture that was turned upright."""
     return [
-        f"{name}: turned or mirrored by its header; boxes are in pixels of the file as stored"
+        f"{name}: turned or mirrored, as its header says; boxes are in pixels of the file as stored"
         for name, orientation in orientations.items()
         if orientation != UPRIGHT
     ]

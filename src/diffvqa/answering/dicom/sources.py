@@ -98,7 +98,7 @@ def read_sources(current: Radiograph, priors: Sequence[Radiograph], model: str, 
     _require_highdicom()
     if not priors:
         raise InputError(
-            "reports a change, which takes two radiographs; give {prior} too", argument="dicom_sr", mentions=("prior",)
+            "reports a change and needs two radiographs; give {prior}, too", argument="dicom_sr", mentions=("prior",)
         )
     headers = [_header(current, "current"), *(_header(prior, "prior") for prior in priors)]
     images = [_without_patient(one) for one in headers]
