@@ -172,7 +172,7 @@ def synth(
         typer.Option(min=0, max=1, help="probability that nothing changes between two studies; 0.1 if not given"),
     ] = None,
 ) -> None:
-    """Write synthetic patients in the file layouts of MIMIC-CXR-JPG, its reports, Chest ImaGenome and Medical-Diff-VQA."""
+    """Write synthetic patients in the layouts of MIMIC-CXR-JPG, its reports, Chest ImaGenome and Medical-Diff-VQA."""
     from diffvqa.phantom.course import STILL
     from diffvqa.phantom.reports import Reporting
     from diffvqa.phantom.writing import write_cohort
