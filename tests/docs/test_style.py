@@ -10,9 +10,10 @@ from diffvqa.data.problems import FAULTS, NOTES
 from diffvqa.data.registry import READERS
 
 ROOT = Path(__file__).parents[2]
+OF_THE_ROOT = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
-    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    for path in [*(ROOT / name for name in OF_THE_ROOT), *(ROOT / "docs").rglob("*.md")]
     # Findings are a report of their own.
     if path.name != "findings.md"
 )
@@ -60,7 +61,7 @@ def test_the_readme_is_short():
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 120
 
 
-@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md", "SECURITY.md"])
 def test_links_of_the_root_s_pages_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#\s]+)", (ROOT / page).read_text(encoding="utf-8"))
     assert links
