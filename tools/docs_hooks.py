@@ -1,7 +1,7 @@
-"""Hooks of the site (mkdocs.yml): pages made of the program itself, and files of the repository outside docs/.
+"""Hooks of the site (mkdocs.yml): pages made from the program, and files of the repository outside docs/.
 
-Made at every build and kept nowhere: the commands (from the command line's own parser), the settings (from their
-models), the notebooks as pages, and what pages link to in results/, configs/ and the root.
+Every build makes these pages: the commands (from the command line's parser), the settings (from their models), and the
+notebooks. It also adds the files of results/, configs/ and the root that pages link to.
 """
 
 from __future__ import annotations
@@ -160,54 +160,54 @@ MEANINGS = {
     "store": "folder of the store",
     "out": "folder that the run writes; the same command continues there",
     "optimisation": "the keys of the last table",
-    "encoder": "stage 1: sizes of a new one, or a vision model to start from; stage 2: a folder of stage 1 or a vision "
-    "model",
+    "encoder": "stage 1: sizes of a new encoder, or a vision model to start from; stage 2: a folder of stage 1, or a "
+    "vision model",
     "decoder": "sizes of the text decoder (GPT-2)",
     "objective": "a name, a sum such as `clip+cap`, or names with weights",
     "tokenizer": "folder or hub name, or the vocabulary size of a new one",
-    "seed": "of all random draws",
-    "box_bins": "boxes are written as integers from 0 to this",
-    "location_tokens": "each of these integers is a token of its own",
+    "seed": "seed of all random draws",
+    "box_bins": "largest coordinate; a box is written as four integers from 0 to this number",
+    "location_tokens": "write each of these integers as one token",
     "region_box_first": "CAREF writes the box before the phrase",
     "keep_evaluation_patients": "also pretrain on patients with validation or test questions",
-    "text_tokens": "longest text in tokens",
-    "texts": "how many texts of each task an image teaches in one pass",
-    "one_task_per_image": "one text an image; `texts` are weights",
-    "last_part_only": "tasks whose loss covers their last part alone",
-    "parallel": "share of each task that is predicted in parallel",
+    "text_tokens": "length of the longest text in tokens",
+    "texts": "number of texts of each task in one pass over an image",
+    "one_task_per_image": "one text an image; `texts` are then the weights by which its task is drawn",
+    "last_part_only": "tasks whose loss covers only the last part of the text",
+    "parallel": "share of the texts of each task that are predicted in parallel",
     "augmentation": "largest change of each kind; 0 is off",
     "image_mean": "mean of pixels from 0 to 1, by channel; .5 for three channels if null",
-    "image_std": "standard deviation, as `image_mean`",
+    "image_std": "standard deviation of pixels from 0 to 1, by channel; .5 for three channels if null",
     "language_model": "folder or hub name of a causal language model, or the sizes of a new GPT-2",
-    "lora_rank": "rank of adapters that are trained in place of the language model",
-    "trainable_blocks": "how many last blocks of the encoder are trained, too",
-    "questions": "how often each type of question is drawn; types that are not named are left out",
-    "merge": "squares of so many patches a side become one token",
-    "attention": "among the tokens of the images: `causal`, or free (`prefix`)",
-    "priors": "how many earlier images the model looks at",
+    "lora_rank": "rank of LoRA adapters that are trained instead of the language model's weights",
+    "trainable_blocks": "number of last blocks of the encoder that are also trained",
+    "questions": "weight by which each type of question is drawn; other types are left out",
+    "merge": "patches a side that become one token: `2` merges 2 x 2 patches",
+    "attention": "attention between tokens of the images: `causal`, or to all (`prefix`)",
+    "priors": "number of earlier images that the model sees",
     "exchanged": "share of difference questions with exchanged images and the answer turned round",
-    "change_threshold": "the model states changes of this probability or more; null: the most probable answer",
+    "change_threshold": "the model states changes with this probability or more; null: the most probable answer",
     "steps": "length of the run in steps; give this or `epochs`",
     "epochs": "length of the run in epochs",
     "batch_size": "images or questions a step, on all processes together",
-    "learning_rate": "the highest, after the warm-up",
-    "final_learning_rate": "at the end of the cosine",
+    "learning_rate": "highest learning rate, reached after the warm-up",
+    "final_learning_rate": "learning rate at the end of the cosine schedule",
     "optimizer": "`adamw`, or `muon` for the matrices",
-    "weight_decay": "of matrices only",
-    "beta1": "of AdamW",
-    "beta2": "of AdamW",
+    "weight_decay": "weight decay of matrices; other weights have none",
+    "beta1": "first beta of AdamW",
+    "beta2": "second beta of AdamW",
     "warmup_steps": "steps until the highest learning rate",
     "gradient_clipping": "largest norm of the gradient",
-    "accumulation": "parts in which a process takes its share of a batch",
-    "precision": "`bf16` is fp32 where the machine has no fast bf16",
-    "gradient_checkpointing": "compute layers anew, for less memory",
+    "accumulation": "number of parts into which a process divides its share of a batch, to save memory",
+    "precision": "`bf16` or `fp32`; a machine without fast bf16 uses fp32",
+    "gradient_checkpointing": "save memory and compute layers twice",
     "compile": "use torch.compile",
     "log_every": "steps between two lines of the log",
-    "save_every": "steps between two checkpoints, and two losses on the validation split",
-    "loader_workers": "processes that load data",
-    "report_to": "trackers that get the log, too",
+    "save_every": "steps between two checkpoints, and between two losses on the validation split",
+    "loader_workers": "number of processes that load data",
+    "report_to": "trackers that also get the log",
 }
-"""What each setting means; the build fails where one is missing."""
+"""The meaning of each setting; the build fails if one is missing."""
 
 
 def _settings() -> str:
