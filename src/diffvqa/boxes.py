@@ -37,7 +37,7 @@ class Box:
 
 
 def intersection_over_union(a: Box, b: Box) -> float:
-    """Area shared by two boxes over the area covered by either, 0 to 1."""
+    """The area shared by two boxes, divided by the area covered by either: 0 to 1."""
     shared = _shared(a, b)
     return shared / (a.area + b.area - shared)
 
@@ -63,9 +63,9 @@ def mean_box(boxes: list[Box]) -> Box:
 
 
 def smallest_apart(boxes: Iterable[Box]) -> list[Box]:
-    """The smallest of these boxes in each place: what holds half or more of a smaller one is left out.
+    """The smallest of these boxes in each place, the smallest first.
 
-    The smallest comes first.
+    A box that holds half or more of a smaller one is left out.
     """
     kept: list[Box] = []
     for box in sorted(set(boxes), key=lambda one: (one.area, one.as_tuple())):
@@ -76,7 +76,7 @@ def smallest_apart(boxes: Iterable[Box]) -> list[Box]:
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """How a source image was laid into a square: scaled with its aspect ratio kept, then padded.
+    """The map from a source image to a square: scaled with its aspect ratio kept, then padded.
 
     A source point (x, y) in pixels lies at (x * scale + left, y * scale + top) in the square.
     """

@@ -1,15 +1,16 @@
-"""The errors that are meant for a user's eyes. No message names a patient or a path."""
+"""The errors that a user sees. No message names a patient or a path."""
 
 from collections.abc import Callable, Sequence
 
 
 class InputError(ValueError):
-    """Input that makes the job impossible; exit status 2.
+    """Wrong input, so that the job is impossible; exit status 2.
 
-    argument: its name in Python. What follows a space or a slash says which of several, or what in it: `prior 2`,
-    `model/captioner`. row: of a table, counted as a spreadsheet does it. The message comes after both and says what was
-    expected, what was found and what to do; where it names arguments too, it has `{name}` for each of `mentions`.
-    As a text the error has the names of Python; whoever shows it elsewhere renders it.
+    argument: the name of the argument in Python. A suffix after a space or a slash says which one or which part: `prior
+    2`, `model/captioner`. row: the row of a table; the header is row 1. The message says what was expected, what was
+    found, and what to do. It has `{name}` for each argument in `mentions`.
+
+    `str` uses Python's names of the arguments. `render` uses others, such as those of the command line.
     """
 
     def __init__(
@@ -22,7 +23,7 @@ class InputError(ValueError):
         return self.render(str)
 
     def render(self, shown: Callable[[str], str]) -> str:
-        """The error as `[row N, ][argument]: message`, each argument as `shown` writes its name."""
+        """The error as `[row N, ][argument]: message`, with each argument as `shown` writes its name."""
         message = str(self.args[0])
         # Not str.format: values in the message may have braces of their own.
         for name in self.mentions:
@@ -34,22 +35,22 @@ class InputError(ValueError):
 
 
 class RunFailed(RuntimeError):
-    """A run that broke down although its input could be used; exit status 1.
+    """A run that broke down although its input was usable; exit status 1.
 
     The message says at which step, what is kept, and what to do.
     """
 
 
 def printable(text: str) -> str:
-    """A text of a stranger in one line that no terminal takes for a command, and any encoding can hold.
+    """A stranger's text in one line, safe for any terminal and encoding.
 
-    What is not printed, such as an escape, and lines that end, are shown as U+FFFD.
+    Characters that are not printed, such as escapes and line ends, become U+FFFD.
     """
     return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 def require_text(text: str, argument: str) -> None:
-    """Raises InputError for a text with bytes that are no UTF-8, as arguments of a command line may have."""
+    """Raise InputError for a text with bytes that are not UTF-8, as arguments of a command line may have."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 DIFFERENCE_QUESTION = "what has changed compared to the reference image?"
-"""The standard difference question, asked where the user asks nothing."""
+"""The standard difference question, for users who write no question."""
 
 CHANGE = "what has changed"
-"""Questions that begin so take two images."""
+"""The beginning of every question about two images."""
 
 ABNORMALITIES_QUESTION = "what abnormalities are seen in this image?"
-"""The question whose answer names the findings of one image, where there are any."""
+"""The question whose answer names the findings of one image."""
 
 ANY_ABNORMALITY_QUESTION = "is there evidence of any abnormalities in this image?"
-"""The question that is answered yes or no; the one before is asked in the dataset of images with findings only."""
+"""The yes-or-no question about findings. The dataset asks the question above only about images with findings."""
 
 NOTHING_CHANGED = "nothing has changed."
 
@@ -50,10 +50,10 @@ NAMES = frozenset((
 """The findings of Medical-Diff-VQA's difference questions, and two of other datasets; other names can be read, too."""
 
 LONGEST_NAME = 6
-"""Words that the name of a finding has at the most; what is longer is no name."""
+"""The largest number of words in the name of a finding."""
 
 MAXIMUM_READINGS = 1024
-"""An answer with more readings than this says nothing definite: it counts as one that cannot be read."""
+"""The largest number of readings of an answer; an answer with more counts as one that cannot be read."""
 
 SYNONYMS = {"infection": "pneumonia"}
 """Names that count as another finding."""
@@ -76,7 +76,11 @@ def change_kind(word: str | None) -> ChangeKind:
 
 @dataclass(frozen=True, slots=True, order=True)
 class Change:
-    """One difference of the current from the prior image; `before` and `after` are levels, for kind "level" only."""
+    """One difference between the prior and the current image.
+
+    finding: the name of the finding. kind: "added", "missing" or "level". before, after: the levels, for kind "level"
+    only.
+    """
 
     finding: str
     kind: ChangeKind
@@ -90,13 +94,13 @@ class Change:
 
 
 SHOWN_IN = {"added": ("current",), "missing": ("prior",), "level": ("prior", "current")}
-"""The images in which a change is to be seen, by its kind."""
+"""The images that show a change, by its kind."""
 
 
 def changes_between(prior: Mapping[str, str | None], current: Mapping[str, str | None]) -> list[Change]:
-    """The changes from one image's findings to another's; each maps a finding to its level, or None if unstated.
+    """The changes from the findings of the prior image to those of the current image.
 
-    A level that is not stated on both sides is not compared.
+    prior, current: finding -> level, or None if the level is not known. Only levels known in both images are compared.
     """
     changes = []
     for finding in [*prior, *(name for name in current if name not in prior)]:
@@ -110,7 +114,7 @@ def changes_between(prior: Mapping[str, str | None], current: Mapping[str, str |
 
 
 def write_changes(changes: Iterable[Change]) -> str:
-    """The answer sentence for these changes: levels, additions, missing, each in the order given."""
+    """The difference answer that states these changes: first levels, then added, then missing findings."""
     changes = list(changes)
     sentences = [
         f"the level of {change.finding} has changed from {change.before} to {change.after}."
@@ -129,11 +133,11 @@ def write_changes(changes: Iterable[Change]) -> str:
 
 
 def read_changes(text: str) -> tuple[frozenset[Change], ...]:
-    """Every reading of a difference answer as a set of changes; none at all if it is not in the grammar.
+    """Read a difference answer as changes: every possible reading, or none if it does not follow the grammar.
 
-    Two readings come of sentences such as "from mild to moderate to severe". Case, white space and a missing
-    full stop at the end are overlooked, as is "compared to" in the place of "than". What stands for a finding or a
-    level must be a name or a degree: "severe of pneumothorax" is neither.
+    A sentence such as "from mild to moderate to severe" has two readings. The grammar ignores case, white space and a
+    missing full stop, and accepts "compared to" for "than". A finding must be a name and a level a degree:
+    "severe of pneumothorax" is neither.
     """
     text = _spaced(text)
     if not text.strip(". "):
@@ -167,9 +171,9 @@ def names_finding(phrase: str, finding: str) -> bool:
 
 @functools.cache
 def degrees_named(phrase: str) -> Mapping[str, int]:
-    """How severe each finding of NAMES is that a phrase names, from 1 to HIGHEST_DEGREE, 0 where it denies it.
+    """The severity of each finding of NAMES in a phrase: 1 to HIGHEST_DEGREE, or 0 if the phrase denies the finding.
 
-    A finding is left out where the phrase states no level, one without an order, or both a level and a denial.
+    A finding is left out if its level is missing or has no order, or if the phrase also denies the finding.
     """
     text = _spaced(phrase)
     named = {match["name"]: match["level"] for match in _DEGREE_OF_NAME.finditer(text)}
@@ -185,10 +189,9 @@ def sides_named(phrase: str) -> frozenset[str]:
 
 
 def difference(change: Change | None) -> str:
-    """One word: unchanged, new, resolved, increased, decreased or changed.
+    """The change in one word: unchanged, new, resolved, increased, decreased or changed.
 
-    "changed" is said of a level where the order of the two words is not known or both mean the same degree ("small" and
-    "mild"): the answer says that they differ, and neither direction may be made up.
+    A level is "changed" if its two words have no known order, or mean the same degree ("small" and "mild").
     """
     if change is None:
         return "unchanged"
@@ -201,9 +204,9 @@ def difference(change: Change | None) -> str:
 
 
 def turn_round(answer: str) -> str | None:
-    """The difference answer that holds when prior and current image change places.
+    """The difference answer after prior and current image are exchanged; the findings keep their order.
 
-    It lists the findings in the same order. None for an answer that cannot be read, or that has several readings.
+    None for an answer that cannot be read, or that has several readings.
     """
     readings = read_changes(answer)
     if len(readings) != 1:
@@ -213,7 +216,7 @@ def turn_round(answer: str) -> str | None:
 
 
 def turn_change_round(change: Change) -> Change:
-    """The change that holds when prior and current image change places."""
+    """The change after prior and current image are exchanged."""
     opposite: dict[str, ChangeKind] = {"added": "missing", "missing": "added", "level": "level"}
     return Change(change.finding, opposite[change.kind], before=change.after, after=change.before)
 

@@ -1,4 +1,4 @@
-"""What flows from the datasets to everything else: frozen records, validated where they are made."""
+"""The records that flow from the datasets to everything else: frozen, and validated when they are made."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _require(condition: bool, message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Region:
-    """A box in an image (pixels of the source file) with its anatomical name and what is said of it."""
+    """A box in an image, in pixels of the source file, with its anatomical name and its phrases."""
 
     box: Box
     name: str | None = None
@@ -84,7 +84,7 @@ NO_REGIONS = Regions(array("d"), (), ())
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """One image file: width and height in pixels of the file, view as its dataset writes it (PA, AP, ...)."""
+    """One image file. Width and height are pixels of the file; the view is in the dataset's words (PA, AP, ...)."""
 
     image_id: str
     path: Path
@@ -100,15 +100,16 @@ class Image:
 
     @property
     def file(self) -> str:
-        """What its dataset calls its file: the identifier if that is a path, else the file's name alone."""
+        """The dataset's name for the file: the identifier if it is a path, else the file's name."""
         return self.image_id if self.image_id.endswith(self.path.name) else self.path.name
 
 
 @dataclass(frozen=True, slots=True)
 class Study:
-    """One visit of a patient: its frontal images, its report and the labels that its dataset gives.
+    """One visit of a patient: its frontal images, its report and its labels.
 
-    order: increases with time within a patient; equal values are a tie. split: one of SPLITS, for pretraining.
+    order: a number that increases with time within a patient; equal values are a tie. split: one of SPLITS, for
+    pretraining. findings: the labels of the dataset.
     """
 
     study_id: str
@@ -127,9 +128,9 @@ class Study:
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The images a question is about, by identifier; prior is None for a question on one image.
+    """The identifiers of the images that a question is about; prior is None for a question about one image.
 
-    earlier: what came before the prior, the nearest first; datasets do not ask about it, but a model may look at it.
+    earlier: images before the prior, the nearest first. Datasets do not ask about them, but a model may see them.
     """
 
     current: str
@@ -147,7 +148,7 @@ class Pair:
 
 
 class Source(NamedTuple):
-    """Where something was read: the name of a file, and the row as a spreadsheet counts (the header is row 1)."""
+    """The place where something was read: the name of a file, and the row (the header is row 1)."""
 
     file: str
     row: int | None = None
@@ -155,9 +156,10 @@ class Source(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question on a pair of images with its answer; split: one of SPLITS, for finetuning and evaluation.
+    """A question about a pair of images, with its answer.
 
-    source: where it was read, for what is said of it later on.
+    type: one of QUESTION_TYPES, or another name. split: one of SPLITS, for finetuning and evaluation. source: the place
+    where the question was read, for later messages.
     """
 
     question_id: str

@@ -1,4 +1,4 @@
-"""What an answer is: text, changes, findings, boxes, what to know of them, and the model that gave them."""
+"""The fields of an answer: text, changes, findings, boxes, warnings, and the model that gave them."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from diffvqa.boxes import Box
 from diffvqa.findings import Change
 
 CANNOT_COMPARE, CANNOT_ANSWER = "cannot compare", "cannot answer"
-"""The text where the radiographs allow no answer: several, or one."""
+"""The text if the radiographs allow no answer: for several radiographs, and for one."""
 
 NOTICE = "Research use only. Not a medical device. Not for diagnosis."
-"""On every answer, in whatever form it is given."""
+"""The notice that every answer shows, in any form."""
 
 DEPRECATED = {"unlikeness": "out_of_distribution", "remarks": "warnings"}
-"""Old keys of JSON answers and the new ones; for one release an answer holds both, with equal values."""
+"""Old keys of JSON answers with their new names. An answer holds both for one release."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundBox:
-    """A box in pixels of the source file: which image (prior or current), what it shows, and why it is shown.
+    """A box of a finding, in pixels of the source file.
 
-    kind: of a finding that has changed, or of one that is named in this image. phrase: what the captioner says there,
-    with level and side.
+    image: `current` or `prior`. label: the finding. box: the place of the finding. kind: `change` if the finding has
+    changed, else `finding`. phrase: the captioner's words for this box, with level and side.
     """
 
     image: str
@@ -37,7 +37,10 @@ class FoundBox:
 
 @dataclass(frozen=True, slots=True)
 class ModelVersion:
-    """The model that answered: its name (folder or hub), the beginning of its weights' digest, our version."""
+    """The model that answered.
+
+    name: its folder or hub name. version: the beginning of the SHA-256 of its weights. diffvqa: version of the program.
+    """
 
     name: str
     version: str
@@ -46,14 +49,17 @@ class ModelVersion:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What the model says of the radiographs. Whatever is None has its reason beside it.
+    """The answer of a model to a question about radiographs. A field that is None has its reason beside it.
 
-    reason: why the radiographs allow no answer; the text is then CANNOT_COMPARE (or CANNOT_ANSWER), and all else None.
-    changes: None also where the text is not in the grammar of difference answers. confidence, 0 to 1: where it is
-    calibrated, how often such an answer was right on the validation split; else the mean (geometric) probability of the
-    text's tokens; None also for a question in free words. findings: by image, current and prior. out_of_distribution:
-    the score of the same images (inference.input_check), 1 being the limit of the training data; None where it was not
-    measured. warnings: what a reader should know before relying on the answer.
+    question: the question as the model was asked it. text: the model's text, or CANNOT_COMPARE or CANNOT_ANSWER.
+    reason: why there is no answer, or None. changes: the changes that the text states; None if the text does not follow
+    the grammar of difference answers. confidence, 0 to 1: if calibrated, how often such answers were right on the
+    validation split; if not, the geometric mean of the token probabilities; None for a question outside the words of
+    Medical-Diff-VQA. calibrated: whether the confidence is calibrated. findings: the findings of the current and the
+    prior image. findings_reason: why findings are None. boxes: the boxes of changes and of other findings.
+    boxes_reason: why boxes are None. out_of_distribution: the score of each image, above 1 a warning, above 1.5 no
+    answer; None if it was not measured. warnings: what a reader should know before relying on the answer.
+    model: the model that answered.
     """
 
     question: str
@@ -71,9 +77,9 @@ class Answer:
     model: ModelVersion
 
     def as_dict(self) -> dict[str, Any]:
-        """The answer as plain values, as answer.schema.json says; boxes as [x1, y1, x2, y2].
+        """The answer as plain values, in the form of answer.schema.json; a box is [x1, y1, x2, y2].
 
-        Raises ValueError for a number that is not finite, which JSON does not have.
+        Raises ValueError for a number that is not finite, which JSON cannot hold.
         """
         plain = asdict(self)
         for found in plain["boxes"] or ():

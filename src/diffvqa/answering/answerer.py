@@ -1,4 +1,4 @@
-"""Two radiographs and a question to an answer."""
+"""The model that answers a question about two radiographs."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PathLike = str | os.PathLike[str]
 
 @dataclass(frozen=True, slots=True)
 class _Findings:
-    """The findings named in each image of a case; None with the reason."""
+    """The findings named in each image of a case, or None with the reason."""
 
     by_image: Mapping[str, tuple[str, ...]] | None
     reason: str | None
@@ -46,12 +46,15 @@ class Answerer:
 
     @classmethod
     def from_pretrained(cls, source: PathLike) -> Answerer:
-        """Load a folder of `finetune`, `phantom-small`, or a model of the hub (owner/name). Raises InputError."""
+        """Load a model: a folder written by `finetune`, `phantom-small`, or a hub name (owner/name).
+
+        Raises InputError if there is no such model, or if it is damaged.
+        """
         return cls(FinetunedModel.load(source))
 
     @property
     def version(self) -> ModelVersion:
-        """The model that answers."""
+        """The name and version of the model."""
         return ModelVersion(self.model.name, self.model.digest[:12], __version__)
 
     def __call__(

@@ -1,4 +1,4 @@
-"""Where in a radiograph a phrase is to be seen, after the checks that an answer has."""
+"""The boxes of a phrase in a radiograph, after the same checks as for an answer."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ from diffvqa.models.folder import load_folder
 
 @dataclass(frozen=True, slots=True)
 class Grounded:
-    """The boxes of a phrase in a radiograph, the likeliest first; none where there is a reason why it allows no answer.
+    """The boxes of a phrase in a radiograph, the most probable first; none if there is a reason against an answer.
 
-    warnings: what to know before relying on them.
+    warnings: what a reader should know before relying on the boxes.
     """
 
     phrase: str
@@ -43,7 +43,7 @@ class Grounded:
         )
 
     def lines(self) -> list[str]:
-        """The boxes (x1 y1 x2 y2), or why there are none, warnings and the notice."""
+        """Lines for a terminal: the boxes (x1 y1 x2 y2) or the reason, the warnings and the notice."""
         lines = [
             " ".join(f"{value:.1f}" for value in one.box.as_tuple())
             + ("" if one.share is None else f"  share {one.share:.2f}")
@@ -69,9 +69,9 @@ def ground(
     by: Literal["samples", "beams"] = "samples",
     seed: int = 0,
 ) -> Grounded:
-    """Up to `count` boxes of a phrase in the radiograph of a file, by a captioner or a finetuned model with one.
+    """Find up to `count` boxes of a phrase in the radiograph of a file, with a captioner or a model that has one.
 
-    by, seed: as of `ground_phrase`. Raises InputError, naming the argument.
+    by, seed: as in `ground_phrase`. Raises InputError, which names the argument.
     """
     folder = model_folder(model)
     finetuned = (folder / CAPTIONER).is_dir()

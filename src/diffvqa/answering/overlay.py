@@ -30,9 +30,10 @@ class Marked:
 
 
 def draw_answer(answer: Answer, radiographs: Mapping[str, Radiograph]) -> PillowImage.Image:
-    """The nearest prior and the current radiograph with the answer's boxes: broad of changes, thin of other findings.
+    """Draw the nearest prior and the current radiograph with the answer's boxes.
 
-    radiographs: those of the question by their names (current, prior, prior 2, ...).
+    Broad lines mark changes, thin lines other findings. radiographs: those of the question by name (current, prior,
+    prior 2, ...).
     """
     panels = []
     for image in ("prior", "current"):

@@ -61,12 +61,13 @@ def _existing(argument: str, path: str) -> Path:
 def read_sources(
     sources: Sequence[str], reversed_pairs: ReversedPairs = "drop", split_seed: int | None = None
 ) -> Cohort:
-    """Several sources as one cohort, every pair of images in the order of time.
+    """Read several sources (`KIND:PATH`) as one cohort, with every pair of images in the order of time.
 
-    reversed_pairs: what becomes of questions whose prior image is the later one. split_seed: split by patient with this
-    seed, in place of the datasets' own splits; images that a dataset gives for test alone (those of Chest ImaGenome's
-    gold patients) are then split like all others. Raises InputError if two sources hold an image of the same
-    identifier, or a patient, unless both have their patients from one register, as parts of MIMIC-CXR do.
+    reversed_pairs: drop questions whose prior image is the later one, or turn them round. split_seed: split by patient
+    with this seed and ignore the datasets' own splits, also for images that are for test only.
+
+    Raises InputError if two sources hold an image of the same identifier. They must not hold the same patient, either,
+    unless their patients come from one register, like those of MIMIC-CXR.
     """
     cohort = settle_pairs(_joined(sources), reversed_pairs)
     return cohort if split_seed is None else split_by_patient(cohort, split_seed)

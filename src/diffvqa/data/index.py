@@ -24,10 +24,10 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True, slots=True)
 class StoredImage:
-    """An image of a store with what its study says of it.
+    """An image of a store with the facts of its study.
 
-    width, height and regions are in pixels of the source file; frame takes them into the store's squares. order
-    increases with time within a patient.
+    width, height, regions: in pixels of the source file. frame: maps them into the store's squares. order: increases
+    with time within a patient.
     """
 
     image_id: str

@@ -1,4 +1,4 @@
-"""What is in a cohort, counted, and whether its files are whole."""
+"""Counts of a cohort, and checks of its files."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ OTHER = "other"
 
 
 def summarise(cohort: Cohort) -> dict[str, Any]:
-    """Counts of everything: images, patients, studies, pairs with a prior, boxes, questions, splits, problems.
+    """Count images, patients, studies, pairs with a prior, boxes, questions, splits and problems of a cohort.
 
-    Images and patients are counted in the split of their studies, questions in their own.
+    Images and patients count in the split of their studies, questions in their own split.
     """
     # A type that is not known is not named: a column that has slipped may hold anything.
     types = Counter(one.type if one.type in QUESTION_TYPES else OTHER for one in cohort.questions)

@@ -1,4 +1,4 @@
-"""A cohort to a store: every image decoded once, everything that is known of it in an index beside the pixels."""
+"""From a cohort to a store: decode every image once, and write an index beside the pixels."""
 
 from __future__ import annotations
 
@@ -46,14 +46,17 @@ def prepare(
     progress: Progress | None = None,
     strict: bool = False,
 ) -> Store:
-    """Decode every image of a cohort into a store; the same call again goes on where the last was stopped.
+    """Decode every image of a cohort into a store.
 
-    A finished store is checked against its checksums, and what is damaged made anew. size: pixels a side of the
-    squares. workers: processes that decode; cluster: the address of a Ray cluster that does so instead. Images that
-    cannot be read, or are no usual frontal chest radiographs by their headers, are left out with the questions on them
-    and listed in problems.csv; the next call tries them again,
-    and takes in those that can be read by then. Raises InputError if the folder holds something else, if not one image
-    can be read, if some of the datasets hold equalised grey values and others do not, and with `strict` for any fault.
+    The same call continues a stopped run. A finished store is compared with its checksums, and damaged files are
+    written again. Images that cannot be read, or are no frontal chest radiographs by their headers, are left out with
+    their questions and listed in problems.csv. The next call tries them again.
+
+    size: pixels a side of the squares. workers: number of processes that decode. cluster: address of a Ray cluster that
+    decodes instead. strict: refuse any fault.
+
+    Raises InputError if the folder holds something else, if no image can be read, and if only some of the datasets hold
+    equalised grey values.
     """
     if size < 16:
         raise InputError(f"expected at least 16 pixels, found {size}", argument="size")

@@ -1,4 +1,4 @@
-"""What is known of a dataset: how it is read, the names that a store records, and the terms it is given out under."""
+"""The description of a dataset: how to read it, the names that a store records, and its terms."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ SYNTHETIC = "(synthetic)"
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """What a store, a run and a model's card say about a dataset.
+    """The facts about a dataset that stores, runs and model cards show.
 
-    name: one word; a record may add a version and SYNTHETIC to it. title, terms: as a model's card shows them. closed:
-    weights trained on it may not be published without consent. has_images: False for texts, boxes and questions on the
-    images of another dataset. equalised: its files hold equalised grey values.
+    name: one word; a record may add a version and SYNTHETIC. title, terms: as a model card shows them. closed: weights
+    trained on the dataset may not be published without consent. has_images: False for texts, boxes and questions about
+    the images of another dataset. equalised: the files hold equalised grey values.
     """
 
     name: str
@@ -34,13 +34,13 @@ class Dataset:
 
 @dataclass(frozen=True, slots=True)
 class Reader:
-    """One kind of dataset, and all that is known of it.
+    """One kind of dataset, with the function that reads it.
 
-    kind: what users type. description: one line for the docs. read: from the one folder that holds it. datasets: those
-    that a cohort may name; a cohort that names none is recorded as the first. parts: names of folders or files that may
-    be given one by one instead (`KIND:name=path,...`), which `read_parts` then gets as keyword arguments; those in
-    `words` are no paths. patients: the register that its patients' identifiers come from; readers of one register share
-    patients, all others must not.
+    kind: the name that users type. description: one line for the docs. read: reads the dataset from one folder.
+    datasets: the datasets that a cohort may name; a cohort that names none is recorded as the first. parts: names of
+    folders or files that users may give one by one (`KIND:name=path,...`); `read_parts` gets them as keyword arguments.
+    words: those of `parts` that are no paths. patients: the register of the patients' identifiers; readers share
+    patients only if they name the same register.
     """
 
     kind: str

@@ -1,4 +1,4 @@
-"""A prepared cohort, read: squares of two sizes in shards that are mapped into memory, and an index of records."""
+"""The store: squares of two sizes in shards that are mapped into memory, and an index of records."""
 
 from __future__ import annotations
 
@@ -38,12 +38,13 @@ _AGAIN = "give `prepare` again with the same sources: it makes anew what is dama
 class Store:
     """A store opened for reading.
 
-    size: pixels a side; larger_size: that of the larger squares, for augmentation. images: in the order of `pixels`.
-    index: image identifier -> position. problems: how many of each kind were met, in reading the cohort and in
-    preparing it; problems.csv lists them. datasets: what it was made from. checksum: of all that the store holds.
+    size: pixels a side of the squares. larger_size: pixels a side of the larger squares, for augmentation.
+    images: in the order of `pixels`. questions: all questions of the store. index: image identifier -> position.
+    problems: number of each kind of problem; problems.csv lists them. datasets: the datasets that the store was made
+    from. checksum: one checksum of the whole store.
 
-    Reading takes no lock: any number of processes may read. Memory maps are opened where they are first used, so that a
-    store can be sent to worker processes. Its index is checked when it is opened, and each square whenever it is read.
+    Any number of processes may read at the same time. A store can be sent to worker processes, because memory maps are
+    opened at first use. The index is checked when it is opened, and each square when it is read.
     """
 
     def __init__(
@@ -62,14 +63,14 @@ class Store:
 
     @property
     def intensity(self) -> str:
-        """How grey values are to be read by a model trained on it: EQUALISED or AS_STORED."""
+        """The grey values of the store, as a model trained on it expects them: EQUALISED or AS_STORED."""
         return EQUALISED if any(dataset_of(name).equalised for name in self.datasets) else AS_STORED
 
     @classmethod
     def open(cls, folder: str | os.PathLike[str], argument: str = "store") -> Store:
-        """The finished store in a folder.
+        """Open the finished store in a folder.
 
-        Raises InputError, naming `argument`, if there is none that is finished, and if its index is not what it was.
+        Raises InputError, which names `argument`, if the store is missing or unfinished, or its index is damaged.
         """
         return cls._open(Path(folder), argument)
 
@@ -107,19 +108,19 @@ class Store:
         return store
 
     def check(self) -> None:
-        """Compare all files with their digests. Raises InputError, which names one that is not what it was."""
+        """Compare all files with their digests. Raises InputError, which names a damaged file."""
         if damaged := damaged_files(self.folder, self._digests):
             raise _damaged(damaged, self._argument)
 
     def pixels(self, position: int) -> np.ndarray:
-        """The grey square of the image at a position: uint8 (size, size), a copy.
+        """The grey square of the image at a position, as a copy: uint8 (size, size).
 
-        Raises InputError for pixels that are not what they were.
+        Raises InputError for damaged pixels.
         """
         return self._square(position, self.size)
 
     def larger_pixels(self, position: int) -> np.ndarray:
-        """The same one size up: uint8 (larger_size, larger_size), a copy."""
+        """The larger grey square of the image at a position, as a copy: uint8 (larger_size, larger_size)."""
         return self._square(position, self.larger_size)
 
     def _square(self, position: int, size: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""A model on a split of a store: everything that scoring and the report read, written into one folder."""
+"""The evaluation of a model on a split of a store: everything that scoring and the report read, in one folder."""
 
 from __future__ import annotations
 
@@ -54,18 +54,18 @@ def evaluate(
     truth_folder: Path | None = None,
     patients: int | None = None,
 ) -> None:
-    """Predict on a split with the model and its controls, into `out` (made with mode 0700).
+    """Ask the model and its controls the questions of a split, and write their predictions into `out` (mode 0700).
 
-    Writes predictions.jsonl, controls/*.jsonl, curves.jsonl, examples.jsonl and phrases.jsonl with
-    their pictures, and run.json. A model without a captioner, and grounding=False, gives no rows for phrases. A store
-    without questions has no other rows: all images of the split that have regions are grounded.
+    The files are predictions.jsonl, controls/*.jsonl, curves.jsonl, examples.jsonl and phrases.jsonl with their
+    pictures, and run.json. The boxes of all images with regions are scored if the store has no questions. No boxes are
+    scored without a captioner, or with grounding=False.
 
-    cluster: the address of a Ray cluster that encodes, answers and grounds. training_store: whose train split the
-    controls know, the same store if not given. features_folder: where encoded images are kept for the next evaluation
-    of the same model; in `out`, and not kept, if not given. truth_folder: what is true of the pairs of the synthetic
-    cohort that the store was made from; it goes into the rows of its difference questions, the controls' too. patients:
-    how many of the split are asked about, drawn the same for every model; all if not given or there are no more. Raises
-    InputError.
+    cluster: address of a Ray cluster that does the work. training_store: the store whose train split the controls learn
+    from; the same store if not given. features_folder: folder that keeps the encoded images for the next evaluation of
+    the same model; not kept if not given. truth_folder: the truth of the synthetic cohort from which the store was
+    made. patients: ask about so many patients of the split, drawn the same for every model; all if not given.
+
+    Raises InputError.
     """
     model = FinetunedModel.load(folder, with_captioner=grounding)
     captioner = model.captioner

@@ -1,4 +1,4 @@
-"""Systems against one another on the same questions: paired differences, p-values, and Holm's correction."""
+"""Paired comparisons of systems on the same questions: differences, p-values, and Holm's correction."""
 
 from __future__ import annotations
 

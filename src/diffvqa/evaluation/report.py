@@ -1,4 +1,4 @@
-"""From an evaluation folder to report.html."""
+"""The report of an evaluation folder: report.html."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from diffvqa.findings import Change, read_changes
 
 
 def write_report(folder: str | Path) -> Path:
-    """Write `report.html` into an evaluation folder and return its path.
+    """Write `report.html` into an evaluation folder, and return its path.
 
-    Needs `metrics.json` (score_folder writes it); shows `run.json`, `curves.jsonl`, `examples.jsonl` and
-    `phrases.jsonl` where they are. The page is one file that loads nothing.
-    Raises InputError for a file that is missing or cannot be read.
+    The folder needs `metrics.json`, which score_folder writes. The page also shows `run.json`, `curves.jsonl`,
+    `examples.jsonl` and `phrases.jsonl`, if they are there. It is one file that loads nothing. Raises InputError for a file
+    that is missing or cannot be read.
     """
     folder = Path(folder)
     metrics = read_object(folder / "metrics.json")

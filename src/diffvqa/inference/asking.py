@@ -1,4 +1,4 @@
-"""Questions to answers, in batches, on images that are encoded already."""
+"""Answers to questions about encoded images, in batches."""
 
 from __future__ import annotations
 
@@ -34,11 +34,10 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class WrittenAnswer:
-    """An answer, and how sure the model is of it, 0 to 1.
+    """An answer, and the model's confidence in it, 0 to 1.
 
-    Of an answer as the language model wrote it this is the mean probability (geometric) of its tokens, of one that is
-    put together from changes the probability of the whole. changed: how probable it is that anything has changed; None
-    where changes are not weighed.
+    confidence: the geometric mean of the token probabilities. For an answer that is composed of weighed changes it is the
+    probability of the whole answer. changed: the probability that anything has changed; None if changes are not weighed.
     """
 
     text: str
@@ -54,17 +53,17 @@ def answer_questions(
     beams: int = 1,
     cluster: str | None = None,
 ) -> list[WrittenAnswer]:
-    """The answer to each (pair, question), greedy or by beam search; features: image identifier -> patch tokens.
+    """Answer each (pair, question), greedily or by beam search.
 
-    A model with a `change_threshold` weighs the changes between two images over several answers to both orders.
-    cluster: the address of a Ray cluster that answers. Raises InputError if a question leaves the model no room for an
-    answer.
+    A model with a `change_threshold` weighs the changes between two images over several answers to both orders. features:
+    image identifier -> patch tokens. cluster: address of a Ray cluster that answers. Raises InputError if a question leaves
+    the model no room for an answer.
     """
     return in_batches(_answer_batch, folder, questions, (features, beams), progress, cluster)
 
 
 def encode_question(folder: ModelFolder[DifferenceModel], text: str) -> list[int]:
-    """The tokens of a question as the model is asked it. Raises InputError if they leave it no room for an answer."""
+    """The tokens of a question. Raises InputError if they leave the model no room for an answer."""
     prompt, most = encode_prompt(folder.tokenizer, question_prompt(text)), folder.model.config.text_tokens
     if len(prompt) >= most:
         raise InputError(
@@ -122,7 +121,7 @@ def write_hypotheses(
     features: Mapping[str, np.ndarray],
     beams: int,
 ) -> list[list[Hypothesis]]:
-    """The most probable answers to each question, as many as beams, the likeliest first."""
+    """The most probable answers to each question, one for each beam, the most probable first."""
     found: list[list[Hypothesis]] = []
     # As many at a time as fill the rows of a batch.
     at_once = max(1, (BATCH_ON_GPU if device().type == "cuda" else BATCH) * ROWS // beams)
@@ -154,7 +153,7 @@ def _most_probable(
 
 
 def require_numbers(values: torch.Tensor) -> None:
-    """Raises InputError where a probability is none: what was written then means nothing."""
+    """Raise InputError if a probability is not a number, because the answer then means nothing."""
     if values.isnan().any():
         raise InputError(
             "what it computes of these images is not finite, so that there is no answer; its weights are damaged, or "
@@ -189,7 +188,7 @@ def _write(
 
 
 def written_text(tokenizer: Any, tokens: list[int]) -> str:
-    """What tokens say, in one line: a model of a stranger may write what a terminal takes for a command."""
+    """The text of tokens in one line. A stranger's model could write what a terminal takes for a command."""
     return printable(" ".join(tokenizer.decode(tokens, skip_special_tokens=True).split()))
 
 

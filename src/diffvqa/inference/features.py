@@ -1,4 +1,4 @@
-"""Pictures to patch tokens; those of a store are encoded once and kept as float16 in a file, mapped into memory."""
+"""From pictures to patch tokens. Those of a store are encoded once and kept as float16 in a file."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _TOKENS, _DESCRIPTION = "features.npy", "features.json"
 
 
 class Encodes(Protocol):
-    """What makes patch tokens of pictures: a model with the processor that knows how its pixels are normalised."""
+    """A model that makes patch tokens of pictures, with the processor that normalises their pixels."""
 
     @property
     def processor(self) -> Any: ...
@@ -38,31 +38,31 @@ class Encodes(Protocol):
 
 
 def encode_squares(model: Encodes, squares: Sequence[np.ndarray]) -> np.ndarray:
-    """The patch tokens of grey squares (uint8, size x size each): float16 (images, patches, width).
+    """Encode grey squares (uint8, size x size each) to patch tokens: float16 (images, patches, width).
 
-    Half precision everywhere, so that features kept on disk and features made for an answer are the same.
+    Half precision is used everywhere, so that features on disk and features made for an answer are the same.
     """
     with torch.inference_mode():
         return model.encode(normalise(squares, model.processor)).half().cpu().numpy()
 
 
 def encode_radiographs(model: ModelFolder, radiographs: Sequence[Radiograph]) -> np.ndarray:
-    """The patch tokens of pictures of files: float16 (images, patches, width)."""
+    """Encode the pictures of files to patch tokens: float16 (images, patches, width)."""
     size, intensity = model.image_size, intensity_of(model.processor)
     return encode_squares(model, [show_radiograph(one, size, intensity) for one in radiographs])
 
 
 def encode_blank(model: ModelFolder) -> np.ndarray:
-    """The patch tokens of a black square: float16 (patches, width)."""
+    """Encode a black square to patch tokens: float16 (patches, width)."""
     return encode_squares(model, [np.zeros((model.image_size, model.image_size), dtype=np.uint8)])[0]
 
 
 class Features(Mapping[str, np.ndarray]):
-    """Image identifier -> patch tokens, float16 (patches, width), of the images of a folder of features.
+    """The encoded images of a folder: image identifier -> patch tokens, float16 (patches, width).
 
-    Each is checked whenever it is read; where one is not what was written, RunFailed is raised, and the folder counts
-    as empty from then on. Sent to another process it is mapped there from the same folder. Raises OSError or ValueError
-    for a folder that does not hold features, or not all of them.
+    Each image is checked when it is read. If it is damaged, RunFailed is raised, and the folder counts as empty from then
+    on. Another process maps the features from the same folder. Raises OSError or ValueError for a folder without complete
+    features.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -106,11 +106,10 @@ def encode_store(
     progress: Callable[[int, int], None] | None = None,
     cluster: str | None = None,
 ) -> Features:
-    """The features of these images, computed into `folder` unless it already holds them under the same `key`.
+    """Encode images of a store into `folder`, unless it already holds them under the same `key`.
 
-    key: says which encoder made them. progress: called with (images done, images in all). cluster: the address of a Ray
-    cluster that encodes; the model is then sent there. Raises OSError before the second batch is encoded where the disk
-    has no room for all.
+    key: identifies the encoder. progress: called with (images done, images in all). cluster: address of a Ray cluster that
+    encodes; the model is sent to it. Raises OSError before the second batch if the disk has no room for all.
     """
     intensity = intensity_of(model.processor)
     wanted = sorted(set(image_ids))

@@ -1,4 +1,4 @@
-"""Phrases to boxes in pixels of the files that show them."""
+"""From phrases to boxes, in pixels of the files that show them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ CAPTIONER = "captioner"
 
 
 def load_captioner(folder: Path) -> tuple[ModelFolder[Captioner] | None, str | None]:
-    """The captioner in a finetuned model's folder; None, with the reason, where there is none that writes boxes.
+    """Load the captioner in a finetuned model's folder, or None with the reason if none there writes boxes.
 
-    Raises InputError if it is damaged.
+    Raises InputError if the captioner is damaged.
     """
     if not (folder / CAPTIONER).is_dir():
         return None, "the model folder holds no captioner"
@@ -34,7 +34,7 @@ def load_captioner(folder: Path) -> tuple[ModelFolder[Captioner] | None, str | N
 
 @dataclass(frozen=True, slots=True)
 class ProposedBox:
-    """A box in pixels of the source file; where there were several to choose from, its share of them, 0 to 1."""
+    """A box in pixels of the source file, and its share of the samples (0 to 1) if several boxes were asked for."""
 
     box: Box
     share: float | None
@@ -48,10 +48,10 @@ def ground_phrase(
     by: Literal["samples", "beams"] = "samples",
     seed: int = 0,
 ) -> list[ProposedBox]:
-    """Up to `count` boxes of a phrase in a radiograph, in pixels of its file, the likeliest first.
+    """Find up to `count` boxes of a phrase in a radiograph, in pixels of its file, the most probable first.
 
-    One box is written greedily; several are told apart among samples, drawn with a seed, or beams. Raises InputError if
-    the captioner has not learnt to write boxes.
+    A single box is written greedily. Several boxes come from samples, drawn with a seed, or from beams. Raises InputError
+    if the captioner was not trained to write boxes.
     """
     if "AREF" not in captioner.model.config.tasks:
         raise InputError(

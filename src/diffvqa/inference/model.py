@@ -1,4 +1,4 @@
-"""A finetuned model as answers, evaluations and servers use it: the model, its captioner, and how far to trust it."""
+"""A finetuned model for answers, evaluations and servers: the model, its captioner, and its measures of trust."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ from diffvqa.progress import progress_bar
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EncodedImage:
-    """An image of a file as a model has seen it; each is one of its own, however alike.
+    """An image of a file, encoded by a model. Two images are never equal.
 
-    frame: of the file. digest: of its pixels as stored. tokens: patch tokens (patches, width), and those that the
-    captioner sees. out_of_distribution: its score by input_check, None if it was not checked.
+    frame: of the file. digest: of its pixels as stored. tokens: patch tokens (patches, width). captioner_tokens: those that
+    the captioner sees. out_of_distribution: score by input_check; None if the image was not checked.
     """
 
     header: Header | None
@@ -44,11 +44,12 @@ class EncodedImage:
 
 @dataclass(frozen=True)
 class FinetunedModel:
-    """A model folder, loaded.
+    """A finetuned model, loaded from its folder.
 
-    name: of the folder, or on the hub. digest: the SHA-256 of the weights that answer. captioner: None where there is
-    none that writes boxes, with the reason in no_boxes_reason. taught: the types of the questions that it has
-    learnt; None where its folder does not say. synthetic: whether it has learnt from synthetic patients alone.
+    name: of the folder, or on the hub. digest: the SHA-256 of the weights. difference: the model that answers. captioner:
+    the model that writes boxes; None if there is none, for the reason in no_boxes_reason. taught: the types of questions in
+    its training; None if the folder does not say. trust: calibration and input check. synthetic: whether it was trained on
+    synthetic patients only.
     """
 
     name: str
@@ -62,9 +63,9 @@ class FinetunedModel:
 
     @classmethod
     def load(cls, source: str | os.PathLike[str], with_captioner: bool = True) -> FinetunedModel:
-        """The model in a folder that `diffvqa finetune` has written, or of the hub (owner/name).
+        """Load a folder written by `diffvqa finetune`, or a model of the hub (owner/name).
 
-        Raises InputError, also where the folder is changed meanwhile.
+        Raises InputError, also if the folder changes meanwhile.
         """
         folder = model_folder(source)
         name = printable(folder.resolve().name if folder == Path(source) else os.fspath(source))
@@ -80,7 +81,7 @@ class FinetunedModel:
 
     @property
     def path(self) -> Path:
-        """The folder."""
+        """The folder of the model."""
         return self.difference.path
 
     @property
@@ -90,11 +91,11 @@ class FinetunedModel:
 
     @property
     def priors(self) -> int:
-        """How many earlier images it takes at the most."""
+        """The largest number of prior images that the model takes."""
         return self.difference.model.config.priors
 
     def encode_radiographs(self, radiographs: Sequence[Radiograph]) -> list[EncodedImage]:
-        """Radiographs as the model sees them, encoded in one batch; only what answers need is kept."""
+        """Encode radiographs in one batch, as the model sees them."""
         tokens = encode_radiographs(self.difference, radiographs)
         check = self.trust.input_check
         scores = check.score(tokens).tolist() if check else [None] * len(radiographs)
@@ -110,13 +111,13 @@ class FinetunedModel:
         ]
 
     def encode_store(self, store: Store, images: Iterable[str], folder: Path, cluster: str | None = None) -> Features:
-        """The patch tokens of images of a store, by their identifiers; they are kept in `folder`."""
+        """Encode images of a store, by their identifiers, and keep the patch tokens in `folder`."""
         return _encode(self.difference, store, images, folder, self.digest, cluster)
 
     def encode_for_captioner(
         self, store: Store, features: Features, images: Iterable[str], folder: Path, cluster: str | None = None
     ) -> Features:
-        """The patch tokens that the captioner sees of these images: `features`, unless it needs its own."""
+        """The patch tokens of these images for the captioner: `features`, unless the captioner needs its own."""
         if not (self.captioner and self._needs_own_tokens(self.captioner)):
             return features
         return _encode(self.captioner, store, images, folder, self.captioner.digest, cluster)

@@ -1,4 +1,4 @@
-"""Encoders from checkpoints: any of the known vision models, alone or the vision half of a two-tower model."""
+"""Encoders from checkpoints: any of the known vision models, or the image encoder of a model with two encoders."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ UNUSED = ("pooler.", "head.")
 
 
 def load_encoder(source: str, image_size: int) -> PreTrainedModel:
-    """The vision model of a local folder or a hub name, for square images of `image_size` pixels.
+    """Load the vision model of a local folder or a hub name, for square images of `image_size` pixels.
 
-    Learned position embeddings are interpolated (bicubic) where the checkpoint was trained at another size. Weights
-    are read from safetensors only. Raises ValueError for a model of an unknown kind, a size that its patches do not
-    tile, and weights that are missing or of another shape; OSError where there is no checkpoint.
+    Learned position embeddings are interpolated (bicubic) if the checkpoint was trained at another size. Weights are read
+    from safetensors only.
+
+    Raises ValueError for a model of an unknown kind, for a size that is no multiple of the patch size, and for weights that
+    are missing or of another shape. Raises OSError if there is no checkpoint.
     """
     found = read_config(source)
     found = getattr(found, "vision_config", found)
@@ -42,18 +44,18 @@ def load_encoder(source: str, image_size: int) -> PreTrainedModel:
 
 
 def image_statistics(source: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """The mean and the standard deviation, per channel, with which a checkpoint's pixels are normalised.
+    """The mean and the standard deviation, per channel, by which a checkpoint's pixels are normalised.
 
-    Raises ValueError where it does not say, OSError where there is no preprocessor_config.json.
+    Raises ValueError if the checkpoint does not say, and OSError if there is no preprocessor_config.json.
     """
     settings = read_processor_settings(source)
     return tuple(settings["image_mean"]), tuple(settings["image_std"])
 
 
 def make_processor(size: int, mean: Sequence[float], std: Sequence[float], intensity: str) -> SiglipImageProcessorPil:
-    """A processor that normalises square images; it keeps the convention of grey values that `intensity_of` reads.
+    """A processor that only normalises square images, and records their convention of grey values.
 
-    It does nothing else: a picture that is no such square is refused by the encoder, not shown to it distorted.
+    It does not resize. The encoder refuses an image of another size instead of seeing it distorted.
     """
     kept: dict[str, Any] = {"intensity": intensity}
     sides = {"height": size, "width": size}

@@ -59,17 +59,17 @@ def vision_config(settings: PreTrainedConfig | dict | None) -> PreTrainedConfig:
 
 
 def patch_grid(config: PreTrainedConfig) -> int:
-    """How many patches a side an encoder of that configuration makes of an image."""
+    """The number of patches a side that an encoder of this configuration makes of an image."""
     return config.image_size // config.patch_size
 
 
 def build_encoder(config: PreTrainedConfig) -> PreTrainedModel:
-    """A randomly initialised encoder of that configuration, its convolutions laid out as they run fastest."""
+    """A randomly initialised encoder of this configuration, with convolutions in the fastest memory layout."""
     return AutoModel.from_config(config, trust_remote_code=False).to(memory_format=torch.channels_last)
 
 
 def patch_tokens(encoder: PreTrainedModel, pixel_values: torch.Tensor) -> torch.Tensor:
-    """The patch tokens of images, without class and register tokens, which stand before them.
+    """The patch tokens of images, without class and register tokens.
 
     (images, channels, size, size) -> (images, patches, width).
     """
@@ -78,9 +78,9 @@ def patch_tokens(encoder: PreTrainedModel, pixel_values: torch.Tensor) -> torch.
 
 
 def train_last_blocks(encoder: PreTrainedModel, blocks: int | Literal["all"]) -> None:
-    """Freeze an encoder but for its last blocks and what comes after them; `all` freezes nothing.
+    """Freeze an encoder except its last blocks and what follows them; `all` freezes nothing.
 
-    Raises ValueError if it has not so many.
+    Raises ValueError if the encoder has fewer blocks.
     """
     encoder.requires_grad_(blocks == "all")
     if blocks == "all" or blocks == 0:

@@ -27,10 +27,10 @@ torch.backends.cuda.enable_cudnn_sdp(False)
 
 @dataclass(frozen=True)
 class ModelFolder(Generic[Model]):
-    """What a folder holds, ready for use: the model in evaluation mode.
+    """The content of a model folder, ready for use: the model in evaluation mode, its tokenizer and its processor.
 
-    files: as they were when it was loaded; None of a model that is not loaded from there. Sent to another process it is
-    loaded there, once, from the same folder, which a cluster must see, and which must hold the same weights.
+    files: the files as they were when the model was loaded; None if the model was not loaded from there. Another process
+    loads the model once from the same folder. It must see that folder, with the same weights.
     """
 
     model: Model
@@ -45,7 +45,7 @@ class ModelFolder(Generic[Model]):
 
     @property
     def digest(self) -> str:
-        """The SHA-256 of the weights that were loaded: their version, for every record of what it answered."""
+        """The SHA-256 of the loaded weights. Records use it as the version of the model."""
         return self.files.weights if self.files else ""
 
     @property
@@ -82,10 +82,10 @@ def device() -> torch.device:
 
 
 def load_folder(kind: type[Model], folder: str | Path, argument: str) -> ModelFolder[Model]:
-    """Load a model folder, every file of it that its record tells of looked at.
+    """Load a model folder, and check every file that its record names.
 
-    Raises InputError, naming `argument`, if it holds no model of that kind, one that is damaged or not harmless
-    (source), and if it is changed meanwhile.
+    Raises InputError, which names `argument`, if the folder holds no model of this kind, if the model is damaged or not
+    safe to load, and if the folder changes meanwhile.
     """
     folder = Path(folder)
     require_text(str(folder), argument)  # the library of the weights takes no other paths
@@ -125,5 +125,5 @@ def _require_usable(config: Any) -> None:
 
 
 def weights_digest(folder: str | Path) -> str:
-    """The SHA-256 of the weights in a folder, found whole: the version of its model. Raises InputError."""
+    """The SHA-256 of the weights in a folder: the version of its model. Raises InputError if they are damaged."""
     return FolderFiles.read(Path(folder), "model").weights

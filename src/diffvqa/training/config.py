@@ -35,21 +35,21 @@ LOCAL_TASKS = tuple(task for task in TASKS if task != "Cap")
 
 
 class StrictSettings(BaseModel):
-    """Settings that do not change, and have no key that is not known."""
+    """Frozen settings without unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class Optimisation(StrictSettings):
-    """AdamW with warm-up and a cosine down to `final_learning_rate` (arXiv 2603.04950).
+    """Settings of the optimiser and of the run: AdamW with warm-up and a cosine schedule (arXiv 2603.04950).
 
-    optimizer: `muon` takes orthogonal steps of the hidden layers' matrices in its place (arXiv 2502.16982). steps,
-    epochs: how long, one of the two; an epoch shows every image (stage 1) or question (stage 2) once. batch_size:
-    images or questions a step, on all processes together. accumulation: in so many parts each process takes its share.
-    save_every: steps from one checkpoint, and loss on the validation split, to the next. gradient_checkpointing:
-    compute the layers anew on the way back, for less memory. compile: by torch.compile. precision: bf16 is fp32 where
-    the machine has no fast bf16. report_to: trackers that get the log too, none by default; it is no part of a run's
-    record, so that a run goes on with or without them.
+    optimizer: `adamw`, or `muon`, which orthogonalises the updates of matrices (arXiv 2502.16982). steps, epochs: length of
+    the run, one of the two; an epoch shows every image (stage 1) or question (stage 2) once. batch_size: images or questions
+    a step, on all processes together. final_learning_rate: at the end of the cosine schedule. accumulation: number of parts
+    into which each process divides its share of a batch. save_every: steps between two checkpoints, and between two losses
+    on the validation split. gradient_checkpointing: save memory and compute layers twice. compile: use torch.compile.
+    precision: a machine without fast bf16 uses fp32. report_to: trackers that also get the log; a continued run may change
+    it.
     """
 
     steps: PositiveInt | None = None
@@ -92,30 +92,30 @@ class Optimisation(StrictSettings):
         return self
 
     def trackers(self, out: Path) -> list[str]:
-        """What transformers calls `report_to`, for a run in `out`; TensorBoard is told to write into `out/tensorboard`.
+        """The value of `report_to` for transformers, for a run in `out`; TensorBoard writes into `out/tensorboard`.
 
-        Without being told it would write beside the checkpoints, which are removed at the end.
+        Otherwise TensorBoard would write beside the checkpoints, which are removed at the end.
         """
         if "tensorboard" in self.report_to:
             os.environ["TENSORBOARD_LOGGING_DIR"] = str(out / "tensorboard")
         return list(self.report_to)
 
     def draws(self, items: int) -> int:
-        """How many images or questions the whole run takes, a whole number of steps, where there are `items`."""
+        """The number of images or questions in the whole run, a whole number of steps, if there are `items`."""
         return (self.steps or math.ceil((self.epochs or 0) * items / self.batch_size)) * self.batch_size
 
 
 class PretrainConfig(StrictSettings):
-    """Stage 1.
+    """Settings of stage 1.
 
-    objective: a name, a sum such as `clip+cap`, or names with weights. texts: how many of each task one pass over an
-    image teaches; with one_task_per_image the weights by which one is drawn. parallel: the share of each task predicted
-    in parallel. last_part_only: tasks whose loss is on the last part alone. location_tokens: boxes are written with
-    tokens of their own. region_box_first: in CAREF the box comes before the phrase. keep_evaluation_patients:
-    pretrain on the train images of patients with validation or test questions too. tokenizer: a folder or hub name, or
-    a number: the vocabulary of one made from the training texts. encoder: the sizes of one made here, or the folder or
-    hub name of a vision model to go on from. image_mean, image_std: per channel, of pixels 0 to 1, 0.5 for each of
-    three channels if not given; a checkpoint brings its own, and these serve where it brings none.
+    objective: a name, a sum such as `clip+cap`, or names with weights. encoder: the sizes of a new encoder, or the folder or
+    hub name of a vision model to start from. tokenizer: a folder or hub name, or the vocabulary size of one made from the
+    training texts. texts: number of texts of each task in one pass over an image. one_task_per_image: `texts` are the
+    weights by which one task is drawn. parallel: share of each task that is predicted in parallel. last_part_only: tasks
+    whose loss covers only the last part of the text. box_bins: largest coordinate of a box. location_tokens: write
+    coordinates as tokens of their own. region_box_first: CAREF writes the box before the phrase. keep_evaluation_patients:
+    also pretrain on patients with validation or test questions. image_mean, image_std: per channel, of pixels from 0 to 1;
+    a checkpoint's own values count first.
     """
 
     store: str
@@ -162,12 +162,12 @@ class PretrainConfig(StrictSettings):
 
     @property
     def phrases(self) -> int:
-        """How many phrases of an image a local contrast takes: as many as the local tasks would take texts."""
+        """The number of phrases of an image for a local contrast, equal to the number of texts of the local tasks."""
         return math.ceil(sum(self.texts.get(task, 0.0) for task in LOCAL_TASKS))
 
     @property
     def mixture(self) -> Mixture:
-        """What the objectives draw of the texts of an image."""
+        """The texts of an image that the objectives draw."""
         weights = task_weights(self.objective)
         texts = {task: self.texts[task] for task in weights if task in self.texts}
         return Mixture(
@@ -176,22 +176,21 @@ class PretrainConfig(StrictSettings):
 
     @property
     def notation(self) -> Notation:
-        """How boxes are written."""
+        """The notation of boxes."""
         return Notation(self.box_bins, self.location_tokens, self.region_box_first)
 
 
 class FinetuneConfig(StrictSettings):
-    """Stage 2.
+    """Settings of stage 2.
 
-    encoder: a folder that `pretrain` has written, or the folder or hub name of any vision model. trainable_blocks: how
-    many of its last blocks are trained too; `all` for the whole encoder. language_model: a folder or hub name, or the
-    sizes of one made here with the pretrained tokenizer. lora_rank: train adapters of this rank in its place (LoRA).
-    questions: how often each question type is drawn against the others; those not named are left out. merge: squares
-    of merge x merge patches become one token of the language model. attention: of the images' tokens among themselves,
-    causal as in the paper, or free (prefix). priors: how many earlier images are looked at. exchanged: the share of
-    difference questions about two images that are asked of them the other way round, the answer turned round too.
-    change_threshold: the finished model states a change of that probability or more, weighed over several answers to
-    both orders of the images; where it is not given, the answer is the most probable one, word by word.
+    encoder: a folder written by `pretrain`, or the folder or hub name of a vision model. trainable_blocks: number of last
+    blocks of the encoder that are also trained; `all` for the whole encoder. language_model: a folder or hub name, or the
+    sizes of a new one. lora_rank: train LoRA adapters of this rank instead of the language model's weights. questions:
+    weight by which each type of question is drawn; other types are left out. merge: squares of merge x merge patches become
+    one token. attention: between the tokens of the images; `causal` as in the paper, or to all (`prefix`). priors: number
+    of earlier images that the model sees. exchanged: share of difference questions with exchanged images and the answer
+    turned round. change_threshold: the finished model states changes with this probability or more, weighed over several
+    answers to both orders; None: the most probable answer.
     """
 
     store: str
@@ -222,9 +221,9 @@ Config = TypeVar("Config", bound=BaseModel)
 
 
 def load_config(kind: type[Config], path: str | Path, overrides: list[str]) -> Config:
-    """The settings in a YAML file, with `key=value` and `part.key=value` overrides laid over them.
+    """Read the settings in a YAML file, and replace some by `key=value` and `part.key=value` overrides.
 
-    Raises InputError that names the key: unknown, missing, or of another type.
+    Raises InputError, which names a key that is unknown, missing or of another type.
     """
     path = Path(path)
     if not path.is_file():

@@ -1,4 +1,4 @@
-"""Stage 2: join the frozen encoder to a language model and train it on questions (arXiv 2603.04950)."""
+"""Stage 2: join the frozen encoder to a language model, and train it on questions (arXiv 2603.04950)."""
 
 from __future__ import annotations
 
@@ -40,11 +40,10 @@ VALIDATION_QUESTIONS = 128
 
 
 def finetune(config: FinetuneConfig) -> Path:
-    """Train a difference model as configured and save it, with its captioner if it has one, in `config.out`.
+    """Train a difference model as configured, and save it in `config.out`, with its captioner if it has one.
 
-    A frozen encoder encodes every image once, before training. At the end the trust in the model's answers is measured
-    (inference.measure_trust). A run that was stopped goes on from its last checkpoint; a finished one is left as it is.
-    Raises InputError and RunFailed.
+    A frozen encoder encodes every image once, before training. At the end, confidence and input check are measured. A
+    stopped run continues from its last checkpoint. A finished run is left unchanged. Raises InputError and RunFailed.
     """
     join_processes()
     store = Store.open(Path(config.store))

@@ -1,4 +1,4 @@
-"""Stage 1: train an image encoder by reading out phrases and their boxes (arXiv 2603.04950)."""
+"""Stage 1: train an image encoder, by location-aware pretraining (arXiv 2603.04950) or another objective."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ ENCODER = "encoder"
 
 
 def pretrain(config: PretrainConfig) -> Path:
-    """Train an encoder as configured and save it in `config.out`: a captioner where one was trained, else it alone.
+    """Train an encoder as configured, and save it in `config.out` with its tokenizer and processor.
 
-    Beside it lie its tokenizer and its processor. A run that was stopped goes on from its last checkpoint; a finished
-    one is left as it is. Images of patients who have validation or test questions are left out unless told otherwise.
-    Raises InputError and RunFailed.
+    An objective with a text decoder saves a captioner, others save the encoder. A stopped run continues from its last
+    checkpoint. A finished run is left unchanged. Images of patients with validation or test questions are left out, unless
+    `keep_evaluation_patients` is set. Raises InputError and RunFailed.
     """
     join_processes()
     store = Store.open(Path(config.store))

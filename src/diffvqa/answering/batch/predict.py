@@ -1,4 +1,4 @@
-"""Many pairs of radiographs to answers, a line of JSON each, in the order of their rows."""
+"""Answers to many pairs of radiographs, one line of JSON each, in the order of their rows."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class AnswerOptions:
-    """How rows are answered: arguments of `Answerer`."""
+    """Arguments of `Answerer` that hold for all rows."""
 
     beams: int = 1
     trust_order: bool = False
@@ -44,7 +44,7 @@ class AnswerOptions:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How many rows there are, how many of them have a problem and no answer, and whether all was done before."""
+    """The number of rows, the number of rows with a problem, and whether the file was complete before."""
 
     rows: int
     problems: int
@@ -59,11 +59,13 @@ def predict_pairs(
     cluster: str | None = None,
     encoding: str | None = None,
 ) -> Outcome:
-    """Answer the rows of a table of pairs into a file of JSON lines, made with mode 0600.
+    """Answer the rows of a table of pairs into a file of JSON lines with mode 0600.
 
-    A row that cannot be answered has its `problem` there. A run that was stopped goes on after its last whole line; a
-    finished one is left as it is. cluster: the address of a Ray cluster that reads, encodes and answers. encoding: of
-    the table, if it is not in Unicode. Raises InputError, and before the model is loaded wherever the table tells.
+    A row without an answer has a `problem` instead. A stopped run continues after its last complete line. A finished
+    file stays unchanged. cluster: the address of a Ray cluster that reads, encodes and answers. encoding: the encoding
+    of the table, if it is not in Unicode.
+
+    Raises InputError, for faults of the table before the model is loaded.
     """
     options = options or AnswerOptions()
     rows = read_pairs(pairs, encoding)
