@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 class InputError(ValueError):
     """Wrong input, so that the job is impossible; exit status 2.
 
-    argument: the name of the argument in Python. A suffix after a space or a slash says which one or which part: `prior
-    2`, `model/captioner`. row: the row of a table; the header is row 1. The message says what was expected, what was
-    found, and what to do. It has `{name}` for each argument in `mentions`.
+    argument: the name of the argument in Python. A suffix after a space or a slash says which one or which part:
+    `prior 2`, `model/captioner`. row: the row of a table; the header is row 1. The message says what was expected, what
+    was found, and what to do. It has `{name}` for each argument in `mentions`.
 
     `str` uses Python's names of the arguments. `render` uses others, such as those of the command line.
     """

@@ -20,8 +20,8 @@ def write_report(folder: str | Path) -> Path:
     """Write `report.html` into an evaluation folder, and return its path.
 
     The folder needs `metrics.json`, which score_folder writes. The page also shows `run.json`, `curves.jsonl`,
-    `examples.jsonl` and `phrases.jsonl`, if they are there. It is one file that loads nothing. Raises InputError for a file
-    that is missing or cannot be read.
+    `examples.jsonl` and `phrases.jsonl`, if they are there. It is one file that loads nothing. Raises InputError for a
+    file that is missing or cannot be read.
     """
     folder = Path(folder)
     metrics = read_object(folder / "metrics.json")

@@ -36,8 +36,9 @@ Progress = Callable[[int, int], None]
 class WrittenAnswer:
     """An answer, and the model's confidence in it, 0 to 1.
 
-    confidence: the geometric mean of the token probabilities. For an answer that is composed of weighed changes it is the
-    probability of the whole answer. changed: the probability that anything has changed; None if changes are not weighed.
+    confidence: the geometric mean of the token probabilities. For an answer that is composed of weighed changes it is
+    the probability of the whole answer. changed: the probability that anything has changed; None if changes are not
+    weighed.
     """
 
     text: str
@@ -55,9 +56,9 @@ def answer_questions(
 ) -> list[WrittenAnswer]:
     """Answer each (pair, question), greedily or by beam search.
 
-    A model with a `change_threshold` weighs the changes between two images over several answers to both orders. features:
-    image identifier -> patch tokens. cluster: address of a Ray cluster that answers. Raises InputError if a question leaves
-    the model no room for an answer.
+    A model with a `change_threshold` weighs the changes between two images over several answers to both orders.
+    features: image identifier -> patch tokens. cluster: address of a Ray cluster that answers. Raises InputError if a
+    question leaves the model no room for an answer.
     """
     return in_batches(_answer_batch, folder, questions, (features, beams), progress, cluster)
 

@@ -60,9 +60,9 @@ def encode_blank(model: ModelFolder) -> np.ndarray:
 class Features(Mapping[str, np.ndarray]):
     """The encoded images of a folder: image identifier -> patch tokens, float16 (patches, width).
 
-    Each image is checked when it is read. If it is damaged, RunFailed is raised, and the folder counts as empty from then
-    on. Another process maps the features from the same folder. Raises OSError or ValueError for a folder without complete
-    features.
+    Each image is checked when it is read. If it is damaged, RunFailed is raised, and the folder counts as empty from
+    then on. Another process maps the features from the same folder. Raises OSError or ValueError for a folder without
+    complete features.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -108,8 +108,8 @@ def encode_store(
 ) -> Features:
     """Encode images of a store into `folder`, unless it already holds them under the same `key`.
 
-    key: identifies the encoder. progress: called with (images done, images in all). cluster: address of a Ray cluster that
-    encodes; the model is sent to it. Raises OSError before the second batch if the disk has no room for all.
+    key: identifies the encoder. progress: called with (images done, images in all). cluster: address of a Ray cluster
+    that encodes; the model is sent to it. Raises OSError before the second batch if the disk has no room for all.
     """
     intensity = intensity_of(model.processor)
     wanted = sorted(set(image_ids))

@@ -50,8 +50,8 @@ def ground_phrase(
 ) -> list[ProposedBox]:
     """Find up to `count` boxes of a phrase in a radiograph, in pixels of its file, the most probable first.
 
-    A single box is written greedily. Several boxes come from samples, drawn with a seed, or from beams. Raises InputError
-    if the captioner was not trained to write boxes.
+    A single box is written greedily. Several boxes come from samples, drawn with a seed, or from beams. Raises
+    InputError if the captioner was not trained to write boxes.
     """
     if "AREF" not in captioner.model.config.tasks:
         raise InputError(

@@ -30,8 +30,8 @@ from diffvqa.progress import progress_bar
 class EncodedImage:
     """An image of a file, encoded by a model. Two images are never equal.
 
-    frame: of the file. digest: of its pixels as stored. tokens: patch tokens (patches, width). captioner_tokens: those that
-    the captioner sees. out_of_distribution: score by input_check; None if the image was not checked.
+    frame: of the file. digest: of its pixels as stored. tokens: patch tokens (patches, width). captioner_tokens: those
+    that the captioner sees. out_of_distribution: score by input_check; None if the image was not checked.
     """
 
     header: Header | None
@@ -46,10 +46,10 @@ class EncodedImage:
 class FinetunedModel:
     """A finetuned model, loaded from its folder.
 
-    name: of the folder, or on the hub. digest: the SHA-256 of the weights. difference: the model that answers. captioner:
-    the model that writes boxes; None if there is none, for the reason in no_boxes_reason. taught: the types of questions in
-    its training; None if the folder does not say. trust: calibration and input check. synthetic: whether it was trained on
-    synthetic patients only.
+    name: of the folder, or on the hub. digest: the SHA-256 of the weights. difference: the model that answers.
+    captioner: the model that writes boxes; None if there is none, for the reason in no_boxes_reason. taught: the types
+    of questions in its training; None if the folder does not say. trust: calibration and input check. synthetic:
+    whether it was trained on synthetic patients only.
     """
 
     name: str

@@ -22,11 +22,11 @@ UNUSED = ("pooler.", "head.")
 def load_encoder(source: str, image_size: int) -> PreTrainedModel:
     """Load the vision model of a local folder or a hub name, for square images of `image_size` pixels.
 
-    Learned position embeddings are interpolated (bicubic) if the checkpoint was trained at another size. Weights are read
-    from safetensors only.
+    Learned position embeddings are interpolated (bicubic) if the checkpoint was trained at another size. Weights are
+    read from safetensors only.
 
-    Raises ValueError for a model of an unknown kind, for a size that is no multiple of the patch size, and for weights that
-    are missing or of another shape. Raises OSError if there is no checkpoint.
+    Raises ValueError for a model of an unknown kind, for a size that is no multiple of the patch size, and for weights
+    that are missing or of another shape. Raises OSError if there is no checkpoint.
     """
     found = read_config(source)
     found = getattr(found, "vision_config", found)

@@ -29,8 +29,8 @@ torch.backends.cuda.enable_cudnn_sdp(False)
 class ModelFolder(Generic[Model]):
     """The content of a model folder, ready for use: the model in evaluation mode, its tokenizer and its processor.
 
-    files: the files as they were when the model was loaded; None if the model was not loaded from there. Another process
-    loads the model once from the same folder. It must see that folder, with the same weights.
+    files: the files as they were when the model was loaded; None if the model was not loaded from there. Another
+    process loads the model once from the same folder. It must see that folder, with the same weights.
     """
 
     model: Model

@@ -43,13 +43,13 @@ class StrictSettings(BaseModel):
 class Optimisation(StrictSettings):
     """Settings of the optimiser and of the run: AdamW with warm-up and a cosine schedule (arXiv 2603.04950).
 
-    optimizer: `adamw`, or `muon`, which orthogonalises the updates of matrices (arXiv 2502.16982). steps, epochs: length of
-    the run, one of the two; an epoch shows every image (stage 1) or question (stage 2) once. batch_size: images or questions
-    a step, on all processes together. final_learning_rate: at the end of the cosine schedule. accumulation: number of parts
-    into which each process divides its share of a batch. save_every: steps between two checkpoints, and between two losses
-    on the validation split. gradient_checkpointing: save memory and compute layers twice. compile: use torch.compile.
-    precision: a machine without fast bf16 uses fp32. report_to: trackers that also get the log; a continued run may change
-    it.
+    optimizer: `adamw`, or `muon`, which orthogonalises the updates of matrices (arXiv 2502.16982). steps, epochs:
+    length of the run, one of the two; an epoch shows every image (stage 1) or question (stage 2) once. batch_size:
+    images or questions a step, on all processes together. final_learning_rate: at the end of the cosine schedule.
+    accumulation: number of parts into which each process divides its share of a batch. save_every: steps between two
+    checkpoints, and between two losses on the validation split. gradient_checkpointing: save memory and compute layers
+    twice. compile: use torch.compile. precision: a machine without fast bf16 uses fp32. report_to: trackers that also
+    get the log; a continued run may change it.
     """
 
     steps: PositiveInt | None = None
@@ -108,14 +108,14 @@ class Optimisation(StrictSettings):
 class PretrainConfig(StrictSettings):
     """Settings of stage 1.
 
-    objective: a name, a sum such as `clip+cap`, or names with weights. encoder: the sizes of a new encoder, or the folder or
-    hub name of a vision model to start from. tokenizer: a folder or hub name, or the vocabulary size of one made from the
-    training texts. texts: number of texts of each task in one pass over an image. one_task_per_image: `texts` are the
-    weights by which one task is drawn. parallel: share of each task that is predicted in parallel. last_part_only: tasks
-    whose loss covers only the last part of the text. box_bins: largest coordinate of a box. location_tokens: write
-    coordinates as tokens of their own. region_box_first: CAREF writes the box before the phrase. keep_evaluation_patients:
-    also pretrain on patients with validation or test questions. image_mean, image_std: per channel, of pixels from 0 to 1;
-    a checkpoint's own values count first.
+    objective: a name, a sum such as `clip+cap`, or names with weights. encoder: the sizes of a new encoder, or the
+    folder or hub name of a vision model to start from. tokenizer: a folder or hub name, or the vocabulary size of one
+    made from the training texts. texts: number of texts of each task in one pass over an image. one_task_per_image:
+    `texts` are the weights by which one task is drawn. parallel: share of each task that is predicted in parallel.
+    last_part_only: tasks whose loss covers only the last part of the text. box_bins: largest coordinate of a box.
+    location_tokens: write coordinates as tokens of their own. region_box_first: CAREF writes the box before the phrase.
+    keep_evaluation_patients: also pretrain on patients with validation or test questions. image_mean, image_std: per
+    channel, of pixels from 0 to 1; a checkpoint's own values count first.
     """
 
     store: str
@@ -183,14 +183,14 @@ class PretrainConfig(StrictSettings):
 class FinetuneConfig(StrictSettings):
     """Settings of stage 2.
 
-    encoder: a folder written by `pretrain`, or the folder or hub name of a vision model. trainable_blocks: number of last
-    blocks of the encoder that are also trained; `all` for the whole encoder. language_model: a folder or hub name, or the
-    sizes of a new one. lora_rank: train LoRA adapters of this rank instead of the language model's weights. questions:
-    weight by which each type of question is drawn; other types are left out. merge: squares of merge x merge patches become
-    one token. attention: between the tokens of the images; `causal` as in the paper, or to all (`prefix`). priors: number
-    of earlier images that the model sees. exchanged: share of difference questions with exchanged images and the answer
-    turned round. change_threshold: the finished model states changes with this probability or more, weighed over several
-    answers to both orders; None: the most probable answer.
+    encoder: a folder written by `pretrain`, or the folder or hub name of a vision model. trainable_blocks: number of
+    last blocks of the encoder that are also trained; `all` for the whole encoder. language_model: a folder or hub name,
+    or the sizes of a new one. lora_rank: train LoRA adapters of this rank instead of the language model's weights.
+    questions: weight by which each type of question is drawn; other types are left out. merge: squares of merge x merge
+    patches become one token. attention: between the tokens of the images; `causal` as in the paper, or to all
+    (`prefix`). priors: number of earlier images that the model sees. exchanged: share of difference questions with
+    exchanged images and the answer turned round. change_threshold: the finished model states changes with this
+    probability or more, weighed over several answers to both orders; None: the most probable answer.
     """
 
     store: str

@@ -40,8 +40,8 @@ def pretrain(config: PretrainConfig) -> Path:
     """Train an encoder as configured, and save it in `config.out` with its tokenizer and processor.
 
     An objective with a text decoder saves a captioner, others save the encoder. A stopped run continues from its last
-    checkpoint. A finished run is left unchanged. Images of patients with validation or test questions are left out, unless
-    `keep_evaluation_patients` is set. Raises InputError and RunFailed.
+    checkpoint. A finished run is left unchanged. Images of patients with validation or test questions are left out,
+    unless `keep_evaluation_patients` is set. Raises InputError and RunFailed.
     """
     join_processes()
     store = Store.open(Path(config.store))
