@@ -1,4 +1,4 @@
-"""What gives a program its memory, which is settled when the program begins."""
+"""The memory allocator of the program, chosen when the program begins."""
 
 from __future__ import annotations
 

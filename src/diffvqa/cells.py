@@ -1,4 +1,4 @@
-"""What a cell of a table, or an element of a header, says: whether anything, which number, and whether a person."""
+"""Readers of a table cell or a header element: a missing value, a number, or a person."""
 
 from __future__ import annotations
 

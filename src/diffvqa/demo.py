@@ -1,4 +1,4 @@
-"""From dataset folders to a report, on synthetic patients: with the package's own model, or one trained on the way."""
+"""The demo: from dataset folders to a report on synthetic patients, with phantom-small or a newly trained model."""
 
 from __future__ import annotations
 

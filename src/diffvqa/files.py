@@ -71,7 +71,7 @@ def write_picture(path: Path, picture: Image) -> None:
 
 @contextmanager
 def writing_to(argument: str, what: str = "cannot be written there") -> Iterator[None]:
-    """Around what writes a file: raises InputError, which names the argument, where the system refuses."""
+    """A context for writing a file: raises InputError, which names the argument, if the system refuses."""
     try:
         yield
     except OSError as error:
@@ -152,7 +152,7 @@ def _remove_unless_held(folder: Path) -> None:
 
 
 def finished_in(folder: Path) -> list[Path]:
-    """What lies in a folder, but for files that were being written when their process ended."""
+    """The names in a folder, without files that a process had not finished when it ended."""
     return [path for path in folder.iterdir() if not is_unfinished(path)]
 
 

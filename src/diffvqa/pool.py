@@ -138,7 +138,7 @@ def _end(workers: Sequence[_Worker], at_work: Sequence[_Worker]) -> None:
 
 
 def _work(pipe: Connection) -> None:
-    """What a worker process does until nobody has work for it any more."""
+    """The loop of a worker process, until there is no more work for it."""
     _end_with_parent()
     # Nobody is there any more; or a training has saved what it has, and ends.
     with suppress(EOFError, OSError, KeyboardInterrupt), heeding_sigterm():

@@ -47,7 +47,7 @@ def differing_settings(before: Settings, now: Settings) -> list[str]:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a run is, and where it writes.
+    """The identity of a run, and the folder that it writes.
 
     kind: the name of its command. out: its folder, or with `is_file` its file. settings: as JSON has them. inputs: by
     name the digest of what a setting leads to, such as that of a store. record: the file's name in the folder; the
@@ -67,7 +67,7 @@ class Claim:
 
     @property
     def record_path(self) -> Path:
-        """Where the record lies."""
+        """The path of the record."""
         return self.out.with_name(f"{self.out.name}.{self.record}") if self.is_file else self.out / self.record
 
     def find(self) -> Run:
@@ -220,7 +220,7 @@ class Run:
 
 
 def device_name() -> str:
-    """What this process computes on: the GPU, or the model of the processor; and how many cores it may use."""
+    """The device of this process: the GPU, or the processor's model, and the number of cores that it may use."""
     # Where nothing has loaded it, nothing computes on a GPU.
     torch = sys.modules.get("torch")
     name = f"CUDA {torch.cuda.get_device_name()}" if torch and torch.cuda.is_available() else f"CPU {_processor()}"

@@ -125,7 +125,7 @@ def stamps_of(folder: Path) -> dict[str, Stamp]:
 
 
 def _record(folder: Path, argument: str) -> dict[str, Any]:
-    """What the record in a folder says; empty where there is none. Raises InputError if it is damaged."""
+    """The record in a folder; empty if there is none. Raises InputError if it is damaged."""
     if not (folder / RECORD).exists():
         return {}
     try:

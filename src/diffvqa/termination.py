@@ -1,4 +1,4 @@
-"""How a command ends that is told to by SIGTERM, as batch systems and containers send it: as by Ctrl-C, but saved."""
+"""The end of a command at SIGTERM, which batch systems and containers send: as at Ctrl-C, but saved."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Terminated(KeyboardInterrupt):
 
 @contextmanager
 def heeding_sigterm() -> Iterator[None]:
-    """Inside, SIGTERM raises Terminated; again and again until the end, for Python drops some of what handlers raise.
+    """A context in which SIGTERM raises Terminated, repeatedly, because Python drops some of what handlers raise.
 
     It does so where one runs while a finaliser or a callback of the interpreter does.
     """
@@ -38,7 +38,7 @@ def heeding_sigterm() -> Iterator[None]:
 
 @contextmanager
 def saving_first() -> Iterator[Callable[[], bool]]:
-    """Inside, SIGTERM raises nothing but is noted; what is yielded says whether it has come.
+    """A context in which SIGTERM is noted and raises nothing; the yielded function says whether it has come.
 
     Whoever works asks now and then, saves, and raises Terminated; it is raised anyway at the end, after WITHIN seconds,
     and where SIGTERM comes again. Where nobody heeds SIGTERM this changes nothing.

@@ -1,4 +1,4 @@
-"""How threads that compute wait for one another, where other programs compute beside them."""
+"""The waiting of computing threads for one another, on a machine with other busy programs."""
 
 from __future__ import annotations
 

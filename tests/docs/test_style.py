@@ -1,11 +1,14 @@
-"""Sentences of the docs are short and begin with their subject, the README is short, and its links lead somewhere."""
+"""Sentences of docs, help texts and docstrings are short and begin with their subject; links of the README lead on."""
 
+import ast
 import json
 import re
 from pathlib import Path
 
 import pytest
+import typer
 
+from diffvqa.cli import app
 from diffvqa.data.problems import FAULTS, NOTES
 from diffvqa.data.registry import READERS
 
@@ -35,6 +38,14 @@ INVERTED = re.compile(
 """Beginnings that put something before the subject."""
 
 
+NO_SUBJECT = re.compile(r"(Of|With|By|Under|Beside|Around|Inside|Where|What|How(?! many)|From when) ")
+"""Beginnings of docstrings that a noun or a verb says better."""
+
+
+def words_of(sentence: str) -> int:
+    return len(re.findall(r"[\w'’.-]*\w[\w'’.-]*", sentence))
+
+
 def sentences(text: str):
     """The sentences, cells and items of a page, without code."""
     text = re.sub(r"^```.*?^```", "", text, flags=re.M | re.S)
@@ -51,10 +62,45 @@ def sentences(text: str):
 @pytest.mark.parametrize("page", PAGES)
 def test_sentences_are_short_and_begin_with_their_subject(page):
     found = list(sentences((ROOT / page).read_text(encoding="utf-8")))
-    too_long = [one for one in found if len(re.findall(r"[\w'’.-]*\w[\w'’.-]*", one)) > LONGEST]
+    too_long = [one for one in found if words_of(one) > LONGEST]
     inverted = [one for one in found if INVERTED.match(one)]
     assert not too_long, "\n".join(too_long)
     assert not inverted, "\n".join(inverted)
+
+
+def help_texts():
+    """Where each help text of the command line stands, and the text."""
+    for name, command in typer.main.get_command(app).commands.items():
+        yield name, command.help
+        for one in command.params:
+            yield f"{name} {one.name}", one.help or ""
+
+
+def test_help_texts_are_short_and_begin_with_their_subject():
+    found = [(where, one) for where, text in help_texts() for one in re.split(r"(?<=[.;]) ", text)]
+    assert len(found) > 100
+    faults = [(where, one) for where, one in found if words_of(one) > LONGEST or NO_SUBJECT.match(one.capitalize())]
+    assert not faults, "\n".join(map(str, faults))
+
+
+def docstrings(path: Path):
+    """The docstrings of a module and of its public classes and functions."""
+    todo = [ast.parse(path.read_text(encoding="utf-8"))]
+    while todo:
+        node = todo.pop()
+        yield ast.get_docstring(node) or ""
+        kinds = (ast.ClassDef, ast.FunctionDef)
+        todo += [one for one in node.body if isinstance(one, kinds) and not one.name.startswith("_")]
+
+
+def test_docstrings_begin_with_a_short_sentence_and_its_subject():
+    faults = []
+    for path in sorted((ROOT / "src/diffvqa").rglob("*.py")):
+        for text in docstrings(path):
+            first = re.split(r"(?<=[.!?]) ", " ".join(text.partition("\n\n")[0].split()))[0]
+            if words_of(re.sub(r"`[^`]+`", "CODE", first)) > LONGEST or NO_SUBJECT.match(first):
+                faults.append(f"{path.name}: {first}")
+    assert not faults, "\n".join(faults)
 
 
 def test_the_readme_is_short():

@@ -1,4 +1,4 @@
-"""Whether radiographs are such that a model can be asked about them: what is an error, a reason not to, or a warning.
+"""Checks whether a model can be asked about radiographs: errors, reasons not to answer, and warnings.
 
 Texts are fixed here: none quotes a header.
 """

@@ -1,4 +1,4 @@
-"""What an answer says place by place, as structured reports and key images show it."""
+"""The marks of an answer, one for each box, as structured reports and key images show them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What came before: earlier images of the same patients."""
+"""Earlier images of the same patients."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def studies_of(
 
 
 def span_of(moment: Moment) -> tuple[float, float]:
-    """From when and until when a moment may have been, in seconds since the year 1; of UTC where its zone is known."""
+    """The earliest and the latest time that a moment may mean, in seconds since the year 1 (UTC if it has a zone)."""
     ahead = moment.zone or timedelta()
     first, last = ((one - datetime.min - ahead).total_seconds() for one in (moment.first, moment.last))
     return first, last

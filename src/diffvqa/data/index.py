@@ -157,7 +157,7 @@ def _encodable(value: Any) -> Any:
 
 
 def _cells(record: StoredImage | Question, schema: pa.Schema) -> dict[str, Any]:
-    """What a record holds under the names of a schema's columns."""
+    """The cells of a record, under the names of a schema's columns."""
     return {name: getattr(record, name) for name in schema.names if hasattr(record, name)}
 
 

@@ -18,7 +18,7 @@ def edges(numbers: Iterable[Any]) -> Iterator[float]:
 
 
 def scale_to(size: tuple[int, int], stated: tuple[str, str]) -> tuple[float, float]:
-    """What x and y are multiplied by, from an image of a stated width and height to one of `size`; 1 if none is."""
+    """The factors of x and y from an image of the stated width and height to one of `size`; 1 if none is stated."""
     try:
         width, height = map(read_number, stated)
     except ValueError:

@@ -169,7 +169,7 @@ def _read_boxes(folder: Path, problems: list[Problem]) -> dict[str, _Boxes]:
 
 
 def _places(path: Path, header: Sequence[str]) -> tuple[int, int, int]:
-    """Where the image, the finding and the first of the four numbers stand in a row."""
+    """The positions of the image, the finding and the first of the four numbers in a row."""
     missing = [name for name in ("Image Index", "Finding Label") if name not in header]
     first = next((at for at, name in enumerate(header) if name.startswith("Bbox [x")), None)
     if missing or first is None:

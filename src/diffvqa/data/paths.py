@@ -49,7 +49,7 @@ def open_archive(path: Path) -> zipfile.ZipFile:
 
 
 def read_member(archive: zipfile.ZipFile, name: str) -> bytes:
-    """What a member of an archive holds. Raises what UNREADABLE_MEMBER names, also for one that unpacks to too much."""
+    """The content of a member of an archive. Raises the errors in UNREADABLE_MEMBER, or if the member is too large."""
     if archive.getinfo(name).file_size > LARGEST_MEMBER:  # no more is unpacked than is said there
         raise zipfile.BadZipFile("too large for a report or a scene graph")
     return archive.read(name)

@@ -142,7 +142,7 @@ def _write_index(
 
 
 def _about(folder: Path) -> dict[str, Any]:
-    """What a finished store says of itself; empty where it is not finished, or that is damaged."""
+    """The description of a finished store; empty if the store is unfinished or its description is damaged."""
     with suppress(OSError, ValueError):
         return read_sealed(folder / ABOUT)
     return {}

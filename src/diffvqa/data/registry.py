@@ -33,7 +33,7 @@ def readers() -> dict[str, Reader]:
 
 
 def dataset_of(recorded: str) -> Dataset:
-    """What is known of a dataset by its recorded name; the title has the version.
+    """The facts about a dataset with this recorded name; the title has the version.
 
     A dataset that no reader knows is closed, and its terms are its owner's. A synthetic cohort has no terms, and the
     grey values of the dataset whose layout it has.

@@ -133,7 +133,7 @@ def _require_columns(
 
 
 def columns_found(header: Sequence[str], known: Sequence[str]) -> str:
-    """What a message says of a header: all of it where it can be nothing else, else those of its names that are known.
+    """The columns of a header for a message: all if the row is surely a header, else only the known names.
 
     A first row that is no header, or that has grown together with one, may be a patient's.
     """
@@ -151,7 +151,7 @@ def is_header(cells: Sequence[str]) -> bool:
 
 
 def names_in(cells: Sequence[str]) -> list[str]:
-    """The names of columns in the cells of a header: a line break in one is a blank, and a comma at the end is none."""
+    """The names of columns in a header, without line breaks and without empty cells at the end."""
     names = list(map(_name, cells))
     while names and not names[-1]:
         del names[-1]
@@ -171,7 +171,7 @@ def _name(cell: str) -> str:
 
 
 def _places(header: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
-    """Where the wanted columns that are there stand. Raises InputError for one that is there twice."""
+    """The positions of the wanted columns. Raises InputError for a column that is there twice."""
     counts = Counter(header)
     for name in wanted:
         if counts[name] > 1:
@@ -280,7 +280,7 @@ def _text(value: Any) -> str:
 
 @contextmanager
 def _readable(path: Path) -> Iterator[None]:
-    """Around what reads a file: raises InputError where it is not there, or ends too early."""
+    """A context for reading a file: raises InputError if the file is missing, or ends too early."""
     try:
         yield
     except FileNotFoundError as error:
@@ -293,7 +293,7 @@ def _readable(path: Path) -> Iterator[None]:
 
 @contextmanager
 def naming(path: Path) -> Iterator[None]:
-    """Around what reads a table of a dataset: its errors begin with the name of the file."""
+    """A context for reading a table of a dataset: its errors begin with the name of the file."""
     try:
         yield
     except InputError as error:

@@ -39,7 +39,7 @@ def train_or_validate(subject_id: str, seed: int = 0) -> str:
 
 
 def _place(subject_id: str, seed: int) -> float:
-    """Where a patient falls between 0 and 1: a hash, for Python's own differs from run to run."""
+    """The place of a patient between 0 and 1, from a hash that is the same in every run."""
     digest = hashlib.sha256(f"{seed}:{subject_id}".encode()).digest()
     return int.from_bytes(digest[:8], "big") / 2**64
 

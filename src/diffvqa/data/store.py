@@ -171,6 +171,6 @@ def _damaged(names: Sequence[str], argument: str) -> InputError:
 
 
 def checksum_of(digests: dict[str, str]) -> str:
-    """One digest for a store, of those of its files by name."""
+    """One digest for a store, from the digests of its files by name."""
     lines = "".join(f"{digest}  {name}\n" for name, digest in sorted(digests.items()))
     return hashlib.sha256(lines.encode()).hexdigest()

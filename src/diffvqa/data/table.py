@@ -185,7 +185,7 @@ def _why_unsuitable(row: Mapping[str, str]) -> str | None:
 
 
 def _span(row: Mapping[str, str]) -> tuple[float, float] | None:
-    """From when until when an image may have been taken, or its number in order twice; None if unreadable."""
+    """The earliest and the latest time of an image, or its order twice; None if neither can be read."""
     if "datetime" in row:
         moment = moment_of(row["datetime"])
         return span_of(moment) if moment else None

@@ -52,7 +52,7 @@ class BertScore:
 
     @property
     def description(self) -> str:
-        """What the score was made with, to be said beside it."""
+        """The model and layer behind the score, for a note beside it."""
         kind, size = self._model.config.model_type, self._model.config.hidden_size
         return f"BERTScore: F1, layer {self._layer} of a {kind} model of width {size}, idf off, not rescaled."
 

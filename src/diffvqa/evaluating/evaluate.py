@@ -160,7 +160,7 @@ def _questions(store: Store, settings: dict[str, Any], split: str) -> list[Quest
 
 
 def _some_patients(asked: Iterable[Question | StoredImage], count: int | None) -> set[str]:
-    """So many of the patients who are asked about, drawn where there are more."""
+    """At most so many of the patients who are asked about, drawn at random."""
     every = sorted({one.subject_id for one in asked})
     if count is None or count >= len(every):
         return set(every)

@@ -1,4 +1,4 @@
-"""What the report shows one by one: pairs of images with question and answer, and phrases with their boxes."""
+"""The examples of the report: pairs of images with question and answer, and phrases with their boxes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is true of the pairs of a synthetic cohort, joined to the rows of its difference questions."""
+"""The truth about the pairs of a synthetic cohort, joined to the rows of its difference questions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAIRS, IMAGES = "pairs.jsonl", "images.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class TruePair:
-    """What changed in a pair, each change with its steps of severity if they are known; group: of pairs alike."""
+    """The changes of a pair, with their steps of severity if they are known. group: the kind of pair."""
 
     changes: Mapping[Change, int | None]
     group: str | None

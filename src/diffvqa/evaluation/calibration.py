@@ -1,4 +1,4 @@
-"""What a confidence is worth: whether it says how often an answer is right, and tells right answers from wrong ones."""
+"""The calibration of confidences: do they match accuracy, and do they separate right answers from wrong ones?"""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def tally_calibration(judged: Sequence[Judged]) -> Calibration | None:
 
 
 def most_confident(confidence: np.ndarray, share: float) -> np.ndarray:
-    """How much of each answer is among that share of the most confident: 1 or 0, between them for ties at the limit."""
+    """The part of each answer in that share of the most confident: 1 or 0, or between them for ties at the limit."""
     wanted = share * len(confidence)
     _, inverse, sizes = np.unique(-confidence, return_inverse=True, return_counts=True)
     before = np.cumsum(sizes) - sizes
@@ -79,7 +79,7 @@ def most_confident(confidence: np.ndarray, share: float) -> np.ndarray:
 
 
 def placements(of: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """For each value the share of the others that lie below it, equal ones counting half."""
+    """The share of the other values below each value; equal values count half."""
     ordered = np.sort(among)
     below, not_above = np.searchsorted(ordered, of, "left"), np.searchsorted(ordered, of, "right")
     return (below + not_above) / (2 * len(among))

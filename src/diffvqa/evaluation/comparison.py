@@ -89,7 +89,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def two_sided_p(drawn: np.ndarray, patients: int) -> float:
-    """How easily a difference of 0 comes out of the resampled differences; those that are not defined do not count.
+    """The two-sided p-value of a difference of 0 among resampled differences; undefined ones do not count.
 
     patients: in how many the systems differ. If all of them agreed, chance would do so too in 2 of 2 ** patients.
     """
@@ -154,7 +154,7 @@ def _patients_of(read: Mapping[str, Sequence[Sequence[Prediction]]]) -> dict[str
 
 
 def _asked(row: Prediction) -> tuple:
-    """What makes two rows one question. Their texts are left out: not every file has them."""
+    """The fields that identify a question. The text is not among them, because not every file has it."""
     readings = frozenset(reference_readings(row)) if is_difference(row) else None
     return row.references, row.reference_boxes, readings
 

@@ -1,4 +1,4 @@
-"""What the groups of pairs are called in which only the acquisition differs: a factor and its strength, or a repeat."""
+"""Names of groups of pairs that differ in acquisition only: a factor and its strength, or a repeat."""
 
 from __future__ import annotations
 

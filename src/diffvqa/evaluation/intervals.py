@@ -22,7 +22,7 @@ Formula = Callable[[np.ndarray], np.ndarray]
 
 @dataclass(frozen=True)
 class Tally:
-    """What is needed to score a set of rows, and to score any resample of them.
+    """The counts that score a set of rows, and any resample of them.
 
     ids: one a row. columns: shape (rows, columns), quantities that add up over rows.
     formulas: each score as a function of the summed columns.
@@ -42,7 +42,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class Resamples:
-    """How often each patient is drawn in each bootstrap resample, the same for every system.
+    """The number of times each patient is drawn in each bootstrap resample, the same for every system.
 
     patient_of: row id -> position of its patient. draws: shape (replicates, patients), small whole numbers.
     """

@@ -11,7 +11,7 @@ from diffvqa.pool import LOOK_EVERY, wake
 
 
 def run_java(arguments: Sequence[str], text: str, folder: Path | None = None) -> str | None:
-    """What a program writes when it reads a text, in `folder` if given.
+    """The output of a Java program that reads a text, run in `folder` if given.
 
     None where it fails or is ended, or there is no Java; one that is stopped is let go on.
     """

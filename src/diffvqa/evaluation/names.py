@@ -1,4 +1,4 @@
-"""What systems and scores are called where people read them, and what each score means."""
+"""Names of systems and scores for readers, and the meaning of each score."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def change_scores(changes: Mapping) -> tuple[str, ...]:
 
 
 def system_name(name: str) -> str:
-    """What a system is called; controls that are not known by their file's name."""
+    """The name of a system; controls without a name of their own have that of their file."""
     return SYSTEMS.get(name, name.replace("_", " "))
 
 
@@ -100,7 +100,7 @@ def systems_of(metrics: Mapping) -> dict[str, Mapping]:
 
 
 def find_score(system: Mapping, path: Sequence[str]) -> Mapping | None:
-    """What lies at a path within a system's metrics; None where it has no such score."""
+    """The score at a path within a system's metrics; None if the system has no such score."""
     found: Any = system
     for key in path:
         found = (found or {}).get(key)

@@ -49,7 +49,7 @@ class Prediction:
 
     @property
     def patient(self) -> tuple[str, str]:
-        """What is drawn as one in the bootstrap: the patient, or the line itself where none is named."""
+        """The unit of the bootstrap: the patient, or the line itself if it names none."""
         return ("id", self.id) if self.subject_id is None else ("subject", self.subject_id)
 
 
@@ -120,7 +120,7 @@ def read_predictions(path: str | Path) -> tuple[Prediction, ...]:
 
 
 def notes_on_patients(patients: Mapping[str, tuple[str, str]]) -> list[str]:
-    """What must be said where lines name no patient. patients: row id -> `Prediction.patient`."""
+    """Notes for lines that name no patient. patients: row id -> `Prediction.patient`."""
     nobody = sum(kind == "id" for kind, _ in patients.values())
     if not nobody:
         return []
@@ -144,7 +144,7 @@ def is_number(value: object, below: float) -> TypeGuard[float]:
 
 
 def _name(value: object) -> str:
-    """What a JSON value is, in a user's words."""
+    """The kind of a JSON value in a user's words."""
     if value is None:
         return "nothing"
     if isinstance(value, bool):

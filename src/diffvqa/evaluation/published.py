@@ -67,7 +67,7 @@ def own_row(metrics: Mapping, run: Mapping) -> dict | None:
 
 
 def remarks(row: Mapping) -> list[str]:
-    """What must be said wherever the row stands among the published ones."""
+    """Remarks that must stand wherever the row is shown among the published ones."""
     said = [CAUTION, f"This row: {row['implementation']}; dataset {row['dataset']}."]
     said += [f"{one.system}: {one.remark}." for one in PUBLISHED if one.remark]
     return said

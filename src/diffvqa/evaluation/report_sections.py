@@ -192,7 +192,7 @@ def _groups(model: Mapping) -> Section:
 
 
 def _by_system(metrics: Mapping, *path: str) -> Rows:
-    """What lies at a path of the metrics of each system that has it."""
+    """The value at a path of the metrics, for each system that has it."""
     return {name: found for name, system in systems_of(metrics).items() if (found := find_score(system, path))}
 
 

@@ -18,7 +18,7 @@ _ABREAST = 4  # scores that 80 columns have room for, with the systems that they
 
 
 def print_probe(scores: Mapping) -> Group:
-    """What a rich console prints for the scores of probes: means over names, each with its interval below it."""
+    """A table for a rich console of the scores of probes: means over names, with intervals below."""
     table = Table(title="Probes of the frozen encoder", title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
     for label in ("", "n", "patients", "score"):
         table.add_column(label, justify="left" if not label else "right")
@@ -45,7 +45,7 @@ def print_probe(scores: Mapping) -> Group:
 
 
 def print_table(metrics: Mapping) -> Group:
-    """What a rich console prints for the metrics of a folder or of one file: changes, texts of answers, boxes.
+    """Tables for a rich console of the metrics of a folder or of one file: changes, texts of answers, boxes.
 
     Systems are rows, the model first, then the controls that have such scores; each score has its 95 % interval
     below it, each title its n. The texts are those of the difference questions, or of all questions if none is one.
@@ -89,7 +89,7 @@ def print_table(metrics: Mapping) -> Group:
 
 
 def print_comparison(result: Mapping) -> Group:
-    """What a rich console prints for the result of comparison.compare: scores of systems, then their differences."""
+    """Tables for a rich console of the result of comparison.compare: scores of systems, then their differences."""
     known = [name for name in COMPARED if any(system[name] for system in result["systems"].values())]
     tables = [
         table

@@ -207,7 +207,7 @@ def _plain_tokens(line: str) -> str:
 
 
 def _ptb_tokens(lines: list[str]) -> list[str] | None:
-    """What pycocoevalcap's tokenizer makes of each line, without its temporary file inside the installed package.
+    """The tokens of each line by pycocoevalcap's tokenizer, without its temporary file in the installed package.
 
     None if the program fails.
     """

@@ -104,7 +104,7 @@ def _padding(levels: np.ndarray, dataset: Dataset) -> np.ndarray:
 
 
 def _through_modality(levels: np.ndarray, dataset: Dataset) -> np.ndarray:
-    """What levels mean: by a table, or by slope and intercept. A slope of 0 is none: some converters write it."""
+    """Levels after the modality table, or slope and intercept. A slope of 0 is ignored: some converters write it."""
     if "ModalityLUTSequence" in dataset:
         first, table = _lookup(dataset.ModalityLUTSequence[0], dataset, levels.min() < 0)
         return _looked_up(levels, first, table)

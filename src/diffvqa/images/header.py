@@ -1,4 +1,4 @@
-"""What a DICOM header says of a radiograph beside its pixels: whose, when and how it was taken.
+"""The facts in a DICOM header beside the pixels: patient, time and acquisition.
 
 It serves to compare files, and is not shown: no message may quote it.
 """
@@ -47,7 +47,7 @@ UNSUITABLE = "no usual frontal chest radiograph"
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What serves to tell whether two radiographs can be compared. None and "" stand for what the file does not say.
+    """The facts that tell whether two radiographs can be compared. None and "" mean that the file does not say.
 
     patient: the identifier and who issued it. born, sex (M or F): the patient's. taken: when, by the study, else by
     acquisition, series or content; acquired: by the acquisition. view: as `view_of` gives it. for_processing: before
@@ -85,7 +85,7 @@ class Header:
             yield "a lateral view; the model has seen frontal ones"
 
     def doubts(self) -> Iterator[str]:
-        """What else makes it unlike the frontal chest radiographs that models have seen."""
+        """Facts that make the image unlike the frontal chest radiographs that models have seen."""
         if self.view == DECUBITUS:
             yield "taken lying on one side (decubitus): fluid and air lie in other places"
         if self.view == OBLIQUE:
@@ -114,7 +114,7 @@ def header_of(dataset: Dataset) -> Header:
 
 
 def orientation_in(dataset: Dataset) -> Orientation:
-    """How the picture of a DICOM file, of which the dataset has ELEMENTS, becomes upright."""
+    """The orientation of the picture of a DICOM file, from a dataset with ELEMENTS."""
     return orientation_of(_directions(dataset))
 
 
@@ -153,7 +153,7 @@ def _moment(dataset: Dataset, kind: str) -> Moment | None:
 
 
 def _view(dataset: Dataset) -> str:
-    """By the words for it, else by codes, else by the directions of its rows and columns."""
+    """The view: from its words, else from codes, else from the directions of rows and columns."""
     if found := view_of(_text(dataset, "ViewPosition")):
         return found
     for value, meaning in _codes(dataset, "ViewCodeSequence"):

@@ -13,7 +13,7 @@ from diffvqa.images.shape import UnreadableImage
 
 @dataclass(frozen=True, slots=True)
 class Orientation:
-    """How a stored picture becomes upright: rows and columns exchanged, then mirrored along x, along y."""
+    """The steps that turn a stored picture upright: exchange rows and columns, then mirror along x, along y."""
 
     transposed: bool = False
     mirrored_x: bool = False
@@ -51,9 +51,9 @@ UPRIGHT = Orientation()
 
 
 def orientation_of(directions: Sequence[str]) -> Orientation:
-    """From the directions of the rows and of the columns in the patient, as DICOM gives them (PatientOrientation).
+    r"""The orientation from the directions of rows and columns in the patient (PatientOrientation in DICOM).
 
-    L\\F, to the left and to the feet, is upright. What is not the one of left or right and the other of head or feet,
+    L\F, to the left and to the feet, is upright. What is not the one of left or right and the other of head or feet,
     alone, is ambiguous and taken for upright.
     """
     if len(directions) != 2:
@@ -79,7 +79,7 @@ _EXIF = {
 
 
 def orientation_of_exif(value: object) -> Orientation:
-    """From the number that EXIF has for it (tag 0x0112); what is none of 2 to 8 is taken for upright."""
+    """The orientation from the number in EXIF (tag 0x0112). Any number but 2 to 8 counts as upright."""
     return _EXIF.get(value, UPRIGHT) if isinstance(value, int) else UPRIGHT
 
 

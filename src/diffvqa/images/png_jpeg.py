@@ -49,7 +49,7 @@ def not_decoded(opened: BinaryIO) -> Iterator[PillowImage.Image]:
 
 
 def _colours_of_16_bits(opened: BinaryIO) -> int | None:
-    """What a pixel is made of in a PNG file of 16 bits, None for another file; it stands at its beginning after."""
+    """The kind of pixels in a PNG file of 16 bits, or None for another file. The file is rewound."""
     head = opened.read(_COLOURS + 1)
     opened.seek(0)
     return head[_COLOURS] if head.startswith(_PNG) and head[_BITS : _BITS + 1] == b"\x10" else None
@@ -75,7 +75,7 @@ def _of_16_bits(image: PillowImage.Image) -> PillowImage.Image:
 
 
 def exif_orientation(image: PillowImage.Image) -> Orientation:
-    """How the picture of a file becomes upright, by its EXIF; a damaged one says nothing."""
+    """The orientation of the picture of a file, from its EXIF; damaged EXIF is ignored."""
     try:
         # Not that of PNG files, which would decode the picture to find an EXIF behind it.
         return orientation_of_exif(PillowImage.Image.getexif(image).get(ExifTags.Base.Orientation))

@@ -1,4 +1,4 @@
-"""What an image file tells without being decoded: the size of its picture, and whether the file is whole."""
+"""Facts about an image file without decoding it: the size of its picture, and whether the file is complete."""
 
 from __future__ import annotations
 

@@ -170,7 +170,7 @@ def _write(
     beams: int,
     **settings: Any,
 ) -> tuple[list[str], list[list[int]], Any]:
-    """What the language model writes, one row after the other: texts, their tokens, and all that `write` returns."""
+    """The output of the language model, one row after the other: texts, their tokens, and the result of `write`."""
     tokenizer, text_tokens = folder.tokenizer, folder.model.config.text_tokens
     prompts = [encode_question(folder, text) for _, text in questions]
     longest = max(len(prompt) for prompt in prompts)
@@ -213,7 +213,7 @@ def in_batches(
     progress: Progress | None,
     cluster: str | None,
 ) -> list[Result]:
-    """What `function(folder, some items, *arguments)` makes of items, by the BATCH, here or on a Ray cluster.
+    """The results of `function(folder, some items, *arguments)` for batches of BATCH items, here or on a Ray cluster.
 
     On a GPU by more, which a few of them would leave idle between two tokens.
     """

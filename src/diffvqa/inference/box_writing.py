@@ -60,7 +60,7 @@ class AllowedTokens(LogitsProcessor):
 
 
 def notation_of(folder: ModelFolder[Captioner]) -> Notation:
-    """How a captioner writes boxes."""
+    """The notation of a captioner's boxes."""
     config = folder.model.config
     return Notation(config.box_bins, config.location_tokens, config.region_box_first)
 
@@ -152,7 +152,7 @@ def _write_constrained(
     features: Mapping[str, np.ndarray],
     **generate_kwargs: Any,
 ) -> Any:
-    """What `generate` returns for each (image identifier, prompt); its sequences hold new tokens only."""
+    """The result of `generate` for each (image identifier, prompt); its sequences hold new tokens only."""
     config, tokenizer = folder.model.config, folder.tokenizer
     encoded = [encode_prompt(tokenizer, prompt) for _, prompt in prompts]
     longest = max(len(prompt) for prompt in encoded)

@@ -19,7 +19,7 @@ class Hypothesis:
 
 
 def change_probabilities(hypotheses: Sequence[Hypothesis]) -> dict[Change, float] | None:
-    """How probable each change is among the answers that can be read in one way, in the order of their mention.
+    """The probability of each change among the answers with one reading, in the order in which they mention it.
 
     None where no answer can be.
     """

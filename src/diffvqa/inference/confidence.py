@@ -1,4 +1,4 @@
-"""What a model's confidence in a difference answer is worth: how often it was right on the validation split."""
+"""Calibration of a model's confidence in difference answers, by their accuracy on the validation split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a captioner sees findings: it reads out phrases with their boxes, and phrases that name a finding place it."""
+"""The boxes of findings: a captioner reads out phrases with boxes, and phrases that name a finding place it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def find_boxes(
 def _read_images(
     captioner: ModelFolder[Captioner], images: Sequence[str], features: Mapping[str, np.ndarray]
 ) -> list[list[FindingBox]]:
-    """What is read out of each image; one after the other, so that an image's draws depend on no other."""
+    """The phrases of each image; one image at a time, so that its random draws depend on no other image."""
     return [[FindingBox(box, text) for text, box in read_out(captioner, features[image], SEED)] for image in images]
 
 

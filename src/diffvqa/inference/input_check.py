@@ -1,4 +1,4 @@
-"""Whether an image is in the distribution of a model's training images, by the features of its encoder."""
+"""A check whether an image is in the distribution of a model's training images, by the features of its encoder."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FILE = "input_check.safetensors"
 
 @dataclass(frozen=True, slots=True)
 class InputCheck:
-    """What the encoder's features of training images are like.
+    """The distribution of the encoder's features of training images.
 
     mean, deviation: of what is measured in each image. precision: the inverse of its correlations. limit: the
     Mahalanobis distance that has the score 1.

@@ -1,4 +1,4 @@
-"""What is measured of a finished model on its validation split, so that its answers say how far to trust them."""
+"""Measures of trust in a finished model, from its validation split: calibration and input check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a model's folder says of its training."""
+"""The record of a model's training in its folder."""
 
 from __future__ import annotations
 

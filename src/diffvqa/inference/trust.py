@@ -1,4 +1,4 @@
-"""What has been measured of a model (measure_trust), as it lies in the model's folder."""
+"""The measures of trust in a model (measure_trust), as its folder stores them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FOLDER, RECORD = "trust", "trust.json"
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """What has been measured of a model; None for what has not."""
+    """The measures of trust in a model; None for those that are missing."""
 
     confidence: ConfidenceScale | None = None
     input_check: InputCheck | None = None
 
 
 def load_trust(folder: Path, digest: str) -> Trust:
-    """What has been measured of the weights of that digest; nothing where it was of others. Raises InputError."""
+    """The measures of trust in the weights of that digest; none if they were taken of others. Raises InputError."""
     record = read_record(folder)
     if record.get("weights") != digest:
         return Trust()
@@ -46,7 +46,7 @@ def _scale(*numbers: float) -> ConfidenceScale:
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """What was noted of the measuring of a model folder; nothing where there is none. Raises InputError."""
+    """The record of the measures in a model folder; empty if there is none. Raises InputError."""
     try:
         record = json.loads((folder / FOLDER / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What transformers and accelerate ask of a model that is made of models."""
+"""Methods that transformers and accelerate require of a model that is made of models."""
 
 from __future__ import annotations
 

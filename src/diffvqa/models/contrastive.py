@@ -109,7 +109,7 @@ def pool_boxes(tokens: torch.Tensor, image_index: torch.Tensor, boxes: torch.Ten
     edges = torch.arange(side + 1, device=boxes.device, dtype=boxes.dtype) / side
 
     def shared(low: torch.Tensor, high: torch.Tensor) -> torch.Tensor:
-        """How much of each row or column of patches lies between low and high: (boxes, side)."""
+        """The part of each row or column of patches between low and high: (boxes, side)."""
         return (torch.minimum(high[:, None], edges[1:]) - torch.maximum(low[:, None], edges[:-1])).clamp(min=0)
 
     across, down = shared(boxes[:, 0], boxes[:, 2]), shared(boxes[:, 1], boxes[:, 3])

@@ -186,7 +186,7 @@ class DifferenceModel(PreTrainedModel):
         return written
 
     def _read(self, embeddings: torch.Tensor, mask: torch.Tensor, images: int, **cache: Any) -> Any:
-        """What the language model makes of embeddings, the first `images` of which are those of the images."""
+        """The output of the language model for embeddings, of which the first `images` are those of the images."""
         return self.language_model.base_model(
             inputs_embeds=embeddings,
             attention_mask=self._attention(mask, images, embeddings.dtype),

@@ -9,7 +9,7 @@ from torch import distributed
 
 
 class HeadOutput(NamedTuple):
-    """What a head makes of one micro-batch: its loss and its number of negatives, as parts that processes add up."""
+    """The result of a head for one micro-batch: loss and number of negatives, as parts that processes add up."""
 
     loss: torch.Tensor
     negatives: torch.Tensor | None = None

@@ -63,7 +63,7 @@ class _Stem(nn.Module):
 
     @property
     def weight(self) -> torch.Tensor:
-        """What the patch embedding's weight is asked for: its type."""
+        """The weight of the patch embedding; other code asks for its type."""
         return self.projection.weight
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -25,7 +25,7 @@ class PretrainingOutput(ModelOutput):
 
 
 class PretrainingConfig(PreTrainedConfig):
-    """What the Trainer wants to know of a pretraining model: nothing but its name."""
+    """The configuration of a pretraining model, which has only a name for the Trainer."""
 
     model_type = "diffvqa_pretraining"
 

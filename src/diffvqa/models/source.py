@@ -1,4 +1,4 @@
-"""Where a model comes from, a folder or a name on the hub: looked at before the libraries read it, and never run.
+"""Checks of a model's folder or hub files before the libraries read them; its code is never run.
 
 What lies in a folder is data: no code of it is run, nothing is unpickled, and nothing outside of it is read.
 """
@@ -102,7 +102,7 @@ def read_processor(source: str | Path) -> SiglipImageProcessorPil:
 
 
 def read_processor_settings(source: str | Path) -> dict[str, Any]:
-    """What a checkpoint says of its pixels, `image_mean` and `image_std` above all.
+    """The settings of a checkpoint's pixels, above all `image_mean` and `image_std`.
 
     Raises ValueError where it does not say these, OSError where there is no preprocessor_config.json.
     """
@@ -116,7 +116,8 @@ def read_processor_settings(source: str | Path) -> dict[str, Any]:
 
 @contextmanager
 def reading_weights(source: str | Path) -> Iterator[bool]:
-    """Around the reading of a model: whether it is a folder's. Raises ValueError as `require_harmless` does.
+    """A context for reading a model, which says whether it lies in a folder. Raises ValueError as `require_harmless`
+    does.
 
     Also for a configuration of many more weights than the checkpoint of a folder has: the library makes what is
     missing before it says so, and nothing says how large that is.

@@ -1,4 +1,4 @@
-"""How a picture was taken: drawn for every image, and independent of disease."""
+"""The acquisition of a picture: drawn for every image, and independent of disease."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FOCUS_DISTANCE = {"PA": 170.0, "AP": 100.0}
 
 @dataclass(frozen=True, slots=True)
 class Acquisition:
-    """How one picture was taken.
+    """The acquisition of one picture.
 
     view: PA or AP. width, height: pixels. zoom: overall magnification. shift: right and down, shares of the longer
     side. rotation: in the plane, degrees, clockwise. turn: of the patient about the long axis, degrees. tilt: of the
@@ -54,7 +54,7 @@ class Acquisition:
         return max(self.width, self.height) / FIELD * self.zoom
 
     def project(self, x: float, y: float, z: float) -> tuple[float, float]:
-        """Where a point of the chest falls, in the upright plane, cm. z: towards the patient's back."""
+        """The projection of a point of the chest, in the upright plane, cm. z: towards the patient's back."""
         turn = math.radians(self.turn)
         across = x * math.cos(turn) + z * math.sin(turn)
         depth = z * math.cos(turn) - x * math.sin(turn)
@@ -111,7 +111,7 @@ REACH = {
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """How far acquisitions lie apart, relative to the usual: their standard deviations, and the limits in REACH.
+    """The spread of acquisitions relative to the usual: their standard deviations, and the limits in REACH.
 
     bound: no number lies more than this many standard deviations from typical.
     """
@@ -126,7 +126,7 @@ USUAL, TYPICAL, WIDE = Spread(), Spread(bound=1.0), Spread(deviations=2.0, limit
 
 
 def draw_acquisition(size: int, generator: np.random.Generator, spread: Spread = USUAL) -> Acquisition:
-    """How a picture with a longer side of `size` pixels was taken."""
+    """Draw the acquisition of a picture with a longer side of `size` pixels."""
 
     def within(factor: str, value: float) -> float:
         middle, reach = REACH[factor]

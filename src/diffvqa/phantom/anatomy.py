@@ -29,7 +29,7 @@ KNOB = (1.9, -1.6)
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """What a patient keeps between studies. Lengths in cm; heart_ratio: heart width over chest width, healthy."""
+    """The anatomy that a patient keeps. Lengths in cm; heart_ratio: heart width over chest width, healthy."""
 
     sex: str
     half_width: float

@@ -38,7 +38,7 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """What a test set tries with a study. group: its name in tables; factor of the acquisition and its strength."""
+    """A condition that a test set tests. group: its name in tables; factor and strength of the acquisition."""
 
     group: str | None = None
     factor: str | None = None
@@ -176,12 +176,12 @@ def assemble(seed: int, index: int, encounters: Sequence[Encounter], split: str,
 
 
 def true_changes(prior: Visit, current: Visit) -> list[Change]:
-    """What changed between two studies of a patient."""
+    """The true changes between two studies of a patient."""
     return changes_between(prior.levels, current.levels)
 
 
 def steps_of(change: Change, prior: Visit, current: Visit) -> int:
-    """By how many levels a finding changed; one that is not there lies a level below the lowest."""
+    """The number of levels by which a finding changed; an absent finding lies a level below the lowest."""
     before, after = (visit.findings.get(change.finding) for visit in (prior, current))
     return abs((after.level if after else -1) - (before.level if before else -1))
 
@@ -198,7 +198,7 @@ def _dicom_id(generator: np.random.Generator) -> str:
 
 
 def _split(seed: int, index: int) -> str:
-    """Of every ten patients in a row seven are for training, one for validation, two for testing."""
+    """The split of a patient: seven of every ten in a row for training, one for validation, two for testing."""
     block, place = divmod(index, 10)
     slot = int(generator_for(seed, block, _SPLIT).permutation(10)[place])
     return "train" if slot < 7 else "validate" if slot == 7 else "test"

@@ -46,7 +46,7 @@ _PARTS = {"train": "train", "validate": "valid", "test": "test"}
 
 @dataclass(slots=True)
 class PatientRows:
-    """What one patient adds to the tables."""
+    """The rows of one patient in every table."""
 
     split: str
     metadata: list[tuple[Any, ...]] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""How a patient's findings go from study to study."""
+"""The course of a patient's findings from study to study."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ State = Mapping[str, Lesion]
 
 @dataclass(frozen=True, slots=True)
 class Illness:
-    """What several findings of a patient have in common. findings: how often each is there when the illness is.
+    """A common cause of several findings of a patient. findings: how often each is there when the illness is.
 
     prevalence: the chance that a patient's first study has it.
     """
@@ -66,7 +66,7 @@ def draw_course(generator: np.random.Generator, critical: bool = False, still: f
 
 @dataclass(frozen=True, slots=True)
 class Susceptibility:
-    """What a patient may get: sites holds where each finding would be, illnesses which of them belong together."""
+    """The findings that a patient may get. sites: the place of each. illnesses: those that belong together."""
 
     sites: State
     illnesses: tuple[Illness, ...]
@@ -122,7 +122,7 @@ class Susceptibility:
 
 
 def draw_susceptibility(generator: np.random.Generator, critical: bool = False) -> Susceptibility:
-    """What a patient may get. critical: the patient is in intensive care, where a lung collapses more often."""
+    """Draw a patient's possible findings. critical: in intensive care, where a lung collapses more often."""
     sites = {name: draw_lesion(name, generator) for name in KINDS}
     # Fluid has a cause, and the lung above fluid collapses.
     source = ("heart", "lung", "tumour", "none")[int(generator.choice(4, p=(0.55, 0.2, 0.1, 0.15)))]

@@ -83,7 +83,7 @@ def draw_devices(
 
 
 def device_shadow(devices: tuple[Device, ...], thorax: Thorax, acquisition: Acquisition, canvas: Canvas) -> np.ndarray:
-    """What devices add to the line integral of attenuation: float32, canvas shape."""
+    """The line integral of attenuation through devices: float32, canvas shape."""
     drawing = _Drawing(thorax, acquisition, canvas)
     for device in devices:
         _SHAPES[device.name](device, drawing)
@@ -91,7 +91,7 @@ def device_shadow(devices: tuple[Device, ...], thorax: Thorax, acquisition: Acqu
 
 
 def tube_tip(device: Device) -> float:
-    """How far above the carina an endotracheal tube ends, cm."""
+    """The distance of the tip of an endotracheal tube above the carina, cm."""
     return 4.2 + 1.2 * device.lie[0]
 
 
@@ -105,7 +105,7 @@ class _Drawing:
         self._plates = np.zeros(canvas.shape, dtype=np.float32)
 
     def place(self, x: float, y: float, z: float, follows: float = 0.0) -> Point:
-        """Where a point of the chest falls, upright plane, cm; follows: how far it goes with the mediastinum."""
+        """The place of a point of the chest, upright plane, cm; follows: how far it moves with the mediastinum."""
         return self._acquisition.project(x + follows * self.thorax.shift, y, z)
 
     def line(self, points: list[Point], diameter: float, strength: float) -> None:

@@ -1,4 +1,4 @@
-"""From line integrals of attenuation to stored grey values, as MIMIC-CXR-JPG stores them."""
+"""The exposure: from line integrals of attenuation to stored grey values, as MIMIC-CXR-JPG stores them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from diffvqa.phantom.acquisition import Acquisition
 
 
 def expose(attenuation: np.ndarray, acquisition: Acquisition) -> np.ndarray:
-    """From line integrals to stored grey values: light, scatter, grain, saturation, equalisation, borders."""
+    """Turn line integrals into stored grey values: light, scatter, noise, saturation, equalisation, borders."""
     light = np.exp(-attenuation)
     height, width = light.shape
     small = Image.fromarray(light).resize((max(width // 32, 2), max(height // 32, 2)), Image.Resampling.BOX)
@@ -37,7 +37,7 @@ def expose(attenuation: np.ndarray, acquisition: Acquisition) -> np.ndarray:
 
 
 def _collimated(acquisition: Acquisition) -> np.ndarray | None:
-    """Where no light fell: bool (height, width), or None if the whole image was exposed."""
+    """The area without light: bool (height, width), or None if the whole image was exposed."""
     left, top, right, bottom = acquisition.collimation
     if not any(acquisition.collimation):
         return None

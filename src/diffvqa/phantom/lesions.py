@@ -1,4 +1,4 @@
-"""What each finding does to the lungs along the beam; the sign grows with the severity."""
+"""The effect of each finding on the lungs along the beam; its sign grows with the severity."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def _atelectasis(air: Air, thorax: Thorax, lesion: Lesion, canvas: Canvas) -> No
 
 
 def pleural_retreat(lesion: Lesion) -> float:
-    """How far a pneumothorax has moved the lung from the chest wall, cm."""
+    """The distance of the lung from the chest wall in a pneumothorax, cm."""
     return 0.5 + 6.0 * lesion.severity**1.2
 
 
@@ -156,7 +156,7 @@ def _pneumothorax(air: Air, thorax: Thorax, lesion: Lesion, canvas: Canvas) -> N
 
 
 def fluid_height(lesion: Lesion) -> float:
-    """How far a pleural effusion stands above the costophrenic angle at the chest wall, cm."""
+    """The height of a pleural effusion above the costophrenic angle at the chest wall, cm."""
     return 1.2 + 16.0 * lesion.severity**1.2
 
 

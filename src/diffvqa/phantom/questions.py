@@ -58,7 +58,7 @@ def shuffled(changes: list[Change], generator: np.random.Generator) -> list[Chan
 
 
 def location(lesion: Lesion) -> str:
-    """Where a lesion lies, in the location words of the dataset; empty for the heart."""
+    """The place of a lesion, in the location words of the dataset; empty for the heart."""
     if lesion.kind == "cardiomegaly":
         return ""
     side = lesion.sides[0] if len(lesion.sides) == 1 else "bilateral"

@@ -23,7 +23,7 @@ SUPPORT_DEVICES = "support devices"
 
 @dataclass(frozen=True, slots=True)
 class Reporting:
-    """How complete and how clear reports are: chances, 0 to 1.
+    """The completeness and clarity of reports: probabilities, 0 to 1.
 
     omitted: nothing is said of a finding or a device that is there; where nothing abnormal is left to say, the report
     may call the image normal, as one does in which the finding was overlooked. denied: an absent finding is said to be
@@ -268,7 +268,7 @@ def _resolved(before: Lesion, generator: np.random.Generator, reporting: Reporti
 
 
 def _on_device(device: Device, generator: np.random.Generator, reporting: Reporting) -> Sentence | None:
-    """What a report says of a device, if anything."""
+    """The sentence of a report on a device, if any."""
     said, text = generator.random(), _pick(generator, _DEVICE_WORDS[device.name])
     kind = DEVICES[device.name]
     if kind.attribute is None or said < reporting.omitted:

@@ -128,7 +128,7 @@ def _flag(form: Form, field: str) -> bool:
 
 
 def _stored(radiograph: Radiograph) -> str:
-    """In words, how the file holds what is shown upright: the page brings boxes along, and marks the sides."""
+    """The stored orientation of a picture in words, so that the page can move boxes along and mark the sides."""
     said = {**asdict(radiograph.orientation), "sides": radiograph.has_sides}
     return " ".join(word for word, is_so in said.items() if is_so)
 

@@ -30,7 +30,7 @@ MEMORY = 4 * 2**30
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """What is said of a radiograph before its grey values."""
+    """The facts about a radiograph that precede its grey values."""
 
     height: int
     width: int
@@ -105,7 +105,7 @@ class Decoder:
 
 
 def _decode(connection: Connection, memory: int) -> None:
-    """What the process does: a radiograph, or what is wrong with the file, for each content that comes."""
+    """The loop of the process: each content becomes a radiograph, or the reason why it cannot be read."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: the server's to handle
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
     while True:

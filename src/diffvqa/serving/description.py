@@ -38,7 +38,7 @@ ERROR = {
 
 
 def for_answers(priors: int) -> dict[str, Any]:
-    """What a route says of itself that answers questions. priors: how many earlier radiographs the model takes."""
+    """The description of a route that answers questions. priors: how many earlier radiographs the model takes."""
     prior: dict[str, Any] = {**_FILE, "description": f"The earlier one: {_RADIOGRAPH}."}
     if priors > 1:
         earlier = f"The earlier ones, the nearest first, at most {priors}: {_RADIOGRAPH}."
@@ -65,7 +65,7 @@ def for_answers(priors: int) -> dict[str, Any]:
 
 
 def for_pictures() -> dict[str, Any]:
-    """What the route says of itself that decodes a file."""
+    """The description of the route that decodes a file."""
     stored = (
         "How the file holds it, in words: transposed, mirrored_x, mirrored_y, in the order in which it is brought "
         "upright; sides, where the patient's right is at the left edge."

@@ -39,7 +39,7 @@ EXAMPLES = {
 
 
 def truth_of(name: str) -> str:
-    """What has really changed in an example, as a difference answer."""
+    """The true change in an example, as a difference answer."""
     patient, (prior, current) = _patient(name), EXAMPLES[name].studies
     return write_changes(changes_between(patient.visits[prior].levels, patient.visits[current].levels))
 

@@ -72,7 +72,7 @@ async def read_form(request: Request, files: Mapping[str, int], values: Collecti
 
 
 class _Parts:
-    """What a parser of a form calls."""
+    """The callbacks of a form's parser."""
 
     def __init__(self, files: Mapping[str, int], values: Collection[str]) -> None:
         self._most = {**files, **dict.fromkeys(values, 1)}

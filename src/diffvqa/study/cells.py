@@ -68,12 +68,12 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
 def run_cells(
     config: StudyConfig, cells: Sequence[Cell], stores: Mapping[str, StudyStore], threads: int
 ) -> list[dict[str, Any]]:
-    """What cells give, one run after the other, as `run_cell` runs each."""
+    """Run cells one after the other with `run_cell`, and yield their results."""
     return [run_cell(config, cell, stores, threads) for cell in cells]
 
 
 def evaluation_folder(out: Path, cell: str, evaluation: str) -> Path:
-    """Where a cell's predictions on one set lie in a study's folder."""
+    """The folder of a cell's predictions on one test set, within a study's folder."""
     return out / "cells" / cell / "evaluations" / evaluation
 
 
@@ -83,7 +83,7 @@ def was_asked(out: Path, evaluation: str) -> bool:
 
 
 def written_cell(config: StudyConfig, cell: Cell) -> dict[str, Any] | None:
-    """What a cell gave, perhaps before tests were added to its study; None if it is to be run.
+    """The stored result of a cell, perhaps from before tests were added to its study; None if it must run.
 
     That is so if it was not run to its end, if it failed, and if what it gave was damaged since: what it has trained is
     not trained again. Raises InputError for one of other settings.
@@ -132,7 +132,7 @@ def _run(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore]) -> d
 def _grown(
     config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], before: Mapping[str, Any], program: str
 ) -> dict[str, Any]:
-    """What a finished cell gave, with the tests that its study has got since."""
+    """The result of a finished cell, with the tests that its study has got since."""
     known = before["evaluations"]
     known = known | _evaluations(config, cell, stores, [name for name in config.tests if name not in known])
     programs = dict.fromkeys([*before["program"].split(", "), program])

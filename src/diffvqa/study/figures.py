@@ -107,7 +107,7 @@ def _false_changes_by_factor(systems: Sequence[System], evaluation: str) -> str 
 
 
 def _recall_by_step(systems: Sequence[System], evaluation: str) -> str | None:
-    """Of findings that came or went; a change of level is another task."""
+    """Recall by step of severity, of findings that appeared or vanished; a change of level is another task."""
     steps = [one for one in _names(systems, evaluation, "steps") if one.isdecimal()]
     if len(steps) < 2:
         return None

@@ -89,7 +89,7 @@ def _stores(config: StudyConfig, size: int) -> dict[str, StudyStore]:
 
 
 def _record_of(config: StudyConfig) -> dict[str, Any]:
-    """What a study is made of: its settings, those in the files of both stages, and which stores it was given."""
+    """The inputs of a study: its settings, those in the files of both stages, and its stores."""
     stages = {stage: yaml.safe_load(Path(getattr(config, stage)).read_text(encoding="utf-8")) for stage in STAGES}
     sources = {**config.stores, **config.tests}
     sizes = config.axes.get(SIZE, [config.size])

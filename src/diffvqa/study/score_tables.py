@@ -49,7 +49,7 @@ def write_csv(results: Sequence[Mapping[str, Any]]) -> str:
 
 
 def read_csv(text: str) -> dict[str, dict[str, Any]]:
-    """What `write_csv` wrote: cell -> evaluation -> metrics of the model and its controls.
+    """The scores that `write_csv` wrote: cell -> evaluation -> metrics of the model and its controls.
 
     Raises KeyError and ValueError for another text.
     """
@@ -84,7 +84,7 @@ def programs_of(results: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def remarks_on(results: Sequence[Mapping[str, Any]], cells: int) -> list[str]:
-    """What a reader of the tables must know of a study of `cells` cells.
+    """Remarks for readers of the tables of a study of `cells` cells.
 
     That it is not whole, which cells failed, that several programs ran them, which answers could not be read, and which
     rates are of few pairs.
@@ -169,7 +169,7 @@ def write_markdown(
     results: Sequence[Mapping[str, Any]],
     cells: int,
 ) -> str:
-    """For each evaluation a table of systems and their controls, and one of the differences that are significant.
+    """Two tables for each evaluation: systems with their controls, and the significant differences.
 
     cells: how many the study has, run or not.
     """

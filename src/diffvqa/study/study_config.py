@@ -75,7 +75,7 @@ class StoreSource(StrictSettings):
 
 
 class StudyConfig(StrictSettings):
-    """What `diffvqa study` runs.
+    """The settings of `diffvqa study`.
 
     pretrain, finetune: YAML files of the two stages, seen from the study's file. stores: by name, what cells are
     trained and tested on. tests: by name, further stores whose test split every cell is evaluated on. test_patients:
@@ -158,7 +158,7 @@ class Cell:
     encoder: str = field(compare=False)
 
     def overrides(self, stage: str) -> list[str]:
-        """What is laid over the file of a stage, `pretrain` or `finetune`."""
+        """The overrides of the file of a stage, `pretrain` or `finetune`."""
         laid = {}
         for axis, value in self.values.items():
             first, _, key = axis.partition(".")
@@ -245,7 +245,7 @@ def read_study(path: Path, overrides: list[str]) -> StudyConfig:
 
 
 def stage_config(config: StudyConfig, cell: Cell, stage: str, store: str) -> Any:
-    """The settings of a stage of a cell, in the folder of the cell; the encoder lies in that of the cell it is of."""
+    """The settings of a stage of a cell. The encoder lies in the folder of the cell that trained it."""
     cells = Path(config.out) / "cells"
     encoder = cells / cell.encoder / "encoder"
     if stage == "pretrain":

@@ -79,6 +79,6 @@ def _score_table(systems: Sequence[System], evaluation: str) -> Table:
 
 
 def _difference_table(compared: Sequence[Mapping[str, Any]]) -> Table:
-    """What differs by more than other patients would explain."""
+    """The differences that are larger than other patients would explain."""
     rows = [Row(first, [(cell,) for cell in cells]) for first, *cells in significant(compared)]
     return Table(["First", "Second", "Score", "Difference", "p"], [("", rows)])

@@ -1,4 +1,4 @@
-"""What a study found, written down: every score, tables of means, paired tests, figures, facts, and a page."""
+"""The written results of a study: every score, tables of means, paired tests, figures, facts, and a page."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _compared(out: Path, systems: Sequence[System], evaluation: str) -> list[dic
 
 
 def _asked(settings: Mapping[str, Any], evaluation: str) -> str:
-    """What a system is asked, as far as the axes say: the types it was trained on, on the test split of its store."""
+    """The questions for a system, as far as the axes say: its trained types, on the test split of its store."""
     types = {}
     for axis, value in settings.items():
         if axis.startswith(QUESTIONS):

@@ -75,7 +75,7 @@ class System:
 
     @property
     def seconds(self) -> float | None:
-        """How long stage 1 took, a seed's mean; None where nobody knows."""
+        """The duration of stage 1, as a mean over seeds; None if it is not known."""
         known = [cell["seconds"]["pretrain"] for cell in self.cells if cell["seconds"]["pretrain"] is not None]
         return sum(known) / len(known) if known else None
 

@@ -106,7 +106,7 @@ class BoxGrammar:
         return [self.separator[done]] if done else self._box(written, self.separator[:1])
 
     def _box(self, written: list[int], then: list[int]) -> list[int]:
-        """What may follow the tokens of a box so far, and after a whole one."""
+        """The tokens that may follow the tokens of a box so far, and after a whole one."""
         text = "".join(self.pieces[token] for token in written)
         return self.after(text) + (then if is_box(text, self.notation.bins) else [])
 

@@ -13,7 +13,7 @@ from diffvqa.boxes import Box
 
 @dataclass(frozen=True, slots=True)
 class Notation:
-    """How a captioner writes boxes: integers 0..bins, as figures or as location tokens.
+    """The notation of a captioner's boxes: integers 0..bins, as figures or as location tokens.
 
     region_box_first: of a named region the box is written before the phrase (CAREF).
     """

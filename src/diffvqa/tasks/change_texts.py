@@ -1,4 +1,4 @@
-"""What changed between two images of a patient, each change with its box: a pretraining task on pairs."""
+"""The changes between two images of a patient, each with its box: a pretraining task on pairs."""
 
 from __future__ import annotations
 

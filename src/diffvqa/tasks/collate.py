@@ -154,7 +154,7 @@ def pair_images(images: Mapping[str, np.ndarray], pair: Pair, priors: int = 1) -
 
 
 def collate_pairs(pairs: Sequence[Mapping[str, Any]], processor: Any) -> dict[str, torch.Tensor]:
-    """What `pair_images` gives, as the tensors of `DifferenceModel.forward`; grey squares are normalised."""
+    """Tensors for `DifferenceModel.forward` from the result of `pair_images`; grey squares are normalised."""
     current = np.stack([pair["current"] for pair in pairs])
     prior = np.stack([pair["prior"] for pair in pairs])
     if current.dtype == np.uint8:

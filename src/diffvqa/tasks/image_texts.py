@@ -25,7 +25,7 @@ class Phrase:
 
 @dataclass(frozen=True, slots=True)
 class ImageTexts:
-    """What is said of an image of `size` x `size` pixels as the model sees it, and how boxes are written in it.
+    """The texts of an image of `size` x `size` pixels as the model sees it, and the notation of boxes in it.
 
     phrases: with boxes in these pixels. findings: None where they are unknown. changes: those between the two images of
     its pair.
@@ -108,7 +108,7 @@ def draw_texts(image: ImageTexts, mixture: Mixture, random: np.random.Generator)
 
 
 def draw_phrases(image: ImageTexts, mixture: Mixture, random: np.random.Generator) -> list[Phrase]:
-    """As many different phrases of an image as the mixture asks for, or as there are, without full stops."""
+    """Draw different phrases of an image, as many as the mixture asks for or as there are, without full stops."""
     count = min(mixture.phrases, len(image.phrases))
     drawn = [image.phrases[place] for place in random.choice(len(image.phrases), count, replace=False)]
     return [replace(one, phrase=text.plain_phrase(one.phrase)) for one in drawn]

@@ -73,30 +73,30 @@ def question(text: str, answer: str) -> Text:
 
 
 def referring_prompt(phrase: str) -> tuple[str, ...]:
-    """What is given to the captioner so that it answers with the box of a phrase."""
+    """The prompt for the box of a phrase."""
     text = referring(phrase, "")
     return text.prefix + text.target[:2]
 
 
 def reading_prompt() -> tuple[str, ...]:
-    """What is given to the captioner so that it answers with any phrase of an image and its box."""
+    """The prompt for any phrase of an image and its box."""
     return referring("", "").prefix
 
 
 def region_prompt(region: str) -> tuple[str, ...]:
-    """What is given to the captioner so that it answers with a phrase and the box of a named region."""
+    """The prompt for a phrase and the box of a named region."""
     return region_referring(region, "", "").prefix
 
 
 def parts_due(prompt: tuple[str, ...], notation: Notation) -> tuple[str, ...]:
-    """What a prompt of AREF or CAREF is to be gone on with, in order: `phrase` and `box`, or `box` alone."""
+    """The parts that must follow a prompt of AREF or CAREF, in order: `phrase` and `box`, or `box` only."""
     if prompt[0] == _REGION_PREFIX:
         return ("box", "phrase") if notation.region_box_first else ("phrase", "box")
     return ("phrase", "box") if prompt == reading_prompt() else ("box",)
 
 
 def question_prompt(text: str) -> tuple[str, ...]:
-    """What is given to the language model so that it answers a question."""
+    """The prompt of the language model for a question."""
     return question(text, "").prefix
 
 
@@ -156,10 +156,10 @@ def encode_segment(tokenizer: Any, segment: str) -> tuple[int, ...]:
 
 
 def plain_phrase(text: str) -> str:
-    """Without a full stop: sentences of reports end with one, what a user looks for does not."""
+    """The phrase without a full stop. Sentences of reports end with one, and users' phrases do not."""
     return one_line(text).rstrip(" .")
 
 
 def one_line(text: str) -> str:
-    """With every white space made a single blank."""
+    """The text with every white space made a single blank."""
     return " ".join(text.split())

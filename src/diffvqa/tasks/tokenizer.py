@@ -34,7 +34,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
 
 
 def special_tokens(tokenizer: PreTrainedTokenizerBase) -> dict[str, Any]:
-    """What a model's configuration says of its tokenizer: the size of its vocabulary, and its special tokens' ids."""
+    """The facts about a tokenizer in a model's configuration: size of the vocabulary, and ids of special tokens."""
     ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
     return {"vocab_size": len(tokenizer), **ids}
 

@@ -1,4 +1,4 @@
-"""How a training ends early: what it leaves, and one line in the place of what a library says."""
+"""Trainings that end early: they leave what is finished, and say so in one line instead of a library's traceback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LOOK_EVERY = 5
 
 
 class Draws(Protocol):
-    """What a run is trained on, in its order."""
+    """The images or questions of a run, in their order."""
 
     def __len__(self) -> int: ...
 
@@ -32,7 +32,7 @@ class Draws(Protocol):
 
 
 class Failure:
-    """How a run ends whose loss or gradients are not finite: the step's draws are listed in a file in `out`."""
+    """The end of a run whose loss or gradients are not finite: a file in `out` lists the step's draws."""
 
     def __init__(self, draws: Draws, batch_size: int, out: Path) -> None:
         self.draws, self.batch_size, self.out = draws, batch_size, out
@@ -50,14 +50,14 @@ class Failure:
 
 
 def kept(out: Path) -> str:
-    """What a run that ends early leaves in its folder, as a clause."""
+    """A clause that says what a run that ends early leaves in its folder."""
     last = last_checkpoint(out / CHECKPOINTS)
     return f"the checkpoint of step {checkpoint_step(last)} is kept" if last else "there is no checkpoint yet"
 
 
 @contextmanager
 def ending_well(out: Path) -> Iterator[None]:
-    """Around a training: whatever ends it says what is kept in `out`, and leaves no loader worker behind.
+    """A context for a training: any end says what is kept in `out`, and leaves no loader worker behind.
 
     Loader workers that are stopped meanwhile are let go on. Raises RunFailed where the disk or the memory is full, or
     a loader worker has ended.
@@ -84,7 +84,7 @@ def _begun(out: Path) -> bool:
 
 
 def _reason(error: Exception) -> tuple[str, str] | None:
-    """What has gone wrong outside the program, and what to do; None if it is something else."""
+    """A fault outside the program and its remedy; None if the fault is something else."""
     text, again = str(error), "give the same command again"
     if is_full(error):
         return "the disk is full", f"make room and {again}"
@@ -105,7 +105,7 @@ def _wake_loaders(ended: threading.Event) -> None:
 
 
 def _end_loaders() -> None:
-    """By force: one that was stopped hears nothing else, and this process would wait for it at its end."""
+    """End loader workers by force. A stopped one hears nothing else, and this process would wait for it at its end."""
     for worker in multiprocessing.active_children():
         if worker.daemon:
             # torch says in an error that one was killed, wherever this process then is.

@@ -34,7 +34,7 @@ def seal(checkpoint: Path) -> None:
 
 
 def fault_of(checkpoint: Path) -> str | None:
-    """What is wrong with a checkpoint: it was not written to its end, or a file is damaged; None if it is whole."""
+    """The fault of a checkpoint that is incomplete or has a damaged file; None if it is whole."""
     if not (checkpoint / SEAL).is_file():
         return "it was not written to its end"
     try:

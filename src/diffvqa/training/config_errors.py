@@ -28,7 +28,7 @@ def refuse_unknown_sizes(sizes: Mapping[str, Any], kind: type[PreTrainedConfig],
 
 @contextmanager
 def explain_sizes(*arguments: str) -> Iterator[None]:
-    """Inside it models are made: what the library says against their sizes becomes an InputError that names them."""
+    """A context that makes models: an error of the library about their sizes becomes an InputError that names them."""
     try:
         yield
     except InputError:
@@ -42,7 +42,7 @@ def explain_sizes(*arguments: str) -> Iterator[None]:
 
 @contextmanager
 def explain_source(argument: str, source: str) -> Iterator[None]:
-    """Inside it what `argument` names is read: what is wrong with it becomes an InputError that names the argument."""
+    """A context that reads the source in `argument`: any error becomes an InputError that names the argument."""
     what, instead = _SOURCES[argument]
     if source.startswith(("/", "./", "../", "~")) and not Path(source).exists():
         raise InputError(
@@ -68,5 +68,5 @@ _SOURCES = {
 
 
 def _brief(error: Exception) -> str:
-    """What a library says, in one line; some list every model that they know."""
+    """A library's message in one line; some list every model that they know."""
     return " ".join(str(error).split())[:250]

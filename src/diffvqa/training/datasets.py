@@ -1,4 +1,4 @@
-"""What the Trainer draws from: every item a function of (seed, epoch, index), so that a resumed run goes on alike."""
+"""The items that the Trainer draws: each a function of (seed, epoch, index), so that a resumed run draws the same."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def pairs_to_learn(store: Store, images: Sequence[int], split: str) -> list[tupl
 
 
 class PretrainingDraws(Dataset):
-    """Item n is the n-th image of the run, augmented, and by name what each head takes of it; as many as the run needs.
+    """The images of a run in their order, augmented, with what each head takes of them.
 
     If an objective learns from pairs, items 2n and 2n + 1 are the prior and the current image of the n-th pair.
     split: that of the questions which say what changed.

@@ -29,8 +29,7 @@ CAPTIONING = "captioning"
 
 @dataclass(frozen=True)
 class HeadContext:
-    """What a head is made for: the encoder's width, the images' size in pixels, a decoder's and a text encoder's sizes,
-    the tokenizer, the longest text in tokens, the names of findings."""
+    """The sizes, tokenizer and names of findings that a head is made for."""
 
     width: int
     image_size: int

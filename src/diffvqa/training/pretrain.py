@@ -125,14 +125,14 @@ def _mean_negatives(out: Path) -> dict[str, float]:
 
 
 def _validation(store: Store, config: PretrainConfig) -> PretrainingDraws | None:
-    """What the loss on the validation split is computed on, if the store has any of it."""
+    """The data for the loss on the validation split, if the store has any."""
     images = [place for place, split in enumerate(store.images.column("split")) if split == "validate"]
     items = pairs_to_learn(store, images, "validate") if draws_pairs(config.objective) else images
     return PretrainingDraws(store, images, config, VALIDATION_IMAGES, "validate") if items else None
 
 
 def _refuse_nothing_to_learn(config: PretrainConfig, store: Store, places: list[int]) -> None:
-    """Raises InputError where an objective needs what not one image has."""
+    """Raises InputError if no image has what an objective needs."""
     available = {
         "reports": any(store.images[place].report for place in places),
         "phrases": any(region.phrases for place in places for region in store.images[place].regions),
@@ -177,7 +177,7 @@ def _tokenizer(config: PretrainConfig, store: Store, images: list[int]) -> PreTr
 
 
 def _processor(config: PretrainConfig, store: Store, channels: int) -> SiglipImageProcessorPil:
-    """How the encoder's pixels are normalised: as its checkpoint says, else as configured."""
+    """The processor of the encoder's pixels, from its checkpoint, else as configured."""
     mean, deviation = config.image_mean, config.image_std
     if isinstance(config.encoder, str):
         with suppress(OSError, ValueError) if mean and deviation else explain_source("encoder", config.encoder):

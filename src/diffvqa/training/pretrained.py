@@ -1,4 +1,4 @@
-"""What stage 2 begins with: an encoder that stage 1 has trained, or one that somebody else has."""
+"""The encoder that stage 2 begins with: trained by stage 1, or by somebody else."""
 
 from __future__ import annotations
 

@@ -51,7 +51,7 @@ def captioner_config(
 def make_head_context(
     config: PretrainConfig, encoder: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, findings: Sequence[str]
 ) -> HeadContext:
-    """What heads are made for. A text encoder is as large as the decoder, so that objectives can be compared."""
+    """The context for heads. A text encoder is as large as the decoder, so that objectives can be compared."""
     refuse_unknown_sizes(config.decoder, GPT2Config, "decoder")
     decoder = GPT2Config(**config.decoder)
     text_config = CLIPTextConfig(

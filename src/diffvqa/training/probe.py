@@ -1,4 +1,4 @@
-"""What a frozen encoder knows: findings, changes and places read out of its patch tokens by small probes.
+"""Small probes that read findings, changes and places out of the patch tokens of a frozen encoder.
 
 The probes are trained on the train split, stopped by the validation split, and asked about the test split. Their
 predictions are written to a file, which `evaluation.probe_scores` scores.
@@ -49,7 +49,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Items:
-    """What a probe is trained on or asked about: the images of each item and, for each name, its target.
+    """The items that a probe is trained on or asked about: the images of each and, for each name, its target.
 
     images: identifiers, one or two each. targets: (items, names), classes; or (items, names, 4), boxes as shares of the
     side, NaN where there is none.
@@ -63,7 +63,7 @@ class Items:
 
 @dataclass(frozen=True)
 class Probed:
-    """What is used of a store, and how an encoder sees it: image identifier -> tokens, once it has been encoded.
+    """The part of a store that probes use, and its encoded images: image identifier -> tokens.
 
     seed: of the drawing where there are more than MOST. left_out: patients of whom nothing is used. findings: by image
     identifier, in the place of those that the store has.

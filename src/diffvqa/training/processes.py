@@ -34,5 +34,5 @@ def is_first() -> bool:
 
 
 def first_goes_first() -> AbstractContextManager[None]:
-    """Inside it the first process is alone; the others follow when it is done."""
+    """A context that the first process enters alone; the others follow when it is done."""
     return join_processes().main_process_first()

@@ -124,7 +124,7 @@ class StageTrainer(Trainer):
         super()._load_best_model()
 
     def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
-        """As usual; the losses of the heads, where there are several, stand beside their sum."""
+        """Log as usual, and add the losses of several heads beside their sum."""
         steps = self.state.global_step - self.parts_since
         if "loss" in logs and steps and self.parts:
             found: dict[str, dict[str, float]] = defaultdict(dict)
@@ -161,7 +161,7 @@ class FiniteGradients(TrainerCallback):
 
 
 class SameDraws(TrainerCallback):
-    """What is drawn in a step, such as dropout, is a function of (seed, step, process), so that resuming repeats it."""
+    """Random draws in a step, such as dropout, as a function of (seed, step, process), so that they can be repeated."""
 
     def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Called before the first micro-batch of a step, when all of them are loaded."""
@@ -192,7 +192,7 @@ class SaveAtTheEnd(TrainerCallback):
 
 
 class BestCheckpoint(TrainerCallback):
-    """Where the best checkpoint of a resumed run lies now: the run's folder may have been moved."""
+    """The present place of the best checkpoint of a resumed run, whose folder may have been moved."""
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Called when the state of a checkpoint has been read."""

@@ -66,7 +66,7 @@ def claimed(kind: str, config: Any, **inputs: str) -> Iterator[Run]:
 
 
 def read_log(out: Path) -> list[dict[str, Any]]:
-    """What a run has logged, a mapping a line; nothing where it has not yet.
+    """The log of a run, a mapping a line; empty if there is none yet.
 
     A last line that was not written to its end is left out. Raises InputError for another one that is damaged.
     """
@@ -243,7 +243,7 @@ def train(
 
 
 class _Console(TrainerCallback):
-    """How large the model is, then a bar with the step, the loss and the time left."""
+    """Output on the terminal: the size of the model, then a bar with the step, the loss and the time left."""
 
     def __init__(self, title: str) -> None:
         self.bar = Progress(

@@ -14,7 +14,7 @@ from diffvqa.runs import Claim
 
 @dataclass(frozen=True, slots=True)
 class WrittenLines:
-    """What a file holds already: whole lines, how many of them hold a problem, and their size in bytes."""
+    """The content of a file so far: its complete lines, how many of them hold a problem, and their size in bytes."""
 
     lines: int = 0
     problems: int = 0

@@ -165,7 +165,7 @@ def _require_highdicom() -> None:
 
 
 def _header(radiograph: Radiograph, argument: str) -> Dataset:
-    """What is needed of a header, its text as unicode."""
+    """The needed elements of a header, with its text as unicode."""
 
     def refused(expected: str) -> InputError:
         return InputError(f"{{dicom_sr}} expects {expected}", argument=argument, mentions=("dicom_sr",))

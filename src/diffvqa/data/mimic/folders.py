@@ -1,4 +1,4 @@
-"""Where datasets of PhysioNet lie: under PhysioNet's names, with or without a folder for the version."""
+"""The places of PhysioNet's datasets: under PhysioNet's names, with or without a folder for the version."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def require_folder(path: Path, part: str, argument: str) -> Path:
 
 
 def with_version(folder: Path, part: str) -> str:
-    """What PhysioNet calls the dataset in a folder, with its version if the folder is named after one.
+    """PhysioNet's name for the dataset in a folder, with its version if the folder is named after one.
 
     One that says that it only has the layout of that dataset is called so.
     """

@@ -92,7 +92,7 @@ def read_images(
 
 
 def span_of_cells(date: str, time: str = "") -> tuple[float, float] | None:
-    """From when until when a date such as 21800506 and a time such as 213014.531 may have been; None if unreadable.
+    """The earliest and the latest time of a date (21800506) and a time (213014.531); None if they cannot be read.
 
     In seconds since the year 1. A time that is missing is any of the day.
     """
@@ -148,7 +148,7 @@ def _read_splits(root: Path, problems: list[Problem]) -> dict[str, str]:
 
 
 def _names(folder: Path) -> frozenset[str]:
-    """What a folder holds; nothing if it is not there."""
+    """The names in a folder; none if the folder is missing."""
     try:
         return frozenset(os.listdir(folder))
     except OSError:
