@@ -64,7 +64,7 @@ def test_a_missing_file_is_named(model, name):
 )
 def test_a_file_that_would_be_read_may_not_be_added(model, name):
     (model / name).write_text("{}")
-    with pytest.raises(InputError, match=r"^model: .*(does not belong to it|no safetensors)"):
+    with pytest.raises(InputError, match=r"^model: .*(is not in its record|no safetensors)"):
         FinetunedModel.load(model)
 
 

@@ -94,15 +94,14 @@ class FolderFiles:
                 if name not in stamps:
                     raise _damaged(f"{printable(name)} is missing", argument)
                 if digest != (weights.get(name) or _digest(folder / name, stamps[name])):
-                    raise _damaged(f"{printable(name)} is damaged, or not the file that its record tells of", argument)
+                    raise _damaged(f"{printable(name)} is damaged, or differs from the file in its record", argument)
         except OSError as error:
             raise InputError(f"a file of the folder cannot be read ({error.strerror})", argument=argument) from error
         own = [name for name in stamps if expected and "/" not in name]
         for name in own:
             if name not in (*expected, RECORD) and any(fnmatch(name, kind) for kind in _READ_UNASKED):
                 raise InputError(
-                    f"{printable(name)} does not belong to it by its record ({RECORD}); remove it, or copy the folder "
-                    "again",
+                    f"{printable(name)} is not in its record ({RECORD}); remove that file, or copy the folder again",
                     argument=argument,
                 )
         return cls(folder, argument, whole, record, stamps)

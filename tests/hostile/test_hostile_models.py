@@ -215,7 +215,7 @@ def pixels_divided_by_nothing(folder, code, bomb):
     edit(folder / PROCESSOR, image_std=[0.0])
 
 
-@hostile("does not belong|is missing")
+@hostile("is not in its record|is missing")
 def a_record_that_names_other_files(folder, code, bomb):
     edit(folder / "run.json", files={"../../etc/passwd": "0" * 64})
 

@@ -135,7 +135,7 @@ def test_cells_that_differ_in_stage_2_alone_share_an_encoder(study):
         ),
         ({"stores": {}}, "`stores` names none"),
         ({"size": 67}, "16 does not divide the store's 67 pixels: "),
-        ({"pretrain": "configs/x.yaml"}, "pretrain: there is no file 'configs/x.yaml', seen from the folder of"),
+        ({"pretrain": "configs/x.yaml"}, "pretrain: there is no file 'configs/x.yaml' in the folder of"),
     ],
 )
 def test_a_mistake_is_told_before_anything_runs(study, changed, words):

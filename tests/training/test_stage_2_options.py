@@ -132,7 +132,7 @@ def test_a_stopped_run_with_adapters_goes_on_to_the_same_weights(language_folder
 
 
 def test_adapters_of_a_new_language_model_are_refused(configure):
-    with pytest.raises(InputError, match="lora_rank: keeps a language model's weights"):
+    with pytest.raises(InputError, match="lora_rank: adapts a trained language model"):
         finetune(configure("lora_rank=2"))
 
 
@@ -260,7 +260,7 @@ def test_an_encoder_without_a_tokenizer_needs_a_language_model_that_has_one(conf
         SiglipImageProcessorPil(image_mean=[0.5], image_std=[0.5]),
     ):
         part.save_pretrained(tmp_path / "published")
-    with pytest.raises(InputError, match="would take the tokenizer of encoder, which has none"):
+    with pytest.raises(InputError, match="takes the tokenizer of encoder, which has none"):
         finetune(configure(encoder=str(tmp_path / "published")))
 
 

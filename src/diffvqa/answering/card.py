@@ -91,8 +91,7 @@ def write_card(folder: Path, out: Path, evaluation: Path | None = None) -> str |
     text, warning = model_card(folder, evaluation)
     if out.exists():
         raise InputError(
-            "there is a file already ({model}/README.md if none was given); give another name, or remove it to have it "
-            "written anew",
+            "there is a file already ({model}/README.md if none was given); give another name, or remove the file",
             argument="out",
             mentions=("model",),
         )

@@ -74,7 +74,8 @@ def evaluate(
     for argument, one in (("store", store), ("training", known)):
         if one.size != model.image_size:
             raise InputError(
-                f"holds {one.size}-pixel images, but {{model}} takes {model.image_size}-pixel ones; prepare it anew",
+                f"holds {one.size}-pixel images, but {{model}} takes {model.image_size}-pixel ones; "
+                f"prepare it with --size {model.image_size}",
                 argument=argument,
                 mentions=("model",),
             )

@@ -157,8 +157,8 @@ def require_numbers(values: torch.Tensor) -> None:
     """Raise InputError if a probability is not a number, because the answer then means nothing."""
     if values.isnan().any():
         raise InputError(
-            "what it computes of these images is not finite, so that there is no answer; its weights are damaged, or "
-            "its training broke down",
+            "its output for these images is not finite, so that there is no answer; its weights are damaged, or its "
+            "training failed",
             argument="model",
         )
 

@@ -55,8 +55,8 @@ def ground_phrase(
     """
     if "AREF" not in captioner.model.config.tasks:
         raise InputError(
-            f"expected one that has learnt boxes of phrases, found {', '.join(captioner.model.config.tasks)} only; "
-            "give one that was pretrained with AREF",
+            f"expected a model with the task AREF, found {', '.join(captioner.model.config.tasks)} only; "
+            "give a model that was pretrained with AREF",
             argument="model",
         )
     features, prompt = {"image": encode_radiographs(captioner, [radiograph])[0]}, referring_prompt(phrase)

@@ -44,7 +44,7 @@ def model_folder(source: str | os.PathLike[str]) -> Path:
         )
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{name!r} is no local folder, and was neither fetched from the hub nor before; "
+            f"{name!r} is no local folder, and cannot be fetched from the hub; "
             "check the name, the network and HF_HUB_OFFLINE, or give a folder",
             argument="model",
         ) from error

@@ -60,7 +60,7 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 def _damaged() -> InputError:
     return InputError(
-        f"{FOLDER}/{RECORD} is damaged, so that nothing says how far to trust its answers; copy the model again, or "
+        f"{FOLDER}/{RECORD} is damaged, so that the trust in its answers is not known; copy the model again, or "
         f"delete {FOLDER}/ and run `diffvqa finetune` on the folder again",
         argument="model",
     )

@@ -63,7 +63,7 @@ class ModelFolder(Generic[Model]):
 def _load_once(kind: type[Model], folder: Path, argument: str, digest: str) -> ModelFolder[Model]:
     loaded = load_folder(kind, folder, argument)
     if digest and loaded.digest != digest:
-        raise InputError("its weights were exchanged while it was at work; run the command again", argument=argument)
+        raise InputError("its weights were replaced during the run; run the command again", argument=argument)
     return loaded
 
 

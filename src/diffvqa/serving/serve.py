@@ -37,9 +37,9 @@ def serve(model: Path, host: str, port: int, origin: str | None = None) -> None:
         address = ipaddress.ip_address(listener.getsockname()[0])
         if address.is_unspecified and origin is None:
             raise InputError(
-                "expected one address of this machine, found one that stands for all of them: the name that "
-                "browsers will ask for is not known then, and others are refused; give one address, or {origin} with "
-                "the start of the page's address, such as https://rad.hospital.org",
+                "expected one address of this machine, found one that stands for all of them: the server must know the "
+                "name that browsers ask for; give one address, or {origin} with the start of the page's address, such "
+                "as https://rad.hospital.org",
                 argument="host",
                 mentions=("origin",),
             )

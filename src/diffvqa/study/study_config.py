@@ -220,8 +220,8 @@ def read_study(path: Path, overrides: list[str]) -> StudyConfig:
     for stage, found in stages.items():
         if not Path(found).is_file():
             raise InputError(
-                f"there is no file {before[stage]!r}, seen from the folder of the study's own file; "
-                "give its path from there",
+                f"there is no file {before[stage]!r} in the folder of the study's own file; "
+                "give a path relative to that folder",
                 argument=stage,
             )
     cells = cells_of(config)

@@ -68,7 +68,7 @@ def page_from(folder: Path) -> str:
         return render_page(systems, comparisons, draw_figures(systems, list(comparisons)), summary)
     except (KeyError, TypeError, ValueError, AttributeError, lzma.LZMAError) as error:
         raise InputError(
-            "FOLDER: its files are not as `diffvqa study` writes them; take them anew from the study's own folder"
+            "FOLDER: its files are not as `diffvqa study` writes them; copy them again from the study's own folder"
         ) from error
 
 

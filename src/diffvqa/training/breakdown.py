@@ -44,7 +44,7 @@ class Failure:
         write_text(self.out / FAILED, json.dumps(listed, indent=2))
         raise RunFailed(
             f"{what} at step {step + 1} of {len(self.draws) // self.batch_size}; {kept(self.out)}; what the step was "
-            f"trained on is listed in {FAILED} in `out`. Look at those, or start anew in another folder with a lower "
+            f"trained on is listed in {FAILED} in `out`. Look at those, or start again in another folder with a lower "
             "`optimisation.learning_rate` or more `optimisation.warmup_steps`"
         )
 
@@ -92,7 +92,7 @@ def _reason(error: Exception) -> tuple[str, str] | None:
     if text.startswith("DataLoader worker") or isinstance(error, ConnectionError | EOFError):
         return "a loader worker was ended, often for want of memory", again
     if isinstance(error, MemoryError) or "out of memory" in text or "can't allocate memory" in text:
-        return "the memory is full", "start anew in another folder with more `optimisation.accumulation`"
+        return "the memory is full", "start again in another folder with a higher `optimisation.accumulation`"
     return None
 
 

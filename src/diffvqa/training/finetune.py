@@ -112,8 +112,7 @@ def finetune(config: FinetuneConfig) -> Path:
             shutil.copytree(pretrained.captioner.path, run.out / CAPTIONER, ignore=ignored, dirs_exist_ok=True)
             if weights_digest(run.out / CAPTIONER) != pretrained.captioner.digest:
                 raise InputError(
-                    "its weights were exchanged during the training; put back those that it began with, and run the "
-                    "command again",
+                    "its weights were replaced during the training; restore the old ones, and run the command again",
                     argument="encoder",
                 )
         _measure(run.out, store, sample, features)
@@ -164,13 +163,13 @@ def _tokenizer(config: FinetuneConfig, pretrained: Pretrained) -> PreTrainedToke
             return complete(read_tokenizer(config.language_model), mask=False)
     if config.lora_rank:
         raise InputError(
-            "keeps a language model's weights; give the name of a trained {language_model}",
+            "adapts a trained language model; give a folder or hub name as {language_model}",
             argument="lora_rank",
             mentions=("language_model",),
         )
     if pretrained.tokenizer is None:
         raise InputError(
-            "given by its sizes, it would take the tokenizer of {encoder}, which has none; "
+            "a new language model takes the tokenizer of {encoder}, which has none; "
             "give the folder or hub name of a language model",
             argument="language_model",
             mentions=("encoder",),

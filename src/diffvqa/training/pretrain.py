@@ -61,7 +61,8 @@ def pretrain(config: PretrainConfig) -> Path:
     _refuse_nothing_to_learn(config, store, images)
     if share_of_batch(config.optimisation) % 2 and draws_pairs(config.objective):
         raise InputError(
-            "a process takes pairs, so an even number of images at once", argument="optimisation.batch_size"
+            "the objective learns from pairs; give every process an even number of images a step",
+            argument="optimisation.batch_size",
         )
     with claimed("pretrain", config, store=store.fingerprint) as run:
         if run.finished:

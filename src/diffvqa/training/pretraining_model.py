@@ -96,8 +96,8 @@ def encoder_sizes(config: PretrainConfig, size: int) -> dict[str, Any]:
     patch = encoder.get("patch_size", getattr(kind, "patch_size", None))
     if isinstance(patch, int) and patch > 0 and size % patch and "image_size" not in given:
         raise InputError(
-            f"{patch} does not divide the store's {size} pixels: {size % patch} at the edges would not be seen; give "
-            f"another, or encoder.image_size={size} to have it so",
+            f"{patch} does not divide the store's {size} pixels: the model would not see {size % patch} at the "
+            f"edges; give another size, or accept this with encoder.image_size={size}",
             argument="encoder.patch_size",
         )
     refuse_unknown_sizes(encoder, kind, "encoder")

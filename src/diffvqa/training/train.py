@@ -144,10 +144,10 @@ def train(
     """
     precision = usable_precision(optimisation.precision)
     if precision != optimisation.precision and is_first():
-        print(f"{title}: in {precision}, for this machine has no fast {optimisation.precision}")
+        print(f"{title}: in {precision}, because this machine has no fast {optimisation.precision}")
     if is_first() and not torch.cuda.is_available() and "OMP_NUM_THREADS" not in os.environ and is_busy():
         threads = max(1, usable_cores() // 2)
-        print(f"{title}: other programs use most of the cores; with OMP_NUM_THREADS={threads} for each all go faster")
+        print(f"{title}: other programs use most of the cores; OMP_NUM_THREADS={threads} makes all of them faster")
     if not torch.cuda.is_available() and precision == "bf16":
         # In bf16 on the CPU torch's fused attention takes twice as long as the plain one (benchmarks/attention.py).
         model.set_attn_implementation("eager")
@@ -216,7 +216,7 @@ def train(
         trainer.remove_callback(callback)
     if trainer.is_fsdp_enabled and trainer.by_muon:
         raise InputError(
-            "muon takes whole matrices, which sharded training has not; give adamw", argument="optimisation.optimizer"
+            "muon needs whole matrices, but sharded training splits them; give adamw", argument="optimisation.optimizer"
         )
     whole: Model | None = model
     if trainer.is_fsdp_enabled:

@@ -42,7 +42,8 @@ def find_written(claim: Claim, ids: Sequence[str]) -> WrittenLines:
                 lines, problems, size = lines + 1, problems + ("problem" in row), size + len(line)
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(
-            f"line {lines + 1} of the file there is not what was written; remove the file to begin anew", argument="out"
+            f"line {lines + 1} of the file has changed since it was written; remove the file to begin again",
+            argument="out",
         ) from error
     return WrittenLines(lines, problems, size)
 
