@@ -1,4 +1,4 @@
-"""A model card: what is known of a finetuned model, in the form that the Hugging Face hub shows."""
+"""A model card: the facts about a finetuned model, in the form that the Hugging Face hub shows."""
 
 from __future__ import annotations
 
@@ -42,27 +42,27 @@ tags:
 
 _WHAT = """# Difference questions about chest radiographs
 
-**Research software. Not for clinical use.** Not a medical device; its answers are often wrong.
+**Research software. Not for clinical use.** The model is not a medical device. Its answers are often wrong.
 
-A model that answers, in words and with boxes, what has changed between a prior and a current frontal chest radiograph.
-A trained image encoder is joined to a language model. Method:
+The model answers what has changed between a prior and a current frontal chest radiograph, in words and with boxes.
+It joins a pretrained image encoder to a language model. The method is
 *Location-Aware Pretraining for Medical Difference Visual Question Answering*
-([arXiv 2603.04950](https://arxiv.org/abs/2603.04950)), by the program `diffvqa`.
+([arXiv 2603.04950](https://arxiv.org/abs/2603.04950)). The program is `diffvqa`.
 """
 
 _WARNING = (
-    "> **WARNING.** {why} Weights can give away what they were trained on: do not put them in a public place "
-    "without the consent of the data's owners."
+    "> **WARNING.** {why} Weights can reveal their training data. Do not publish them without the consent of the "
+    "data's owners."
 )
 
 _LIMITS = f"""## Limits
 
 - {NOTICE}
-- It knows frontal radiographs like those it was trained on. Other views, devices, ages and hospitals have not been
-  tried unless the scores above say so, and it finds nothing that it was not trained on.
-- It reports changes where there are none and misses others: read the false-change rate beside recall.
-- Findings and boxes are answers of their own; they may contradict the changes.
-- A confidence, where one is calibrated, holds for patients like those of the validation split.
+- The model knows frontal radiographs like those of its training. It has not been tested on other views, devices, ages
+  and hospitals, unless the scores above say so. It finds only findings of its training.
+- It states changes that are not there, and misses others. Read the false-change rate beside recall.
+- Findings and boxes come from separate questions. They may contradict the changes.
+- A calibrated confidence holds for patients like those of the validation split.
 """
 
 _USE = """## Use
@@ -84,7 +84,7 @@ answer.text, answer.changes, answer.boxes, answer.confidence
 
 
 def write_card(folder: Path, out: Path, evaluation: Path | None = None) -> str | None:
-    """Write the card of a model folder, and give the warning that it holds, or None.
+    """Write the card of a model folder, and return its warning, or None.
 
     evaluation: a folder that `diffvqa evaluate` has written of the same weights. Raises InputError.
     """
@@ -101,7 +101,7 @@ def write_card(folder: Path, out: Path, evaluation: Path | None = None) -> str |
 
 
 def model_card(folder: Path, evaluation: Path | None = None) -> tuple[str, str | None]:
-    """The card of a model folder, and the warning that it holds, or None. Raises InputError as `write_card` does."""
+    """The card of a model folder and its warning, or None. Raises InputError as `write_card` does."""
     run, config = read_training(folder), _read_config(folder)
     digest = weights_digest(folder)
     warning = _warning(run)
@@ -137,14 +137,14 @@ _STAGES = {"datasets": "questions and language model", "encoder_datasets": "imag
 
 
 def _warning(run: Mapping[str, Any]) -> str | None:
-    """Why the weights are not to be published, or None."""
+    """The reason against publishing the weights, or None."""
     recorded = [run.get(key) for key in _STAGES]
     found = [dataset_of(name) for names in recorded for name in names or ()]
     closed = dict.fromkeys(dataset.title for dataset in found if dataset.closed)
     if closed:
-        return f"Trained on data that is given out under a licence or an agreement only: {', '.join(closed)}."
+        return f"The model was trained on data under a licence or an agreement: {', '.join(closed)}."
     if not all(recorded):
-        return "What the model was trained on is not recorded, or not all of it: it may be patients' data."
+        return "The training data are not recorded, or not completely. They may be patients' data."
     return None
 
 
@@ -218,7 +218,7 @@ _SCORES = ("f1", "recall", "false_change_rate")
 
 def _scores(evaluation: Path | None, digest: str) -> str:
     if evaluation is None:
-        return "## Scores\n\nNone are given here.\n"
+        return "## Scores\n\nThis card has no scores.\n"
     try:
         run, metrics = (
             json.loads((evaluation / name).read_text(encoding="utf-8")) for name in ("run.json", "metrics.json")
@@ -243,7 +243,7 @@ def _scores(evaluation: Path | None, digest: str) -> str:
         ) from error
     if not same:
         raise InputError("these are scores of other weights; give the evaluation of this model", argument="evaluation")
-    intervals = "In brackets 95 % intervals over patients; below the model its controls."
+    intervals = "Brackets hold 95 % intervals over patients. The rows below the model are its controls."
     table = _table(("", "change F1", "recall", "false-change rate"), rows)
     return f"## Scores\n\n{about}\n{intervals}\n\n{table}"
 

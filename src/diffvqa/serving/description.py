@@ -1,4 +1,4 @@
-"""The description of the server for programs, OpenAPI 3.1; of answers it is answer.schema.json."""
+"""The description of the server for programs, OpenAPI 3.1; answer.schema.json describes its answers."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _FILE = {"type": "string", "contentMediaType": "application/octet-stream"}
 _RADIOGRAPH = f"PNG, JPEG or DICOM, told by its content; at most {LARGEST_FILE // 2**20} MB"
 _ERROR = {"application/json": {"schema": {"$ref": "#/components/schemas/error"}}}
 _MEANINGS = {
-    400: "The request comes under another name than this server's, or broke off.",
-    403: "The request comes from a page of another site.",
+    400: "The request names another server, or ends too early.",
+    403: "A page of another site sent the request.",
     408: "The form did not arrive in time.",
     413: "A file is too large.",
     415: "The content is not multipart/form-data.",
@@ -39,22 +39,25 @@ ERROR = {
 
 def for_answers(priors: int) -> dict[str, Any]:
     """The description of a route that answers questions. priors: how many earlier radiographs the model takes."""
-    prior: dict[str, Any] = {**_FILE, "description": f"The earlier one: {_RADIOGRAPH}."}
+    prior: dict[str, Any] = {**_FILE, "description": f"The prior radiograph: {_RADIOGRAPH}."}
     if priors > 1:
-        earlier = f"The earlier ones, the nearest first, at most {priors}: {_RADIOGRAPH}."
+        earlier = f"The prior radiographs, the nearest first, at most {priors}: {_RADIOGRAPH}."
         prior = {"type": "array", "items": _FILE, "maxItems": priors, "description": earlier}
     trusted = {"type": "boolean", "default": False}
     fields = {
-        "current": {**_FILE, "description": f"Today's radiograph: {_RADIOGRAPH}."},
+        "current": {**_FILE, "description": f"The current radiograph: {_RADIOGRAPH}."},
         "prior": prior,
         "question": {
             "type": "string",
             "minLength": 1,
             "maxLength": LONGEST_QUESTION,
-            "description": "If not given: what has changed; of one radiograph, what is seen.",
+            "description": "The question; if not given: what has changed, or what one radiograph shows.",
         },
-        "trust_order": {**trusted, "description": "Go on where DICOM headers say that the prior is the later one."},
-        "trust_identity": {**trusted, "description": "Go on where DICOM headers say that the patients differ."},
+        "trust_order": {
+            **trusted,
+            "description": "Continue even if DICOM headers say that the prior is the later one.",
+        },
+        "trust_identity": {**trusted, "description": "Continue even if DICOM headers say that the patients differ."},
     }
     answer = {"application/json": {"schema": {"$ref": "#/components/schemas/answer"}}}
     return {
@@ -67,11 +70,11 @@ def for_answers(priors: int) -> dict[str, Any]:
 def for_pictures() -> dict[str, Any]:
     """The description of the route that decodes a file."""
     stored = (
-        "How the file holds it, in words: transposed, mirrored_x, mirrored_y, in the order in which it is brought "
-        "upright; sides, where the patient's right is at the left edge."
+        "The stored orientation, in words: transposed, mirrored_x, mirrored_y, in the order that turns the image "
+        "upright; sides, if the patient's right is at the left edge."
     )
     picture = {
-        "description": "Its pixels in 8-bit grey, as the model reads them, upright; boxes are in pixels of the file.",
+        "description": "The pixels in 8-bit grey, as the model reads them, upright. Boxes are in pixels of the file.",
         "headers": {"Diffvqa-Stored": {"schema": {"type": "string"}, "description": stored}},
         "content": {"image/png": {}},
     }

@@ -49,7 +49,7 @@ function confidence({ confidence: share, calibrated }) {
   const bar = make("div", { className: "share" });
   bar.style.width = `${100 * share}%`;
   const meaning = calibrated
-    ? "calibrated: how often such answers were right on the validation answers"
+    ? "calibrated: how often such answers were right on the validation split"
     : "the model's own, not calibrated";
   return make(
     "div",
