@@ -1,7 +1,6 @@
 """Sentences of docs, help texts and docstrings are short and begin with their subject; links of the README lead on."""
 
 import ast
-import json
 import re
 from pathlib import Path
 
@@ -23,12 +22,10 @@ PAGES = sorted(
 LONGEST = 24
 """Words of a sentence."""
 
-SCHEMA = json.loads((ROOT / "src/diffvqa/answering/answer.schema.json").read_text(encoding="utf-8"))["properties"]
 OF_THE_CODE = {
     *FAULTS.values(),
     *NOTES.values(),
     *(reader.description for reader in READERS.values()),
-    *(entry["description"] for entry in SCHEMA.values()),
 }
 """What stands in tables as the program has it."""
 
