@@ -16,9 +16,9 @@ _GLIBC = "glibc.malloc.hugetlb"
 def start_with_fast_memory() -> None:
     """Begin this process anew with jemalloc, where that library is there, else with large pages of memory.
 
-    glibc looks longer for free memory the longer a training run lasts, and with small pages tensors of many megabytes
-    keep the processor looking for their places: a step on the CPU then takes two to four times as long. What the
-    environment says already (LD_PRELOAD, GLIBC_TUNABLES) stays.
+    A step on the CPU takes two to four times as long otherwise. The longer a training lasts, the longer glibc looks for
+    free memory. Small pages make the processor look up the places of large tensors. Settings in the environment
+    (LD_PRELOAD, GLIBC_TUNABLES) stay.
     """
     settings = _settings()
     if settings:

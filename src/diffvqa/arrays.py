@@ -59,9 +59,9 @@ def size_of(shape: Shape, dtype: DTypeLike) -> int:
 class CheckedRows:
     """The rows of a file that `write_rows` has written, mapped into memory; each is checked whenever it is read.
 
-    sums: their CRC-32, None for a row that is not to be checked. Each row has its own, so that who reads a row pays for
-    that row alone (30 microseconds for a square of 224 pixels), in the tenth process as in the first. Raises OSError
-    for a file that cannot be read, ValueError for one that does not hold an array of that shape.
+    sums: their CRC-32, None for a row that is not to be checked. Each row has its own sum, so that a reader checks only
+    the rows that it reads (30 microseconds for a square of 224 pixels). Raises OSError for a file that cannot be read,
+    ValueError for one that does not hold an array of that shape.
     """
 
     def __init__(self, path: Path, shape: Shape, dtype: DTypeLike, sums: Sequence[int | None]) -> None:

@@ -97,7 +97,7 @@ def is_unfinished(path: Path) -> bool:
 def held(descriptor: int) -> Iterator[bool]:
     """Hold an open file or folder for this process alone, and close it at the end; whether that could be done.
 
-    False: another process holds it. On a file system without locks, where nobody can know, it counts as done.
+    False: another process holds it. It counts as done on a file system without locks.
     """
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

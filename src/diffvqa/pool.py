@@ -1,8 +1,8 @@
 """Jobs done side by side by processes of this machine, which end with the process that they work for.
 
-concurrent.futures waits for ever where a worker is stopped, or dies while it says what it found, or where there is no
-memory for a thread of its own; and who stops early waits there until every job at work is done. Here a worker that
-somebody has stopped is let go on.
+concurrent.futures waits for ever if a worker is stopped, or dies while it sends its result, or if there is no memory
+for a thread; and who stops early waits there until every job at work is done. Here a worker that somebody has stopped
+is let go on.
 """
 
 from __future__ import annotations

@@ -101,9 +101,9 @@ class Claim:
     def held(self) -> Iterator[Run]:
         """Make the folder or the file, or find the run that is there; and hold it for this process alone.
 
-        A run that ends before it is finished leaves a record of how long it took. On a file system without locks two
-        runs are not kept apart. Raises InputError as `find` does, if nothing can be written there, and if another
-        process holds it; RunFailed if the disk is full.
+        A run that ends before it is finished leaves a record of how long it took. Two runs are not kept apart on a file
+        system without locks. Raises InputError as `find` does, if nothing can be written there, and if another process
+        holds it; RunFailed if the disk is full.
         """
         try:
             if not self.is_file:

@@ -35,7 +35,7 @@ _READ_UNASKED = (
 def digests_of(folder: Path, left_out: Collection[str] = ()) -> dict[str, str]:
     """The SHA-256 of a folder's files, those of its folders too, by their names in it, but for its own record.
 
-    left_out: folders that do not belong to it. Of a folder that is sealed itself its record stands for all of it.
+    left_out: folders that do not belong to it. The record of a folder that is sealed itself stands for its files.
     """
     found: dict[str, str] = {}
     for path in sorted(folder.iterdir()):
@@ -50,7 +50,7 @@ def digests_of(folder: Path, left_out: Collection[str] = ()) -> dict[str, str]:
 def seal(folder: Path, left_out: Collection[str] = ()) -> None:
     """Write the digests of a finished folder's files into its record, and before into those of folders in it.
 
-    For a folder whose files somebody has changed on purpose. left_out: as of `digests_of`.
+    This serves folders whose files were changed on purpose. left_out: as of `digests_of`.
     """
     for path in folder.iterdir():
         if path.is_dir() and path.name not in left_out and _read(path / RECORD):

@@ -41,7 +41,7 @@ def saving_first() -> Iterator[Callable[[], bool]]:
     """A context in which SIGTERM is noted and raises nothing; the yielded function says whether it has come.
 
     Whoever works asks now and then, saves, and raises Terminated; it is raised anyway at the end, after WITHIN seconds,
-    and where SIGTERM comes again. Where nobody heeds SIGTERM this changes nothing.
+    and where SIGTERM comes again. It changes nothing unless SIGTERM is heeded.
     """
     if signal.getsignal(signal.SIGTERM) is not _terminate or threading.current_thread() is not threading.main_thread():
         yield lambda: False

@@ -16,9 +16,9 @@ def is_busy() -> bool:
 def share_cores() -> None:
     """Let threads sleep while they wait for one another, on a machine that is busy.
 
-    By default they try again and again, and so hold the cores that the awaited ones, here or in the other program,
-    need: two programs with a thread a core then slow each other down many times over. To be called before torch is
-    imported. What is computed stays the same to the bit, as it would not with fewer threads.
+    Waiting threads hold their cores by default, although other threads need them. Two programs with a thread a core
+    then slow each other down many times over. Call this before torch is imported. Results stay the same to the bit, as
+    they would not with fewer threads.
     """
     if is_busy():
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

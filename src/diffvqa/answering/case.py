@@ -42,8 +42,8 @@ def make_case(
 ) -> Case:
     """A case of images by their names, current first, then each the one before.
 
-    Raises InputError where headers contradict the order or the identity, unless they are to be trusted, where two
-    images are the same picture, and for a question that cannot be asked.
+    Raises InputError if headers contradict the order or the identity, unless these are to be trusted. It also does so
+    if two images are the same picture, and for a question that cannot be asked.
     """
     asked = read_question(question, alone=len(images) == 1)
     for (name, one), (other, another) in itertools.combinations(images.items(), 2):

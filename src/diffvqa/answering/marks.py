@@ -27,8 +27,8 @@ class Mark:
 def marks_of(answer: Answer, sizes: Mapping[str, tuple[int, int]]) -> tuple[Mark, ...]:
     """The marks of an answer about a pair; none where it says nothing that can be compared.
 
-    sizes: width and height in pixels of the images "current" and "prior". A change without a box is marked with the
-    whole image: what is said in words only is believed too readily, and some viewers go blank on it.
+    sizes: width and height in pixels of the images "current" and "prior". A change without a box gets the whole image
+    as its mark, because some viewers show nothing otherwise.
     """
     if answer.changes is None:
         return ()

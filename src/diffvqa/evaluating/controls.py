@@ -96,7 +96,7 @@ def two_readings(
 ) -> list[Row]:
     """Control: the same model asked about each image alone, its findings with their levels, and the two compared.
 
-    A model that compares is better than that. Of questions about the images as wholes.
+    A model that compares is better than that. Only for questions about whole images.
     """
     asked = [question for question in questions if question.text == DIFFERENCE_QUESTION]
     images = dict.fromkeys(image for question in asked for image in question.pair.images[:2])
@@ -120,7 +120,7 @@ def exchanged(
 ) -> list[Row]:
     """Control: the same model shown prior and current image the other way round, and its answer turned round.
 
-    Of difference questions about two images; an answer that cannot be turned round is empty.
+    Only for difference questions about two images; an answer that cannot be turned round is empty.
     """
     asked = [one for one in questions if one.type == "difference" and one.pair.prior and not one.pair.earlier]
     shown = [(Pair(one.pair.prior or "", one.pair.current), one.text) for one in asked]

@@ -35,7 +35,7 @@ def example_pairs(
 ) -> list[dict[str, Any]]:
     """A dozen pairs, of different patients as far as there are, drawn before anyone looks at the answers.
 
-    Without a captioner, whose features these are, they have no predicted boxes.
+    They have no predicted boxes if there is no captioner, whose features these are.
     """
     order = np.random.default_rng(SEED).permutation(len(questions)).tolist()
     order = [index for index in order if questions[index].type == "difference"]

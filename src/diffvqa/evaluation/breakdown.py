@@ -44,8 +44,8 @@ def tally_kinds(judged: Sequence[Judged]) -> dict[str, Tally]:
 def tally_steps(judged: Sequence[Judged]) -> dict[str, Tally]:
     """Number of steps of severity -> recall of the reference changes of that many, where it is known.
 
-    The number alone is of findings that came or went, `level N` of changes of level: there the level before and the one
-    after have to be right, which is another task. What is only stated has no steps, so there is no precision.
+    A plain number counts findings that appeared or vanished. `level N` counts changes of level, whose levels before and
+    after must be right. There is no precision, because a change that is only stated has no steps.
     """
 
     def steps(one: Judged, change: Change) -> str | None:
@@ -63,8 +63,8 @@ def tally_steps(judged: Sequence[Judged]) -> dict[str, Tally]:
 def tally_groups(predictions: Sequence[Prediction]) -> dict[str, Tally]:
     """Group -> the change scores of its difference questions, by factor and strength where the name has them.
 
-    The repeats of the patients of a factor are that factor's strength 0 too: patients differ in how often a change is
-    stated, so that those of another factor are no measure. Without the induced-change rate, which is of several groups.
+    The repeats of a factor's own patients are its strength 0. Other patients would not do, because patients differ in
+    how often a change is stated. The induced-change rate is missing, because it spans several groups.
     """
     groups: dict[str, list[Prediction]] = defaultdict(list)
     factors: dict[Hashable, set[str]] = defaultdict(set)

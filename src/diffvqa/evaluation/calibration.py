@@ -37,9 +37,8 @@ def tally_calibration(judged: Sequence[Judged]) -> Calibration | None:
 
     An answer is right if it says all that has changed and nothing else. Scores: ece, the expected calibration error
     over ten bins of equal width (Guo et al. 2017); auroc, of the confidence for being right; selective_N, the accuracy
-    of the N % most confident answers. Counts: n, right.
-    In a resample the most confident are those of the whole set, and AUROC is taken to first order, from the placements
-    of the whole set (DeLong et al. 1988).
+    of the N % most confident answers. Counts: n, right. The most confident answers of a resample are those of the whole
+    set. AUROC is taken to first order, from the placements of the whole set (DeLong et al. 1988).
     """
     rows = [one for one in judged if one.prediction.confidence is not None]
     if not rows:

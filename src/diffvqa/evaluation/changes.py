@@ -89,17 +89,15 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
     """The changes of all difference questions whose reference can be read; None if there is no such question.
 
     A predicted change matches if finding and kind agree, for a level also before and after. Precision, recall and F1
-    are micro-averaged over pairs. Where a text has several readings, the pair of readings that agrees best counts.
-    An answer that cannot be read misses all changes of its pair; on an unchanged pair it counts as one false change.
-    The false-change rate is the share of unchanged pairs with any predicted change, the detection rate that of changed
-    pairs, whether the change is right or not; an answer that cannot be read predicts none there.
-    The induced-change rate is the false-change rate among pairs that differ in one factor of acquisition and whose
-    patient's repeat has rightly no change: what acquisition adds to the changes that a system invents anyhow. It is
-    defined where groups are called so.
-    The coarse F1 counts a change of level as right whose direction is, as radiologists grade: new, worse, unchanged,
-    better, resolved.
-    Counts: n, pairs_changed, pairs_unchanged, pairs_taken_otherwise (those of the induced-change rate), unreadable
-    (answers), reference_unreadable (pairs left out).
+    are micro-averaged over pairs. If a text has several readings, the pair of readings that agrees best counts. An
+    answer that cannot be read misses all changes of its pair; on an unchanged pair it counts as one false change. The
+    false-change rate is the share of unchanged pairs with any predicted change. The detection rate is that share of
+    changed pairs, whether the change is right or not; an answer that cannot be read predicts none there. The
+    induced-change rate is the false-change rate among pairs that differ in one factor of acquisition. Only patients
+    count whose repeat is rightly called unchanged. It is defined where groups are called so. The coarse F1 counts a
+    change of level as right whose direction is, as radiologists grade: new, worse, unchanged, better, resolved. Counts:
+    n, pairs_changed, pairs_unchanged, pairs_taken_otherwise (those of the induced-change rate), unreadable (answers),
+    reference_unreadable (pairs left out).
     """
     judged = judge(predictions)
     if not judged:

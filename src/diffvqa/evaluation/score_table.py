@@ -47,11 +47,11 @@ def print_probe(scores: Mapping) -> Group:
 def print_table(metrics: Mapping) -> Group:
     """Tables for a rich console of the metrics of a folder or of one file: changes, texts of answers, boxes.
 
-    Systems are rows, the model first, then the controls that have such scores; each score has its 95 % interval
-    below it, each title its n. The texts are those of the difference questions, or of all questions if none is one.
-    Then, where there are such scores: exact agreement by type of question, the model's changes by group, confidence,
-    boxes, and a test split's row below the published ones.
-    A tokenizer other than the PTB tokenizer, and the notes, are written below.
+    Systems are rows, the model first, then the controls that have such scores; each score has its 95 % interval below
+    it, each title its n. The texts are those of the difference questions, or of all questions if none is one. Further
+    tables follow if there are such scores: exact agreement by type of question, the model's changes by group,
+    confidence, boxes, and the row below the published ones. A tokenizer other than the PTB tokenizer, and the notes,
+    are written below.
     """
     systems = systems_of(metrics)
     first = systems["model"]

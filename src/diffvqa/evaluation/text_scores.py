@@ -1,9 +1,8 @@
 """Text metrics by pycocoevalcap's definitions: BLEU-1 to 4, METEOR, ROUGE-L and CIDEr, and exact agreement.
 
-BLEU is corpus BLEU with the closest reference length, CIDEr takes its document frequencies from the references that
-are scored (so it depends on which and how many those are), METEOR 1.5 is the score of the summed statistics.
-pycocoevalcap is an extra, and its PTB tokenizer and METEOR are Java programs. What is not there is said in the notes,
-and no other metric ever goes by the same name.
+BLEU is corpus BLEU with the closest reference length. CIDEr takes its document frequencies from the references that are
+scored, and so depends on them. METEOR 1.5 is the score of the summed statistics. pycocoevalcap is an extra, and its PTB
+tokenizer and METEOR are Java programs. The notes name missing metrics. No other metric ever has the same name.
 """
 
 from __future__ import annotations
@@ -69,7 +68,7 @@ class Tokens:
 def tokenize(texts: Iterable[str]) -> Tokens:
     """The tokens of all texts, by the PTB tokenizer as pycocoevalcap uses it, in one run of Java.
 
-    Without Java: lower-case words without punctuation. Without pycocoevalcap: none, and nothing needs them.
+    If Java is missing: lower-case words without punctuation. If pycocoevalcap is missing: none, and nothing needs them.
     """
     texts = sorted(set(texts))
     if importlib.util.find_spec("pycocoevalcap") is None:

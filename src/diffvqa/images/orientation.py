@@ -53,8 +53,8 @@ UPRIGHT = Orientation()
 def orientation_of(directions: Sequence[str]) -> Orientation:
     r"""The orientation from the directions of rows and columns in the patient (PatientOrientation in DICOM).
 
-    L\F, to the left and to the feet, is upright. What is not the one of left or right and the other of head or feet,
-    alone, is ambiguous and taken for upright.
+    L\F, to the left and to the feet, is upright. Directions are ambiguous, and count as upright, unless one is left or
+    right only and the other head or feet only.
     """
     if len(directions) != 2:
         return UPRIGHT

@@ -53,9 +53,9 @@ def read_squares(file: ImageFile, sizes: Sequence[int]) -> tuple[tuple[int, int]
     """Width and height of a file's picture in pixels, and the picture letterboxed into a square of each of `sizes`.
 
     The squares are uint8 (size, size) in the frames of `Frame.letterbox(width, height, size)`. A JPEG file is decoded
-    only as large as the largest of them needs, so that they differ from `letterbox(read_image(file), size)` by a
-    fraction of a grey level. Raises UnreadableImage, with the reason but not the path, also for a file that says that
-    its picture is stored turned or mirrored, or is no frontal chest radiograph.
+    only as large as the largest square needs. The squares differ from `letterbox(read_image(file), size)` by a fraction
+    of a grey level. Raises UnreadableImage, with the reason and without the path. It also does so for a picture that is
+    stored turned or mirrored, or is no frontal chest radiograph.
     """
     with open_image(file) as opened:
         if dicom.is_dicom(opened, file):

@@ -36,9 +36,9 @@ Progress = Callable[[int, int], None]
 class WrittenAnswer:
     """An answer, and the model's confidence in it, 0 to 1.
 
-    confidence: the geometric mean of the token probabilities. For an answer that is composed of weighed changes it is
-    the probability of the whole answer. changed: the probability that anything has changed; None if changes are not
-    weighed.
+    confidence: the geometric mean of the token probabilities. The confidence of an answer that is composed of weighed
+    changes is the probability of the whole answer. changed: the probability that anything has changed; None if changes
+    are not weighed.
     """
 
     text: str
@@ -215,7 +215,7 @@ def in_batches(
 ) -> list[Result]:
     """The results of `function(folder, some items, *arguments)` for batches of BATCH items, here or on a Ray cluster.
 
-    On a GPU by more, which a few of them would leave idle between two tokens.
+    Batches are larger on a GPU, because small ones leave it idle between two tokens.
     """
     count = BATCH_ON_GPU if device().type == "cuda" else BATCH
     jobs = ((folder, items[start : start + count], *arguments) for start in range(0, len(items), count))

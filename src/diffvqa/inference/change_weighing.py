@@ -39,7 +39,7 @@ def change_probabilities(hypotheses: Sequence[Hypothesis]) -> dict[Change, float
 def agreed_probabilities(forward: Mapping[Change, float], backward: Mapping[Change, float]) -> dict[Change, float]:
     """The geometric mean of the probability of each change in either order of the images.
 
-    backward: of the images exchanged, as it was written. What one order does not hold for possible is left out.
+    backward: of the images exchanged, as it was written. A change that is impossible in one order is left out.
     """
     turned = {turn_change_round(change): probability for change, probability in backward.items()}
     return {
@@ -50,8 +50,8 @@ def agreed_probabilities(forward: Mapping[Change, float], backward: Mapping[Chan
 def state_changes(probabilities: Mapping[Change, float], threshold: float) -> tuple[str, float]:
     """The answer that states each change of that probability or more, and how probable all of it is.
 
-    Of a finding the most probable change is stated, if any. The whole is as probable as all that is stated together,
-    and that nothing else has changed, were findings independent of one another.
+    At most one change of a finding is stated: the most probable. The whole is as probable as all that is stated
+    together, and that nothing else has changed, were findings independent of one another.
     """
     of_finding: dict[str, dict[Change, float]] = defaultdict(dict)
     for change, probability in probabilities.items():

@@ -42,7 +42,7 @@ def name_findings(
     """The findings named in each image, None where what was written is no list of names; features: patch tokens.
 
     Two questions an image: the model has learnt to name findings of images that have some, so that it would name some
-    in any. Where it says that there is none, none is named.
+    in any. No finding is named if the model says that there is none.
     """
     asked = [
         (Pair(image), question) for image in features for question in (ANY_ABNORMALITY_QUESTION, ABNORMALITIES_QUESTION)

@@ -29,8 +29,8 @@ def read_training(folder: Path) -> dict[str, Any]:
 def types_taught(folder: Path) -> frozenset[str] | None:
     """The types of the questions that the model in a folder was trained on: those that its store had.
 
-    Of a model of an older version, which does not say so: those that it was configured for. None where the folder
-    has no record of a finished training.
+    A model of an older version does not say so; its configured types count. None where the folder has no record of a
+    finished training.
     """
     try:
         run = read_training(folder)

@@ -15,9 +15,9 @@ from diffvqa.models.gathering import HeadOutput, gather_rows
 class ContrastiveHead(nn.Module):
     """A text encoder, and how patch tokens and texts are compared.
 
-    sigmoid: each pair is a yes or no by itself (SigLIP, arXiv 2303.15343), else each image has to find its text among
-    the others, and each text its image (CLIP, arXiv 2103.00020). local: what is compared are places, by the mean of the
-    patch tokens under their boxes; else whole images, by attention pooling (as SigLIP does).
+    sigmoid: each pair is a yes or no by itself (SigLIP, arXiv 2303.15343). Otherwise each image must find its text
+    among the others, and each text its image (CLIP, arXiv 2103.00020). local: what is compared are places, by the mean
+    of the patch tokens under their boxes; else whole images, by attention pooling (as SigLIP does).
     """
 
     def __init__(self, width: int, text_config: CLIPTextConfig, sigmoid: bool, local: bool) -> None:
@@ -42,11 +42,11 @@ class ContrastiveHead(nn.Module):
     ) -> HeadOutput:
         """The loss, and the mean number of negatives: other texts that an image or a place was compared with.
 
-        tokens: (images, patches, width). input_ids, attention_mask: (texts, length), right-padded;
-        image_index (texts,), the image that each belongs to; boxes (texts, 4), as shares of the side; text_key
-        (texts,), equal where the text is: such texts are no negatives of one another, nor are those of one place, the
-        same box in the same image. Texts of all processes are compared; loss and number are this process's parts of the
-        means, so that the parts of all add up to them.
+        tokens: (images, patches, width). input_ids, attention_mask: (texts, length), right-padded; image_index
+        (texts,), the image that each belongs to; boxes (texts, 4), as shares of the side; text_key (texts,), equal for
+        equal texts. Equal texts are no negatives of each other, nor are texts of the same box in the same image. Texts
+        of all processes are compared; loss and number are this process's parts of the means, so that the parts of all
+        add up to them.
         """
         image_features = self.pooling(tokens)[image_index] if self.pooling else pool_boxes(tokens, image_index, boxes)
         image_features = functional.normalize(self.projection(image_features).float(), dim=-1)

@@ -66,11 +66,11 @@ class DifferenceConfig(PreTrainedConfig):
 
 
 class DifferenceModel(PreTrainedModel):
-    """`[prior tokens][current tokens]<bos>question\\nanswer<eos>` on a frozen encoder (arXiv 2603.04950).
+    """`[prior tokens][current tokens]<bos>question\nanswer<eos>` on a frozen encoder (arXiv 2603.04950).
 
-    To each patch token the embedding of its time (prior or current) is added, then two layers with a GELU bring it,
-    alone or merged with its neighbours, to the language model's width. Where there is no prior, one learned embedding
-    says so and the rest of the prior's positions are masked. With several priors the earliest stands first.
+    Each patch token gets the embedding of its time (prior or current). Two layers with a GELU map it, alone or merged
+    with its neighbours, to the language model's width. One learned embedding stands for a missing prior,
+    and its other positions are masked. The earliest of several priors comes first.
     """
 
     config_class = DifferenceConfig

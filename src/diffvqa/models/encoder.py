@@ -102,9 +102,9 @@ def train_last_blocks(encoder: PreTrainedModel, blocks: int | Literal["all"]) ->
 def set_sine_positions(encoder: PreTrainedModel) -> None:
     """Start the position embeddings of a new SigLIP or hybrid encoder as two-dimensional sines of amplitude 1.
 
-    They start at 1 / sqrt(width) of that otherwise, drowned by the patches' content: a small encoder then takes many
-    thousand steps before a box depends on the picture at all. Waves as long as MAE's (arXiv 2111.06377), but for the
-    base, which is 100: a grid of patches is short.
+    Their usual start is 1 / sqrt(width) of that, which the patches' content drowns. A small encoder then takes many
+    thousand steps before a box depends on the picture. Waves as long as MAE's (arXiv 2111.06377), but for the base,
+    which is 100: a grid of patches is short.
     """
     positions = encoder.get_parameter("embeddings.position_embedding.weight")
     side, width = math.isqrt(len(positions)), positions.shape[1]

@@ -59,8 +59,8 @@ class PretrainingModel(PreTrainedModel):
         """The loss of one micro-batch on this process.
 
         pixel_values: (images, channels, size, size). micro_batches: how many a process takes in a step, None outside a
-        step. batch: under each head's name its input; what else is there is overlooked. What the micro-batches and the
-        processes of a step give adds up to its loss.
+        step. batch: under each head's name its input; what else is there is overlooked. The losses of the micro-batches
+        and processes of a step add up to its loss.
         """
         tokens = patch_tokens(self.encoder, pixel_values)
         # Outside a step the mean over processes is the loss.

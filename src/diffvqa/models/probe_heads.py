@@ -27,9 +27,9 @@ class Pooling(nn.Module):
 class LabelProbe(nn.Module):
     """The logits of each name's classes, linear in the pooled tokens of one image, or of a pair.
 
-    Of a pair the two images stand side by side, and beside them how far their tokens lie apart, patch by patch: a sum
-    over the two alone cannot tell that something is in one of them only. attends: whether each name has a query of its
-    own for the pooling. pair: whether it reads pairs.
+    A pair is its two images side by side, with the distance of their tokens, patch by patch. A sum over the two cannot
+    tell that something is in one of them only. attends: whether each name has a query of its own for the pooling. pair:
+    whether it reads pairs.
     """
 
     def __init__(self, width: int, names: int, classes: int, attends: bool, pair: bool = False) -> None:

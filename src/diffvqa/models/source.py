@@ -1,6 +1,6 @@
 """Checks of a model's folder or hub files before the libraries read them; its code is never run.
 
-What lies in a folder is data: no code of it is run, nothing is unpickled, and nothing outside of it is read.
+The content of a folder is data: its code is not run, nothing is unpickled, and nothing outside is read.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ _CODE = "it needs code of its own (auto_map), which is never run; give a model o
 def require_harmless(folder: Path) -> None:
     """Raises ValueError, naming the file, where the libraries would read more than what is meant to lie in a folder.
 
-    That is links out of it (but for the hub's own cache), what is no plain file, texts too large or nested too deeply,
-    weights that are no safetensors, adapters, which have another model read, and configurations that name files.
+    These are links out of it (except in the hub's cache), special files, texts too large or nested too deeply, weights
+    that are no safetensors, adapters, which name another model, and configurations that name files.
     """
     inside = _root(folder)
     for path in sorted(folder.iterdir()):
@@ -119,8 +119,8 @@ def reading_weights(source: str | Path) -> Iterator[bool]:
     """A context for reading a model, which says whether it lies in a folder. Raises ValueError as `require_harmless`
     does.
 
-    Also for a configuration of many more weights than the checkpoint of a folder has: the library makes what is
-    missing before it says so, and nothing says how large that is.
+    It also refuses a configuration of many more weights than the checkpoint has, because the library would make the
+    missing ones first, however large.
     """
     with _looked_at(source) as local:
         if not local:

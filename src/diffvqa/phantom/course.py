@@ -51,10 +51,9 @@ class Illness:
 def draw_course(generator: np.random.Generator, critical: bool = False, still: float = STILL) -> list[State]:
     """The findings of each of a patient's studies, in order. critical: the patient is in intensive care.
 
-    still: the chance that nothing at all changes from one study to the next, however ill the patient is.
-    A patient has one site of each kind of finding: what comes back, comes back there, and what returns to a level
-    returns to the same severity. Two studies with the same findings at the same levels are therefore exactly the same
-    disease.
+    still: the chance that nothing at all changes from one study to the next, however ill the patient is. A patient has
+    one site of each kind of finding. A finding that comes back does so at its site, and a level that comes back has the
+    same severity. Two studies with the same findings at the same levels are therefore exactly the same disease.
     """
     patient = draw_susceptibility(generator, critical)
     number = int(generator.choice(list(STUDIES), p=list(STUDIES.values())))

@@ -89,8 +89,8 @@ def write_report(
 ) -> Report:
     """A report on a study, written with or without the one before at hand.
 
-    Of two reports drawn alike, the one that omits less says all that the other says of what is there, and in the same
-    words.
+    Two reports with the same draws use the same words. The one that omits less states every finding that the other
+    states.
     """
     devices = [_on_device(device, generator, reporting) for device in visit.devices]
     sentences: list[Sentence] = []

@@ -1,7 +1,7 @@
 """Uploaded files decoded in a process of their own: one that hangs or fills the memory takes nothing else with it.
 
-What comes back from that process, in which files of strangers are read, is JSON and grey values and checked as such:
-connections would unpickle objects, and so run whatever it sends.
+That process reads files of strangers, and sends JSON and grey values only. Connections would unpickle objects, and so
+run whatever it sends.
 """
 
 from __future__ import annotations

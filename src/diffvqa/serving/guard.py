@@ -1,7 +1,7 @@
 """Who may ask, and what is said with every response: nothing reaches the server but its own page and programs.
 
-A page of another site that the user has open must neither send files nor read answers: by its own address it is stopped
-by Origin and Sec-Fetch-Site, by a name of its own that leads to this machine by Host.
+A page of another site must neither send files nor read answers. Origin and Sec-Fetch-Site stop a page by its address.
+Host stops a page whose name leads to this machine.
 """
 
 from __future__ import annotations

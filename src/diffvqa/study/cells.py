@@ -33,9 +33,9 @@ RESULT, LOG = "cell.json", "log.txt"
 def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], threads: int) -> dict[str, Any]:
     """Train and evaluate a cell in `config.out`/cells/NAME; what it gives, which is written there too.
 
-    Of a cell that was finished before tests were added to its study, only those are run. stores: of each name in
-    `stores` and `tests`. threads: of the processor. A cell that fails says so in its result under "error", one whose
-    added tests fail has what it gave before and says so under "failed_test"; both can be run again.
+    If tests were added to the study of a finished cell, only these tests are run. stores: of each name in `stores` and
+    `tests`. threads: of the processor. A cell that fails says so in its result under "error", one whose added tests
+    fail has what it gave before and says so under "failed_test"; both can be run again.
     """
     # Of the program as it is now, not as somebody has changed it while the cell was running.
     program = program_version()
@@ -85,8 +85,8 @@ def was_asked(out: Path, evaluation: str) -> bool:
 def written_cell(config: StudyConfig, cell: Cell) -> dict[str, Any] | None:
     """The stored result of a cell, perhaps from before tests were added to its study; None if it must run.
 
-    That is so if it was not run to its end, if it failed, and if what it gave was damaged since: what it has trained is
-    not trained again. Raises InputError for one of other settings.
+    A cell must run if it is unfinished, if it failed, or if its result is damaged. Finished trainings are not repeated.
+    Raises InputError for one of other settings.
     """
     try:
         found = read_sealed(_folder(config, cell) / RESULT)

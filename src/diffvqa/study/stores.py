@@ -31,8 +31,8 @@ def check_source(name: str, source: StoreSource, sizes: Sequence[int], made_size
     """The fingerprint of a given store; None for synthetic patients, who are to be made.
 
     name: that of the store in the study. sizes: pixels a side that cells see. made_size: of the pictures that are made.
-    Raises InputError where there is no such store, if cells see another size than it has, for an unknown set, and for
-    patients or pictures that cannot be made.
+    Raises InputError for a missing store, for a size that differs from the cells', for an unknown set, and for patients
+    or pictures that cannot be made.
     """
     if not source.folder:
         if source.set not in (None, *SETS):

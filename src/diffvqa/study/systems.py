@@ -139,8 +139,7 @@ class Column:
 def columns_of(systems: Sequence[System], evaluation: str) -> list[Column]:
     """The scores that any system has in an evaluation.
 
-    Where there are false changes but no true ones, recall is taken from the test split: whoever never states a change
-    has no false ones either.
+    A set without true changes takes recall from the test split, because false changes mean nothing without recall.
     """
     found = [
         Column(evaluation, path, title)

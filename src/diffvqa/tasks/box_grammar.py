@@ -76,7 +76,7 @@ class BoxGrammar:
     def constraint(self, prompts: Sequence[tuple[str, ...]], new_tokens: int) -> Allowed:
         """Which tokens may follow what has been written after each of these prompts.
 
-        Where a phrase comes first, any word may stand in it; it ends in time for a box to fit into `new_tokens`.
+        If a phrase comes first, any word may stand in it; it ends in time for a box to fit into `new_tokens`.
         """
         due = [parts_due(prompt, self.notation) for prompt in prompts]
 

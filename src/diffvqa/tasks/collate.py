@@ -29,9 +29,9 @@ def normalise(pixels: Sequence[np.ndarray], processor: Any) -> torch.Tensor:
 def pack_texts(images: Sequence[Sequence[Text]], tokenizer: Any, maximum: int) -> dict[str, torch.Tensor]:
     """The texts of each image, one after the other in its row; the tensors of `CaptioningHead.forward`.
 
-    A text has at most `maximum` tokens; one that cannot be cut to so many is left out. In a text that is predicted in
-    parallel `maximum` mask tokens stand after the prefix, however long the target, so that its length is not betrayed
-    (arXiv 2306.07915). labels[t] is what position t predicts: the next token, or in parallel the token of its place.
+    A text has at most `maximum` tokens; one that cannot be cut to so many is left out. A text that is predicted in
+    parallel has `maximum` mask tokens after its prefix, so that they do not reveal the target's length (arXiv
+    2306.07915). labels[t] is what position t predicts: the next token, or in parallel the token of its place.
     """
     rows: list[list[dict[str, list]]] = []
     for texts in images:

@@ -42,7 +42,7 @@ VALIDATION_QUESTIONS = 128
 def finetune(config: FinetuneConfig) -> Path:
     """Train a difference model as configured, and save it in `config.out`, with its captioner if it has one.
 
-    A frozen encoder encodes every image once, before training. At the end, confidence and input check are measured. A
+    A frozen encoder encodes every image once, before training. Confidence and input check are measured at the end. A
     stopped run continues from its last checkpoint. A finished run is left unchanged. Raises InputError and RunFailed.
     """
     join_processes()

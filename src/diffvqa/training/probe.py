@@ -114,10 +114,10 @@ def probe(
 ) -> None:
     """Probe the encoder in a folder of stage 1, or any vision model, into `out` (made with mode 0700).
 
-    test_folder: another store to ask about in place of the test split of the first: all of its splits, but not the
-    patients whom the first has in train or validate. findings: of the first store's images, by identifier, where more
-    is known of them than reports tell. A probe for which a store has nothing is a line with the reason. Raises
-    InputError, also where `out` holds other probes.
+    test_folder: another store to test on instead of the test split of the first. All its splits count, except patients
+    whom the first has in train or validate. findings: of the first store's images, by identifier, where more is known
+    of them than reports tell. A probe for which a store has nothing is a line with the reason. Raises InputError, also
+    where `out` holds other probes.
     """
     stores = [Store.open(store_folder), *([Store.open(test_folder, "test_store")] if test_folder else [])]
     if len({store.size for store in stores}) > 1:

@@ -67,8 +67,8 @@ class StageTrainer(Trainer):
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
         """A step's micro-batches, and how many target tokens they have together; 1 where none has a target.
 
-        The library counts the labels of a batch itself. To the inputs of heads that have labels their `targets` are
-        added: how many target tokens a micro-batch has, on all processes, on average over the step's.
+        The library counts the labels of a batch itself. The inputs of heads with labels get `targets`: the number of
+        target tokens of a micro-batch on all processes, as a mean over the step.
         """
         samples, tokens = super().get_batch_samples(epoch_iterator, num_batches, device)
         for name in [name for name, part in samples[0].items() if isinstance(part, dict) and "labels" in part]:

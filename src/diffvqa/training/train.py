@@ -138,9 +138,9 @@ def train(
 ) -> Model | None:
     """Train a model on draws in their own order; goes on from the last checkpoint of the run if there is one.
 
-    The first of the processes that train together gets the trained model, the others None: its weights are those of the
-    checkpoint with the lowest loss on the validation split, where there is any. SIGTERM ends it after a step, with a
-    checkpoint. Raises RunFailed if the loss or the gradients are no longer finite.
+    The first process returns the trained model, the others None. Its weights are those with the lowest loss on the
+    validation split, if there is one. SIGTERM ends it after a step, with a checkpoint. Raises RunFailed if the loss or
+    the gradients are no longer finite.
     """
     precision = usable_precision(optimisation.precision)
     if precision != optimisation.precision and is_first():

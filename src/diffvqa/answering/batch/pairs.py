@@ -41,8 +41,8 @@ def read_pairs(path: Path, encoding: str | None = None) -> list[PairRow]:
     """The rows of a table of pairs (CSV), its paths taken from its own folder.
 
     encoding: if it is not in Unicode. Rows are numbered as a spreadsheet does it, the header being row 1. Raises
-    InputError, which names rows and columns and never what they hold: for columns that are missing or unknown, and for
-    all rows at once that cannot be used.
+    InputError for missing or unknown columns, and for rows that cannot be used. The error names rows and columns, and
+    never their content.
     """
     try:
         header, *rows = read_cells(path, encoding=encoding)

@@ -104,8 +104,8 @@ def answer_rows(
 ) -> Iterator[list[Line]]:
     """The lines of the rows after the first `done`, some at a time.
 
-    Every image is read and encoded once, however many rows show it, and is kept until the last of them. What is written
-    does not depend on `done`: rows and images are put together in the same way.
+    Every image is read and encoded once, however many rows show it, and is kept until the last of them. The lines do
+    not depend on `done`, because rows and images are batched in the same way.
     """
     first = done // ROWS
     parts = [rows[start : start + ROWS] for start in range(0, len(rows), ROWS)]

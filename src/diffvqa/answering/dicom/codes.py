@@ -1,7 +1,7 @@
 """The codes by which a structured report names findings and differences.
 
 They are those of DICOM (part 16, as pydicom's dictionary has it); disorders that are not in it have the code of SNOMED
-CT under their fully specified name. What has neither gets a code of our own, not one that is nearly right.
+CT under their fully specified name. A term without either gets a private code, rather than a code that is nearly right.
 """
 
 from __future__ import annotations

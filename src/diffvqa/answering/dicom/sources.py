@@ -92,8 +92,8 @@ class Sources:
 def read_sources(current: Radiograph, priors: Sequence[Radiograph], model: str, captioner: str | None) -> Sources:
     """The headers of the compared radiographs, which were read with ELEMENTS, nearest prior first.
 
-    Raises InputError, naming the argument, for a file that is no DICOM radiograph or does not say what identifies it,
-    where there is no prior, and where highdicom is not installed. Whose they are is for the answer to check.
+    Raises InputError, which names the argument, for a file that is no DICOM radiograph or lacks its identifiers. It
+    also does so if there is no prior, or if highdicom is not installed. Whose they are is for the answer to check.
     """
     _require_highdicom()
     if not priors:
@@ -115,9 +115,9 @@ def read_sources(current: Radiograph, priors: Sequence[Radiograph], model: str, 
 def finish(result: Dataset, sources: Sources) -> Dataset:
     """A result that is the same, to the byte, whenever it is made of the same images.
 
-    It takes over patient and study of the current image. Its dates are those of the current image, 1900 where that has
-    none: a run that is repeated after a failure must not store another document under the same identifier, and the date
-    of the run says nothing about the patient.
+    It takes over patient and study of the current image. Its dates are those of the current image, or 1900 if the image
+    has none. A repeated run must not store another document under the same identifier, and the date of the run says
+    nothing about the patient.
     """
     for element in sources.owner:
         result[element.tag] = element
