@@ -66,7 +66,7 @@ class DifferenceConfig(PreTrainedConfig):
 
 
 class DifferenceModel(PreTrainedModel):
-    """`[prior tokens][current tokens]<bos>question\nanswer<eos>` on a frozen encoder (arXiv 2603.04950).
+    """`[prior tokens][current tokens]<bos>question\\nanswer<eos>` on a frozen encoder (arXiv 2603.04950).
 
     Each patch token gets the embedding of its time (prior or current). Two layers with a GELU map it, alone or merged
     with its neighbours, to the language model's width. One learned embedding stands for a missing prior,
