@@ -116,7 +116,8 @@ def _commands() -> str:
         words = [*map(_place, arguments), *needed, *(["[OPTIONS]"] if len(options) > len(needed) else [])]
         text.append(f"## diffvqa {name}\n\n{command.help}\n\n```\ndiffvqa {' '.join([name, *words])}\n```\n")
         rows = [f"| `{_place(one)}` | {_cell(one.help)} | |" for one in arguments]
-        rows += [f"| `{_cell(_option(one, types))}` | {_cell(one.help)} | {_default(one)} |" for one in options]
+        # A bar within backticks divides no cells.
+        rows += [f"| `{_option(one, types)}` | {_cell(one.help)} | {_default(one)} |" for one in options]
         if rows:
             text.append("| | | if not given |\n|---|---|---|\n" + "\n".join(rows) + "\n")
     return "\n".join(text)

@@ -156,10 +156,10 @@ def demo(
 @app.command()
 def synth(
     out: Annotated[Path, typer.Argument(help="a new or empty folder")],
-    patients: Annotated[int, typer.Option(min=10, help="how many patients")],
+    patients: Annotated[int, typer.Option(min=10, help="number of patients")],
     seed: Annotated[int, typer.Option(min=0, help="the same seed makes the same bytes")] = 0,
     size: Annotated[int, typer.Option(min=64, max=2048, help="pixels of the longer side")] = 256,
-    workers: Annotated[int | None, typer.Option(min=1, help="processes; all cores if not given")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="number of processes; all cores if not given")] = None,
     test_set: Annotated[
         Literal["change", "acquisition", "subtle", "shift"] | None,
         typer.Option("--set", help="write a test set of known truth instead of a cohort"),
@@ -244,7 +244,7 @@ def prepare(
     sources: Sources,
     out: Annotated[Path, typer.Option(help="folder of the store; a stopped run continues there")],
     size: Annotated[int, typer.Option(min=32, max=2048, help="side of the square images in pixels")] = 224,
-    workers: Annotated[int, typer.Option(min=1, help="processes")] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="number of processes")] = 1,
     cluster: Cluster = None,
     reversed_pairs: ReversedPairs = "drop",
     split_seed: SplitSeed = None,
