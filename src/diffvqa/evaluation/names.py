@@ -42,40 +42,38 @@ SCORES = {
 """Scores by their key in the metrics."""
 
 MEANINGS = {
-    "f1": "How well the changes stated agree with the true ones, in any order: 1 if all are found, none invented.",
-    "coarse_f1": "The same, a change of level being right if its direction is: new, worse, better, resolved.",
+    "f1": "The agreement of stated and true changes, in any order: 1 if all are found and none is invented.",
+    "coarse_f1": "Change F1 that counts a change of level as right if its direction is right.",
     "precision": "The share of the stated changes that are true.",
     "recall": "The share of the true changes that are stated.",
-    "false_change_rate": "Among pairs in which nothing changed, the share where a change is stated all the same. Lower "
-    "is better; whoever never states a change reaches 0, so read it beside recall.",
-    "induced_change_rate": "Among pairs that differ only in how they were taken, where nothing is said to have changed "
-    "if they are taken alike: the share where a change is stated. Lower is better; it says what acquisition adds.",
-    "order_consistency": "With the images exchanged the answer must turn round: the F1 between what is stated of a "
-    "pair and what is stated of it the other way round.",
-    "exact": "The share of answers equal to the reference but for case and a full stop at the end.",
+    "false_change_rate": "The share of unchanged pairs in which a change is stated. Lower is better. A system that "
+    "never states a change reaches 0, so read it beside recall.",
+    "induced_change_rate": "The share of pairs with a stated change, if only the acquisition differs, and if the "
+    "patient's repeat is called unchanged. Lower is better.",
+    "order_consistency": "The F1 between the answers and those to exchanged images, turned round. 1 means that the "
+    "answers turn round with the images.",
+    "exact": "The share of answers equal to the reference, except for case and a full stop at the end.",
     "bleu_1": "BLEU-n: word sequences of up to n words that the answers share with the references.",
     "meteor": "Shared words, stems, synonyms and paraphrases, less a penalty for a different order.",
     "rouge_l": "The longest sequence of words that answer and reference share.",
-    "cider": "Shared word sequences, rare ones weighing more, on a scale from 0 to 10. It depends on which answers are "
-    "scored, and how many: compare it only on the same set.",
-    "accuracy_0.5": "The share of boxes that overlap the reference box by at least half (intersection over union). "
-    "No box counts as wrong.",
+    "cider": "Shared word sequences, weighted by their rarity, on a scale from 0 to 10. CIDEr depends on the set of "
+    "answers: compare it only on the same set.",
+    "accuracy_0.5": "The share of boxes that overlap the reference box by at least half (intersection over union). No "
+    "box counts as wrong.",
     "iou": "The mean overlap (intersection over union): 1 for the same box, 0 for none.",
-    "ece": "The mean distance between confidence and accuracy over ten bins of confidence: 0 for a confidence that is "
-    "right as often as it says.",
-    "auroc": "The chance that a right answer has more confidence than a wrong one: 1 if always, 0.5 if confidence says "
-    "nothing.",
-    "selective_100": "The share of right answers among all; then among the most confident only.",
+    "ece": "The mean distance between confidence and accuracy over ten bins of confidence. 0 is best.",
+    "auroc": "The probability that a right answer has more confidence than a wrong one: 1 if always, 0.5 by chance.",
+    "selective_100": "The share of right answers among all answers; then among the most confident answers only.",
 }
-"""Each score in plain words, for who has not met it before."""
+"""Each score in plain words, for readers who meet it for the first time."""
 
 TASKS = {
     "AREF": "AREF: find a phrase",
     "CAREF": "CAREF: describe a region and find it",
-    "CHANGE": "boxes of rightly stated changes, against the dataset's smallest",
-    "LESION": "boxes of rightly stated changes, against the lesion's own",
+    "CHANGE": "boxes of correctly stated changes, against the dataset's smallest",
+    "LESION": "boxes of correctly stated changes, against the lesion's own",
 }
-"""What the grounding tasks ask."""
+"""The grounding tasks in words."""
 
 CHANGE_SCORES = ("f1", "coarse_f1", "precision", "recall", "false_change_rate")
 """The scores of changes; `change_scores` adds those that few files have."""

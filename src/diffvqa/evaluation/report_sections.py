@@ -78,7 +78,7 @@ def score_sections(metrics: Mapping) -> Iterator[Section]:
     if rows := _by_system(metrics, "calibration"):
         about = (
             "Confidence in answers to difference questions. "
-            "An answer is right if it says all that has changed and nothing else."
+            "An answer is right if it states all changes and nothing else."
         )
         charts = [draw_reliability(model["calibration"]["bins"])] if model["calibration"] else []
         table = _table(about, [*CALIBRATION_SCORES, "n"], [("", rows)], explained=CALIBRATION_SCORES)
@@ -91,7 +91,7 @@ def score_sections(metrics: Mapping) -> Iterator[Section]:
         bodies = [(group.capitalize(), _by_system(metrics, "answers", group)) for group in groups]
         yield Section("Other questions", [_table(about, [*SHORT_TEXT_SCORES, "n"], bodies, explained=("exact",))])
     if tasks := model["grounding"]:
-        about = "How well the predicted box covers what is named; the best of several reference boxes counts."
+        about = "The overlap of the predicted box with the reference box; the best of several reference boxes counts."
         bodies = [(TASKS.get(task, task), _by_system(metrics, "grounding", task)) for task in tasks]
         table = _table(about, [*BOX_SCORES, "without_box", "n"], bodies, explained=BOX_SCORES)
         yield Section("Where: grounding", [table])
@@ -131,14 +131,14 @@ def _difference_tables(metrics: Mapping) -> Iterator[Table]:
     if counts := model["changes"]:
         shown = change_scores(counts)
         caption = (
-            f"What the answers say has changed. {counts['n']} pairs: {counts['pairs_changed']} changed, "
-            f"{counts['pairs_unchanged']} not."
+            f"The stated changes. {counts['n']} pairs: {counts['pairs_changed']} changed, "
+            f"{counts['pairs_unchanged']} unchanged."
         )
         rows = _by_system(metrics, "changes")
         yield _table(caption, [*shown, "unreadable", "n"], [("", rows)], explained=shown)
     group = next((group for group in ("difference", "all") if group in model["answers"]), None)
     if group == "difference" or (group and model["changes"]):
-        caption = f"How the answers are worded. {_tokenizer(metrics)}"
+        caption = f"The wording of the answers. {_tokenizer(metrics)}"
         rows = _by_system(metrics, "answers", group)
         yield _table(caption, [*METRICS, "n"], [("", rows)], explained=METRICS)
 
@@ -161,7 +161,9 @@ def _parts_table(model: Mapping) -> Table:
     # What is stated has no steps.
     steps = {_steps(label): {**scores, "predicted": None} for label, scores in model["steps"].items()}
     named = (("By kind", model["kinds"]), ("By steps of severity", steps), ("By finding", findings))
-    caption = "This model's changes taken apart. What is stated has no steps, so by steps there is recall only."
+    caption = (
+        "This model's changes by finding, kind and step. Steps have recall only, because stated changes have none."
+    )
     if len(findings) < len(model["findings"]):
         caption += f" The {MOST_FINDINGS} most frequent findings; metrics.json holds all {len(model['findings'])}."
     keys = ("recall", "precision", "f1", "reference", "predicted")
@@ -176,7 +178,7 @@ def _steps(label: str) -> str:
 
 def _groups(model: Mapping) -> Section:
     """The model's change scores by group, and its false changes against the strength of each factor."""
-    caption = "This model's change scores by the groups that the file names."
+    caption = "This model's change scores for each group in the file."
     keys = ("n", "pairs_unchanged", "f1", "recall", "false_change_rate")
     table, factors = _table(caption, keys, [("", model["groups"])]), responses(model["groups"])
     if not factors:
@@ -184,8 +186,8 @@ def _groups(model: Mapping) -> Section:
     highest = max(rate["high"] for rates in factors.values() for _, rate in rates)
     top = math.ceil(10 * max(0.1, highest)) / 10
     about = (
-        "False-change rate against the strength of each factor, with 95 % intervals. Strength 0 are the repeats of the "
-        "same patients. Whoever never states a change is at 0 throughout: recall is in the tables."
+        "False-change rate against the strength of each factor, with 95 % intervals. Strength 0 is the repeats of the "
+        "same patients. A system that never states a change has rate 0: read recall in the tables."
     )
     charts = [draw_response(factor, rates, top) for factor, rates in factors.items()]
     return Section("Groups of pairs", [table], charts, about)
