@@ -154,5 +154,5 @@ def test_weights_that_are_overwritten_later_change_nothing(model):
 def test_other_processes_load_the_same_weights_or_none(model):
     function, arguments = FinetunedModel.load(model).difference.__reduce__()
     assert function(*arguments).digest == FolderFiles.read(model, "model").weights
-    with pytest.raises(InputError, match="exchanged"):
+    with pytest.raises(InputError, match="replaced during the run"):
         function(*arguments[:-1], "0" * 64)
