@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import typer
 
+import diffvqa
 from diffvqa.cli import app
 from diffvqa.data.problems import FAULTS, NOTES
 from diffvqa.data.registry import READERS
@@ -92,7 +93,7 @@ def docstrings(path: Path):
 
 def test_docstrings_begin_with_a_short_sentence_and_its_subject():
     faults = []
-    for path in sorted((ROOT / "src/diffvqa").rglob("*.py")):
+    for path in sorted(Path(diffvqa.__file__).parent.rglob("*.py")):
         for text in docstrings(path):
             first = re.split(r"(?<=[.!?]) ", " ".join(text.partition("\n\n")[0].split()))[0]
             if words_of(re.sub(r"`[^`]+`", "CODE", first)) > LONGEST or NO_SUBJECT.match(first):
