@@ -166,12 +166,13 @@ class Claim:
 class Run:
     """A run in its place, with its record.
 
-    before: the settings that it was begun with, empty where it was not. finished: whether it is, with those of now.
+    record: as it was found, empty where there was none. before: the settings that it was begun with, empty where it was
+    not. finished: whether it is, with those of now.
     is_begun: whether this process has written its record.
     """
 
     def __init__(self, claim: Claim, record: Mapping[str, Any], before: Settings, finished: bool) -> None:
-        self.claim, self.out, self.before, self.finished = claim, claim.out, before, finished
+        self.claim, self.out, self.record, self.before, self.finished = claim, claim.out, record, before, finished
         self._facts: dict[str, Any] = {}
         self._since = time.monotonic()
         # None: it was begun by a version that did not record it.

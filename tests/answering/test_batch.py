@@ -1,6 +1,7 @@
 """A table of pairs to a file of answers: the same as one by one, in order, each image once, and gone on with."""
 
 import csv
+import hashlib
 import json
 import re
 import sys
@@ -16,7 +17,7 @@ from diffvqa import cli
 from diffvqa.answering import answer as answers
 from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.batch import predict as batch
-from diffvqa.answering.batch.line_file import find_written, open_after, write_lines
+from diffvqa.answering.batch.line_file import find_written, open_after
 from diffvqa.answering.batch.pairs import read_pairs
 from diffvqa.answering.batch.predict import AnswerOptions, predict_pairs
 from diffvqa.errors import InputError
@@ -138,9 +139,12 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_wherever_it_was_stopped(model_f
     # Older versions wrote it without `config`.
     older = {**found["config"], "model": found["model"], "pairs": found["pairs"]}
     for number in range(len(lines)):
-        for torn, record in ((b"", older), (lines[number][:-1], {**found, "finished": False})):
+        before = b"".join(lines[:number])
+        written = {"bytes": len(before), "sha256": hashlib.sha256(before).hexdigest()}
+        stopped = {**found, "finished": False, "written": written}
+        for torn, record in ((b"", older), (lines[number][:-1], stopped), (lines[number], stopped)):
             out = tmp_path / f"{number}-{len(torn)}.jsonl"
-            out.write_bytes(b"".join(lines[:number]) + torn)
+            out.write_bytes(before + torn)
             (tmp_path / f"{out.name}.{RECORD}").write_text(json.dumps(record))
             predict_pairs(model_folder, pairs, out)
             assert out.read_bytes() == whole.read_bytes()
@@ -181,8 +185,8 @@ def claim_of(tmp_path, **settings):
 def test_what_another_process_has_written_since_is_kept(tmp_path, beams):
     ours, other, ids = claim_of(tmp_path, beams=1), claim_of(tmp_path, beams=beams), ["1", "2"]
     seen = find_written(ours, ids)
-    with open_after(other, ids, find_written(other, ids)) as file:
-        write_lines(file, [{"id": "1"}])
+    with open_after(other, ids, find_written(other, ids)) as write:
+        write([{"id": "1"}])
     before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
     with pytest.raises(InputError, match=r"^out: "), open_after(ours, ids, seen):
         pass
@@ -192,8 +196,8 @@ def test_what_another_process_has_written_since_is_kept(tmp_path, beams):
 def test_a_file_that_was_begun_without_a_line_is_gone_on_with(tmp_path):
     claim = claim_of(tmp_path, beams=1)
     claim.out.touch(mode=0o644)
-    with open_after(claim, ["1"], find_written(claim, ["1"])) as file:
-        write_lines(file, [{"id": "1"}])
+    with open_after(claim, ["1"], find_written(claim, ["1"])) as write:
+        write([{"id": "1"}])
     assert claim.out.stat().st_mode & 0o777 == 0o600
     assert find_written(claim, ["1"]).lines == 1
 
@@ -202,9 +206,11 @@ def test_lines_that_are_not_those_of_the_rows_are_refused(model_folder, pairs, t
     out = tmp_path / "out.jsonl"
     predict_pairs(model_folder, pairs, out)
     lines = out.read_text().splitlines(keepends=True)
-    for wrong in ([lines[1], *lines[1:]], [*lines, lines[-1]], [lines[0], "{\n"]):
+    another_answer = lines[0].replace("0.", "1.", 1)
+    assert another_answer != lines[0]
+    for wrong in ([lines[1], *lines[1:]], [*lines, lines[-1]], [lines[0], "{\n"], [another_answer, *lines[1:]]):
         out.write_text("".join(wrong))
-        with pytest.raises(InputError, match=r"out: line \d+ of the file"):
+        with pytest.raises(InputError, match=r"out: the file there is not what was written"):
             predict_pairs(model_folder, pairs, out)
 
 

@@ -54,6 +54,23 @@ def test_hand_counted_micro_average():
     assert (found["n"], found["pairs_changed"], found["pairs_unchanged"], found["unreadable"]) == (4, 2, 2, 0)
 
 
+def test_flagged_pairs_are_counted_apart_by_whether_they_have_changed():
+    changed, unchanged = ADDED.format("edema"), NOTHING_CHANGED
+    rows = (
+        row(1, NOTHING_CHANGED, changed, flagged=True),
+        row(2, NOTHING_CHANGED, changed, flagged=True),
+        row(3, NOTHING_CHANGED, changed, flagged=False),
+        row(4, changed, changed),  # not known: counts nowhere
+        row(5, NOTHING_CHANGED, unchanged, flagged=True),
+        *(row(number, changed, unchanged, flagged=False) for number in range(6, 9)),
+        row(9, changed, unchanged),
+    )
+    found = scores(*rows)
+    assert (found["flagged_changed"], found["flagged_unchanged"]) == pytest.approx((2 / 3, 1 / 4))
+    without = scores(rows[3], rows[-1])
+    assert (without["flagged_changed"], without["flagged_unchanged"]) == (None, None)
+
+
 @pytest.mark.parametrize(
     "answer",
     [

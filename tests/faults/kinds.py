@@ -26,6 +26,9 @@ GRACE = 20
 
 SURVIVED, REFUSED, WRONG = "survived", "refused by name", "wrong"
 
+OTHER_ROUNDING = "survived, with other rounding"
+"""Where memory is short for a fast kernel, PyTorch takes another one, and says so."""
+
 
 @dataclass(frozen=True)
 class Ended:
@@ -106,8 +109,11 @@ def undisturbed(place: Place, work: Work) -> Ended:
     return end(start(place, work))
 
 
-def _settled(place: Place, work: Work) -> tuple[str, str]:
-    """What became of a fault: the same command again must end as if there had been none, or say why it cannot."""
+def _settled(place: Place, work: Work, said: str = "") -> tuple[str, str]:
+    """What became of a fault: the same command again must end as if there had been none, or say why it cannot.
+
+    said: the errors of the run with the fault.
+    """
     if not work.settles:
         empty(place.disk)
     ended = undisturbed(place, work)
@@ -115,9 +121,8 @@ def _settled(place: Place, work: Work) -> tuple[str, str]:
         return WRONG, f"given again: {trouble}"
     if ended.status:
         return REFUSED, ""
-    if outcome_of(place.disk, _said(work, ended)) != place.expected[work.name]:
-        return WRONG, "given again, it ends in another outcome"
-    return SURVIVED, ""
+    became, reason = _compared(place, work, ended, said)
+    return became, f"given again, it {reason}" if reason else ""
 
 
 def _said(work: Work, ended: Ended) -> str:
@@ -242,7 +247,7 @@ def with_little_memory(place: Place, work: Work, random: random.Random) -> tuple
     ended = end(start(place, work, lambda: resource.setrlimit(resource.RLIMIT_AS, (limit, limit))))
     if ended.status is None:
         return WRONG, f"hangs with {limit >> 20} MB"
-    return _settled(place, work) if ended.status else _compared(place, work, ended)
+    return _settled(place, work, ended.errors) if ended.status else _compared(place, work, ended)
 
 
 def with_a_lost_worker(place: Place, work: Work, random: random.Random) -> tuple[str, str]:
@@ -264,14 +269,17 @@ def with_a_lost_worker(place: Place, work: Work, random: random.Random) -> tuple
     return _settled(place, work) if ended.status else _compared(place, work, ended)
 
 
-def _compared(place: Place, work: Work, ended: Ended) -> tuple[str, str]:
-    """What became of a run that has ended well in spite of a fault."""
+def _compared(place: Place, work: Work, ended: Ended, said: str = "") -> tuple[str, str]:
+    """What became of a run that has ended well in spite of a fault. said: the errors of an earlier run."""
     if outcome_of(place.disk, _said(work, ended)) == place.expected[work.name]:
         return SURVIVED, ""
-    written = (path.read_text(errors="replace") for path in place.disk.rglob("metrics.json"))
+    written = [path for name in ("metrics.json", "log.txt") for path in place.disk.rglob(name)]
+    said = "\n".join([said, ended.printed, ended.errors, *(path.read_text(errors="replace") for path in written)])
     # A Java program that could not be run costs its scores alone, and the notes name them.
-    if any(note in text for text in (ended.printed, *written) for note in (NO_PTB, NO_METEOR)):
+    if NO_PTB in said or NO_METEOR in said:
         return REFUSED, ""
+    if "mkldnn_matmul failed" in said:
+        return OTHER_ROUNDING, ""
     return WRONG, "ends well in another outcome"
 
 

@@ -14,14 +14,17 @@ from diffvqa.answering.answerer import Answerer
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.evaluating.evaluate import evaluate
+from diffvqa.evaluating.questions import flagged
+from diffvqa.findings import read_changes
 from diffvqa.images.intensities import AS_STORED, EQUALISED, intensity_of
 from diffvqa.images.radiograph import Radiograph, read_radiograph
 from diffvqa.images.squares import inner_size
 from diffvqa.inference import measure_trust as measuring
+from diffvqa.inference.asking import WrittenAnswer
 from diffvqa.inference.confidence import ConfidenceScale
 from diffvqa.inference.features import encode_store
 from diffvqa.inference.input_check import fit_input_check
-from diffvqa.inference.measure_trust import draw_sample, is_measured, measure_trust
+from diffvqa.inference.measure_trust import draw_sample, flag_threshold, is_measured, measure_trust
 from diffvqa.inference.trust import FOLDER, RECORD, Trust, load_trust
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import load_folder, weights_digest
@@ -68,6 +71,33 @@ def test_both_are_measured_and_the_weights_stay_as_they_were(measured, model_fol
     record = json.loads((measured / FOLDER / RECORD).read_text())
     asked = [one for one in Store.open(store_folder).questions if (one.split, one.type) == ("validate", "difference")]
     assert record["confidence"]["answers"] == len(asked)
+
+
+def test_the_threshold_flags_nine_of_ten_changed_pairs():
+    probabilities = np.random.default_rng(0).permutation(np.linspace(0.01, 1, 100))
+    threshold = flag_threshold(probabilities)
+    assert 90 <= (probabilities >= threshold).sum() <= 91
+    assert flag_threshold(probabilities[: measuring.FEWEST_QUESTIONS - 1]) is None
+
+
+def test_the_threshold_is_of_the_changed_pairs_alone(model_folder, store_folder, tmp_path, monkeypatch):
+    """Whatever else is asked; and an evaluation flags the pairs by it."""
+    monkeypatch.setattr(measuring, "FEWEST_QUESTIONS", 1)
+
+    def answer(model, asked, *_):
+        return [WrittenAnswer("nothing has changed.", 0.5, probability[pair]) for pair, _ in asked]
+
+    model, store = load_folder(DifferenceModel, model_folder, "model"), Store.open(store_folder)
+    sample = draw_sample(store, 1)
+    assert {bool(any(read_changes(one.answer))) for one in sample.questions} == {True, False}
+    probability = {one.pair: 0.7 if any(read_changes(one.answer)) else 0.1 for one in sample.questions}
+    monkeypatch.setattr(measuring, "answer_questions", answer)
+    shutil.copytree(model_folder, tmp_path / "model")
+    features = encode_store(model, store, sample.images, tmp_path / "features", "key")
+    measure_trust(replace(model, path=tmp_path / "model"), store, sample, features)
+    assert load_trust(tmp_path / "model", model.digest).flag_threshold == 0.7
+    rows = [{"id": "1", "changed": 0.7}, {"id": "2", "changed": 0.69}, {"id": "3"}]
+    assert [row.get("flagged") for row in flagged(rows, 0.7)] == [True, False, None]
 
 
 def test_a_finetuning_ends_with_the_measuring_whoever_calls_it(finetune_settings, write_config, tmp_path, monkeypatch):

@@ -28,12 +28,13 @@ from diffvqa.evaluating.controls import (
 from diffvqa.evaluating.example_pictures import example_pairs, example_phrases
 from diffvqa.evaluating.phrases import predict_grounding
 from diffvqa.evaluating.prediction_rows import write_rows
-from diffvqa.evaluating.questions import predict_answers, rescaled
+from diffvqa.evaluating.questions import flagged, predict_answers, rescaled
 from diffvqa.evaluating.truth import count_known, join_truth, read_lesions, read_truth
 from diffvqa.inference.features import encode_blank
 from diffvqa.inference.grounding import CAPTIONER
 from diffvqa.inference.model import FinetunedModel
 from diffvqa.inference.training_record import read_training
+from diffvqa.inference.trust import Trust
 from diffvqa.progress import progress_bar
 from diffvqa.records import Question
 from diffvqa.runs import Claim
@@ -110,9 +111,11 @@ def evaluate(
         known_features = model.encode_store(known, trained_on, encoded / "known", cluster) if trained_on else {}
         with progress_bar("answer questions") as progress:
             rows = predict_answers(model.difference, questions, features, progress, beams, cluster)
-        # The scale was measured on greedy answers.
-        scale = model.trust.confidence if beams == 1 else None
-        rows = join_truth(rescaled(rows, scale) if scale else rows, questions, truth)
+        # Both were measured on greedy answers.
+        trust = model.trust if beams == 1 else Trust()
+        rows = rescaled(rows, trust.confidence) if trust.confidence else rows
+        rows = rows if trust.flag_threshold is None else flagged(rows, trust.flag_threshold)
+        rows = join_truth(rows, questions, truth)
         grounded, of_captioner = [], features
         if captioner:
             images = [one.image_id for one in shown]

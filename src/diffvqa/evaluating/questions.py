@@ -44,6 +44,11 @@ def rescaled(rows: Iterable[Row], scale: ConfidenceScale) -> list[Row]:
     ]
 
 
+def flagged(rows: Iterable[Row], threshold: float) -> list[Row]:
+    """The rows; those that say how probable any change is say too whether the pair is flagged."""
+    return [{**row, "flagged": row["changed"] >= threshold} if "changed" in row else row for row in rows]
+
+
 def question_row(question: Question, answer: str) -> Row:
     """The line of an answer to a question; of a difference question with the changes that it states."""
     row: Row = {

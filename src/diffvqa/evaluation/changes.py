@@ -95,15 +95,16 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
     changed pairs, whether the change is right or not; an answer that cannot be read predicts none there. The
     induced-change rate is the false-change rate among pairs that differ in one factor of acquisition. Only patients
     count whose repeat is rightly called unchanged. It is defined where groups are called so. The coarse F1 counts a
-    change of level as right whose direction is, as radiologists grade: new, worse, unchanged, better, resolved. Counts:
-    n, pairs_changed, pairs_unchanged, pairs_taken_otherwise (those of the induced-change rate), unreadable (answers),
-    reference_unreadable (pairs left out).
+    change of level as right whose direction is, as radiologists grade: new, worse, unchanged, better, resolved.
+    flagged_changed is the share of changed pairs that are flagged, among pairs that say so; flagged_unchanged is that
+    of unchanged pairs. Counts: n, pairs_changed, pairs_unchanged, pairs_taken_otherwise (those of the induced-change
+    rate), unreadable (answers), reference_unreadable (pairs left out).
     """
     judged = judge(predictions)
     if not judged:
         return None
     told = _told_repeats(judged)
-    rows = [[*_count(one), *_induced_and_detected(one, told), *_coarse(one)] for one in judged]
+    rows = [[*_count(one), *_induced_and_detected(one, told), *_coarse(one), *_flagged(one)] for one in judged]
     columns = np.array(rows, dtype=float)
     unchanged = sum(one.unchanged for one in judged)
     counts = {
@@ -118,10 +119,12 @@ def tally_changes(predictions: Sequence[Prediction]) -> Tally | None:
         "precision": precision,
         "recall": recall,
         "f1": f1,
-        "coarse_f1": lambda sums: f1(sums[..., 9:]),
+        "coarse_f1": lambda sums: f1(sums[..., 9:12]),
         "detection_rate": ratio_of(8, 7),
         "false_change_rate": ratio_of(4, 3),
         INDUCED: ratio_of(6, 5),
+        "flagged_changed": ratio_of(13, 12),
+        "flagged_unchanged": ratio_of(15, 14),
     }
     return Tally(tuple(one.prediction.id for one in judged), columns, formulas, counts)
 
@@ -184,9 +187,17 @@ def _induced_and_detected(one: Judged, told: Set[Hashable]) -> list[float]:
 
 
 def _coarse(one: Judged) -> list[float]:
-    """The last three columns of one pair: changes that match but for the words of their levels, stated, reference."""
+    """The next three columns of one pair: changes that match but for the words of their levels, stated, reference."""
     stated, true = ({(change.finding, difference(change)) for change in side or ()} for side in (one.said, one.true))
     return [len(stated & true), len(stated) if one.said is not None else one.unchanged, len(true)]
+
+
+def _flagged(one: Judged) -> list[float]:
+    """The last four columns of a pair: it is changed and known to be flagged or not, it is flagged; so if unchanged."""
+    flagged = one.prediction.flagged
+    known = flagged is not None
+    changed = [known and not one.unchanged, bool(flagged) and not one.unchanged]
+    return [*changed, known and one.unchanged, bool(flagged) and one.unchanged]
 
 
 precision, recall = ratio_of(0, 1), ratio_of(0, 2)

@@ -17,7 +17,7 @@ from diffvqa.evaluation.changes import INDUCED, is_difference, on_the_same_repea
 from diffvqa.evaluation.intervals import Formula, Resamples, Tally, interval_around, resample_patients
 from diffvqa.evaluation.predictions import Prediction, notes_on_patients, read_predictions
 
-COMPARED = ("f1", "false_change_rate", INDUCED, "recall", "detection_rate", "aref_accuracy")
+COMPARED = ("f1", "false_change_rate", INDUCED, "recall", "detection_rate", "flagged_unchanged", "aref_accuracy")
 """The scores that are compared: those of changes, and the share of AREF boxes with an IoU of at least 0.5."""
 
 _COUNTS = {
@@ -26,6 +26,7 @@ _COUNTS = {
     INDUCED: "pairs_taken_otherwise",
     "recall": "pairs_changed",
     "detection_rate": "pairs_changed",
+    "flagged_unchanged": "pairs_unchanged",
 }
 """The scores of changes, and how many pairs each is of."""
 

@@ -25,6 +25,8 @@ SCORES = {
     "detection_rate": "Detection rate",
     "false_change_rate": "False-change rate",
     "induced_change_rate": "Induced changes",
+    "flagged_changed": "Changed pairs flagged",
+    "flagged_unchanged": "Unchanged pairs flagged",
     "order_consistency": "Order consistency",
     "exact": "Exact",
     "bertscore": "BERTScore",
@@ -50,6 +52,10 @@ MEANINGS = {
     "never states a change reaches 0, so read it beside recall.",
     "induced_change_rate": "The share of pairs with a stated change, if only the acquisition differs, and if the "
     "patient's repeat is called unchanged. Lower is better.",
+    "flagged_changed": "The share of changed pairs that a threshold flags. It was chosen to flag nine of ten changed "
+    "pairs of the validation split.",
+    "flagged_unchanged": "The share of unchanged pairs that the same threshold flags. Lower is better. It compares "
+    "models fairly, because all of them flag as many changed pairs.",
     "order_consistency": "The F1 between the answers and those to exchanged images, turned round. 1 means that the "
     "answers turn round with the images.",
     "exact": "The share of answers equal to the reference, except for case and a full stop at the end.",
@@ -83,8 +89,9 @@ BOX_SCORES = ("accuracy_0.5", "iou")
 
 
 def change_scores(changes: Mapping) -> tuple[str, ...]:
-    """The scores of changes to show: induced changes and order consistency only where they are defined."""
-    return (*CHANGE_SCORES, *(key for key in ("induced_change_rate", "order_consistency") if changes.get(key)))
+    """The scores of changes to show: those that few files have only where they are defined."""
+    few = ("induced_change_rate", "flagged_changed", "flagged_unchanged", "order_consistency")
+    return (*CHANGE_SCORES, *(key for key in few if changes.get(key)))
 
 
 def system_name(name: str) -> str:

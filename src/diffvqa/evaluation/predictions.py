@@ -26,6 +26,7 @@ TEXT_TASKS = ("Cap", "GCAP")
 class Prediction:
     """One line of a predictions file: what a system said, and what it should have said.
 
+    flagged: whether the pair is taken for changed, by a threshold of one detection rate for all; None if not known.
     changes, reference_changes: None where the file leaves them to be read from the texts.
     reference_steps: by how many steps of severity a finding changed, for those reference changes of which it is known.
     boxes: predicted boxes (x1, y1, x2, y2) in pixels of the source file, best first; they may lack area.
@@ -39,6 +40,7 @@ class Prediction:
     question_type: str | None = None
     question: str | None = None
     confidence: float | None = None
+    flagged: bool | None = None
     changes: frozenset[Change] | None = None
     reference_changes: frozenset[Change] | None = None
     reference_steps: Mapping[Change, int] = field(default_factory=dict, hash=False)
@@ -179,6 +181,7 @@ def _read_prediction(row: dict) -> Prediction:
         question_type=_text(row, "question_type") or None,
         question=_text(row, "question"),
         confidence=_confidence(row),
+        flagged=_flagged(row),
         changes=_changes(row, "changes"),
         reference_changes=_changes(row, "reference_changes"),
         reference_steps=_steps(row, "reference_changes"),
@@ -227,6 +230,13 @@ def _confidence(row: dict) -> float | None:
     if not 0 <= confidence <= 1:
         raise BadField("confidence", f"expected a number from 0 to 1, found {confidence:g}.")
     return confidence
+
+
+def _flagged(row: dict) -> bool | None:
+    flagged = row.get("flagged")
+    if flagged is None or isinstance(flagged, bool):
+        return flagged
+    raise BadField("flagged", f"expected true or false, found {_name(flagged)}.")
 
 
 def _list(value: object, field: str) -> list:

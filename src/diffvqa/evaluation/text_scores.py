@@ -31,12 +31,10 @@ NO_PACKAGE = (
     "BLEU, METEOR, ROUGE-L and CIDEr are left out: pycocoevalcap is not installed. "
     'Install it with: pip install "diffvqa[metrics]"'
 )
-_WITHOUT_PTB = (
-    "METEOR is left out and the PTB tokenizer was not used: {}. "
+NO_PTB = (
+    "METEOR is left out and the PTB tokenizer was not used: they need Java (17 works), and none could be run. "
     f"BLEU, ROUGE-L and CIDEr are over {PLAIN}: not comparable with published figures."
 )
-NO_JAVA = _WITHOUT_PTB.format("they need Java (17 works), and none was found")
-NO_PTB = _WITHOUT_PTB.format("its Java program failed or was ended")
 NO_METEOR = "METEOR is left out: its Java program failed or was ended. It needs about 2 GB of memory."
 ONE_TEXT = "CIDEr of a single text is 0 by its definition: every word is in every reference."
 
@@ -75,16 +73,10 @@ def tokenize(texts: Iterable[str]) -> Tokens:
         return Tokens(None, {}, (NO_PACKAGE,))
     # A line separator inside a text would shift all texts after it.
     lines = [" ".join(text.split()) for text in texts]
-    java = java_is_there()
-    tokenized = _ptb_tokens(lines) if java else None
+    tokenized = _ptb_tokens(lines)
     if tokenized is None:
-        return Tokens(PLAIN, dict(zip(texts, map(_plain_tokens, lines), strict=True)), (NO_PTB if java else NO_JAVA,))
+        return Tokens(PLAIN, dict(zip(texts, map(_plain_tokens, lines), strict=True)), (NO_PTB,))
     return Tokens(PTB, dict(zip(texts, tokenized, strict=True)))
-
-
-def java_is_there() -> bool:
-    """Whether a Java that runs is on the search path (some systems have a command that only says it is missing)."""
-    return run_java(["-version"], "") is not None
 
 
 def meteor_statistics(pairs: Iterable[TextPair]) -> tuple[dict[TextPair, np.ndarray], tuple[str, ...]]:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from diffvqa.data.store import Store
 from diffvqa.files import write_text
 from diffvqa.findings import read_changes
 from diffvqa.inference.asking import Progress, answer_questions
-from diffvqa.inference.confidence import ConfidenceScale, fit_confidence
+from diffvqa.inference.confidence import fit_confidence
 from diffvqa.inference.input_check import fit_input_check, save_input_check
 from diffvqa.inference.trust import FOLDER, RECORD, read_record
 from diffvqa.models.difference import DifferenceModel
@@ -28,6 +29,9 @@ QUESTIONS, TRAINING_IMAGES, VALIDATION_IMAGES = 1000, 2000, 1000
 
 FEWEST_QUESTIONS, FEWEST_IMAGES = 50, 50
 """With fewer nothing is measured, and the model says so."""
+
+FLAGGED = 0.9
+"""The share of changed pairs that are flagged: a detection rate at which models can be compared."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ def measure_trust(
     """Measure a finetuned model on a sample of the store that it was trained on, into its folder.
 
     features: image identifier -> patch tokens, of every image of the sample. The input check comes from the sample's
-    training images, with its limit from the validation images; the confidence scale from the questions.
+    training images, with its limit from the validation images; the confidence scale from the questions, and the
+    threshold that flags FLAGGED of the changed pairs, for a model that weighs changes.
     """
     trust = model.path / FOLDER
     trust.mkdir(exist_ok=True)
@@ -81,7 +86,7 @@ def measure_trust(
         parts = (np.stack([features[image] for image in part]) for part in (sample.train, sample.validate))
         save_input_check(fit_input_check(*parts), trust)
     with progress_bar("measure the confidence") as progress:
-        scale, answers = _scale_confidence(model, sample.questions, features, progress)
+        answers = _measure_answers(model, sample.questions, features, progress)
     record = {
         "weights": model.digest,
         "store": store.fingerprint,
@@ -90,24 +95,44 @@ def measure_trust(
             "validate_images": len(sample.validate),
             "measured": measured,
         },
-        "confidence": {**answers, "scale": asdict(scale) if scale else None},
+        "confidence": answers,
     }
     write_text(trust / RECORD, json.dumps(record, indent=2))
 
 
-def _scale_confidence(
+def flag_threshold(probabilities: Sequence[float]) -> float | None:
+    """The highest threshold that flags FLAGGED of the changed pairs or more; None where there are too few.
+
+    probabilities: how probable any change is in each changed pair.
+    """
+    if len(probabilities) < FEWEST_QUESTIONS:
+        return None
+    return float(np.quantile(probabilities, 1 - FLAGGED, method="lower"))
+
+
+def _measure_answers(
     model: ModelFolder[DifferenceModel],
     questions: Sequence[Question],
     features: Mapping[str, np.ndarray],
     progress: Progress,
-) -> tuple[ConfidenceScale | None, dict[str, int]]:
-    """The scale, or None where there are too few answers, and how many there were and were right."""
+) -> dict[str, Any]:
+    """How many answers there were and were right, their scale, and the threshold from which on a pair is flagged."""
     if len(questions) < FEWEST_QUESTIONS:
-        return None, {"answers": len(questions), "right": 0}
+        return {"answers": len(questions), "right": 0, "scale": None, "flag_threshold": None}
     written = answer_questions(model, [(one.pair, one.text) for one in questions], features, progress)
     right = np.array([_right(answer.text, one) for answer, one in zip(written, questions, strict=True)])
     scale = fit_confidence(np.array([answer.confidence for answer in written]), right)
-    return scale, {"answers": len(questions), "right": int(right.sum())}
+    changed = [
+        answer.changed
+        for answer, one in zip(written, questions, strict=True)
+        if answer.changed is not None and all(read_changes(one.answer))
+    ]
+    return {
+        "answers": len(questions),
+        "right": int(right.sum()),
+        "scale": asdict(scale) if scale else None,
+        "flag_threshold": flag_threshold(changed),
+    }
 
 
 def _right(text: str, question: Question) -> bool:

@@ -17,9 +17,13 @@ FOLDER, RECORD = "trust", "trust.json"
 
 @dataclass(frozen=True, slots=True)
 class Trust:
-    """The measures of trust in a model; None for those that are missing."""
+    """The measures of trust in a model; None for those that are missing.
+
+    flag_threshold: a pair is flagged from this probability of any change on.
+    """
 
     confidence: ConfidenceScale | None = None
+    flag_threshold: float | None = None
     input_check: InputCheck | None = None
 
 
@@ -29,9 +33,10 @@ def load_trust(folder: Path, digest: str) -> Trust:
     if record.get("weights") != digest:
         return Trust()
     try:
-        scale = record["confidence"]["scale"]
+        scale, flagged = record["confidence"]["scale"], record["confidence"].get("flag_threshold")
         return Trust(
             _scale(scale["slope"], scale["intercept"]) if scale else None,
+            None if flagged is None else _finite(flagged),
             load_input_check(folder / FOLDER) if record["input_check"]["measured"] else None,
         )
     except (LookupError, TypeError, ValueError) as error:
@@ -39,10 +44,13 @@ def load_trust(folder: Path, digest: str) -> Trust:
 
 
 def _scale(*numbers: float) -> ConfidenceScale:
-    slope, intercept = map(float, numbers)
-    if not (isfinite(slope) and isfinite(intercept)):
+    return ConfidenceScale(*map(_finite, numbers))
+
+
+def _finite(number: float) -> float:
+    if not isfinite(number := float(number)):
         raise ValueError("not finite")
-    return ConfidenceScale(slope, intercept)
+    return number
 
 
 def read_record(folder: Path) -> dict[str, Any]:

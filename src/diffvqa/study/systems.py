@@ -18,6 +18,8 @@ COLUMNS = {
     "changes/detection_rate": SCORES["detection_rate"],
     FALSE_CHANGES: SCORES["false_change_rate"],
     "changes/induced_change_rate": SCORES["induced_change_rate"],
+    "changes/flagged_changed": SCORES["flagged_changed"],
+    "changes/flagged_unchanged": SCORES["flagged_unchanged"],
     "grounding/AREF/accuracy_0.5": SCORES["aref_accuracy"],
     "grounding/CAREF/accuracy_0.5": "CAREF accuracy",
     "findings/mean/mean": "Findings, mean pooling (AUC)",

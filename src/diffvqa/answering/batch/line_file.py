@@ -1,56 +1,63 @@
-"""A file of JSON lines that grows row by row, and that a run which was stopped goes on with."""
+"""A file of JSON lines that grows some rows at a time, and that a run which was stopped goes on with."""
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, BinaryIO
+from typing import Any
 
 from diffvqa.errors import InputError
 from diffvqa.runs import Claim
 
+Write = Callable[[Sequence[Mapping[str, Any]]], None]
+
 
 @dataclass(frozen=True, slots=True)
 class WrittenLines:
-    """The content of a file so far: its complete lines, how many of them hold a problem, and their size in bytes."""
+    """The content of a file so far: its complete lines, how many of them hold a problem, and their bytes."""
 
     lines: int = 0
     problems: int = 0
-    size: int = 0
+    content: bytes = b""
 
 
 def find_written(claim: Claim, ids: Sequence[str]) -> WrittenLines:
-    """The lines that a run of the same claim has written; a line that was cut off does not count.
+    """The lines that a run of the same claim has written, as far as the digest in its record covers them.
 
-    ids: of all lines of the finished file, in their order. Raises InputError if the file cannot be made, or is another.
+    ids: of all lines of the finished file, in their order. Raises InputError if the file cannot be made, is another,
+    or was changed since.
     """
     if not claim.out.parent.is_dir():
         raise InputError("there is no folder to write it into; make it, or give another path", argument="out")
-    lines = problems = size = 0
-    if not claim.find().before:
+    run = claim.find()
+    if not run.before:
         return WrittenLines()
     try:
-        with claim.out.open("rb") as file:
-            for line in file:
-                if not line.endswith(b"\n"):
-                    break
-                row = json.loads(line)
-                if row["id"] != ids[lines]:
-                    raise ValueError("of another row")
-                lines, problems, size = lines + 1, problems + ("problem" in row), size + len(line)
+        content = claim.out.read_bytes()
+        # Records of older versions do not say what was written: whole lines count.
+        whole = content[: content.rfind(b"\n") + 1]
+        seal = run.record.get("written") or _seal(whole)
+        # What a run that was stopped has written since is written again.
+        content = content if run.finished else content[: seal["bytes"]]
+        if _seal(content) != seal:
+            raise ValueError("not what was written")
+        rows = [json.loads(line) for line in content.splitlines()]
+        if [row["id"] for row in rows] != list(ids[: len(rows)]):
+            raise ValueError("of other rows")
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(
-            f"line {lines + 1} of the file has changed since it was written; remove the file to begin again",
-            argument="out",
+            "the file has changed since it was written; remove the file to begin again", argument="out"
         ) from error
-    return WrittenLines(lines, problems, size)
+    return WrittenLines(len(rows), sum("problem" in row for row in rows), content)
 
 
 @contextmanager
-def open_after(claim: Claim, ids: Sequence[str], written: WrittenLines) -> Iterator[BinaryIO]:
-    """The file, open to go on after what `find_written` found, readable to its owner only.
+def open_after(claim: Claim, ids: Sequence[str], written: WrittenLines) -> Iterator[Write]:
+    """A function that appends rows as JSON lines after those that `find_written` found, to a file for its owner only.
 
     Raises InputError if it cannot be written, if another process is writing it, or has written it since.
     """
@@ -58,15 +65,25 @@ def open_after(claim: Claim, ids: Sequence[str], written: WrittenLines) -> Itera
         # Looked at again: a model takes seconds to load, and another process may have begun and ended meanwhile.
         if find_written(claim, ids) != written:
             raise InputError("another process has written the file meanwhile; give the command again", argument="out")
-        run.write()
+        size, digest = len(written.content), hashlib.sha256(written.content)
+        run.write(written=_seal(written.content))
         with claim.out.open("r+b") as file:
-            file.truncate(written.size)
-            file.seek(written.size)
-            yield file
+            file.truncate(size)
+            file.seek(size)
+
+            def write(rows: Sequence[Mapping[str, Any]]) -> None:
+                nonlocal size
+                lines = "".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows).encode()
+                file.write(lines)
+                file.flush()
+                os.fsync(file.fileno())
+                size += len(lines)
+                digest.update(lines)
+                run.write(written={"bytes": size, "sha256": digest.hexdigest()})
+
+            yield write
         run.finish()
 
 
-def write_lines(file: BinaryIO, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Write one JSON object a line, and let none wait in this process."""
-    file.writelines(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n".encode() for row in rows)
-    file.flush()
+def _seal(content: bytes) -> dict[str, Any]:
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}

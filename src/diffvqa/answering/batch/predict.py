@@ -12,7 +12,7 @@ from typing import Any
 
 from diffvqa import __version__
 from diffvqa.answering.answerer import Answerer
-from diffvqa.answering.batch.line_file import find_written, open_after, write_lines
+from diffvqa.answering.batch.line_file import find_written, open_after
 from diffvqa.answering.batch.pairs import PairRow, in_columns, read_pairs, require_files
 from diffvqa.answering.case import Case, make_case
 from diffvqa.errors import InputError
@@ -90,10 +90,10 @@ def predict_pairs(
             argument="pairs",
         )
     done, problems = written.lines, written.problems
-    with open_after(claim, ids, written) as file, progress_bar("answer pairs") as progress:
+    with open_after(claim, ids, written) as write, progress_bar("answer pairs") as progress:
         progress(done, len(rows))
         for lines in answer_rows(answerer, rows, done, options, cluster):
-            write_lines(file, lines)
+            write(lines)
             done, problems = done + len(lines), problems + sum("problem" in line for line in lines)
             progress(done, len(rows))
     return Outcome(len(rows), problems, done_before=False)
