@@ -298,7 +298,7 @@ def test_the_command_counts_problems_and_prints_nothing_of_a_patient(command, ba
         assert "6 of 8 rows have a `problem` instead of an answer" in printed
         assert "patients' data" in printed
         said.append(printed)
-    assert "finished before" in said[1]
+    assert "already complete" in said[1]
     missing = bad.read_text(encoding="utf-8-sig").replace("text.png", "none.png")
     bad.write_text(missing, encoding="utf-8")
     status, printed = command(bad, tmp_path / "other.jsonl")
