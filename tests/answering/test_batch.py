@@ -210,7 +210,7 @@ def test_lines_that_are_not_those_of_the_rows_are_refused(model_folder, pairs, t
     assert another_answer != lines[0]
     for wrong in ([lines[1], *lines[1:]], [*lines, lines[-1]], [lines[0], "{\n"], [another_answer, *lines[1:]]):
         out.write_text("".join(wrong))
-        with pytest.raises(InputError, match=r"out: the file there is not what was written"):
+        with pytest.raises(InputError, match=r"out: the file has changed since it was written"):
             predict_pairs(model_folder, pairs, out)
 
 

@@ -317,7 +317,7 @@ def test_a_model_that_computes_no_number_gives_no_answer(model_folder, copy_of, 
     def change(folder):
         edit_weights(folder, lambda weights: weights["projector.2.weight"].mul_(1e38))
 
-    with pytest.raises(InputError, match=r"^model: what it computes of these images is not finite"):
+    with pytest.raises(InputError, match=r"^model: its output for these images is not finite"):
         Answerer.from_pretrained(copy_of(model_folder, change))(picture, question="is there edema?")
 
 
