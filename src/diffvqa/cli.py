@@ -321,7 +321,7 @@ def study(
 @app.command("study-page")
 def study_page(
     folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="of a study, or of its records, such as results/study/tiny")
+        Path, typer.Argument(metavar="FOLDER", help="of a study, or of its records")
     ],
     out: Annotated[
         Path | None, typer.Option(metavar="HTML", help="where it is written; FOLDER/study.html if not given")
