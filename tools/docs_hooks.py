@@ -36,7 +36,7 @@ def on_files(files: Files, config: Any) -> Files:
             if path.is_file() and path.suffix != ".html":
                 name = path.relative_to(ROOT).as_posix()
                 files.append(File.generated(config, name, abs_src_path=str(path)))
-    for folder in [ROOT / "results/real", *sorted((ROOT / "results/study").glob("*/figures"))]:
+    for folder in sorted((ROOT / "results/study").glob("*/figures")):
         name = folder.relative_to(ROOT).as_posix()
         files.append(File.generated(config, f"{name}/index.md", content=_listing(folder)))
     files.append(File.generated(config, "reference/cli.md", content=_commands()))

@@ -330,9 +330,7 @@ def study(
 
 @app.command("study-page")
 def study_page(
-    folder: Annotated[
-        Path, typer.Argument(metavar="FOLDER", help="folder of a study, or of its records, such as results/study/tiny")
-    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="folder of a study, or of its records")],
     out: Annotated[
         Path | None, typer.Option(metavar="HTML", help="file to write; FOLDER/study.html if not given")
     ] = None,
