@@ -18,7 +18,7 @@ from diffvqa.findings import NOTHING_CHANGED
 @pytest.fixture(autouse=True)
 def no_java(monkeypatch):
     """Texts are not compared, and Java costs seconds a start."""
-    monkeypatch.setattr(text, "java_is_there", lambda: False)
+    monkeypatch.setattr(text, "run_java", lambda *_: None)
 
 
 EDEMA = "the main image has an additional finding of edema than the reference image."
@@ -34,9 +34,10 @@ def write(path, skill, seed=0, count=120, boxes=True):
         reference, other = (EDEMA, NOTHING_CHANGED) if number % 2 else (NOTHING_CHANGED, EDEMA)
         answer = reference if random.random() < skill else other
         common = {"id": f"d{number}", "subject_id": f"p{number // 2}", "question_type": "difference"}
-        rows.append({**common, "answer": answer, "references": [reference], "group": "dose 1"})
+        flagged = answer == EDEMA
+        rows.append({**common, "answer": answer, "references": [reference], "group": "dose 1", "flagged": flagged})
         if reference == NOTHING_CHANGED:
-            repeat = {"id": f"r{number}", "answer": NOTHING_CHANGED, "group": "repeat"}
+            repeat = {"id": f"r{number}", "answer": NOTHING_CHANGED, "group": "repeat", "flagged": False}
             rows.append({**common, **repeat, "references": [NOTHING_CHANGED]})
         if boxes:
             box = [0, 0, 10, 10] if random.random() < skill else [0, 0, 1, 1]
@@ -54,7 +55,7 @@ def test_a_better_system_is_told_from_a_worse_one_and_equals_are_not(tmp_path):
         first, second, third = result["comparisons"][score]
         assert (first["first"], first["second"]) == ("good", "same")
         assert (first["value"], first["low"], first["high"], first["p"]) == (0, 0, 0, 1)
-        sign = -1 if score in ("false_change_rate", "induced_change_rate") else 1
+        sign = -1 if score in ("false_change_rate", "induced_change_rate", "flagged_unchanged") else 1
         assert sign * second["value"] > 0
         assert second["p"] < 0.01
         assert second["p_holm"] > second["p"]
@@ -144,7 +145,7 @@ def test_each_score_says_of_how_many_pairs_it_is(tmp_path):
     found = {score: result["systems"]["a"][score]["n"] for score in COMPARED}
     assert found == {
         "f1": 60, "recall": 20, "detection_rate": 20, "false_change_rate": 40, "induced_change_rate": 20,
-        "aref_accuracy": 40,
+        "flagged_unchanged": 40, "aref_accuracy": 40,
     }  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from diffvqa.errors import InputError
 from diffvqa.evaluation import text_scores as text
-from diffvqa.evaluation.score import score_file, score_folder
+from diffvqa.evaluation.score import CONTROLS, score_file, score_folder
 from diffvqa.evaluation.score_table import print_table
 from diffvqa.findings import NOTHING_CHANGED
 
@@ -18,7 +18,7 @@ HERNIA = "the main image is missing the finding of hernia than the reference ima
 @pytest.fixture(autouse=True)
 def no_java(monkeypatch):
     """Java costs seconds a start; agreement with pycocoevalcap is tested beside the text metrics."""
-    monkeypatch.setattr(text, "java_is_there", lambda: False)
+    monkeypatch.setattr(text, "run_java", lambda *_: None)
 
 
 def rows_of(answers):
@@ -235,6 +235,15 @@ def test_a_test_split_is_put_below_published_rows(folder):
     assert "EKAID (2023) 0.628" in words
     assert "CIDEr depends on n" in words
     assert "…" not in words
+
+
+def test_every_known_control_fits_into_80_columns(folder):
+    answers = (folder / "predictions.jsonl").read_text()
+    for control in CONTROLS:
+        (folder / "controls" / f"{control}.jsonl").write_text(answers)
+    lines = printed(score_folder(folder, replicates=50)).splitlines()
+    assert not [line for line in lines if "…" in line]
+    assert max(map(len, lines)) <= 80
 
 
 def test_the_table_of_one_file(folder):

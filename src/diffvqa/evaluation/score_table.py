@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from rich import box
 from rich.console import Group
@@ -13,7 +13,8 @@ from diffvqa.evaluation.comparison import COMPARED
 from diffvqa.evaluation.names import BOX_SCORES, SCORES, change_scores, find_score, system_name, systems_of
 from diffvqa.evaluation.published import PUBLISHED, SCORES_OF_ROW, remarks
 
-_REPORT_ALONE = ("coarse_f1", "order_consistency")  # 80 columns have no room for them
+# 80 columns have no room for them.
+_REPORT_ALONE = ("coarse_f1", "flagged_changed", "flagged_unchanged", "order_consistency")
 _ABREAST = 4  # scores that 80 columns have room for, with the systems that they compare
 
 
@@ -70,7 +71,7 @@ def print_table(metrics: Mapping) -> Group:
         names = (*SCORES_OF_ROW, *(["bertscore"] if "bertscore" in first["answers"][texts] else []))
         parts.append(_table(title, systems, names, "answers", texts))
     if len(first["answers"]) > 2:
-        parts.append(_types(systems))
+        parts += _types(systems)
     if first["groups"]:
         parts.append(_groups(first["groups"]))
     if first["calibration"]:
@@ -136,14 +137,17 @@ def _table(title: str, systems: Mapping[str, Mapping], keys: Sequence[str], *pat
     return table
 
 
-def _types(systems: Mapping[str, Mapping]) -> Table:
-    """Exact agreement, a row for each type of question, a column for each system that answers any."""
+def _types(systems: Mapping[str, Mapping]) -> Iterator[Table]:
+    """Exact agreement, a row for each type of question, a column for each system that answers any; few abreast."""
     answering = {name: system["answers"] for name, system in systems.items() if system["answers"]}
-    table = _empty_table("Exact agreement by type of question", ["n", *map(system_name, answering)])
-    for kind, scores in answering["model"].items():
-        cells = [_cell((answers.get(kind) or {}).get("exact")) for answers in answering.values()]
-        table.add_row(escape(kind), str(scores["n"]), *cells)
-    return table
+    every = list(answering)
+    for start in range(0, len(every), _ABREAST):
+        names = every[start : start + _ABREAST]
+        table = _empty_table("Exact agreement by type of question", ["n", *map(system_name, names)])
+        for kind, scores in answering["model"].items():
+            cells = [_cell((answering[name].get(kind) or {}).get("exact")) for name in names]
+            table.add_row(escape(kind), str(scores["n"]), *cells)
+        yield table
 
 
 def _groups(groups: Mapping[str, Mapping]) -> Table:
