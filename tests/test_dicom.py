@@ -24,8 +24,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from diffvqa.images import UnreadableImage, letterbox, read_image, read_squares
-from diffvqa.images.undecoded import image_size, whole_size
+from diffvqa.images import Seen, UnreadableImage, letterbox, read_image, read_squares
+from diffvqa.images.undecoded import image_size, seen_whole
 
 WIDTH, HEIGHT = 60, 40
 SECRET = "Nobody^Known"
@@ -33,7 +33,7 @@ SECRET = "Nobody^Known"
 
 def why_incomplete(path):
     try:
-        return whole_size(path) and None
+        return seen_whole(path) and None
     except UnreadableImage as error:
         return str(error)
 
@@ -408,7 +408,7 @@ def test_a_palette(read):
 def test_squares_are_those_of_the_whole_picture(tmp_path, ramp):
     path = write(tmp_path / "file.dicom", dicom(ramp))
     source, squares = read_squares(path, (32, 48))
-    assert source == (WIDTH, HEIGHT)
+    assert source == Seen(WIDTH, HEIGHT)
     assert all((square == letterbox(read_image(path), len(square))[0]).all() for square in squares)
 
 

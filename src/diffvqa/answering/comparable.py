@@ -66,10 +66,7 @@ def check_views(headers: Mapping[str, Header | None]) -> list[str]:
     The latter alone makes hearts larger and lungs shorter.
     """
     known = {name: header for name, header in headers.items() if header}
-    warnings = [f"{name}: {doubt}" for name, header in known.items() for doubt in header.doubts()]
-    warnings += [
-        f"{name}: derived from another picture, by its header" for name, header in known.items() if header.derived
-    ]
+    warnings = [f"{name}: {said}" for name, header in known.items() for said in (*header.doubts(), *header.remarks())]
     if {AP, PA} <= {header.view for header in known.values()}:
         warnings.append("one view is AP and another PA: sizes, of the heart above all, differ with the view")
     return warnings

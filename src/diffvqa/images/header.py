@@ -41,6 +41,10 @@ _CHEST_CODES = (
 """Chest, chest cavity, lung, chest and abdomen, in SNOMED CT and in its old form."""
 
 
+DERIVED = "derived from another picture, by its header"
+FOR_PROCESSING = "pixels for processing, not for presentation: grey values are not those of usual radiographs"
+"""What is said of files that are read all the same."""
+
 UNSUITABLE = "no usual frontal chest radiograph"
 """How the reason begins why a file that can be read is not for a store."""
 
@@ -90,8 +94,13 @@ class Header:
             yield "taken lying on one side (decubitus): fluid and air lie in other places"
         if self.view == OBLIQUE:
             yield "an oblique view: sizes and places differ from those of frontal ones"
+
+    def remarks(self) -> Iterator[str]:
+        """What should be known of its pixels: DERIVED and FOR_PROCESSING, which many files are."""
         if self.for_processing:
-            yield "pixels for processing, not for presentation: grey values are not those of usual radiographs"
+            yield FOR_PROCESSING
+        if self.derived:
+            yield DERIVED
 
 
 def header_of(dataset: Dataset) -> Header:
