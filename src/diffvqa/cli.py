@@ -617,6 +617,12 @@ def main() -> None:
     except MemoryError:
         print("error: the memory is full; give the command more, or less to do at once", file=sys.stderr)
         status = 1
+    except FileExistsError as error:
+        # A place that a user names is looked at before; in a folder that we write to all names are ours.
+        status = _fail(
+            f"{Path(str(error.filename)).name} is to be written into the folder given, and something else stands there "
+            "(a link, a pipe, a device, a folder or a file in the place of one); remove it, or give another folder"
+        )
     except OSError as error:
         # Nobody has foreseen it, and its text names the file, which may be a patient's: where in this package it arose
         # must do.
