@@ -704,14 +704,15 @@ def _dicom_sources(model: Path, radiographs: dict[str, Radiograph], question: st
     """What a structured report rests on, looked at before the model is loaded."""
     from diffvqa.answering.case import read_question
     from diffvqa.answering.dicom.sources import read_sources
-    from diffvqa.findings import CHANGE
+    from diffvqa.answering.wordings import question_type
+    from diffvqa.findings import DIFFERENCE_QUESTION
     from diffvqa.inference.grounding import CAPTIONER
     from diffvqa.inference.hub import model_folder
     from diffvqa.models.folder import weights_digest
 
-    if not read_question(question, alone=False).startswith(CHANGE):
+    if question_type(read_question(question, alone=False)) != "difference":
         raise InputError(
-            f"reports what has changed; leave out {{question}}, or begin it with {CHANGE!r}",
+            f"reports what has changed; leave out {{question}}, or ask {DIFFERENCE_QUESTION!r}",
             argument="dicom_sr",
             mentions=("question",),
         )
