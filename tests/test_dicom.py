@@ -496,6 +496,27 @@ def test_several_frames_are_refused(tmp_path, ramp):
         read_image(path)
 
 
+@pytest.mark.parametrize(
+    ("elements", "square"),
+    [
+        ({"PixelSpacing": ["0.14", "0.14"], "ImagerPixelSpacing": ["0.168", "0.1681"]}, True),
+        ({"PixelAspectRatio": ["1", "1"]}, True),
+        ({"PixelSpacing": ["0", "0"]}, True),
+        ({"PixelSpacing": "0.14"}, True),
+        ({"PixelAspectRatio": ["2", "1"]}, False),
+        ({"PixelSpacing": ["0.14", "0.28"]}, False),
+        ({"ImagerPixelSpacing": ["0.2", "0.1"]}, False),
+    ],
+)
+def test_pixels_that_are_not_square_are_refused(tmp_path, ramp, elements, square):
+    path = write(tmp_path / "file.dcm", dicom(ramp, **elements))
+    if square:
+        assert read_image(path).shape == (HEIGHT, WIDTH)
+    else:
+        with pytest.raises(UnreadableImage, match="not square"):
+            read_image(path)
+
+
 @pytest.mark.parametrize("compressed", [False, True])
 @pytest.mark.parametrize(("share", "whole"), [(1.0, True), (0.95, False), (0.5, False), (0.1, False)])
 def test_an_incomplete_file_is_found_without_decoding(tmp_path, compressed, share, whole):
