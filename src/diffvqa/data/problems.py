@@ -16,7 +16,7 @@ from diffvqa.records import Image, Problem, Source
 FAULTS = {
     "answer_empty": "a question without an answer (empty, NaN, NA or null) is skipped",
     "box_clipped": "a box reaches beyond its image: the part inside is kept",
-    "box_dropped": "a box without area, outside its image or not made of four numbers is skipped",
+    "box_dropped": "a box no larger than a pixel, outside its image or not made of four numbers is skipped",
     "box_duplicated": "a region has a second box in one image: the first is kept",
     "box_without_image": "a box of an image that is not among those read is skipped",
     "date_unreadable": "an image whose date or time cannot be read is skipped",

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from diffvqa.boxes import Box
-from diffvqa.cells import read_number
+from diffvqa.cells import has_words, read_number
 from diffvqa.data import splits
 from diffvqa.data.image_rows import ImageRow, span_of, studies_of
 from diffvqa.data.mending import fit_box
@@ -245,7 +245,7 @@ def _read_questions(
         prior, current = written_alike(row["prior"]) or None, written_alike(row["current"])
         text, answer = " ".join(row["question"].split()), " ".join(row["answer"].split())
         kind, split = row.get("type", "").lower() or _kind(prior, answer), row.get("split", "").lower()
-        if not answer:
+        if not has_words(answer):
             problems.append(Problem("answer_empty", where, "the row has no answer"))
         elif not (text and current):
             problems.append(Problem("row_incomplete", where, "the row has no question or no current image"))
