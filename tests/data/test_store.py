@@ -326,11 +326,15 @@ def test_pictures_that_are_derived_or_for_processing_are_kept_and_listed(write_d
 
 def test_a_picture_of_one_grey_is_left_out(write_dicom, tmp_path):
     write_dicom(tmp_path / "chest.dcm", np.random.default_rng(0).integers(0, 256, (60, 40), np.uint8))
-    write_dicom(tmp_path / "blank.dcm", np.full((60, 40), 7, np.uint8))
-    (tmp_path / "images.csv").write_text("patient,order,image\nA,1,chest.dcm\nA,2,blank.dcm\n")
+    blank = np.full((60, 40), 7, np.uint8)
+    write_dicom(tmp_path / "blank.dcm", blank)
+    for name in ("blank.png", "blank.jpg"):
+        PillowImage.fromarray(blank).save(tmp_path / name)
+    rows = "A,1,chest.dcm\nA,2,blank.dcm\nA,3,blank.png\nA,4,blank.jpg\n"
+    (tmp_path / "images.csv").write_text(f"patient,order,image\n{rows}")
     made = prepare(read_sources([f"table:{tmp_path}"]), tmp_path / "store", SIZE)
     assert made.index.keys() == {"chest.dcm"}
-    assert made.problems == {"image_unreadable": 1}
+    assert made.problems == {"image_unreadable": 3}
 
 
 def test_pictures_that_exif_turns_are_left_out(folder, tmp_path):

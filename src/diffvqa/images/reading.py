@@ -63,8 +63,7 @@ def read_squares(file: ImageFile, sizes: Sequence[int]) -> tuple[Seen, list[np.n
             header = header_of(dataset)
             require_suitable(header, orientation_in(dataset))
             pixels = _pixels(dataset, opened)
-            if pixels.min() == pixels.max():
-                raise UnreadableImage("a DICOM file of one grey alone; nothing is to be seen in it")
+            _require_shades(pixels.min(), pixels.max())
             height, width = pixels.shape
             return Seen(width, height, tuple(header.remarks())), [letterbox(pixels, size)[0] for size in sizes]
         with not_decoded(opened) as image:
@@ -73,8 +72,15 @@ def read_squares(file: ImageFile, sizes: Sequence[int]) -> tuple[Seen, list[np.n
             drafted = image.draft("L", (math.ceil(GAP * width), math.ceil(GAP * height)))
             picture = to_grey(image)
             require_upright(exif_orientation(image))
+            _require_shades(*picture.getextrema())
             box = drafted[1] if drafted else None
             return Seen(*source), [lay_into_square(picture, source, size, box)[0] for size in sizes]
+
+
+def _require_shades(darkest: object, brightest: object) -> None:
+    """Raises UnreadableImage for a picture of one grey."""
+    if darkest == brightest:
+        raise UnreadableImage("a picture of one grey alone; nothing is to be seen in it")
 
 
 def _pixels(dataset: Dataset, opened: BinaryIO) -> np.ndarray:
