@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from diffvqa import cli
 from diffvqa.answering.case import read_question
 from diffvqa.errors import InputError
+from diffvqa.evaluating import evaluate
+from diffvqa.evaluation import report, score
+from diffvqa.files import write_text
 
 ODD = b"gibt es einen Ergu\xdf?"
 
@@ -104,6 +108,44 @@ def test_a_picture_replaces_no_other_file_and_that_is_said_first(run_command, ta
         assert status == 2
         assert "what stands there is no plain file; " in printed or "(what stands there is no plain file)" in printed
     assert os.lstat(path).st_ino == before.st_ino
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link", "link to nothing", "link to a device"])
+def test_answers_go_to_no_other_kind_of_file(run_command, table, kind):
+    path, target = table / "out.jsonl", table / "target"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        path.symlink_to("/dev/null" if kind == "link to a device" else target)
+    if kind == "link":
+        target.touch(mode=0o644)  # an empty file may be one that a run has just made
+    (table / "pairs.csv").write_text("current,prior\n1.png,\n")
+    before = os.lstat(path)
+    status, printed = run_command("predict", "phantom-small", table / "pairs.csv", "--out", path)
+    assert status == 2
+    assert printed == (
+        "error: --out: the file cannot be made or written to (what stands there is no plain file); give another name\n"
+    )
+    assert os.lstat(path).st_ino == before.st_ino
+    assert target.exists() == (kind == "link")
+    assert kind != "link" or (stat.S_IMODE(target.stat().st_mode), target.read_text()) == (0o644, "")
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "report.html"])
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+def test_what_stands_in_an_evaluation_s_folder_is_not_replaced(run_command, tmp_path, monkeypatch, name, kind):
+    path, target = tmp_path / name, tmp_path / "target"
+    target.write_text("somebody's")
+    {"pipe": os.mkfifo, "link": lambda path: path.symlink_to(target), "folder": os.mkdir}[kind](path)
+    monkeypatch.setattr(evaluate, "evaluate", lambda *_, **__: None)
+    monkeypatch.setattr(score, "score_folder", lambda out: write_text(out / "metrics.json", "{}") or {})
+    monkeypatch.setattr(report, "write_report", lambda out: write_text(out / "report.html", "") or out)
+    monkeypatch.setattr(cli, "_print", lambda *_: None)
+    before = os.lstat(path)
+    status, printed = run_command("evaluate", "phantom-small", "store", "--out", tmp_path)
+    assert status == 2
+    assert printed.startswith(f"error: {name} is to be written into the folder given, and something else stands there")
+    assert (os.lstat(path).st_ino, target.read_text()) == (before.st_ino, "somebody's")
 
 
 def test_what_standard_output_cannot_show_is_written_as_numbers(tmp_path):

@@ -24,8 +24,8 @@ from pydicom.uid import (
     generate_uid,
 )
 
-from diffvqa.images import UnreadableImage, letterbox, read_image, read_squares
-from diffvqa.images.undecoded import image_size, whole_size
+from diffvqa.images import Seen, UnreadableImage, letterbox, read_image, read_squares
+from diffvqa.images.undecoded import image_size, seen_whole
 
 WIDTH, HEIGHT = 60, 40
 SECRET = "Nobody^Known"
@@ -33,7 +33,7 @@ SECRET = "Nobody^Known"
 
 def why_incomplete(path):
     try:
-        return whole_size(path) and None
+        return seen_whole(path) and None
     except UnreadableImage as error:
         return str(error)
 
@@ -408,7 +408,7 @@ def test_a_palette(read):
 def test_squares_are_those_of_the_whole_picture(tmp_path, ramp):
     path = write(tmp_path / "file.dicom", dicom(ramp))
     source, squares = read_squares(path, (32, 48))
-    assert source == (WIDTH, HEIGHT)
+    assert source == Seen(WIDTH, HEIGHT)
     assert all((square == letterbox(read_image(path), len(square))[0]).all() for square in squares)
 
 
@@ -494,6 +494,27 @@ def test_several_frames_are_refused(tmp_path, ramp):
     path = write(tmp_path / "file.dcm", dataset)
     with pytest.raises(UnreadableImage, match="several pictures"):
         read_image(path)
+
+
+@pytest.mark.parametrize(
+    ("elements", "square"),
+    [
+        ({"PixelSpacing": ["0.14", "0.14"], "ImagerPixelSpacing": ["0.168", "0.1681"]}, True),
+        ({"PixelAspectRatio": ["1", "1"]}, True),
+        ({"PixelSpacing": ["0", "0"]}, True),
+        ({"PixelSpacing": "0.14"}, True),
+        ({"PixelAspectRatio": ["2", "1"]}, False),
+        ({"PixelSpacing": ["0.14", "0.28"]}, False),
+        ({"ImagerPixelSpacing": ["0.2", "0.1"]}, False),
+    ],
+)
+def test_pixels_that_are_not_square_are_refused(tmp_path, ramp, elements, square):
+    path = write(tmp_path / "file.dcm", dicom(ramp, **elements))
+    if square:
+        assert read_image(path).shape == (HEIGHT, WIDTH)
+    else:
+        with pytest.raises(UnreadableImage, match="not square"):
+            read_image(path)
 
 
 @pytest.mark.parametrize("compressed", [False, True])

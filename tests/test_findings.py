@@ -123,6 +123,13 @@ def test_levels_of_several_words_have_one_reading(levels, before, after):
         "the level of edema has changed from mild to pneumothorax.",
         "the level of edema has changed from mild of severe to small.",
         "the level of severe has changed from mild to small.",
+        "the main image has an additional finding of no edema than the reference image.",
+        "the main image has additional findings of edema, but not atelectasis than the reference image.",
+        "the main image is missing the findings of edema, or atelectasis than the reference image.",
+        "the main image is missing the finding of edema without effusion than the reference image.",
+        "the main image has an additional finding of the edema than the reference image.",
+        "the main image has an additional finding of nothing than the reference image.",
+        "the level of no edema has changed from mild to severe.",
     ],
 )
 def test_what_fits_no_name_and_no_level_has_no_reading(text):

@@ -111,6 +111,12 @@ def coded(value, meaning=""):
         ({"ViewPosition": "LATERO-LATERAL"}, "LATERAL"),
         ({"ViewPosition": "XTABLE"}, "LATERAL"),
         ({"ViewPosition": "L"}, "LATERAL"),
+        ({"ViewPosition": "L.L."}, "LATERAL"),
+        ({"ViewPosition": "P.A."}, "PA"),
+        ({"ViewPosition": "a.p. erect"}, "AP"),
+        ({"ViewPosition": "Perfil"}, "LATERAL"),
+        ({"ViewPosition": "SEITLICH"}, "LATERAL"),
+        ({"ViewPosition": "profilo"}, "LATERAL"),
         ({"ViewPosition": "PA L"}, "PA"),
         ({"ViewPosition": "XTABLE AP"}, "AP"),
         ({"ViewPosition": "LLD"}, "DECUBITUS"),
@@ -171,9 +177,30 @@ def test_the_part_of_the_body_by_its_code(read, value, meaning, chest):
     assert read(BodyPartExamined="HAND", AnatomicRegionSequence=coded(value, meaning)).chest is False
 
 
+@pytest.mark.parametrize(
+    ("modality", "kind", "radiograph"),
+    [
+        ("DX", "1.1", True),
+        ("", "1", None),
+        ("", "1.1.1", None),
+        ("", "2", False),  # computed tomography
+        ("", "1.2", False),  # a mammogram
+        ("DX", "6.1", False),  # ultrasound
+        ("CR", "7", True),  # captured
+        ("", "7.2", None),
+        ("", None, None),
+        ("OT", "1.1", False),
+    ],
+)
+def test_the_kind_of_object_tells_the_modality_too(read, modality, kind, radiograph):
+    found = read(Modality=modality, SOPClassUID=kind and f"1.2.840.10008.5.1.4.1.1.{kind}")
+    assert found.radiograph is radiograph
+
+
 def test_pixels_for_processing_and_derived_ones(read):
     header = read(PresentationIntentType="FOR PROCESSING", ImageType=["DERIVED", "PRIMARY"])
     assert (header.for_processing, header.derived) == (True, True)
+    assert read(SOPClassUID="1.2.840.10008.5.1.4.1.1.1.1.1").for_processing
     header = read(PresentationIntentType="FOR PRESENTATION", ImageType=["ORIGINAL", "PRIMARY"])
     assert (header.for_processing, header.derived) == (False, False)
 

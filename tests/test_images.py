@@ -9,11 +9,11 @@ import pytest
 from PIL import Image, ImageOps
 
 from diffvqa.boxes import Box, Frame
-from diffvqa.images import UnreadableImage, letterbox, not_a_radiograph, read_image, read_squares
+from diffvqa.images import Seen, UnreadableImage, letterbox, not_a_radiograph, read_image, read_squares
 from diffvqa.images.intensities import equalise
 from diffvqa.images.orientation import UPRIGHT
 from diffvqa.images.radiograph import Radiograph
-from diffvqa.images.undecoded import whole_size
+from diffvqa.images.undecoded import seen_whole
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ def test_reduced_decoding_shows_what_full_decoding_shows(tmp_path, width, height
     Image.fromarray(structured(width, height)).convert(mode).save(path, quality=95)
     sizes = [64, 112]
     source, squares = read_squares(path, sizes)
-    assert source == (width, height)
+    assert source == Seen(width, height)
     for size, square in zip(sizes, squares, strict=True):
         expected, frame = letterbox(read_image(path), size)
         assert frame == Frame.letterbox(width, height, size)
@@ -193,11 +193,11 @@ def test_exif_says_which_way_up_a_picture_is(tmp_path, number, kind):
         expected = np.asarray(ImageOps.exif_transpose(image))
     assert (found.upright == expected).all()
     if number > 1:
-        for read in (lambda: read_squares(path, [100]), lambda: whole_size(path)):
+        for read in (lambda: read_squares(path, [100]), lambda: seen_whole(path)):
             with pytest.raises(UnreadableImage, match="turned or mirrored"):
                 read()
     else:
-        assert whole_size(path) == read_squares(path, [100])[0] == (400, 300)
+        assert seen_whole(path) == read_squares(path, [100])[0] == Seen(400, 300)
 
 
 def test_a_damaged_exif_says_nothing(tmp_path):
@@ -226,7 +226,7 @@ def test_sixteen_bits_with_alpha_are_those_without(tmp_path, ramp, top):
     png_of_16_bits(tmp_path / "alpha.png", 4, np.stack([deep, np.full_like(deep, 65535)], -1))
     assert (read_image(tmp_path / "alpha.png") == read_image(tmp_path / "grey.png")).all()
     assert len(np.unique(read_image(tmp_path / "alpha.png"))) == 60
-    assert whole_size(tmp_path / "alpha.png") == (60, 40)
+    assert seen_whole(tmp_path / "alpha.png") == Seen(60, 40)
 
 
 @pytest.mark.parametrize(("colours", "values"), [(2, 3), (6, 4)])

@@ -46,6 +46,7 @@ def test_zones(text, zone):
 def test_a_zone_that_is_written_apart():
     assert moment_of("20240101", "0930", "-0500").zone == -5 * HOUR
     assert moment_of("20240101", zone="nowhere").zone is None
+    assert moment_of("20240101", zone="+9900") == moment_of("20240101")
 
 
 @pytest.mark.parametrize("time", ["25", "0960", "noon", "09:3", "-"])
@@ -54,7 +55,22 @@ def test_a_time_that_cannot_be_read_is_missing_and_not_midnight(time):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "2024", "20240230", "20241301", "0930", "2024-0101", "00000101", "today", "20240101 25", "99991231"]
+    "text",
+    [
+        "",
+        "2024",
+        "20240230",
+        "20241301",
+        "0930",
+        "2024-0101",
+        "00000101",
+        "today",
+        "20240101 25",
+        "99991231",
+        "20240101 093061",
+        "2024-01-01T09:30+25:00",
+        "2024-01-01T09:30+01:75",
+    ],
 )
 def test_what_is_no_date_is_none(text):
     assert moment_of(text) is None

@@ -18,7 +18,7 @@ from diffvqa.data import read_sources
 from diffvqa.data.inspection import check_files
 from diffvqa.data.prepare import prepare
 from diffvqa.images import read_image, read_squares
-from diffvqa.images.undecoded import image_size, whole_size
+from diffvqa.images.undecoded import image_size, seen_whole
 
 
 @pytest.fixture(params=["plain", "jpeg-ls"])
@@ -114,6 +114,6 @@ def test_other_kinds_are_opened_once_too(phantom_pixels, counts, tmp_path, kind)
     path = tmp_path / f"a.{kind}"
     Image.fromarray(phantom_pixels["prior"]).save(path)
     counts.clear()
-    for number, read in enumerate((read_image, whole_size, lambda path: read_squares(path, [32])), start=1):
+    for number, read in enumerate((read_image, seen_whole, lambda path: read_squares(path, [32])), start=1):
         read(path)
         assert counts == {path.name: number}

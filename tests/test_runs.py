@@ -54,6 +54,15 @@ def stopped(claim):
         raise KeyboardInterrupt
 
 
+@pytest.mark.parametrize("is_file", [True, False])
+def test_a_pipe_in_the_place_of_a_record_is_not_waited_for(claim, is_file):
+    claim = replace(claim, is_file=is_file)
+    claim.out.write_text("text") if is_file else claim.out.mkdir()
+    os.mkfifo(claim.record_path)
+    with pytest.raises(InputError, match="no run of this program"):
+        claim.find()
+
+
 def test_a_run_makes_its_folder_and_leaves_a_record_there(claim):
     with claim.held() as run:
         assert not run.before

@@ -639,6 +639,12 @@ def main() -> None:
     except MemoryError:
         print("error: the memory is full; give the command more, or less to do at once", file=sys.stderr)
         status = 1
+    except FileExistsError as error:
+        # A place that a user names is looked at before; in a folder that we write to all names are ours.
+        status = _fail(
+            f"{Path(str(error.filename)).name} is to be written into the folder given, and something else stands there "
+            "(a link, a pipe, a device, a folder or a file in the place of one); remove it, or give another folder"
+        )
     except OSError as error:
         # The text of an unforeseen error names the file, which may be a patient's. The message gives the line of this
         # package instead.
@@ -720,14 +726,15 @@ def _dicom_sources(model: Path, radiographs: dict[str, Radiograph], question: st
     """The sources of a structured report, checked before the model is loaded."""
     from diffvqa.answering.case import read_question
     from diffvqa.answering.dicom.sources import read_sources
-    from diffvqa.findings import CHANGE
+    from diffvqa.answering.wordings import question_type
+    from diffvqa.findings import DIFFERENCE_QUESTION
     from diffvqa.inference.grounding import CAPTIONER
     from diffvqa.inference.hub import model_folder
     from diffvqa.models.folder import weights_digest
 
-    if not read_question(question, alone=False).startswith(CHANGE):
+    if question_type(read_question(question, alone=False)) != "difference":
         raise InputError(
-            f"needs a question about changes; leave out {{question}}, or begin it with {CHANGE!r}",
+            f"needs a question about changes; leave out {{question}}, or ask {DIFFERENCE_QUESTION!r}",
             argument="dicom_sr",
             mentions=("question",),
         )

@@ -27,13 +27,16 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def require_plain(path: Path) -> None:
-    """Raises OSError where something stands that may not be replaced: a link, a pipe, a device or a folder."""
+    """Raises FileExistsError where something stands that may not be replaced: a link, a pipe, a device or a folder.
+
+    It has the name that the file was to have, without its folder.
+    """
     try:
         mode = os.lstat(path).st_mode
     except OSError:
         return
     if not stat.S_ISREG(mode):
-        raise FileExistsError(errno.EEXIST, "what stands there is no plain file")
+        raise FileExistsError(errno.EEXIST, "what stands there is no plain file", path.name)
 
 
 @contextmanager

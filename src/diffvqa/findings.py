@@ -157,8 +157,8 @@ def read_changes(text: str) -> tuple[frozenset[Change], ...]:
 
 def read_findings(text: str) -> tuple[str, ...] | None:
     """The findings that an answer to ABNORMALITIES_QUESTION names, each once; None if it is no list of names."""
-    names = [name.strip() for name in " ".join(text.lower().split()).rstrip(". ").split(",")]
-    if any(not 1 <= len(name.split()) <= LONGEST_NAME or name in ("yes", "no") for name in names):
+    names = _names_in(_spaced(text).rstrip(". "))
+    if not (names and all(map(_is_name, names))):
         return None
     return tuple(dict.fromkeys(_canonical(name) for name in names))
 
@@ -240,6 +240,7 @@ _GRAMMAR_WORDS = {
     "and", "changed", "compared", "from", "has", "image", "is", "level", "main", "missing", "reference",
     "than", "to",
 }  # fmt: skip
+_NO_NAME = re.compile(rf"{_DENIED.pattern}|\b(?:none|nothing|yes|or|but)\b|^(?:the\b|an? )")
 _WORDS = re.compile(r"[^\W_][\w'()/?-]*(?: \(?[^\W_][\w'()/?-]*)*")
 
 
@@ -250,13 +251,13 @@ def _spaced(text: str) -> str:
 
 
 def _is_name(text: str) -> bool:
-    """Whether words can be the name of one finding: a known name, or a few words without a degree."""
+    """Whether words can be the name of one finding: a known name, or a few words without a degree or a denial."""
     words = set(text.split())
     if text in NAMES:
         return True
     # What stands in brackets is another word for it.
     known = _KNOWN_NAME.findall(re.sub(r"\(.*?\)", "", text))
-    fits = _WORDS.fullmatch(text) and len(text.split()) <= LONGEST_NAME
+    fits = _WORDS.fullmatch(text) and len(text.split()) <= LONGEST_NAME and not _NO_NAME.search(text)
     return bool(fits) and len(known) < 2 and not words & (_DEGREE_WORDS | _GRAMMAR_WORDS)
 
 
@@ -290,10 +291,14 @@ def _read_sentence(sentence: str) -> list[tuple[Change, ...]]:
         return [(Change(finding, "level", *split),) for split in splits if all(map(_is_level, split))]
     for kind, pattern in _LISTS:
         if match := pattern.fullmatch(sentence):
-            names = [name for name in re.split(r", (?:and )?| and ", match[1]) if name]
+            names = _names_in(match[1])
             read = bool(names) and all(map(_is_name, names))
             return [tuple(Change(_canonical(name), kind) for name in names)] if read else []
     return []
+
+
+def _names_in(enumeration: str) -> list[str]:
+    return [name for name in re.split(r", (?:and )?| and ", enumeration) if name]
 
 
 def _canonical(finding: str) -> str:

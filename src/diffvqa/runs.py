@@ -19,7 +19,7 @@ from typing import Any
 
 from diffvqa import __version__
 from diffvqa.errors import InputError, RunFailed
-from diffvqa.files import UNFINISHED, finished_in, held, is_full
+from diffvqa.files import UNFINISHED, finished_in, held, is_full, require_plain
 from diffvqa.sealed import read_sealed, write_sealed
 from diffvqa.sealed_folder import RECORD
 from diffvqa.workers import usable_cores
@@ -75,6 +75,7 @@ class Claim:
 
         Raises InputError if something else is there, or a run with other settings or inputs.
         """
+        self._require_plain()
         if _is_empty(self.out):
             return Run(self, {}, {}, finished=False)
         record = read_record(self.record_path)
@@ -105,6 +106,7 @@ class Claim:
         system without locks. Raises InputError as `find` does, if nothing can be written there, and if another process
         holds it; RunFailed if the disk is full.
         """
+        self._require_plain()
         try:
             if not self.is_file:
                 self.out.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -152,6 +154,14 @@ class Claim:
                     if is_ours:
                         stack.callback(path.unlink, missing_ok=True)
             yield is_ours
+
+    def _require_plain(self) -> None:
+        """Raises InputError where a link, a pipe or a device stands in the place of the file."""
+        try:
+            if self.is_file:
+                require_plain(self.out)
+        except FileExistsError as error:
+            raise self.unusable(error) from error
 
     def error(self, what: str, advice: str = "") -> InputError:
         """The error that something is wrong with `out`."""

@@ -30,6 +30,8 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
     Raises OSError where it cannot be read, and ValueError where it is damaged.
     """
+    if path.is_fifo():
+        raise ValueError("a pipe, of which nobody knows whether anything will come")
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except RecursionError as error:

@@ -12,7 +12,7 @@ from diffvqa.answering import answerer as answerer_module
 from diffvqa.answering.answer import CANNOT_COMPARE, NOTICE, FoundBox
 from diffvqa.answering.answer_text import answer_lines
 from diffvqa.answering.answerer import Answerer
-from diffvqa.answering.case import FREE_WORDS
+from diffvqa.answering.case import FREE_WORDS, ONE_IMAGE, Case
 from diffvqa.answering.overlay import SIZE, Marked, draw_answer, draw_overlay
 from diffvqa.boxes import Box, Frame, intersection_over_union
 from diffvqa.data.store import Store
@@ -98,6 +98,26 @@ def test_a_known_type_that_was_never_taught_is_refused(saying, files, monkeypatc
         assert answer.text == CANNOT_COMPARE
         assert answer.reason.startswith("the model was never taught questions of the type")
         assert (answer.confidence, answer.changes, answer.findings, answer.boxes) == (None, None, None, None)
+
+
+@pytest.mark.parametrize("question", ["Is there edema?", "is there evidence of edema in this image?"])
+def test_a_question_about_one_image_is_asked_of_the_current_one_alone(answerer, files, question):
+    both, alone = answerer(**files, question=question), answerer(current=files["current"], question=question)
+    assert both.warnings[0].startswith("current and prior: that they show one patient")
+    assert ONE_IMAGE in both.warnings
+    assert ONE_IMAGE not in alone.warnings
+    assert (both.text, both.confidence) == (alone.text, alone.confidence)
+    assert answerer(**files, question="Is there an edema?").text != alone.text  # in free words, of both
+
+
+@pytest.mark.parametrize(
+    "question", ["what has changed in the patient's shoe?", "what has changed since the operation?"]
+)
+def test_a_question_about_changes_in_free_words_has_text_alone(saying, files, question):
+    answer = saying(**files, question=question)
+    assert answer.text == SAID
+    assert (answer.confidence, answer.calibrated, answer.changes, answer.findings) == (None, False, None, None)
+    assert FREE_WORDS in answer.warnings
 
 
 def test_what_reads_like_a_change_is_none_where_another_question_was_asked(saying, files):
@@ -335,7 +355,8 @@ def test_labels_of_an_overlay_end_in_their_panel_and_leave_one_another_readable(
 def test_changes_have_one_order_also_where_a_finding_is_named_twice():
     changes = [Change(finding, kind) for finding in ("atelectasis", "edema") for kind in ("added", "missing")]
     text = " ".join(write_changes([change]) for change in changes)
-    assert answerer_module._changes(DIFFERENCE_QUESTION, text) == tuple(changes)
+    case = Case(DIFFERENCE_QUESTION, {}, (), None)
+    assert answerer_module._changes(case, text) == tuple(changes)
 
 
 def test_a_box_is_drawn_on_the_picture_that_it_is_of(saying, files):

@@ -124,7 +124,7 @@ def expected(parts, intensity, pictures, asked):
 
     found = []
     for current, prior, question in asked:
-        priors = [squares[prior]] if prior else []
+        priors = [squares[prior]] if prior and question != "is there edema?" else []  # which is about one image
         question = question or (DIFFERENCE_QUESTION if prior else ABNORMALITIES_QUESTION)
         answer = reference.answer(model, squares[current], priors, question)
         files = {"current": current, **({"prior": prior} if prior else {})}

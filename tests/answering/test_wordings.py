@@ -26,6 +26,11 @@ from diffvqa.findings import DIFFERENCE_QUESTION
         "What has changed compared to the reference image?",
         "Compare the two images",
         "what changes are there?",
+        "Any interval change?",
+        "is there any interval change",
+        "interval changes",
+        "Tell me what changed",
+        "please describe the differences",
     ],
 )
 def test_wordings_of_any_change_are_asked_as_learnt(question):
@@ -69,6 +74,16 @@ def test_questions_about_a_part_or_a_finding_stay_as_they_are(question):
         ("is there any hope?", None),
         ("is there?", None),
         ("what do you see?", None),
+        ("what has changed in the patient's shoe?", None),
+        ("what has changed in the heart since the last image?", None),
+        ("what has changed apart from edema?", None),
+        ("what has not changed?", None),
+        ("is there edema in the reference image?", None),
+        ("is there edema in the prior image and not in this image?", None),
+        ("what abnormalities are seen in the prior image?", None),
+        ("what abnormalities are seen in the cat?", None),
+        ("what abnormalities are seen in the left costophrenic angle?", "abnormality"),
+        ("what has changed in the mid to lower lung area?", "difference"),
     ],
 )
 def test_the_type_of_a_question_is_known_by_its_words(question, kind):

@@ -22,6 +22,7 @@ def store(tmp_path_factory):
     x1, y1, x2, y2 = BOX
     for number in range(8):
         pixels = np.full((HEIGHT, WIDTH), 10 * number, np.uint8)
+        pixels[0, 0] += 1  # of one grey alone it is no picture
         if number < BOXED:
             pixels[y1:y2, x1:x2] = 255
         PillowImage.fromarray(pixels).save(folder / f"{number}.png")

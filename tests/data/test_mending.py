@@ -17,6 +17,10 @@ from diffvqa.records import Source
         (("1", "0,125", "3", "4"), Box(1, 0.125, 3, 4), []),
         ((-1, 2, 30, 4), Box(0, 2, 10, 4), ["box_clipped"]),
         ((20, 2, 30, 4), None, ["box_dropped"]),
+        # Shares of the picture, where pixels are expected.
+        ((0.1, 0.2, 0.5, 0.6), None, ["box_dropped"]),
+        ((0, 0, 1, 1), None, ["box_dropped"]),
+        ((0, 0, 1.5, 1), Box(0, 0, 1.5, 1), []),
         ((3, 2, 1, 4), None, ["box_dropped"]),
         ((1, 2, 3), None, ["box_dropped"]),
         ((1, 2, None, 4), None, ["box_dropped"]),

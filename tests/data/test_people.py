@@ -2,9 +2,11 @@
 
 from collections import Counter
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet
 import pytest
+from PIL import Image as PillowImage
 
 from diffvqa.data import read_sources
 from diffvqa.data.people import People
@@ -108,6 +110,73 @@ def test_one_identifier_with_another_birth_date_or_sex_is_of_two_people(read, co
     assert [study.images[0].image_id for study in cohort.studies] == ["0.png", "1.png", "2.png"]
     assert kinds(cohort) == {"patient_of_two_people": 1, "question_without_image": 1}
     assert len(cohort.questions) == 1
+
+
+@pytest.fixture
+def read_files(write_dicom, tmp_path):
+    """Reads a cohort of one patient from DICOM files with these elements each, a study each; None for a PNG file."""
+
+    def read(*headers, columns="", cells=()):
+        cells = cells or [""] * len(headers)
+        lines = ["patient,image,order" + columns]
+        for number, (elements, cell) in enumerate(zip(headers, cells, strict=True)):
+            pixels = np.random.default_rng(number).integers(0, 256, (60, 40), np.uint8)
+            if elements is None:
+                PillowImage.fromarray(pixels).save(tmp_path / f"{number}.png")
+            else:
+                nothing = {"PatientBirthDate": None, "PatientSex": None, "PatientID": f"other {number}"}
+                write_dicom(tmp_path / f"{number}.dcm", pixels, **{**nothing, **elements})
+            lines.append(f"A,{number}.{'png' if elements is None else 'dcm'},{number}{cell}")
+        (tmp_path / "images.csv").write_text("\n".join(lines) + "\n")
+        asked = "".join(f"{n}.dcm,{n + 1}.dcm,{WHAT},nothing has changed.\n" for n in range(len(headers) - 1))
+        (tmp_path / "questions.csv").write_text("prior,current,question,answer\n" + asked)
+        cohort = read_sources([f"table:{tmp_path}"])
+        strangers = [one.source.row - 2 for one in cohort.problems if one.kind == "patient_of_two_people"]
+        left = [int(image.image_id[0]) for study in cohort.studies for image in study.images]
+        assert sorted(left + strangers) == list(range(len(headers)))
+        return strangers, cohort
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("name", "one", "other"), [("PatientBirthDate", "19500131", "19510131"), ("PatientSex", "F", "M")]
+)
+def test_headers_of_another_birth_date_or_sex_are_of_two_people(read_files, name, one, other):
+    strangers, cohort = read_files({}, {name: one}, None, {name: one}, {name: other}, {name: ""})
+    assert strangers == [4]
+    assert kinds(cohort)["question_without_image"] == 4  # two of them on the PNG file, by a name that is none
+    problem = next(one for one in cohort.problems if one.kind == "patient_of_two_people")
+    assert "195" not in problem.reason
+
+
+@pytest.mark.parametrize(
+    ("columns", "cells", "expected"),
+    [
+        (",birth_date", (",1950-01-31", ",1950-01-31"), [1]),
+        (",birth_date", (",1950-01-31", ","), [1]),
+        (",birth_date", (",", ",19510131"), [1]),  # the file of the row above says it
+        (",birth_date", (",31.01.1950", ",31.01.1950"), [1]),  # not to be compared with a header, but headers are
+        (",sex", (",F", ",F"), [1]),
+    ],
+)
+def test_headers_are_compared_with_rows(read_files, columns, cells, expected):
+    headers = (
+        {"PatientBirthDate": "19500131", "PatientSex": "F"},
+        {"PatientBirthDate": "19510131", "PatientSex": "F"},
+    )
+    assert read_files(*headers, columns=columns, cells=cells)[0] == expected
+
+
+def test_a_file_may_contradict_its_own_row(read_files):
+    assert read_files({}, {"PatientSex": "F"}, {"PatientSex": "O"}, columns=",sex", cells=[",M"] * 3)[0] == [1]
+
+
+def test_a_stranger_tells_nothing_of_the_patient():
+    people, where = People(), Source("t.csv", 2)
+    assert people.fault("A", where, "", "F") is None
+    assert people.fault("A", where, "1951-01-31", "M")
+    assert people.fault("A", where, "1950-01-31", "F") is None
 
 
 def test_reasons_quote_nobody():

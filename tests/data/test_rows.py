@@ -81,6 +81,21 @@ def test_damaged_and_missing_files_are_refused_without_their_folder(tmp_path):
         assert str(tmp_path) not in str(error.value)
 
 
+def test_a_packed_table_is_known_by_its_content(tmp_path):
+    (tmp_path / "t.csv").write_bytes(gzip.compress(b"a,b\n1,x\n"))
+    (row,) = read_rows(tmp_path / "t.csv", ["a", "b"], [])
+    assert row.cells == {"a": "1", "b": "x"}
+
+
+@pytest.mark.parametrize(
+    ("head", "what"), [(b"PK\x03\x04", "a workbook"), (b"\xd0\xcf\x11\xe0", "a workbook"), (b"PAR1", "a Parquet")]
+)
+def test_what_is_no_text_is_called_by_its_name(tmp_path, head, what):
+    (tmp_path / "t.csv").write_bytes(head + bytes(range(256)))
+    with pytest.raises(InputError, match=rf"t\.csv: {what}.*, and not text; save the table as CSV"):
+        list(read_rows(tmp_path / "t.csv", ["a"], []))
+
+
 @pytest.mark.parametrize("row", [2, 3, 5000])
 def test_bytes_that_are_no_utf_8_are_refused_with_their_row(tmp_path, row):
     lines = [b"a,b", *(b"1,caf\xc3\xa9" for _ in range(row - 2)), b"2,caf\xe9", b"3,x"]

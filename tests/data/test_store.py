@@ -274,7 +274,6 @@ UNSUITABLE = {
     "lateral by its rows": ({"ViewPosition": "", "PatientOrientation": ["A", "F"]}, "lateral"),
     "decubitus": ({"ViewPosition": "LLD"}, "lying"),
     "oblique": ({"ViewPosition": "RAO"}, "oblique"),
-    "raw": ({"PresentationIntentType": "FOR PROCESSING"}, "for processing"),
 }
 
 
@@ -282,7 +281,7 @@ UNSUITABLE = {
 def test_dicom_pictures_unlike_frontal_chest_radiographs_are_left_out_and_listed(write_dicom, tmp_path, kind):
     elements, reason = UNSUITABLE[kind]
     pixels = np.random.default_rng(0).integers(0, 256, (60, 40), np.uint8)
-    write_dicom(tmp_path / "chest.dcm", pixels, ImageType=["DERIVED", "PRIMARY"])
+    write_dicom(tmp_path / "chest.dcm", pixels)
     write_dicom(tmp_path / "other.dcm", pixels, **elements)
     (tmp_path / "images.csv").write_text("patient,order,image\nA,1,chest.dcm\nA,2,other.dcm\n")
     cohort = read_sources([f"table:{tmp_path}"])
@@ -299,13 +298,43 @@ def test_dicom_pictures_unlike_frontal_chest_radiographs_are_left_out_and_listed
         prepare(cohort, tmp_path / "strict", SIZE, strict=True)
 
 
+NOTED = {
+    "image_derived": {"ImageType": ["DERIVED", "PRIMARY"]},
+    "image_for_processing": {"PresentationIntentType": "FOR PROCESSING"},
+}
+
+
+@pytest.mark.parametrize("kind", NOTED)
+def test_pictures_that_are_derived_or_for_processing_are_kept_and_listed(write_dicom, tmp_path, kind):
+    pixels = np.random.default_rng(0).integers(0, 256, (60, 40), np.uint8)
+    for number in range(5):
+        write_dicom(tmp_path / f"{number}.dcm", pixels, **(NOTED[kind] if number in (1, 4) else {}))
+    (tmp_path / "images.csv").write_text("patient,order,image\n" + "".join(f"A,{n},{n}.dcm\n" for n in range(5)))
+    cohort = read_sources([f"table:{tmp_path}"])
+    for deep in (False, True):
+        checked = check_files(cohort, deep)
+        assert [(one.kind, one.source.file) for one in checked.problems] == [(kind, "1.dcm"), (kind, "4.dcm")]
+        assert checked.studies == cohort.studies
+    made = prepare(cohort, tmp_path / "store", SIZE, strict=True)
+    listed = (tmp_path / "store" / "problems.csv").read_text()
+    assert (len(made.images), made.problems) == (5, {kind: 2})
+    # Shards that an earlier run has finished say it, too.
+    (tmp_path / "store" / "store.json").unlink()
+    assert prepare(cohort, tmp_path / "store", SIZE).problems == {kind: 2}
+    assert (tmp_path / "store" / "problems.csv").read_text() == listed
+
+
 def test_a_picture_of_one_grey_is_left_out(write_dicom, tmp_path):
     write_dicom(tmp_path / "chest.dcm", np.random.default_rng(0).integers(0, 256, (60, 40), np.uint8))
-    write_dicom(tmp_path / "blank.dcm", np.full((60, 40), 7, np.uint8))
-    (tmp_path / "images.csv").write_text("patient,order,image\nA,1,chest.dcm\nA,2,blank.dcm\n")
+    blank = np.full((60, 40), 7, np.uint8)
+    write_dicom(tmp_path / "blank.dcm", blank)
+    for name in ("blank.png", "blank.jpg"):
+        PillowImage.fromarray(blank).save(tmp_path / name)
+    rows = "A,1,chest.dcm\nA,2,blank.dcm\nA,3,blank.png\nA,4,blank.jpg\n"
+    (tmp_path / "images.csv").write_text(f"patient,order,image\n{rows}")
     made = prepare(read_sources([f"table:{tmp_path}"]), tmp_path / "store", SIZE)
     assert made.index.keys() == {"chest.dcm"}
-    assert made.problems == {"image_unreadable": 1}
+    assert made.problems == {"image_unreadable": 3}
 
 
 def test_pictures_that_exif_turns_are_left_out(folder, tmp_path):

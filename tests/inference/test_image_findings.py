@@ -20,7 +20,11 @@ from diffvqa.inference.training_record import types_taught
         ("", None),
         ("yes", None),
         ("edema, ", None),
+        ("edema and pleural effusion", ("edema", "pleural effusion")),
         ("the main image has an additional finding of edema", None),
+        ("nothing has changed.", None),
+        ("nothing", None),
+        ("edema, no pleural effusion", None),
     ],
 )
 def test_answers_that_name_findings(text, findings):

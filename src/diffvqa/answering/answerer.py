@@ -17,7 +17,7 @@ from diffvqa.answering.case import FREE_WORDS, Case, make_case, read_question
 from diffvqa.answering.image_files import Given, name_files
 from diffvqa.answering.wordings import question_type, why_not_asked
 from diffvqa.errors import InputError
-from diffvqa.findings import CHANGE, SHOWN_IN, Change, read_changes
+from diffvqa.findings import SHOWN_IN, Change, read_changes
 from diffvqa.images.radiograph import read_radiograph
 from diffvqa.inference.asking import WrittenAnswer, answer_questions
 from diffvqa.inference.finding_boxes import find_boxes
@@ -95,7 +95,7 @@ class Answerer:
         features = {key: image.tokens for image, key in keys.items()}
         questions = [(_pair(case, keys), case.question) for case in asked]
         written = answer_questions(self.model.difference, questions, features, beams=beams) if asked else []
-        changes = [_changes(case.question, one.text) for case, one in zip(asked, written, strict=True)]
+        changes = [_changes(case, one.text) for case, one in zip(asked, written, strict=True)]
         findings = self._findings(asked, keys, features, beams)
         boxes = self._boxes(asked, changes, [named.by_image or {} for named in findings], keys)
         answers = iter(
@@ -134,14 +134,14 @@ class Answerer:
         if changes is not None and named is not None and "prior" in named and contradict(changes, named):
             warnings += ("the findings of the images contradict the changes: the model names both in separate answers",)
         # The scale was measured on greedy answers to questions about changes.
-        scale = self.model.trust.confidence if beams == 1 and case.question.startswith(CHANGE) else None
-        known = question_type(case.question) is not None
+        kind = question_type(case.question)
+        scale = self.model.trust.confidence if beams == 1 and kind == "difference" else None
         return Answer(
             question=case.question,
             text=written.text,
             reason=None,
             changes=changes,
-            confidence=scale.probability(written.confidence) if scale else written.confidence if known else None,
+            confidence=scale.probability(written.confidence) if scale else written.confidence if kind else None,
             calibrated=scale is not None,
             findings=named,
             findings_reason=findings.reason,
@@ -213,12 +213,18 @@ class Answerer:
 
 
 def _pair(case: Case, keys: Mapping[EncodedImage, str]) -> Pair:
+    """What the question is asked of.
+
+    Models have learnt questions of other types of one image, and write anything where they are shown two.
+    """
     current, *priors = (keys[image] for image in case.images.values())
+    if question_type(case.question) not in (None, "difference"):
+        return Pair(current)
     return Pair(current, priors[0] if priors else None, earlier=tuple(priors[1:]))
 
 
-def _changes(question: str, text: str) -> tuple[Change, ...] | None:
-    readings = read_changes(text) if question.startswith(CHANGE) else ()
+def _changes(case: Case, text: str) -> tuple[Change, ...] | None:
+    readings = read_changes(text) if question_type(case.question) == "difference" else ()
     return tuple(sorted(readings[0])) if readings else None
 
 

@@ -17,6 +17,9 @@ from diffvqa.inference.model import EncodedImage
 
 LONGEST_QUESTION = 500
 
+ONE_IMAGE = "the question is about one image: the model is shown the current image alone"
+"""The warning where others are given."""
+
 FREE_WORDS = "the question is not in the words of Medical-Diff-VQA: how sure the model is of its answer is not known"
 """The warning where a question has no type."""
 
@@ -53,8 +56,11 @@ def make_case(
             )
     headers = {name: image.header for name, image in images.items()}
     warnings = [*comparable.check_identity(headers, trust_identity), *comparable.check_order(headers, trust_order)]
-    if question_type(asked) is None:
+    kind = question_type(asked)
+    if kind is None:
         warnings.append(FREE_WORDS)
+    elif kind != "difference" and len(images) > 1:
+        warnings.append(ONE_IMAGE)
     of_images, reason = look_at(
         headers,
         {name: image.frame.orientation for name, image in images.items()},

@@ -66,10 +66,7 @@ def check_views(headers: Mapping[str, Header | None]) -> list[str]:
     An AP view shows a larger heart and shorter lungs than a PA view.
     """
     known = {name: header for name, header in headers.items() if header}
-    warnings = [f"{name}: {doubt}" for name, header in known.items() for doubt in header.doubts()]
-    warnings += [
-        f"{name}: a derived image, according to its header" for name, header in known.items() if header.derived
-    ]
+    warnings = [f"{name}: {said}" for name, header in known.items() for said in (*header.doubts(), *header.remarks())]
     if {AP, PA} <= {header.view for header in known.values()}:
         warnings.append("one view is AP and another PA: sizes differ with the view, above all that of the heart")
     return warnings

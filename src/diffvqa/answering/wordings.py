@@ -12,22 +12,32 @@ _IMAGES = (
     r"reference|main|current|two|both|images?|stud(?:y|ies)|exams?|examinations?|x-?rays?|radiographs?|pictures?|films?|"
     r"scans?|time|visit|one|before|compared|comparison|here|there|now|is|are|be|can|do|you|see|seen) ?)*"
 )
-_SOMETHING = r"(?:the )?(?:changed?|changes?|differences?|different|new)"
+_SOMETHING = r"(?:the )?(?:interval )?(?:changed?|changes?|differences?|different|new)"
 _ANY_CHANGE = re.compile(
+    r"(?:(?:please|can you|could you|tell me|show me) )*"
     rf"(?:(?:what(?:'s| has| have| is| are)?|what kind of|which|describe|list|(?:is|are) there|has|have|did)"
-    rf"(?: any| anything| something)? {_SOMETHING}|any {_SOMETHING}|compare) ?{_IMAGES}"
+    rf"(?: any| anything| something)? {_SOMETHING}|(?:any )?{_SOMETHING}|compare) ?{_IMAGES}"
 )
 
 
 _NAME = rf"(?:{'|'.join(sorted(NAMES, key=len, reverse=True))})"
+_PLACE_WORD = (
+    r"(?:left|right|left-sided|right-sided|bilateral|bibasilar|basilar|basal|bases?|ap(?:ex|ices)|apical|apicolateral|"
+    r"upper|middle|mid|lower|to|and|lungs?|lobes?|areas?|zones?|pleural|retrocardiac|pericardial|ribs?|hil(?:um|ar)|"
+    r"structures|costophrenic|angles?|hemidiaphragms?|mediastin(?:um|al)|cardiac|heart|silhouette|aortic|arch|trachea|"
+    r"carina|spine|clavicles?|abdomen)"
+)
+_PLACE = rf"(?:the )?{_PLACE_WORD}(?: {_PLACE_WORD})*"
+_IN = rf"in (?:this image|{_PLACE})"
 _TYPES = {
     kind: re.compile(words)
     for kind, words in {
-        "difference": rf"{CHANGE} .+",
-        "abnormality": r"what abnormalities are seen in .+|is there evidence of any abnormalities in this image",
-        "presence": rf"is there (?:evidence of )?{_NAME}(?: in .+)?|is the {_NAME} bilateral",
+        "difference": rf"{CHANGE} (?:compared to the reference image|in the {_PLACE} area)",
+        "abnormality": rf"what abnormalities are seen {_IN}|is there evidence of any abnormalities in this image",
+        "presence": rf"is there (?:evidence of )?{_NAME}(?: {_IN})?|is the {_NAME} bilateral",
         "view": r"which view is this image taken|is this (?:pa|ap) view",
-        "location": rf"where (?:in the image )?is the {_NAME}(?: located)?|is the {_NAME} located on .+ or right side",
+        "location": rf"where (?:in the image )?is the {_NAME}(?: located)?|"
+        rf"is the {_NAME} located on the left side or right side",
         "level": rf"what level is the {_NAME}",
         "type": rf"what type is the {_NAME}",
     }.items()

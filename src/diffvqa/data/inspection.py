@@ -11,14 +11,14 @@ from typing import Any
 
 from diffvqa.data.index import StoredImage
 from diffvqa.data.mending import fit_to_file
-from diffvqa.data.problems import count_kinds, left_out
+from diffvqa.data.problems import count_kinds, left_out, notes
 from diffvqa.data.pruning import without_images
 from diffvqa.data.splits import shared_patients
 from diffvqa.data.store import Store
-from diffvqa.images import UnreadableImage
+from diffvqa.images import Seen, UnreadableImage
 from diffvqa.images.header import require_suitable
 from diffvqa.images.radiograph import Radiograph
-from diffvqa.images.undecoded import whole_size
+from diffvqa.images.undecoded import seen_whole
 from diffvqa.records import QUESTION_TYPES, SPLITS, Cohort, Image, Problem, Source, Study
 from diffvqa.workers import usable_cores
 
@@ -76,32 +76,34 @@ def _study(images: Sequence[StoredImage]) -> Study:
 def check_files(cohort: Cohort, deep: bool = False) -> Cohort:
     """The cohort without the image files that are missing or damaged, judged by header and end marker.
 
-    deep: every file is decoded to its end. What is left out, and images of another size than their dataset says, are
-    added to the cohort's problems.
+    deep: every file is decoded to its end. What is left out or remarked, and images of another size than their dataset
+    says, are added to the cohort's problems.
     """
     images = [image for study in cohort.studies for image in study.images]
 
-    def check(image: Image) -> Problem | tuple[int, int]:
+    def check(image: Image) -> Problem | Seen:
         where = Source(image.file)
         if not image.path.is_file():
             return Problem("image_missing", where, "the image file is not there")
         try:
             if not deep:
-                return whole_size(image.path)
+                return seen_whole(image.path)
             radiograph = Radiograph.from_file(image.path)
             require_suitable(radiograph.header, radiograph.orientation)
-            return radiograph.frame.width, radiograph.frame.height
+            remarks = tuple(radiograph.header.remarks()) if radiograph.header else ()
+            return Seen(radiograph.frame.width, radiograph.frame.height, remarks)
         except UnreadableImage as error:
             return left_out(image, str(error))
 
     lost: dict[str, Problem] = {}
-    resized: list[Problem] = []
+    remarked: list[Problem] = []
     # Reading and decoding both leave the interpreter's lock, so threads are enough.
     with ThreadPoolExecutor(max_workers=min(8, usable_cores())) as pool:
         for image, found in zip(images, pool.map(check, images), strict=True):
             if isinstance(found, Problem):
                 lost[image.image_id] = found
             else:
-                fit_to_file(image, found, resized)
+                remarked += notes(image, found.remarks)
+                fit_to_file(image, (found.width, found.height), remarked)
     checked = without_images(cohort, lost)
-    return replace(checked, problems=(*checked.problems, *resized)) if resized else checked
+    return replace(checked, problems=(*checked.problems, *remarked)) if remarked else checked

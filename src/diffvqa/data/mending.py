@@ -45,6 +45,9 @@ def fit_box(
     except (TypeError, ValueError, OverflowError):
         problems.append(Problem("box_dropped", where, "not four numbers that span an area"))
         return None
+    if max(box.x2 - box.x1, box.y2 - box.y1) <= 1:
+        problems.append(Problem("box_dropped", where, "no larger than a pixel; edges are in pixels, and not in shares"))
+        return None
     if box.x1 >= 0 and box.y1 >= 0 and box.x2 <= width and box.y2 <= height:
         return box
     inside = clip(box, width, height)

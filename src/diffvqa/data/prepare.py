@@ -15,7 +15,7 @@ from diffvqa.boxes import Frame
 from diffvqa.data import index, shards
 from diffvqa.data.index import StoredImage
 from diffvqa.data.mending import fit_to_file
-from diffvqa.data.problems import count_kinds, left_out, refuse_faults, write_problems
+from diffvqa.data.problems import count_kinds, left_out, notes, refuse_faults, write_problems
 from diffvqa.data.pruning import without_images
 from diffvqa.data.registry import refuse_two_intensities
 from diffvqa.data.shards import Progress, Shard
@@ -32,6 +32,7 @@ from diffvqa.data.store import (
 )
 from diffvqa.errors import InputError
 from diffvqa.files import digest_of, is_unfinished, write_text
+from diffvqa.images import Seen
 from diffvqa.records import Cohort, Image, Problem, Regions, Study
 from diffvqa.runs import Claim, read_record
 from diffvqa.sealed import read_sealed, write_sealed
@@ -82,13 +83,13 @@ def prepare(
         if all(isinstance(outcome, str) for outcome in outcomes):
             shutil.rmtree(folder)
             raise InputError(f"not one of the {len(pairs)} images can be read; the first: {outcomes[0]}")
-        lost, sizes = {}, {}
+        lost, seen = {}, {}
         for image, outcome in zip(images, outcomes, strict=True):
             if isinstance(outcome, str):
                 lost[image.image_id] = left_out(image, outcome)
             else:
-                sizes[image.image_id] = outcome
-        _write_index(folder, without_images(cohort, lost), sizes, size, written, fingerprint, strict)
+                seen[image.image_id] = outcome
+        _write_index(folder, without_images(cohort, lost), seen, size, written, fingerprint, strict)
         run.finish()
     return Store.open(folder)
 
@@ -96,7 +97,7 @@ def prepare(
 def _write_index(
     folder: Path,
     cohort: Cohort,
-    sizes: dict[str, tuple[int, int]],
+    seen: dict[str, Seen],
     size: int,
     written: Sequence[Shard],
     fingerprint: str,
@@ -106,7 +107,7 @@ def _write_index(
     index.write_images(
         folder / IMAGES,
         (
-            _stored(study, image, sizes[image.image_id], size, problems)
+            _stored(study, image, seen[image.image_id], size, problems)
             for study in cohort.studies
             for image in study.images
         ),
@@ -126,7 +127,7 @@ def _write_index(
         "larger_size": shards.larger_size(size),
         "fingerprint": fingerprint,
         "datasets": cohort.datasets,
-        "images": len(sizes),
+        "images": len(seen),
         "patients": len({study.subject_id for study in cohort.studies}),
         "questions": len(cohort.questions),
         "problems": count_kinds(problems),
@@ -172,9 +173,10 @@ def _have_made_anew(folder: Path, names: Sequence[str]) -> None:
         shards.discard(folder, names)
 
 
-def _stored(study: Study, image: Image, found: tuple[int, int], size: int, problems: list[Problem]) -> StoredImage:
+def _stored(study: Study, image: Image, found: Seen, size: int, problems: list[Problem]) -> StoredImage:
     """An image with what belongs to it."""
-    image = fit_to_file(image, found, problems)
+    problems += notes(image, found.remarks)
+    image = fit_to_file(image, (found.width, found.height), problems)
     frame = Frame.letterbox(image.width, image.height, size)
     return StoredImage(
         image.image_id, study.subject_id, study.study_id, study.order, study.split, image.view, study.report,

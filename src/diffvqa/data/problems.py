@@ -5,18 +5,18 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from diffvqa.errors import InputError
 from diffvqa.files import replacing, require_plain, writing_to
-from diffvqa.images.header import UNSUITABLE
+from diffvqa.images.header import FOR_PROCESSING, UNSUITABLE
 from diffvqa.records import Image, Problem, Source
 
 FAULTS = {
     "answer_empty": "a question without an answer (empty, NaN, NA or null) is skipped",
     "box_clipped": "a box reaches beyond its image: the part inside is kept",
-    "box_dropped": "a box without area, outside its image or not made of four numbers is skipped",
+    "box_dropped": "a box no larger than a pixel, outside its image or not made of four numbers is skipped",
     "box_duplicated": "a region has a second box in one image: the first is kept",
     "box_without_image": "a box of an image that is not among those read is skipped",
     "date_unreadable": "an image whose date or time cannot be read is skipped",
@@ -29,7 +29,7 @@ FAULTS = {
     "pair_of_two_patients": "a question on images of two patients is skipped",
     "pair_reversed": "the prior image is the later one: the question is skipped, or turned round",
     "patient_missing": "an image of which no patient is named is skipped",
-    "patient_of_two_people": "an image whose patient has another birth date or sex in a row above is skipped",
+    "patient_of_two_people": "an image whose patient has another birth date or sex in a row or a file above is skipped",
     "patient_unreadable": "an image whose patient's identifier was replaced in part, or rounded, is skipped",
     "path_outside": "a path or an identifier that leads out of the dataset's folder is skipped",
     "question_without_image": "a question on an image that is not among those read is skipped",
@@ -51,6 +51,8 @@ FAULTS = {
 NOTES = {
     "change_unstated": "a dataset does not say in full what changed between two images: nothing is asked of them",
     "image_avoided": "an image of a gold patient of Chest ImaGenome is for test alone, without its silver regions",
+    "image_derived": "an image that is derived from another picture, by its header, is kept",
+    "image_for_processing": "an image of pixels for processing, not for presentation, by its header, is kept",
     "label_unknown": "a label that the reader does not know is kept as it is written",
     "pair_tied": "prior and current image have the same time, or no time on one day: the order given is kept",
     "part_missing": "a table or a dataset that others build on is not there",
@@ -87,6 +89,15 @@ def left_out(image: Image, reason: str) -> Problem:
     if reason.startswith(UNSUITABLE):
         return Problem("image_unsuitable", Source(image.file), reason)
     return Problem("image_unreadable", Source(image.file), reason)
+
+
+def notes(image: Image, remarks: Iterable[str]) -> Iterator[Problem]:
+    """What is listed of an image that is kept, by the remarks that reading its file gave."""
+    for remark in remarks:
+        if remark == FOR_PROCESSING:
+            yield Problem("image_for_processing", Source(image.file), remark)
+        else:
+            yield Problem("image_derived", Source(image.file), remark)
 
 
 def refuse_faults(problems: Iterable[Problem]) -> None:

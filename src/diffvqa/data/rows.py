@@ -10,7 +10,7 @@ import re
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,9 @@ _MARKS = {
     codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16",
 }  # fmt: skip
 """How tables in an encoding of Unicode may begin; of two that begin alike, the longer one first."""
+
+_NO_TEXT = {b"PK\x03\x04": "a workbook or an archive", b"\xd0\xcf\x11\xe0": "a workbook", b"PAR1": "a Parquet file"}
+"""How files begin that are given the name of a table of text, and what they are."""
 
 _COLUMN = re.compile(r"(?!.*\d{4})[A-Za-z][A-Za-z0-9_ #,()\[\]/-]{,40}[\])]?|[a-z]\]|", re.ASCII)
 """What can only be the name of a column: values have dots or other marks, long numbers or letters beyond ASCII."""
@@ -187,7 +190,11 @@ def read_cells(path: Path, separator: str = ",", encoding: str | None = None) ->
     number = 0
     with _readable(path):
         try:
-            with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            with open(path, "rb") as opened, _unpacked(opened, path.suffix) as file:
+                if head := next((head for head in _NO_TEXT if file.peek(4).startswith(head)), None):
+                    raise InputError(
+                        f"{_NO_TEXT[head]}, and not text; save the table as CSV, comma-separated, in UTF-8"
+                    )
                 encoding = _marked(file) or encoding or "utf-8"
                 text = io.TextIOWrapper(file, encoding, errors="surrogateescape", newline="")
                 for number, row in enumerate(csv.reader(_decoded(text), delimiter=separator), 1):
@@ -206,6 +213,12 @@ def read_cells(path: Path, separator: str = ",", encoding: str | None = None) ->
                 f"row {number + 1}: a cell of more than {csv.field_size_limit()} characters; a quotation mark is not "
                 "closed, or is one too many"
             ) from error
+
+
+def _unpacked(file: Any, suffix: str) -> Any:
+    """What is in a file that gzip has packed, by its name or by its content; any other file as it is."""
+    packed = suffix == ".gz" or file.peek(2).startswith(b"\x1f\x8b")
+    return gzip.GzipFile(fileobj=file) if packed else nullcontext(file)
 
 
 def _marked(file: Any) -> str | None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from diffvqa.arrays import sums_of, write_rows
 from diffvqa.files import digest_of
-from diffvqa.images import UnreadableImage, read_squares
+from diffvqa.images import Seen, UnreadableImage, read_squares
 from diffvqa.records import Image
 from diffvqa.sealed import read_sealed, write_sealed
 from diffvqa.workers import done_in_order
@@ -25,8 +25,8 @@ FOLDER = "shards"
 Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
 
-Outcome = tuple[int, int] | str
-"""Width and height of a decoded source image, or the reason why it could not be decoded."""
+Outcome = Seen | str
+"""What a decoded source image is, or the reason why it could not be decoded."""
 
 
 def larger_size(size: int) -> int:
@@ -119,7 +119,7 @@ def read_shard(folder: Path, number: int, size: int) -> Shard | None:
         return None
     try:
         record = read_sealed(_record_of(folder, number))
-        outcomes = (outcome if isinstance(outcome, str) else (outcome[0], outcome[1]) for outcome in record["outcomes"])
+        outcomes = (one if isinstance(one, str) else _seen(*one) for one in record["outcomes"])
         # Versions before had no sums; what they wrote is as its digests say.
         squares = (np.load(path, "r", allow_pickle=False) for path in paths)
         sums = record.get("sums") or zip(*map(sums_of, squares), strict=True)
@@ -127,6 +127,11 @@ def read_shard(folder: Path, number: int, size: int) -> Shard | None:
         return Shard(tuple(outcomes), digests, tuple((one, larger) for one, larger in sums))
     except (OSError, ValueError, LookupError, TypeError):
         return None
+
+
+def _seen(width: int, height: int, remarks: Sequence[str] = ()) -> Seen:
+    """As a record has it; those of versions before have no remarks."""
+    return Seen(width, height, tuple(remarks))
 
 
 def _undamaged_shard(folder: Path, number: int, size: int) -> Shard | None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 from diffvqa.boxes import Box
-from diffvqa.cells import read_number
+from diffvqa.cells import has_words, read_number
 from diffvqa.data import splits
 from diffvqa.data.image_rows import ImageRow, span_of, studies_of
 from diffvqa.data.mending import fit_box
@@ -25,7 +25,7 @@ from diffvqa.images.header import Header, is_chest, is_radiograph, require_suita
 from diffvqa.images.moments import moment_of
 from diffvqa.images.orientation import UPRIGHT
 from diffvqa.images.shape import UnreadableImage
-from diffvqa.images.undecoded import NO_HEADER, image_size
+from diffvqa.images.undecoded import NO_HEADER, size_and_header
 from diffvqa.images.views import LATERAL, view_of
 from diffvqa.records import QUESTION_TYPES, Cohort, Pair, Problem, Question, Region, Source, Study
 
@@ -157,11 +157,15 @@ def _read_images(
             problems.append(Problem("split_unknown", where, f"expected one of {', '.join(SPLITS)}"))
         elif not os.path.isfile(path):
             problems.append(Problem("image_missing", where, NO_FILE))
-        elif (size := image_size(path)) is None:
+        elif (found := size_and_header(path)) is None:
             problems.append(Problem("image_unreadable", where, NO_HEADER))
+        elif (header := found[1]) and (fault := people.fault_of_header(subject_id, where, header)):
+            problems.append(fault)
         else:
             order, until = span
-            images[image_id] = ImageRow(where, image_id, subject_id, study_id, path, size, view, order, split, until)
+            images[image_id] = ImageRow(
+                where, image_id, subject_id, study_id, path, found[0], view, order, split, until
+            )
     for first in frontal.values():
         if first is not None:
             problems.append(Problem("study_without_frontal", first, "every image of the study is lateral"))
@@ -241,7 +245,7 @@ def _read_questions(
         prior, current = written_alike(row["prior"]) or None, written_alike(row["current"])
         text, answer = " ".join(row["question"].split()), " ".join(row["answer"].split())
         kind, split = row.get("type", "").lower() or _kind(prior, answer), row.get("split", "").lower()
-        if not answer:
+        if not has_words(answer):
             problems.append(Problem("answer_empty", where, "the row has no answer"))
         elif not (text and current):
             problems.append(Problem("row_incomplete", where, "the row has no question or no current image"))

@@ -2,12 +2,13 @@
 
 from diffvqa.images.opening import ImageFile
 from diffvqa.images.reading import read_image, read_squares
-from diffvqa.images.shape import MAXIMUM_PIXELS, UnreadableImage, not_a_radiograph
+from diffvqa.images.shape import MAXIMUM_PIXELS, Seen, UnreadableImage, not_a_radiograph
 from diffvqa.images.squares import letterbox
 
 __all__ = [
     "MAXIMUM_PIXELS",
     "ImageFile",
+    "Seen",
     "UnreadableImage",
     "letterbox",
     "not_a_radiograph",

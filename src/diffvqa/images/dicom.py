@@ -18,7 +18,7 @@ import zlib
 from collections.abc import Container, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -39,14 +39,19 @@ PICTURE = (
     "ExtendedOffsetTableLengths", "FloatPixelData", "DoubleFloatPixelData", "PixelPaddingValue",
     "PixelPaddingRangeLimit", "RescaleSlope", "RescaleIntercept", "ModalityLUTSequence",
     "WindowCenter", "WindowWidth", "VOILUTFunction", "VOILUTSequence",
+    "PixelAspectRatio", "PixelSpacing", "ImagerPixelSpacing",
     *(f"{kind}{colour}PaletteColorLookupTable{part}" for colour in ("Red", "Green", "Blue")
       for kind, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))),
 )  # fmt: skip
 """The elements that grey pixels are made of."""
 
 DECIMALS = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
-_BRIGHTNESS_ALONE = ("WindowCenter", "WindowWidth", "VOILUTFunction")
-"""Without them a picture is brighter or darker, but the same."""
+_SIDES_OF_PIXELS = ("PixelAspectRatio", "PixelSpacing", "ImagerPixelSpacing")
+_DISPENSABLE = ("WindowCenter", "WindowWidth", "VOILUTFunction", *_SIDES_OF_PIXELS)
+"""Without them a picture is brighter or darker, or nothing is known of its pixels' sides, but it is the same."""
+
+_SQUARE = 1.05
+"""How many times as long as the other a side of a pixel may be; a heart that is broader by more is another heart."""
 
 _WITHOUT_PREAMBLE = (b"\x02\0", b"\x08\0")
 """How older files begin: with the first element, of group 2 or 8."""
@@ -246,7 +251,7 @@ def pixels_of(dataset: Dataset, opened: BinaryIO) -> np.ndarray:
     dataset: has the elements PICTURE of the open file. Raises UnreadableImage, also for several frames, and where a
     decoder is not installed.
     """
-    decode_elements(dataset, PICTURE, dispensable=_BRIGHTNESS_ALONE)
+    decode_elements(dataset, PICTURE, dispensable=_DISPENSABLE)
     _require_decodable(dataset)
     width, height = size_of(dataset)
     try:
@@ -275,6 +280,8 @@ def _require_decodable(dataset: Dataset) -> None:
     if dataset.BitsAllocated not in _WHOLE_BYTES:
         bits = dataset.BitsAllocated
         raise UnreadableImage(f"a DICOM file whose pixels are packed, at {bits} bits each; whole bytes are expected")
+    if any(map(_is_oblong, (dataset.get(name) for name in _SIDES_OF_PIXELS))):
+        raise UnreadableImage("a DICOM file whose pixels are not square; save it with square ones")
     syntax = dataset.file_meta.TransferSyntaxUID
     deep = syntax == JPEGExtended12Bit and dataset.BitsStored > 8  # which neither Pillow nor GDCM reads
     try:
@@ -283,6 +290,15 @@ def _require_decodable(dataset: Dataset) -> None:
         decodable = False
     if deep or not decodable:
         raise UnreadableImage("a DICOM file compressed in a way that no installed decoder reads")
+
+
+def _is_oblong(sides: Any) -> bool:
+    """Whether two numbers say that a pixel is no square; other values say nothing."""
+    try:
+        one, other = map(float, sides)
+    except (TypeError, ValueError):
+        return False
+    return one > 0 and other > 0 and max(one, other) > _SQUARE * min(one, other)
 
 
 def _stored(dataset: Dataset, file: BinaryIO) -> np.ndarray:

@@ -24,11 +24,17 @@ if TYPE_CHECKING:
 RADIOGRAPHS = ("CR", "DX", "RG")
 """The modalities (PS3.3 C.7.3.1.1.1) of plain radiographs."""
 
+_IMAGES = "1.2.840.10008.5.1.4.1.1."
+_FOR_PROCESSING = f"{_IMAGES}1.1.1"
+_OF_RADIOGRAPHS = (f"{_IMAGES}1", f"{_IMAGES}1.1", _FOR_PROCESSING)
+_OF_ANYTHING = f"{_IMAGES}7."
+"""The kinds of objects (PS3.4 B.5): computed and digital radiographs, and pictures captured of anything."""
+
 _MOMENTS = ("Study", "Acquisition", "Series", "Content")
 ELEMENTS = (
     "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "ViewPosition", "ViewCodeSequence", "Modality",
-    "BodyPartExamined", "AnatomicRegionSequence", "PatientOrientation", "ImageType", "PresentationIntentType",
-    "AcquisitionDateTime", "TimezoneOffsetFromUTC",
+    "SOPClassUID", "BodyPartExamined", "AnatomicRegionSequence", "PatientOrientation", "ImageType",
+    "PresentationIntentType", "AcquisitionDateTime", "TimezoneOffsetFromUTC",
     *(f"{kind}{part}" for kind in _MOMENTS for part in ("Date", "Time")),
 )  # fmt: skip
 """The elements of a DICOM file that a header is made of."""
@@ -40,6 +46,10 @@ _CHEST_CODES = (
 )  # fmt: skip
 """Chest, chest cavity, lung, chest and abdomen, in SNOMED CT and in its old form."""
 
+
+DERIVED = "derived from another picture, by its header"
+FOR_PROCESSING = "pixels for processing, not for presentation: grey values are not those of usual radiographs"
+"""What is said of files that are read all the same."""
 
 UNSUITABLE = "no usual frontal chest radiograph"
 """How the reason begins why a file that can be read is not for a store."""
@@ -78,7 +88,7 @@ class Header:
     def faults(self) -> Iterator[str]:
         """Why it is no frontal chest radiograph."""
         if self.radiograph is False:
-            yield "not a plain radiograph (the modality is none of CR, DX and RG)"
+            yield "not a plain radiograph (the modality is none of CR, DX and RG, or the kind of object is another)"
         if self.chest is False:
             yield "another part of the body than the chest"
         if self.view == LATERAL:
@@ -90,8 +100,13 @@ class Header:
             yield "taken lying on one side (decubitus): fluid and air lie in other places"
         if self.view == OBLIQUE:
             yield "an oblique view: sizes and places differ from those of frontal ones"
+
+    def remarks(self) -> Iterator[str]:
+        """What should be known of its pixels: DERIVED and FOR_PROCESSING, which many files are."""
         if self.for_processing:
-            yield "pixels for processing, not for presentation: grey values are not those of usual radiographs"
+            yield FOR_PROCESSING
+        if self.derived:
+            yield DERIVED
 
 
 def header_of(dataset: Dataset) -> Header:
@@ -106,9 +121,10 @@ def header_of(dataset: Dataset) -> Header:
         taken=_moment(dataset, "Study") or acquired or _moment(dataset, "Series") or _moment(dataset, "Content"),
         acquired=acquired,
         view=_view(dataset),
-        radiograph=is_radiograph(_text(dataset, "Modality")),
+        radiograph=_radiograph(dataset),
         chest=_chest(dataset),
-        for_processing=_text(dataset, "PresentationIntentType").upper() == "FOR PROCESSING",
+        for_processing="FOR PROCESSING" in _text(dataset, "PresentationIntentType").upper()
+        or _text(dataset, "SOPClassUID") == _FOR_PROCESSING,
         derived=_text(dataset, "ImageType").upper().split("\\")[0] == "DERIVED",
     )
 
@@ -164,6 +180,14 @@ def _view(dataset: Dataset) -> str:
 
 def _directions(dataset: Dataset) -> list[str]:
     return _text(dataset, "PatientOrientation").upper().split("\\")
+
+
+def _radiograph(dataset: Dataset) -> bool | None:
+    """Whether the modality is one of plain radiographs, and so is the kind of object; None where nothing is said."""
+    kind = _text(dataset, "SOPClassUID")
+    if kind.startswith(_IMAGES) and kind not in _OF_RADIOGRAPHS and not f"{kind}.".startswith(_OF_ANYTHING):
+        return False
+    return is_radiograph(_text(dataset, "Modality"))
 
 
 def _chest(dataset: Dataset) -> bool | None:

@@ -51,20 +51,26 @@ def _read(text: str, zone: str) -> Moment | None:
     if not found:
         return None
     year, month, day, hour, minute = (int(found[name] or 0) for name in ("year", "month", "day", "hour", "minute"))
-    second = min(int(found["second"] or 0), 59)  # a second that was put in is the 60th
+    second = int(found["second"] or 0)
+    second -= second == 60  # which is one that was put in
     fraction = int((found["fraction"] or "")[:6].ljust(6, "0"))
     try:
         first = datetime(year, month, day, hour, minute, second, fraction)
         last = first + next(lasting for name, lasting in _LASTING.items() if found[name])
     except (ValueError, OverflowError):
         return None
-    return Moment(first, last, _offset(found["zone"] or zone))
+    ahead = _offset(found["zone"] or zone)
+    return None if found["zone"] and ahead is None else Moment(first, last, ahead)
 
 
 def _offset(zone: str) -> timedelta | None:
+    """How far ahead of UTC a zone is; None for what is none, or farther than any."""
     if not _OFFSET.fullmatch(zone):
         return None
     if zone == "Z":
         return timedelta()
-    ahead = timedelta(hours=int(zone[1:3]), minutes=int(zone[-2:]))
+    hours, minutes = int(zone[1:3]), int(zone[-2:])
+    if hours > 14 or minutes > 59:
+        return None
+    ahead = timedelta(hours=hours, minutes=minutes)
     return ahead if zone[0] == "+" else -ahead

@@ -14,7 +14,7 @@ from diffvqa.images.header import ELEMENTS, Header, header_of, orientation_in, r
 from diffvqa.images.opening import ImageFile, open_image
 from diffvqa.images.orientation import Orientation, require_upright
 from diffvqa.images.png_jpeg import exif_orientation, not_decoded, to_grey
-from diffvqa.images.shape import UnreadableImage, require_radiograph
+from diffvqa.images.shape import Seen, UnreadableImage, require_radiograph
 from diffvqa.images.squares import GAP, inner_size, lay_into_square, letterbox
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ def read_picture(
             return np.asarray(to_grey(image)), None, exif_orientation(image), None
 
 
-def read_squares(file: ImageFile, sizes: Sequence[int]) -> tuple[tuple[int, int], list[np.ndarray]]:
-    """Width and height of a file's picture in pixels, and the picture letterboxed into a square of each of `sizes`.
+def read_squares(file: ImageFile, sizes: Sequence[int]) -> tuple[Seen, list[np.ndarray]]:
+    """What a file's picture is, and the picture letterboxed into a square of each of `sizes`.
 
     The squares are uint8 (size, size) in the frames of `Frame.letterbox(width, height, size)`. A JPEG file is decoded
     only as large as the largest square needs. The squares differ from `letterbox(read_image(file), size)` by a fraction
@@ -60,19 +60,27 @@ def read_squares(file: ImageFile, sizes: Sequence[int]) -> tuple[tuple[int, int]
     with open_image(file) as opened:
         if dicom.is_dicom(opened, file):
             dataset = dicom.parse(opened, (*dicom.PICTURE, *ELEMENTS))
-            require_suitable(header_of(dataset), orientation_in(dataset))
+            header = header_of(dataset)
+            require_suitable(header, orientation_in(dataset))
             pixels = _pixels(dataset, opened)
-            if pixels.min() == pixels.max():
-                raise UnreadableImage("a DICOM file of one grey alone; nothing is to be seen in it")
-            return pixels.shape[::-1], [letterbox(pixels, size)[0] for size in sizes]
+            _require_shades(pixels.min(), pixels.max())
+            height, width = pixels.shape
+            return Seen(width, height, tuple(header.remarks())), [letterbox(pixels, size)[0] for size in sizes]
         with not_decoded(opened) as image:
             source = image.size
             width, height = inner_size(Frame.letterbox(*source, max(sizes)), source)
             drafted = image.draft("L", (math.ceil(GAP * width), math.ceil(GAP * height)))
             picture = to_grey(image)
             require_upright(exif_orientation(image))
+            _require_shades(*picture.getextrema())
             box = drafted[1] if drafted else None
-            return source, [lay_into_square(picture, source, size, box)[0] for size in sizes]
+            return Seen(*source), [lay_into_square(picture, source, size, box)[0] for size in sizes]
+
+
+def _require_shades(darkest: object, brightest: object) -> None:
+    """Raises UnreadableImage for a picture of one grey."""
+    if darkest == brightest:
+        raise UnreadableImage("a picture of one grey alone; nothing is to be seen in it")
 
 
 def _pixels(dataset: Dataset, opened: BinaryIO) -> np.ndarray:

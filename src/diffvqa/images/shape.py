@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 MAXIMUM_PIXELS = 120_000_000
 """More pixels than any radiograph has; a larger header is taken for a decompression bomb."""
 
@@ -10,6 +12,14 @@ SHORTEST_SIDE = 16
 
 MOST_ELONGATED = 4
 """How many times the shorter side the longer one may be; what is longer is a strip cut off, or a ruler."""
+
+
+class Seen(NamedTuple):
+    """Width and height of a file's picture in pixels, and what else should be known of it, as `Header.remarks` says."""
+
+    width: int
+    height: int
+    remarks: tuple[str, ...] = ()
 
 
 class UnreadableImage(Exception):

@@ -9,11 +9,11 @@ from typing import BinaryIO
 from PIL import Image as PillowImage
 
 from diffvqa.images import dicom
-from diffvqa.images.header import ELEMENTS, header_of, orientation_in, require_suitable
+from diffvqa.images.header import ELEMENTS, Header, header_of, orientation_in, require_suitable
 from diffvqa.images.opening import open_image
 from diffvqa.images.orientation import Orientation, require_upright
 from diffvqa.images.png_jpeg import exif_orientation
-from diffvqa.images.shape import UnreadableImage, not_a_radiograph
+from diffvqa.images.shape import Seen, UnreadableImage, not_a_radiograph
 
 _ENDS = {b"\xff\xd8\xff": b"\xff\xd9", b"\x89PNG\r\n\x1a\n": b"IEND\xaeB\x60\x82"}
 """How a JPEG and a PNG file begin, and how they end."""
@@ -28,33 +28,41 @@ NO_HEADER = "neither a JPEG, a PNG nor a DICOM file with a header that can be re
 
 def image_size(path: Path) -> tuple[int, int] | None:
     """Width and height that the header of an image file states, or None if it has no header that can be read."""
+    found = size_and_header(path)
+    return found[0] if found else None
+
+
+def size_and_header(path: Path) -> tuple[tuple[int, int], Header | None] | None:
+    """The same beside what the header says if the file is a DICOM file."""
     try:
         with open_image(path) as opened:
             if dicom.is_dicom(opened, path):
-                return dicom.size_of(dicom.parse(opened, dicom.SHAPE, stop_before_pixels=True))
-            return _opened_by_pillow(opened)[0]
+                dataset = dicom.parse(opened, (*dicom.SHAPE, *ELEMENTS), stop_before_pixels=True)
+                return dicom.size_of(dataset), header_of(dataset)
+            return _opened_by_pillow(opened)[0], None
     except UnreadableImage:
         return None
 
 
-def whole_size(path: Path) -> tuple[int, int]:
-    """Width and height of a file that seems to be a whole JPEG, PNG or DICOM file of an upright frontal radiograph.
+def seen_whole(path: Path) -> Seen:
+    """What the picture is of a file that seems to be a whole JPEG, PNG or DICOM file of an upright frontal radiograph.
 
     Judged by how it begins and ends, and by its header. Raises UnreadableImage with the reason, without the path.
     """
     with open_image(path) as opened:
         if dicom.is_dicom(opened, path):
             dataset = dicom.parse(opened, (*dicom.SHAPE, *ELEMENTS), stop_before_pixels=True)
-            require_suitable(header_of(dataset), orientation_in(dataset))
+            header = header_of(dataset)
+            require_suitable(header, orientation_in(dataset))
             dicom.require_whole(dataset, opened)
-            size = dicom.size_of(dataset)
+            size, remarks = dicom.size_of(dataset), tuple(header.remarks())
         else:
             _require_end(opened)
-            size, orientation = _opened_by_pillow(opened)
+            (size, orientation), remarks = _opened_by_pillow(opened), ()
             require_upright(orientation)
     if reason := not_a_radiograph(*size):
         raise UnreadableImage(reason)
-    return size
+    return Seen(*size, remarks)
 
 
 def _opened_by_pillow(opened: BinaryIO) -> tuple[tuple[int, int], Orientation]:

@@ -11,7 +11,7 @@ AP, PA, LATERAL, DECUBITUS, OBLIQUE = "AP", "PA", "LATERAL", "DECUBITUS", "OBLIQ
 _WORDS = (
     (DECUBITUS, re.compile(r"[LR]LD|DECUB.*")),
     (OBLIQUE, re.compile(r"OBL.*|[LR][AP]O|[LR]LO")),
-    (LATERAL, re.compile(r"LL|RL|[LR]?T?LAT(?!ERALIT).*|SWIMMER.*|SAGITTAL|PROFILE?")),
+    (LATERAL, re.compile(r"LL|RL|[LR]?T?LAT(?!ERALIT).*|SWIMMER.*|SAGITTAL|PROFIL.?|PERFIL|SEIT.*|SIDE|DWARS")),
     (AP, re.compile(r"AP|ANTERO(POSTERIOR)?")),
     (PA, re.compile(r"PA|POSTERO(ANTERIOR)?")),
     (LATERAL, re.compile(r"L|XTABLE|CROSSTABLE")),
@@ -38,7 +38,7 @@ _VIEW_OF_CODE = {code: view for view, codes in _CODES.items() for code in codes}
 
 def view_of(text: str) -> str:
     """The view that words name, in upper or lower case: `XTABLE LATERAL`, `ap_llat`, `Postero-anterior`; else ""."""
-    words = re.findall("[A-Z]+", text.upper())
+    words = re.findall("[A-Z]+", re.sub(r"\b([A-Z])\.", r"\1", text.upper()))
     return next((view for view, known in _WORDS if any(map(known.fullmatch, words))), "")
 
 

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterable
 from pathlib import Path
 
+from diffvqa.cells import has_words
 from diffvqa.data.mimic.jpg import SPLITS
 from diffvqa.data.rows import find_table, identifier, read_rows
 from diffvqa.errors import InputError
@@ -33,7 +34,7 @@ def read_questions(root: Path, studies: Iterable[Study], problems: list[Problem]
         current = identifier(row["study_id"])
         # Every row names a reference; it means something in difference rows only.
         prior = identifier(row["ref_id"]) if kind == "difference" else None
-        if not answer:
+        if not has_words(answer):
             problems.append(Problem("answer_empty", where, "the row has no answer"))
         elif not text or not kind:
             problems.append(Problem("row_incomplete", where, "the row has no question or no type"))
