@@ -42,7 +42,6 @@ def test_wordings_of_any_change_are_asked_as_learnt(question):
     [
         "what has changed in the right lung area?",
         "what is the level of edema?",
-        "is there any pneumothorax?",
         "what has changed in the heart since the last image?",
         "is there a new nodule?",
         "who took this picture?",
@@ -52,6 +51,24 @@ def test_wordings_of_any_change_are_asked_as_learnt(question):
 )
 def test_questions_about_a_part_or_a_finding_stay_as_they_are(question):
     assert as_learnt(question) == question
+
+
+@pytest.mark.parametrize(
+    ("question", "learnt"),
+    [
+        ("Is there a nodule?", "is there nodule?"),
+        ("is there any pneumothorax", "is there pneumothorax?"),
+        ("Are there pleural effusions?", "is there pleural effusion?"),
+        ("Do you see an atelectasis in the left lung?", "is there atelectasis in the left lung?"),
+        ("Does the patient have edema?", "is there edema?"),
+        ("is there any evidence of a pneumonia?", "is there evidence of pneumonia?"),
+        ("what level is the edema", "what level is the edema?"),
+        ("What abnormalities are seen in this image", "what abnormalities are seen in this image?"),
+    ],
+)
+def test_other_words_for_a_question_of_the_dataset_are_asked_as_learnt(question, learnt):
+    assert as_learnt(question) == learnt
+    assert question_type(learnt)
 
 
 @pytest.mark.parametrize(

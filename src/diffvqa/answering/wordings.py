@@ -45,11 +45,26 @@ _TYPES = {
 """The forms of the questions of Medical-Diff-VQA in small letters, without the question mark."""
 
 
+_IS_THERE = re.compile(
+    r"(?:(?:is|are) there|do you see|does (?:the|this) (?:patient|image) (?:have|show)) (?:any )?"
+    rf"(?P<evidence>evidence of |signs? of )?(?:an? |the |any )?(?P<name>{_NAME})s?(?P<place> {_IN})?"
+)
+
+
 def as_learnt(question: str) -> str:
-    """A question in small letters; where it asks for any change between two images, in the words of the training."""
+    """A question in small letters, in the words of the training where they say the same.
+
+    So does whatever asks for any change between two images, or whether one finding is there.
+    """
     question = " ".join(question.lower().split())
-    if _ANY_CHANGE.fullmatch(question.rstrip("?!. ")):
+    words = question.rstrip("?!. ")
+    if _ANY_CHANGE.fullmatch(words):
         return DIFFERENCE_QUESTION
+    if asked := _IS_THERE.fullmatch(words):
+        evidence = "evidence of " if asked["evidence"] else ""
+        return f"is there {evidence}{asked['name']}{asked['place'] or ''}?"
+    if question_type(words):
+        question = f"{words}?"
     # The one question of the dataset that has capitals.
     return re.sub(r"\b(?:ap|pa)(?= view\b)", lambda view: view[0].upper(), question)
 

@@ -92,7 +92,7 @@ def left_out(image: Image, reason: str) -> Problem:
 
 
 def notes(image: Image, remarks: Iterable[str]) -> Iterator[Problem]:
-    """What is listed of an image that is kept, by the remarks that reading its file gave."""
+    """The notes on an image that is kept, by the remarks of the reader of its file."""
     for remark in remarks:
         if remark == FOR_PROCESSING:
             yield Problem("image_for_processing", Source(image.file), remark)

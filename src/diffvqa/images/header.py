@@ -102,7 +102,7 @@ class Header:
             yield "an oblique view: sizes and places differ from those of frontal ones"
 
     def remarks(self) -> Iterator[str]:
-        """What should be known of its pixels: DERIVED and FOR_PROCESSING, which many files are."""
+        """Facts about its pixels that a user should know: DERIVED, FOR_PROCESSING."""
         if self.for_processing:
             yield FOR_PROCESSING
         if self.derived:

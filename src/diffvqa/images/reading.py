@@ -50,7 +50,7 @@ def read_picture(
 
 
 def read_squares(file: ImageFile, sizes: Sequence[int]) -> tuple[Seen, list[np.ndarray]]:
-    """What a file's picture is, and the picture letterboxed into a square of each of `sizes`.
+    """The picture of a file, letterboxed into a square of each of `sizes`, and facts about it.
 
     The squares are uint8 (size, size) in the frames of `Frame.letterbox(width, height, size)`. A JPEG file is decoded
     only as large as the largest square needs. The squares differ from `letterbox(read_image(file), size)` by a fraction

@@ -45,7 +45,7 @@ def size_and_header(path: Path) -> tuple[tuple[int, int], Header | None] | None:
 
 
 def seen_whole(path: Path) -> Seen:
-    """What the picture is of a file that seems to be a whole JPEG, PNG or DICOM file of an upright frontal radiograph.
+    """Facts about the picture of a file that seems to be a whole file of an upright frontal radiograph.
 
     Judged by how it begins and ends, and by its header. Raises UnreadableImage with the reason, without the path.
     """
