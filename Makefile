@@ -25,10 +25,10 @@ demo-train: $(VENV)/ready
 	$(bin)/diffvqa demo --train
 
 test: $(VENV)/ready
-	OMP_NUM_THREADS=1 $(bin)/pytest -m "not slow" -n 2
+	OMP_NUM_THREADS=1 $(bin)/pytest -m "not slow" -n 2 --dist loadfile
 
 test-slow: $(VENV)/ready
-	OMP_NUM_THREADS=1 $(bin)/pytest -m slow
+	OMP_NUM_THREADS=1 $(bin)/pytest -m slow -n 2 --dist loadfile
 
 faults: $(VENV)/ready
 	$(bin)/python tests/faults
