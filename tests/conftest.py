@@ -53,6 +53,13 @@ TINY_FINETUNE = {
 }
 
 
+@pytest.fixture(autouse=True)
+def without_java(request, monkeypatch):
+    """Java takes seconds to start: in this process tests go without it, but for those that are marked `java`."""
+    if "java" not in request.keywords:
+        monkeypatch.setattr("diffvqa.evaluation.text_scores.run_java", lambda *_: None)
+
+
 @pytest.fixture(scope="session")
 def build(tmp_path_factory):
     """`build("store", make)` is the folder that `make(folder)` fills; where MADE names a folder, it is kept there.

@@ -142,7 +142,8 @@ def test_a_stopped_run_goes_on_to_the_same_bytes_wherever_it_was_stopped(model_f
         before = b"".join(lines[:number])
         written = {"bytes": len(before), "sha256": hashlib.sha256(before).hexdigest()}
         stopped = {**found, "finished": False, "written": written}
-        for torn, record in ((b"", older), (lines[number][:-1], stopped), (lines[number], stopped)):
+        unrecorded = lines[number] if number == 1 else lines[number][:-1]
+        for torn, record in ((b"", older), (unrecorded, stopped)):
             out = tmp_path / f"{number}-{len(torn)}.jsonl"
             out.write_bytes(before + torn)
             (tmp_path / f"{out.name}.{RECORD}").write_text(json.dumps(record))

@@ -93,7 +93,6 @@ def test_white_space_does_not_matter_nothing_scores_0_and_long_texts_are_cut(enc
 
 
 def test_it_stands_among_the_scores_of_texts(encoder, tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "run_java", lambda *_: None)
     rows = [
         {"id": str(number), "answer": answer, "references": ["yes", reference]}
         for number, (answer, reference) in enumerate(PAIRS)

@@ -8,18 +8,10 @@ import pytest
 from rich.console import Console
 
 from diffvqa.errors import InputError
-from diffvqa.evaluation import text_scores as text
 from diffvqa.evaluation.comparison import COMPARED, compare, holm, two_sided_p
 from diffvqa.evaluation.score import score_file
 from diffvqa.evaluation.score_table import print_comparison
 from diffvqa.findings import NOTHING_CHANGED
-
-
-@pytest.fixture(autouse=True)
-def no_java(monkeypatch):
-    """Texts are not compared, and Java costs seconds a start."""
-    monkeypatch.setattr(text, "run_java", lambda *_: None)
-
 
 EDEMA = "the main image has an additional finding of edema than the reference image."
 

@@ -43,7 +43,6 @@ def write(path, rows):
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "run_java", lambda *_: None)
     rows = [
         {
             "id": "1",
@@ -202,7 +201,6 @@ def test_every_table_that_shows_false_changes_shows_recall(folder):
 
 
 def test_a_folder_with_predictions_alone(tmp_path, monkeypatch):
-    monkeypatch.setattr(text, "run_java", lambda *_: None)
     write(tmp_path / "predictions.jsonl", [{"id": "1", "answer": "yes", "references": ["no"]}])
     score_folder(tmp_path, replicates=10)
     page = Page(write_report(tmp_path).read_text(encoding="utf-8"))

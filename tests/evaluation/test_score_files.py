@@ -15,12 +15,6 @@ EDEMA = "the main image has an additional finding of edema than the reference im
 HERNIA = "the main image is missing the finding of hernia than the reference image."
 
 
-@pytest.fixture(autouse=True)
-def no_java(monkeypatch):
-    """Java costs seconds a start; agreement with pycocoevalcap is tested beside the text metrics."""
-    monkeypatch.setattr(text, "run_java", lambda *_: None)
-
-
 def rows_of(answers):
     """Eight difference questions of four patients, four closed ones, four boxes; answers by (number, reference)."""
     rows = []

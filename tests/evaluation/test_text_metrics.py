@@ -12,6 +12,8 @@ from diffvqa.evaluation import text_scores as text
 from diffvqa.evaluation.intervals import resample_patients, score_tally
 from diffvqa.evaluation.predictions import Prediction
 
+pytestmark = pytest.mark.java
+
 has_package = importlib.util.find_spec("pycocoevalcap") is not None
 needs_package = pytest.mark.skipif(not has_package, reason="pycocoevalcap is not installed")
 needs_java = pytest.mark.skipif(

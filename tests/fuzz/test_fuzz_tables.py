@@ -117,6 +117,7 @@ def fair(status, printed):
     return status
 
 
+@pytest.mark.slow
 def test_tables(folder, run_command):
     counts = {(kind, status): 0 for kind in SETS for status in (0, 2)}
     for seed in range(TABLES):

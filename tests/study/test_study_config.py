@@ -147,10 +147,3 @@ def test_a_mistake_is_told_before_anything_runs(study, changed, words):
 def test_every_study_in_the_repository_is_valid_and_says_how_to_run_it(path):
     assert path.read_text().startswith(f"# diffvqa study configs/study/{path.name}")
     assert cells_of(read_study(path, []))
-
-
-def test_the_smallest_study_grows_to_that_of_every_objective():
-    tiny, every = (read_study(config_file("study") / f"{name}.yaml", []) for name in ("tiny", "objectives"))
-    assert (tiny.stores, tiny.size) == (every.stores, every.size)
-    assert tiny.tests.items() <= every.tests.items()
-    assert all(cell in cells_of(every) for cell in cells_of(tiny))

@@ -101,6 +101,7 @@ def test_gradients_that_are_not_finite_do_not_reach_the_weights(config, tmp_path
         pretrain(config)
 
 
+@pytest.mark.slow
 def test_a_run_that_broke_down_goes_on_from_its_checkpoint(config, trained_captioner_folder, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         break_at(patch, PretrainingModel, 5, math.nan)

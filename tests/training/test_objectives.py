@@ -18,6 +18,8 @@ from diffvqa.training.objectives import OBJECTIVES, HeadContext, make_heads, rea
 from diffvqa.training.pretrain import pretrain
 
 SUMS = ["clip+cap", "local_contrastive+local_captioning"]
+QUICK = ["location_aware", "clip", "classification", "none"]
+"""Those that are tried without the long tests."""
 
 
 def configure(pretrain_settings, write_config, out, objective, *overrides):
@@ -25,7 +27,10 @@ def configure(pretrain_settings, write_config, out, objective, *overrides):
     return load_config(PretrainConfig, path, [f"objective={objective}", "optimisation.steps=4", *overrides])
 
 
-@pytest.fixture(scope="module", params=[*OBJECTIVES, *SUMS])
+@pytest.fixture(
+    scope="module",
+    params=[one if one in QUICK else pytest.param(one, marks=pytest.mark.slow) for one in (*OBJECTIVES, *SUMS)],
+)
 def trained(request, pretrain_settings, write_config, tmp_path_factory):
     out = tmp_path_factory.mktemp("objective") / "out"
     return request.param, pretrain(configure(pretrain_settings, write_config, out, request.param))

@@ -30,6 +30,7 @@ def language_model(name, vocabulary):
     return Qwen3ForCausalLM(Qwen3Config(num_attention_heads=16, num_key_value_heads=8, **sizes, **known))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SIZES)
 def test_both_stages_take_two_steps(name, cohort_folder, tmp_path, monkeypatch):
     from diffvqa.data import read_sources
