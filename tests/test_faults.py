@@ -1,0 +1,15 @@
+"""The harness of faults, in short: `make faults` is the long form."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+
+@pytest.mark.slow
+def test_no_fault_of_a_minute_s_ends_wrong():
+    command = [sys.executable, str(Path(__file__).parent / "faults"), "--minutes", "2"]
+    ended = subprocess.run(command, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    assert "| all |" in ended.stdout
