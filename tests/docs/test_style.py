@@ -17,8 +17,6 @@ OF_THE_ROOT = ("README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md")
 PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in [*(ROOT / name for name in OF_THE_ROOT), *(ROOT / "docs").rglob("*.md")]
-    # Findings are a report of their own.
-    if path.name != "findings.md"
 )
 LONGEST = 24
 """Words of a sentence."""

@@ -66,6 +66,8 @@ def test_an_objective_goes_on_after_a_stop(trained, pretrain_settings, write_con
     assert all(torch.equal(found[key], expected[key]) for key in expected)
 
 
+# One that leaves a captioner, and one that leaves an encoder alone.
+@pytest.mark.parametrize("trained", ["location_aware", "clip"], indirect=True)
 def test_an_objective_feeds_stage_2_and_its_evaluation(
     trained, finetune_settings, store_folder, write_config, tmp_path
 ):
