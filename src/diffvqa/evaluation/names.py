@@ -54,8 +54,8 @@ MEANINGS = {
     "patient's repeat is called unchanged. Lower is better.",
     "flagged_changed": "The share of changed pairs that a threshold flags. It was chosen to flag nine of ten changed "
     "pairs of the validation split.",
-    "flagged_unchanged": "The share of unchanged pairs that the same threshold flags. Lower is better. It compares "
-    "models fairly, because all of them flag as many changed pairs.",
+    "flagged_unchanged": "The share of unchanged pairs that the same threshold flags. Lower is better. Two "
+    "models can be compared by it if they flag as many changed pairs.",
     "order_consistency": "The F1 between the answers and those to exchanged images, turned round. 1 means that the "
     "answers turn round with the images.",
     "exact": "The share of answers equal to the reference, except for case and a full stop at the end.",

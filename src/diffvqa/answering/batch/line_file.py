@@ -18,11 +18,12 @@ Write = Callable[[Sequence[Mapping[str, Any]]], None]
 
 @dataclass(frozen=True, slots=True)
 class WrittenLines:
-    """The content of a file so far: its complete lines, how many of them hold a problem, and their bytes."""
+    """The content of a file so far: its complete lines, those with a problem, and their size and SHA-256."""
 
     lines: int = 0
     problems: int = 0
-    content: bytes = b""
+    size: int = 0
+    sha256: str = hashlib.sha256().hexdigest()
 
 
 def find_written(claim: Claim, ids: Sequence[str]) -> WrittenLines:
@@ -52,7 +53,7 @@ def find_written(claim: Claim, ids: Sequence[str]) -> WrittenLines:
         raise InputError(
             "the file has changed since it was written; remove the file to begin again", argument="out"
         ) from error
-    return WrittenLines(len(rows), sum("problem" in row for row in rows), content)
+    return WrittenLines(len(rows), sum("problem" in row for row in rows), seal["bytes"], seal["sha256"])
 
 
 @contextmanager
@@ -65,11 +66,12 @@ def open_after(claim: Claim, ids: Sequence[str], written: WrittenLines) -> Itera
         # Looked at again: a model takes seconds to load, and another process may have begun and ended meanwhile.
         if find_written(claim, ids) != written:
             raise InputError("another process has written the file meanwhile; give the command again", argument="out")
-        size, digest = len(written.content), hashlib.sha256(written.content)
-        run.write(written=_seal(written.content))
+        size = written.size
+        run.write(written={"bytes": size, "sha256": written.sha256})
         with claim.out.open("r+b") as file:
             file.truncate(size)
-            file.seek(size)
+            # Read to its end, where the next rows are written.
+            digest = hashlib.sha256(file.read())
 
             def write(rows: Sequence[Mapping[str, Any]]) -> None:
                 nonlocal size
