@@ -1,13 +1,16 @@
 """Files are there whole or not at all, and what a killed process leaves is known for what it is."""
 
+import multiprocessing
 import os
 import stat
+import time
 
 import pytest
 
 from diffvqa.errors import InputError
 from diffvqa.files import (
     finished_in,
+    held,
     is_unfinished,
     remove_abandoned,
     replacing,
@@ -100,3 +103,24 @@ def test_work_folders_are_removed_once_nobody_holds_them(tmp_path):
     out.mkdir()
     with work_folder(out) as inside:
         assert inside.parent == out
+
+
+def test_a_forked_process_that_outlives_the_one_that_holds_a_folder_does_not_hold_it(tmp_path):
+    """As the loader workers of a training that was killed."""
+
+    def stay(pipe):
+        pipe.send("there")
+        time.sleep(60)
+
+    ours, its = multiprocessing.Pipe()
+    with held(os.open(tmp_path, os.O_RDONLY)) as is_ours:
+        worker = multiprocessing.get_context("fork").Process(target=stay, args=[its])
+        worker.start()
+        ours.recv()
+        assert is_ours
+        with held(os.open(tmp_path, os.O_RDONLY)) as is_ours_too:
+            assert not is_ours_too
+    with held(os.open(tmp_path, os.O_RDONLY)) as is_ours:
+        assert is_ours
+    worker.kill()
+    worker.join()

@@ -16,6 +16,8 @@ import yaml
 from PIL import Image as PillowImage
 from safetensors.torch import load_file
 
+from diffvqa.training.train import read_log
+
 pytestmark = pytest.mark.slow
 
 
@@ -52,6 +54,32 @@ def test_a_killed_pretraining_goes_on_to_the_same_weights(pretrain_settings, wri
             assert kill_when(command, (out / "checkpoints" / "checkpoint-20" / "trainer_state.json").exists)
         subprocess.run(command, check=True, capture_output=True)
     weights = [load_file(folder / "model.safetensors") for folder in folders]
+    assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
+
+
+def test_a_training_with_dropout_and_loader_workers_killed_twenty_times_goes_on_to_the_same_weights(
+    finetune_settings, write_config, tmp_path
+):
+    kills, steps, moments = 20, 120, random.Random(0)
+    language_model = finetune_settings["language_model"] | dict.fromkeys(("attn_pdrop", "resid_pdrop"), 0.3)
+    optimisation = finetune_settings["optimisation"] | {"steps": steps, "save_every": 3, "loader_workers": 2}
+    settings = {**finetune_settings, "language_model": language_model, "optimisation": optimisation}
+
+    def command(name):
+        return diffvqa("finetune", write_config({**settings, "out": str(tmp_path / name)}))
+
+    def has_done(step):
+        lines = read_log(tmp_path / "killed")
+        if not lines or lines[-1].get("step", 0) < step:
+            return False
+        time.sleep(moments.uniform(0, 0.1))  # some of them while a checkpoint is written
+        return True
+
+    subprocess.run(command("undisturbed"), check=True, capture_output=True)
+    for step in sorted(moments.sample(range(1, steps - 6), kills)):
+        assert kill_when(command("killed"), lambda step=step: has_done(step))
+    subprocess.run(command("killed"), check=True, capture_output=True)
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("undisturbed", "killed")]
     assert all((weights[0][name] == weights[1][name]).all() for name in weights[0])
 
 

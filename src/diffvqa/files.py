@@ -96,6 +96,9 @@ def is_unfinished(path: Path) -> bool:
     return path.name.endswith(UNFINISHED)
 
 
+_held = set[int]()
+
+
 @contextmanager
 def held(descriptor: int) -> Iterator[bool]:
     """Hold an open file or folder for this process alone, and close it at the end; whether that could be done.
@@ -107,13 +110,21 @@ def held(descriptor: int) -> Iterator[bool]:
         is_ours = True
     except OSError as error:
         is_ours = not isinstance(error, BlockingIOError)
+    _held.add(descriptor)
     try:
         yield is_ours
     finally:
-        with suppress(OSError):
-            # Closing is not enough where a process that was forked meanwhile has it open too.
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+        _held.discard(descriptor)
         os.close(descriptor)
+
+
+def _hold_nothing() -> None:
+    """A forked process holds nothing: it may outlive the process that does."""
+    while _held:
+        os.close(_held.pop())
+
+
+os.register_at_fork(after_in_child=_hold_nothing)
 
 
 @contextmanager

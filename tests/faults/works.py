@@ -19,7 +19,9 @@ from diffvqa.files import is_unfinished
 
 PATIENTS, SIZE, STEPS = 12, 64, 16
 
-VOLATILE = frozenset({"seconds", "date", "steps_per_second", "seconds_left", "peak_memory_gb", "sha256", "files"})
+VOLATILE = frozenset(
+    {"seconds", "date", "steps_per_second", "seconds_left", "peak_memory_gb", "git_commit", "sha256", "files"}
+)
 """Fields of records and logs that differ from one run to the next, and the digests that cover them."""
 
 
