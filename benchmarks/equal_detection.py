@@ -1,11 +1,12 @@
-"""How many unchanged pairs two systems call changed where both find as many changed pairs of one test set.
+"""How many unchanged pairs systems call changed where all find as many changed pairs of the test split.
 
-    python benchmarks/equal_detection.py NAME=EVALUATION NAME=EVALUATION
+    python benchmarks/equal_detection.py STUDY CELL [CELL ...]
 
-EVALUATION: a folder of `diffvqa evaluate` by a model with a `change_threshold`. The threshold of each system is the one
-at which it finds .9 of the changed pairs of this very set, again in each of 1,000 resamples of patients: the rates are
-points of the systems' ROC curves, and no choice of a threshold for later use. Ends with one JSON line: the rates, the
-areas under the curves, and their differences, first minus second, with 95 % intervals.
+STUDY: the folder of `diffvqa study`. The threshold of a system is the one at which it finds .9 of the changed pairs of
+its evaluation *test*, again in each of 1,000 resamples of patients. Nobody could choose it beforehand: the rates are
+points of the systems' ROC curves. The same thresholds are then put to the unchanged pairs of the study's other test
+sets. Ends with one JSON line: rates, areas under the curves, and the first cell's minus each other's, with 95 %
+intervals.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ from __future__ import annotations
 import datetime
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from index import device
@@ -22,21 +25,51 @@ from sklearn.metrics import roc_auc_score
 
 from diffvqa.evaluation.predictions import read_lines
 
-DETECTED, REPLICATES = 0.9, 1000
-
-Row = tuple[str, bool, float]
+DETECTED, REPLICATES, MAIN = 0.9, 1000, "test"
 
 
-def read_rows(folder: Path) -> dict[str, Row]:
-    """Each difference question: its patient, whether anything has changed, and how probable the system finds that."""
-    rows = (row for _, row in read_lines(folder / "predictions.jsonl") if "changed" in row)
-    return {row["id"]: (row["subject_id"], bool(row["reference_changes"]), row["changed"]) for row in rows}
+@dataclass(frozen=True)
+class Pairs:
+    """The difference questions of a test set. probable: (systems, pairs), how probable each finds any change."""
+
+    patients: np.ndarray
+    is_changed: np.ndarray
+    probable: np.ndarray
+
+    def resampled(self, random: np.random.Generator) -> Pairs:
+        """Those of as many patients, drawn with replacement."""
+        names, of = np.unique(self.patients, return_inverse=True)
+        drawn = random.integers(len(names), size=len(names))
+        order = np.argsort(of, kind="stable")
+        first = np.searchsorted(of[order], np.arange(len(names) + 1))
+        chosen = np.concatenate([order[first[one] : first[one + 1]] for one in drawn])
+        return Pairs(self.patients[chosen], self.is_changed[chosen], self.probable[:, chosen])
 
 
-def scores_of(is_changed: np.ndarray, probable: np.ndarray) -> np.ndarray:
-    """The share of unchanged pairs called changed where DETECTED of the changed ones are, and the area."""
-    threshold = np.quantile(probable[is_changed], 1 - DETECTED, method="lower")
-    return np.array([(probable[~is_changed] >= threshold).mean(), roc_auc_score(is_changed, probable)])
+def read_pairs(folders: Sequence[Path]) -> Pairs:
+    """The pairs that all systems were asked about, by the folders of their evaluations."""
+    systems = []
+    for folder in folders:
+        rows = (row for _, row in read_lines(folder / "predictions.jsonl") if "changed" in row)
+        systems.append({row["id"]: row for row in rows})
+    ids = sorted(set.intersection(*map(set, systems)))
+    first = systems[0]
+    return Pairs(
+        np.array([first[one]["subject_id"] for one in ids]),
+        np.array([bool(first[one]["reference_changes"]) for one in ids]),
+        np.array([[rows[one]["changed"] for one in ids] for rows in systems]),
+    )
+
+
+def scores_of(sets: Mapping[str, Pairs]) -> dict[str, np.ndarray]:
+    """Each score, (systems,): of a set the share of unchanged pairs called changed, and of MAIN the area."""
+    main = sets[MAIN]
+    thresholds = np.quantile(main.probable[:, main.is_changed], 1 - DETECTED, axis=1, method="lower")
+    scores = {
+        f"{name}/false_changes": (one.probable[:, ~one.is_changed] >= thresholds[:, None]).mean(1)
+        for name, one in sets.items()
+    }
+    return {**scores, f"{MAIN}/auroc": np.array([roc_auc_score(main.is_changed, one) for one in main.probable])}
 
 
 def described(value: float, drawn: np.ndarray) -> Mapping[str, float]:
@@ -46,28 +79,30 @@ def described(value: float, drawn: np.ndarray) -> Mapping[str, float]:
 
 
 def main() -> None:
-    """Compare two systems."""
-    names, folders = zip(*(one.split("=", 1) for one in sys.argv[1:]), strict=True)
-    first, second = map(read_rows, map(Path, folders))
-    ids = sorted(first.keys() & second.keys())
-    patients = np.array([first[one][0] for one in ids])
-    is_changed = np.array([first[one][1] for one in ids])
-    probable = [np.array([rows[one][2] for one in ids]) for rows in (first, second)]
-    places = [np.flatnonzero(patients == one) for one in np.unique(patients)]
-    random, drawn = np.random.default_rng(0), []
-    for _ in range(REPLICATES):
-        chosen = np.concatenate([places[one] for one in random.integers(len(places), size=len(places))])
-        drawn.append([scores_of(is_changed[chosen], one[chosen]) for one in probable])
-    values, resampled = np.array([scores_of(is_changed, one) for one in probable]), np.array(drawn)
-    found: dict[str, Mapping[str, Mapping[str, float]]] = {}
-    for column, score in enumerate((f"false_changes_at_{DETECTED}", "auroc")):
-        found[score] = {
-            name: described(values[place, column], resampled[:, place, column]) for place, name in enumerate(names)
+    """Compare the cells of a study."""
+    study, cells = Path(sys.argv[1]), sys.argv[2:]
+    names = sorted(one.name for one in (study / "cells" / cells[0] / "evaluations").iterdir())
+    folders = {name: [study / "cells" / cell / "evaluations" / name for cell in cells] for name in names}
+    sets = {name: read_pairs(found) for name, found in folders.items()}
+    # Without unchanged pairs there are no false changes.
+    sets = {name: pairs for name, pairs in sets.items() if not pairs.is_changed.all()}
+    random = np.random.default_rng(0)
+    values = scores_of(sets)
+    resampled = [scores_of({name: one.resampled(random) for name, one in sets.items()}) for _ in range(REPLICATES)]
+    scores: dict[str, Any] = {}
+    for score, of_systems in values.items():
+        drawn = np.array([one[score] for one in resampled])
+        scores[score] = {
+            "cells": {cell: described(of_systems[place], drawn[:, place]) for place, cell in enumerate(cells)},
+            "differences": {
+                cell: described(of_systems[0] - of_systems[place], drawn[:, 0] - drawn[:, place])
+                for place, cell in enumerate(cells)
+                if place
+            },
         }
-        differences = resampled[:, 0, column] - resampled[:, 1, column]
-        found[score] |= {"difference": described(values[0, column] - values[1, column], differences)}
-    about = {"date": datetime.date.today().isoformat(), "device": device(), "pairs": len(ids), "patients": len(places)}
-    print(json.dumps({"benchmark": "equal_detection", **about, "scores": found}))
+    counts = {name: [int((~one.is_changed).sum()), len(set(one.patients))] for name, one in sets.items()}
+    about = {"date": datetime.date.today().isoformat(), "device": device(), "unchanged pairs, patients": counts}
+    print(json.dumps({"benchmark": "equal_detection", "detected": DETECTED, **about, "scores": scores}))
 
 
 if __name__ == "__main__":

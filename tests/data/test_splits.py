@@ -1,14 +1,9 @@
 from collections import Counter
 from pathlib import Path
-from types import SimpleNamespace
 
-import pyarrow as pa
 import pytest
 
-from diffvqa.data.index import Rows
 from diffvqa.data.splits import (
-    LeftOut,
-    pretraining_images,
     shared_patients,
     split_by_patient,
     split_of,
@@ -23,11 +18,6 @@ def _study(name, subject, split):
 
 def _question(subject, split):
     return Question(f"{subject}-{split}", subject, "view", Pair(current="x"), "which view?", "PA view", split)
-
-
-def _rows(patients):
-    subjects, splits = zip(*patients, strict=True)
-    return Rows(pa.table({"subject_id": subjects, "split": splits}), SimpleNamespace)
 
 
 def test_shares_of_the_patients():
@@ -83,11 +73,3 @@ def test_a_split_by_patient_shares_none_and_depends_on_the_seed():
         assert [study.study_id for study in cohort.studies] == [study.study_id for study in studies]
         splits.append([question.split for question in cohort.questions])
     assert splits[0] != splits[1]
-
-
-def test_patients_with_questions_in_validate_or_test_are_not_pretrained_on():
-    images = _rows([("1", "train"), ("2", "train"), ("3", "test"), ("2", "train"), ("4", "train")])
-    questions = _rows([("1", "train"), ("2", "train"), ("2", "test"), ("3", "test")])
-    store = SimpleNamespace(images=images, questions=questions)
-    assert pretraining_images(store) == ([0, 4], LeftOut(images=2, patients=1))
-    assert pretraining_images(store, keep_evaluation_patients=True) == ([0, 1, 3, 4], LeftOut(0, 0))

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch.utils.data import DataLoader
 
-from diffvqa.data.splits import pretraining_images
+from diffvqa.data.pretraining_images import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import RunFailed
 from diffvqa.models.captioner import Captioner

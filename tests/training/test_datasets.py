@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer, CLIPTextConfig, GPT2Config, SiglipImageProcessorPil
 
-from diffvqa.data.splits import pretraining_images
+from diffvqa.data.pretraining_images import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.findings import DIFFERENCE_QUESTION, SHOWN_IN, names_finding
 from diffvqa.records import Pair, Question

@@ -1,28 +1,16 @@
-"""Splits by patient, and what patients of one split do in another."""
+"""Splits by patient."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 from collections import defaultdict
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from diffvqa.records import SPLITS, Cohort
 
-if TYPE_CHECKING:
-    from diffvqa.data.store import Store
-
 TRAIN_SHARE, VALIDATE_SHARE = 0.7, 0.1
 """Shares of the patients; the rest is for test."""
-
-
-@dataclass(frozen=True, slots=True)
-class LeftOut:
-    """How many images, of how many patients, are not pretrained on for the sake of the evaluation."""
-
-    images: int
-    patients: int
 
 
 def split_of(subject_id: str, seed: int = 0) -> str:
@@ -73,25 +61,3 @@ def shared_patients(cohort: Cohort) -> dict[str, int]:
         every |= found
     evaluated = {one for one in patients if "train" in images[one] and questions[one] - {"train"}}
     return {"any": len(every), **shared, "pretraining-evaluation": len(evaluated)}
-
-
-def pretraining_images(store: Store, keep_evaluation_patients: bool = False) -> tuple[list[int], LeftOut]:
-    """Positions of the images to pretrain on, and what was left out for the patients' sake.
-
-    These are the images of train studies, without those of patients with a question in validate or test, unless they
-    are to be kept: an encoder must not have seen the patients that the questions are scored on.
-    """
-    asked = zip(*map(store.questions.column, ("split", "subject_id")), strict=True)
-    held_out = {subject_id for split, subject_id in asked if split != "train"}
-    # By columns: making a record of every image takes long where there are many.
-    columns = map(store.images.column, ("split", "subject_id"))
-    train = {
-        position: subject_id
-        for position, (split, subject_id) in enumerate(zip(*columns, strict=True))
-        if split == "train"
-    }
-    if keep_evaluation_patients:
-        return list(train), LeftOut(0, 0)
-    left_out = {position: subject_id for position, subject_id in train.items() if subject_id in held_out}
-    kept = [position for position in train if position not in left_out]
-    return kept, LeftOut(len(left_out), len(set(left_out.values())))

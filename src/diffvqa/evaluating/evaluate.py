@@ -11,7 +11,7 @@ import numpy as np
 
 from diffvqa.data.history import with_earlier
 from diffvqa.data.index import StoredImage
-from diffvqa.data.splits import pretraining_images
+from diffvqa.data.pretraining_images import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.evaluating.change_boxes import predict_change_boxes

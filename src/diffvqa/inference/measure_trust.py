@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from diffvqa.data.history import with_earlier
-from diffvqa.data.splits import pretraining_images
+from diffvqa.data.pretraining_images import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.files import write_text
 from diffvqa.findings import read_changes

@@ -9,7 +9,7 @@ from typing import Any
 
 from transformers import PreTrainedTokenizerBase, SiglipImageProcessorPil, set_seed
 
-from diffvqa.data.splits import pretraining_images
+from diffvqa.data.pretraining_images import pretraining_images
 from diffvqa.data.store import Store
 from diffvqa.errors import InputError
 from diffvqa.findings import degrees_named
