@@ -18,50 +18,50 @@ FAULTS = {
     "box_clipped": "a box reaches beyond its image: the part inside is kept",
     "box_dropped": "a box no larger than a pixel, outside its image or not made of four numbers is skipped",
     "box_duplicated": "a region has a second box in one image: the first is kept",
-    "box_without_image": "a box of an image that is not among those read is skipped",
+    "box_without_image": "a box of an image that was not read is skipped",
     "date_unreadable": "an image whose date or time cannot be read is skipped",
-    "follow_up_reversed": "a patient is younger at the later follow-up: nothing is asked of the two images",
-    "image_missing": "an image whose file is not there is skipped",
-    "image_unreadable": "a file that is damaged, cut short, turned or mirrored, or of no radiograph's shape is skipped",
-    "image_unsuitable": "an image that is no usual frontal chest radiograph, by its header or its row, is skipped",
-    "image_without_study": "an image that belongs to no study is skipped",
-    "pair_of_one_study": "a question whose prior and current image are of one study is skipped",
-    "pair_of_two_patients": "a question on images of two patients is skipped",
+    "follow_up_reversed": "a patient is younger at the later follow-up: no question is asked about the two images",
+    "image_missing": "an image whose file is missing is skipped",
+    "image_unreadable": "a file that is damaged, cut short, turned, mirrored or not shaped like a radiograph is skipped",
+    "image_unsuitable": "an image that is not a usual frontal chest radiograph, by its header or row, is skipped",
+    "image_without_study": "an image without a study is skipped",
+    "pair_of_one_study": "a question whose prior and current image belong to one study is skipped",
+    "pair_of_two_patients": "a question about images of two patients is skipped",
     "pair_reversed": "the prior image is the later one: the question is skipped, or turned round",
-    "patient_missing": "an image of which no patient is named is skipped",
-    "patient_of_two_people": "an image whose patient has another birth date or sex in a row or a file above is skipped",
-    "patient_unreadable": "an image whose patient's identifier was replaced in part, or rounded, is skipped",
+    "patient_missing": "an image without a patient is skipped",
+    "patient_of_two_people": "an image of a patient with another birth date or sex in an earlier row or file is skipped",
+    "patient_unreadable": "an image whose patient has a masked or rounded identifier is skipped",
     "path_outside": "a path or an identifier that leads out of the dataset's folder is skipped",
-    "question_without_image": "a question on an image that is not among those read is skipped",
+    "question_without_image": "a question about an image that was not read is skipped",
     "report_missing": "a study has no report",
-    "report_unreadable": "a study's report is damaged or cannot be opened, and left out",
-    "row_duplicated": "a row that stands in the table already is skipped",
-    "row_incomplete": "a row without what it must have is skipped",
-    "scene_graph_missing": "an image has no scene graph, and so no regions",
+    "report_unreadable": "a report that is damaged or cannot be opened is left out",
+    "row_duplicated": "a row that is already in the table is skipped",
+    "row_incomplete": "a row that lacks a required value is skipped",
+    "scene_graph_missing": "an image has no scene graph, and therefore no regions",
     "scene_graph_unreadable": "a scene graph that is damaged or cut short is skipped",
-    "size_differs": "an image has another size than its dataset says: its boxes are scaled, or left out",
-    "split_unknown": "a row in no split, or in one of an unknown name, is skipped",
-    "study_in_two_splits": "an image in another split than its study's first is taken into that of the first",
-    "study_of_two_patients": "an image of a study that another patient has already is skipped",
-    "study_without_image": "a row that names no image is skipped",
-    "text_undecodable": "a report is not all UTF-8: odd characters stand in the place of some",
+    "size_differs": "an image has another size than its dataset says: its boxes are scaled or left out",
+    "split_unknown": "a row without a split, or with an unknown split, is skipped",
+    "study_in_two_splits": "an image in another split than the first image of its study gets the split of the first",
+    "study_of_two_patients": "an image of a study that already belongs to another patient is skipped",
+    "study_without_image": "a row without an image is skipped",
+    "text_undecodable": "a report is not valid UTF-8: a replacement character stands for each invalid byte",
 }
-"""What is wrong with a dataset, as downloaded or as planted; `--strict` refuses it."""
+"""Faults of a dataset. `--strict` refuses a dataset that has any."""
 
 NOTES = {
-    "change_unstated": "a dataset does not say in full what changed between two images: nothing is asked of them",
-    "image_avoided": "an image of a gold patient of Chest ImaGenome is for test alone, without its silver regions",
-    "image_derived": "an image that is derived from another picture, by its header, is kept",
-    "image_for_processing": "an image of pixels for processing, not for presentation, by its header, is kept",
+    "change_unstated": "a dataset does not fully state what changed between two images: no question asks it",
+    "image_avoided": "an image of a gold patient of Chest ImaGenome is used for test only, without its silver regions",
+    "image_derived": "an image whose header says that it is derived from another picture is kept",
+    "image_for_processing": "an image whose header says that it is for processing, not for presentation, is kept",
     "label_unknown": "a label that the reader does not know is kept as it is written",
-    "pair_tied": "prior and current image have the same time, or no time on one day: the order given is kept",
-    "part_missing": "a table or a dataset that others build on is not there",
-    "question_type_unknown": "a type of question that is not known is kept",
-    "region_without_box": "text on a region that has no box is skipped",
-    "split_differs": "Chest ImaGenome puts the image in another split; that of MIMIC-CXR is kept",
+    "pair_tied": "prior and current image have the same time, or only the same day: the given order is kept",
+    "part_missing": "a table or dataset that others build on is missing",
+    "question_type_unknown": "a question of an unknown type is kept",
+    "region_without_box": "text about a region without a box is skipped",
+    "split_differs": "Chest ImaGenome puts the image in another split: the split of MIMIC-CXR is kept",
     "study_without_frontal": "a study without a frontal image is skipped",
 }
-"""What a sound release holds too: counted, but no reason for `--strict` to refuse it."""
+"""Notes on what sound releases hold too. They are counted, and `--strict` does not refuse them."""
 
 _COLUMNS = ("kind", "file", "row", "reason")
 
@@ -70,7 +70,7 @@ COSTS_AN_IMAGE = frozenset({
     "patient_missing", "patient_of_two_people", "patient_unreadable", "path_outside", "row_duplicated",
     "row_incomplete", "split_unknown", "study_of_two_patients", "study_without_frontal", "study_without_image",
 })  # fmt: skip
-"""For want of what an image is left out; their reasons quote nothing."""
+"""Kinds that leave out an image. Their reasons quote nothing from the data."""
 
 
 def nothing_left(what: str, problems: Sequence[Problem]) -> InputError:
