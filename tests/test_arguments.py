@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffvqa import cli
 from diffvqa.answering.case import read_question
 from diffvqa.errors import InputError
 from diffvqa.evaluating import evaluate
@@ -140,7 +139,7 @@ def test_what_stands_in_an_evaluation_s_folder_is_not_replaced(run_command, tmp_
     monkeypatch.setattr(evaluate, "evaluate", lambda *_, **__: None)
     monkeypatch.setattr(score, "score_folder", lambda out: write_text(out / "metrics.json", "{}") or {})
     monkeypatch.setattr(report, "write_report", lambda out: write_text(out / "report.html", "") or out)
-    monkeypatch.setattr(cli, "_print", lambda *_: None)
+    monkeypatch.setattr("diffvqa.cli.scores.print_result", lambda *_: None)
     before = os.lstat(path)
     status, printed = run_command("evaluate", "phantom-small", "store", "--out", tmp_path)
     assert status == 2

@@ -100,10 +100,10 @@ def test_an_error_of_a_file_that_nobody_has_foreseen_is_one_line_without_its_nam
     def broken(*_, **__):
         raise OSError(5, "Input/output error", "/patients/DOE_JANE.png")
 
-    monkeypatch.setattr(cli, "app", broken)
+    monkeypatch.setattr("diffvqa.cli.entry.app", broken)
     status, out, err = run("inspect", "mimic:x", capsys=capsys)
     assert (status, out) == (1, "")
-    assert err.startswith("error: a file cannot be used: Input/output error (cli.py:")
+    assert err.startswith("error: a file cannot be used: Input/output error (entry.py:")
     assert "DOE" not in err
 
 
@@ -113,7 +113,7 @@ def test_an_error_of_a_loader_worker_is_one_line(capsys, monkeypatch, kind):
         raise kind("shards/00000-32.npy in it is not what was written: prepare it")
     except kind:
         handed_on = ExceptionWrapper(where="in DataLoader worker process 0")
-    monkeypatch.setattr(cli, "app", lambda *_, **__: handed_on.reraise())
+    monkeypatch.setattr("diffvqa.cli.entry.app", lambda *_, **__: handed_on.reraise())
     status, out, err = run("inspect", "mimic:x", capsys=capsys)
     assert (status, out) == (2 if kind is InputError else 1, "")
     assert err == "error: shards/00000-32.npy in it is not what was written: prepare it\n"
