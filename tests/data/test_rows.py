@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
-from diffvqa.data.rows import find_table, read_rows
+from diffvqa.data.rows import find_table, read_cells, read_rows
 from diffvqa.errors import InputError
 
 
@@ -267,8 +267,14 @@ def test_a_header_that_has_grown_together_with_a_row_is_not_shown(tmp_path):
 
 def test_a_cell_without_an_end_is_refused_with_its_row(tmp_path):
     (tmp_path / "t.csv").write_text('a,b\n1,x\n2,"' + "y\n" * 100_000)
-    with pytest.raises(InputError, match=r"t\.csv: row 3: a cell of more than \d+ characters; a quotation mark"):
+    with pytest.raises(InputError, match=r"t\.csv: row 3: a cell of more than \d+ characters, or .*; a quotation mark"):
         list(read_rows(tmp_path / "t.csv", ["a"], []))
+
+
+def test_a_line_without_an_end_does_not_fill_the_memory():
+    """Nor does an archive that unpacks to such a line."""
+    with pytest.raises(InputError, match="^row 1: a cell of more than .* or a line of more than"):
+        list(read_cells(Path("/dev/zero")))
 
 
 def test_nothing_of_a_library_is_left_running(tmp_path):

@@ -9,11 +9,11 @@ import io
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import pyarrow as pa
 import pyarrow.parquet
@@ -21,6 +21,9 @@ import pyarrow.parquet
 from diffvqa.cells import said
 from diffvqa.errors import InputError
 from diffvqa.records import Problem, Source
+
+LONGEST_LINE = 2**24
+"""Characters of a line of a table: a file without line ends must not fill the memory."""
 
 _BATCH = 8192  # rows of a Parquet file that are held at a time
 _MARKS = {
@@ -210,8 +213,8 @@ def read_cells(path: Path, separator: str = ",", encoding: str | None = None) ->
             ) from error
         except csv.Error as error:
             raise InputError(
-                f"row {number + 1}: a cell of more than {csv.field_size_limit()} characters; a quotation mark is not "
-                "closed, or is one too many"
+                f"row {number + 1}: a cell of more than {csv.field_size_limit()} characters, or a line of more than "
+                f"{LONGEST_LINE}; a quotation mark is not closed, or the file is not a table"
             ) from error
 
 
@@ -227,11 +230,13 @@ def _marked(file: Any) -> str | None:
     return next((name for mark, name in _MARKS.items() if head.startswith(mark)), None)
 
 
-def _decoded(lines: Iterable[str]) -> Iterator[str]:
-    """The lines of a text, as far as all of their bytes could be decoded. Raises UnicodeError."""
-    for line in lines:
+def _decoded(text: TextIO) -> Iterator[str]:
+    """The lines of a text, as far as all of their bytes could be decoded. Raises UnicodeError, and csv.Error."""
+    while line := text.readline(LONGEST_LINE):
         if not line.isascii() and _UNDECODED.search(line):
             raise UnicodeError
+        if len(line) == LONGEST_LINE:
+            raise csv.Error
         yield line
 
 
