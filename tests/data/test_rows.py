@@ -5,6 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet
 import pytest
 
+from diffvqa.data import rows
 from diffvqa.data.rows import find_table, read_cells, read_rows
 from diffvqa.errors import InputError
 
@@ -273,8 +274,15 @@ def test_a_cell_without_an_end_is_refused_with_its_row(tmp_path):
 
 def test_a_line_without_an_end_does_not_fill_the_memory():
     """Nor does an archive that unpacks to such a line."""
-    with pytest.raises(InputError, match="^row 1: a cell of more than .* or a line of more than"):
+    with pytest.raises(InputError, match=r"^row 1: a cell of more than .* or a line of more than"):
         list(read_cells(Path("/dev/zero")))
+
+
+def test_a_line_that_is_too_long_is_not_taken_for_two(tmp_path, monkeypatch):
+    monkeypatch.setattr(rows, "LONGEST_LINE", 20)
+    (tmp_path / "t.csv").write_text("a,b\n1,x\n2,with a text of many words\n")
+    with pytest.raises(InputError, match=r"^row 3: "):
+        list(read_cells(tmp_path / "t.csv"))
 
 
 def test_nothing_of_a_library_is_left_running(tmp_path):
