@@ -177,5 +177,5 @@ def test_a_store_that_cannot_be_one_is_named(tmp_path, run_command, monkeypatch)
     status, printed = run_command("sheet", tmp_path, "--out", tmp_path / "a.png")
     assert (status, printed) == (
         2,
-        "error: STORE: the store cannot be read (Permission denied); ask its owner for it\n",
+        "error: STORE: store.json in it cannot be read (permission denied); ask its owner for it\n",
     )

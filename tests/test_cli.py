@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import replace
@@ -94,6 +95,28 @@ def test_a_path_that_may_not_be_looked_at_is_one_line_without_it(
     assert "--current" in err
     assert err.count("\n") == 1
     assert name not in err
+
+
+def test_a_path_that_may_not_be_read_is_not_quoted(model_folder, capsys, monkeypatch, tmp_path):
+    path = tmp_path / "a 'b': DOE_JANE.png"
+    path.touch()
+    monkeypatch.setattr(os, "access", lambda found, *_: "DOE" not in os.fspath(found))
+    status, out, err = run("answer", model_folder, "--current", path, capsys=capsys)
+    assert (status, out) == (2, "")
+    assert err.startswith("error: Invalid value for '--current': the file may not be read; change its permissions.")
+    assert "DOE" not in err
+
+
+@pytest.mark.parametrize(
+    ("shell", "reason"), [(">&-", "is closed"), ("> /dev/full", "cannot be written (No space left")]
+)
+@pytest.mark.parametrize("arguments", ["--version", "--help"])
+def test_an_output_that_is_lost_is_no_success(shell, reason, arguments):
+    command = f"exec {shlex.quote(sys.executable)} -m diffvqa {arguments} {shell}"
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: the standard output {reason}")
+    assert done.stderr.count("\n") == 1
 
 
 def test_an_error_of_a_file_that_nobody_has_foreseen_is_one_line_without_its_name(capsys, monkeypatch):

@@ -1,5 +1,6 @@
 """Files are there whole or not at all, and what a killed process leaves is known for what it is."""
 
+import errno
 import multiprocessing
 import os
 import stat
@@ -7,7 +8,7 @@ import time
 
 import pytest
 
-from diffvqa.errors import InputError
+from diffvqa.errors import InputError, RunFailed
 from diffvqa.files import (
     finished_in,
     held,
@@ -124,3 +125,12 @@ def test_a_forked_process_that_outlives_the_one_that_holds_a_folder_does_not_hol
         assert is_ours
     worker.kill()
     worker.join()
+
+
+def test_a_full_disk_is_no_wrong_argument():
+    full = OSError(errno.ENOSPC, "No space left on device")
+    with (
+        pytest.raises(RunFailed, match=r"^cannot be put there: the disk is full"),
+        writing_to("out", "cannot be put there"),
+    ):
+        raise full

@@ -200,6 +200,13 @@ def test_exif_says_which_way_up_a_picture_is(tmp_path, number, kind):
         assert seen_whole(path) == read_squares(path, [100])[0] == Seen(400, 300)
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_damaged_exif_of_png_warns_of_nothing(tmp_path):
+    damaged = b"MM\0*\0\0\0\x08\xff\xff\x01\x12\0\x03\xff\xff\xff\xff\0\x06\0\0"
+    Image.fromarray(structured(400, 300)).save(tmp_path / "a.png", exif=damaged)
+    read_image(tmp_path / "a.png")
+
+
 def test_a_damaged_exif_says_nothing(tmp_path):
     Image.fromarray(structured(400, 300)).save(tmp_path / "a.jpg", exif=b"Exif\0\0damaged")
     assert Radiograph.from_file(tmp_path / "a.jpg").orientation == UPRIGHT

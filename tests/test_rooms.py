@@ -7,7 +7,7 @@ import diffvqa
 
 PACKAGE = Path(diffvqa.__file__).parent
 BASE = {"errors", "cells", "files", "sealed", "sealed_folder", "arrays", "records", "findings", "boxes", "images"}
-BASE |= {"progress", "pool", "workers", "runs", "termination", "threads"}
+BASE |= {"parsing", "progress", "pool", "workers", "runs", "termination", "threads"}
 MAY_IMPORT = {
     **dict.fromkeys(BASE, BASE),
     "allocator": set(),
@@ -15,7 +15,7 @@ MAY_IMPORT = {
     "phantom": BASE,
     "tasks": BASE,
     "evaluation": BASE,
-    "models": {"errors", "files", "sealed", "sealed_folder"},
+    "models": {"errors", "files", "parsing", "sealed", "sealed_folder"},
     "inference": BASE | {"data", "tasks", "models"},
     "training": BASE | {"data", "tasks", "models", "inference"},
     "evaluating": BASE | {"data", "tasks", "models", "inference"},

@@ -1,5 +1,6 @@
 """The program: `diffvqa`, or `python -m diffvqa` without installing."""
 
+import os
 import sys
 
 from diffvqa.allocator import start_with_fast_memory
@@ -11,6 +12,8 @@ def run() -> None:
     """Run the command line in a process that gets its memory fast, and ends in order when it is told to."""
     start_with_fast_memory()
     share_cores()
+    # The processes that it starts shall import nothing from the folder that the command is given in.
+    os.environ["PYTHONSAFEPATH"] = "1"
     with heeding_sigterm():
         try:
             from diffvqa.cli import main

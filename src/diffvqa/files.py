@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from diffvqa.errors import InputError
+from diffvqa.errors import InputError, RunFailed
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -74,10 +74,15 @@ def write_picture(path: Path, picture: Image) -> None:
 
 @contextmanager
 def writing_to(argument: str, what: str = "cannot be written there") -> Iterator[None]:
-    """A context for writing a file: raises InputError, which names the argument, if the system refuses."""
+    """A context for writing a file: raises InputError, which names the argument, if the system refuses.
+
+    Raises RunFailed if the disk is full.
+    """
     try:
         yield
     except OSError as error:
+        if is_full(error):
+            raise RunFailed(f"{what}: the disk is full; make room, and give the command again") from error
         raise InputError(f"{what} ({error.strerror}); give another path", argument=argument) from error
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from diffvqa.files import write_text
+from diffvqa.parsing import parse_json
 
 SEAL = "sha256"
 """The key of the digest of all else in a file."""
@@ -32,10 +33,7 @@ def read_sealed(path: Path) -> dict[str, Any]:
     """
     if path.is_fifo():
         raise ValueError("a pipe, of which nobody knows whether anything will come")
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise ValueError("too many levels") from error
+    found = parse_json(path.read_text(encoding="utf-8"))
     if not isinstance(found, dict):
         raise ValueError("expected a JSON object")
     seal = found.pop(SEAL, None)

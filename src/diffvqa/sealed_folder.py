@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatch
@@ -13,6 +12,7 @@ from typing import Any
 
 from diffvqa.errors import InputError, printable
 from diffvqa.files import digest_of
+from diffvqa.parsing import parse_json
 from diffvqa.sealed import read_sealed, write_sealed
 
 RECORD = "run.json"
@@ -139,8 +139,8 @@ def _record(folder: Path, argument: str) -> dict[str, Any]:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 

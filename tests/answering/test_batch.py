@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import re
 import sys
 from collections import Counter
@@ -178,6 +179,42 @@ def test_a_file_of_other_settings_or_of_somebody_else_is_refused(model_folder, p
         predict_pairs(model_folder, pairs, tmp_path / "none" / "out.jsonl")
 
 
+def test_a_run_does_not_go_on_with_a_radiograph_that_was_exchanged(command, pairs, folder, tmp_path, monkeypatch):
+    out, answer, calls = tmp_path / "out.jsonl", batch._answer, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return answer(*arguments)
+
+    monkeypatch.setattr(batch, "_answer", interrupted)
+    assert command(pairs, out)[0] == 130
+    (folder / "0.png").write_bytes((folder / "1.png").read_bytes())
+    status, printed = command(pairs, out)
+    assert status == 2
+    assert "--out: radiographs of the table have changed since the run began; restore them, or remove" in printed
+    out.unlink()
+    assert command(pairs, out)[0] == 0
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "at the end"])
+def test_answers_whose_file_is_gone_are_not_called_written(command, pairs, tmp_path, monkeypatch, how):
+    out, answer, calls = tmp_path / "out.jsonl", batch._answer, []
+
+    def taken_away(*arguments):
+        calls.append(arguments)
+        if len(calls) == (3 if how == "at the end" else 2):
+            out.rename(tmp_path / "moved.jsonl") if how == "moved" else out.unlink()
+        return answer(*arguments)
+
+    monkeypatch.setattr(batch, "_answer", taken_away)
+    status, printed = command(pairs, out)
+    assert status == 1
+    assert "error: the file of answers was moved or removed while it was written; give the command again" in printed
+    assert "is written" not in printed
+
+
 def claim_of(tmp_path, **settings):
     return Claim("predict", tmp_path / "lines.jsonl", settings, is_file=True)
 
@@ -186,10 +223,10 @@ def claim_of(tmp_path, **settings):
 def test_what_another_process_has_written_since_is_kept(tmp_path, beams):
     ours, other, ids = claim_of(tmp_path, beams=1), claim_of(tmp_path, beams=beams), ["1", "2"]
     seen = find_written(ours, ids)
-    with open_after(other, ids, find_written(other, ids)) as write:
+    with open_after(other, ids, find_written(other, ids), "") as write:
         write([{"id": "1"}])
     before = {one.name: one.read_bytes() for one in tmp_path.iterdir()}
-    with pytest.raises(InputError, match=r"^out: "), open_after(ours, ids, seen):
+    with pytest.raises(InputError, match=r"^out: "), open_after(ours, ids, seen, ""):
         pass
     assert {one.name: one.read_bytes() for one in tmp_path.iterdir()} == before
 
@@ -197,7 +234,7 @@ def test_what_another_process_has_written_since_is_kept(tmp_path, beams):
 def test_a_file_that_was_begun_without_a_line_is_gone_on_with(tmp_path):
     claim = claim_of(tmp_path, beams=1)
     claim.out.touch(mode=0o644)
-    with open_after(claim, ["1"], find_written(claim, ["1"])) as write:
+    with open_after(claim, ["1"], find_written(claim, ["1"]), "") as write:
         write([{"id": "1"}])
     assert claim.out.stat().st_mode & 0o777 == 0o600
     assert find_written(claim, ["1"]).lines == 1
@@ -343,6 +380,7 @@ WRONG_TABLES = {
         "no column is called as 2 of those that are there; the columns are id",
     ),
     "a column twice": (table("current,prior,prior\n0.png,1.png,2.png\n"), "twice"),
+    "a pipe": (os.mkfifo, "PAIRS: expected a file, found a folder, a pipe or a device"),
     "no current": (table("current,prior\n0.png,1.png\n,1.png\n"), "row 3, `current`: empty"),
     "a gap": (table("current,prior,prior_2\n0.png,,1.png\n"), "row 2, `prior_2`: there is none before it"),
     "more cells": (table("current,prior\n0.png,1.png,ID-4711\n"), "row 2: 3 cells, the header has 2"),

@@ -5,6 +5,7 @@ import os
 import pickle
 import shutil
 import stat
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -175,17 +176,40 @@ def test_a_file_that_was_mended_is_taken_in_by_the_next_run(folder, tmp_path, mo
     prepare(_cohort(folder), tmp_path / "whole", SIZE)
     cut = prepare(_cohort(images), tmp_path / "store", SIZE)
     assert "4" not in cut.index
-    shutil.copy(folder / "4.png", images / "4.png")
+    shutil.copy2(folder / "4.png", images / "4.png")
     decoded = []
     monkeypatch.setattr(shards, "read_squares", lambda path, sizes: decoded.append(path) or read_squares(path, sizes))
     half = prepare(_cohort(images), tmp_path / "store", SIZE)
     assert half.index.keys() - cut.index.keys() == {"4"}
-    assert sorted(path.stem for path in decoded) == ["3", "4", "4", "5", "9"]  # the shard, and what was not readable
-    shutil.copy(folder / "9.png", images / "9.png")
+    assert sorted(path.stem for path in decoded) == ["3", "4", "5", "9"]  # the shard, and what was not readable
+    shutil.copy2(folder / "9.png", images / "9.png")
     pixels = tmp_path / "store" / "shards" / "00000-32.npy"
     pixels.write_bytes(pixels.read_bytes()[:-1] + b"?")  # what is damaged is found in the same run
     prepare(_cohort(images), tmp_path / "store", SIZE)
     assert _contents(tmp_path / "store") == _contents(tmp_path / "whole")
+
+
+@pytest.mark.parametrize("stop", [None, 6])
+def test_a_file_that_was_exchanged_is_read_again(folder, tmp_path, monkeypatch, stop):
+    """After the end, or while the run was stopped; one that was only touched is not."""
+    images = tmp_path / "images"
+    shutil.copytree(folder, images)
+
+    def interrupt(done, total):
+        if done == stop:
+            raise KeyboardInterrupt
+
+    with suppress(KeyboardInterrupt):
+        prepare(_cohort(images), tmp_path / "store", SIZE, progress=interrupt)
+    shutil.copy(folder / "4.png", images / "0.png")
+    os.utime(images / "5.png", ns=(1, 1))
+    decoded = []
+    monkeypatch.setattr(shards, "read_squares", lambda path, sizes: decoded.append(path) or read_squares(path, sizes))
+    again = prepare(_cohort(images), tmp_path / "store", SIZE)
+    unread = ["6", "7", "8", "9"] if stop else []
+    assert [path.stem for path in decoded] == ["0", "1", "2", *unread]
+    assert again.checksum == prepare(_cohort(images), tmp_path / "new", SIZE).checksum
+    assert (again.pixels(0) == again.pixels(4)).all()
 
 
 def test_the_checksum_tells_stores_apart(folder, tmp_path):

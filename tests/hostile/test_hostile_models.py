@@ -160,7 +160,7 @@ def a_tokenizer_of_a_terabyte(folder, code, bomb):
     (folder / "tokenizer.json").write_text("{}")
 
 
-@hostile("nested too deeply")
+@hostile("is no JSON")
 def a_configuration_of_many_levels(folder, code, bomb):
     (folder / CONFIG).write_text('{"model_type": "diffvqa_difference", "x": ' + "[" * 100_000 + "]" * 100_000 + "}")
 

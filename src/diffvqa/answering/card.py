@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -22,6 +21,7 @@ from diffvqa.inference.trust import read_record
 from diffvqa.models.difference import DifferenceConfig
 from diffvqa.models.folder import weights_digest
 from diffvqa.models.source import read_config
+from diffvqa.parsing import parse_json
 
 FILE = "README.md"
 """The name under which the hub looks for a card."""
@@ -76,6 +76,7 @@ diffvqa predict MODEL PAIRS.csv --out predictions.jsonl
 
 ```python
 from diffvqa import Answerer
+from diffvqa.parsing import parse_json
 
 answer = Answerer.from_pretrained("MODEL")(prior="A.dcm", current="B.dcm")
 answer.text, answer.changes, answer.boxes, answer.confidence
@@ -221,7 +222,7 @@ def _scores(evaluation: Path | None, digest: str) -> str:
         return "## Scores\n\nThis card has no scores.\n"
     try:
         run, metrics = (
-            json.loads((evaluation / name).read_text(encoding="utf-8")) for name in ("run.json", "metrics.json")
+            parse_json((evaluation / name).read_text(encoding="utf-8")) for name in ("run.json", "metrics.json")
         )
         systems = {"this model": metrics["model"], **metrics["controls"]}
         found = {name: scores["changes"] for name, scores in systems.items() if scores.get("changes")}

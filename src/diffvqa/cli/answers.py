@@ -65,11 +65,12 @@ def answer(
         trust_order=trust_order,
         trust_identity=trust_identity,
     )
+    # First: a picture that cannot be written takes no answer with it.
+    print(json.dumps(result.as_dict(), indent=2, allow_nan=False) if as_json else "\n".join(answer_lines(result)))
     if overlay:
         save_picture(draw_answer(result, radiographs), "overlay", overlay)
     if dicom_sr and sources:
         save_dicom(result, sources, radiographs, dicom_sr)
-    print(json.dumps(result.as_dict(), indent=2, allow_nan=False) if as_json else "\n".join(answer_lines(result)))
 
 
 @app.command(rich_help_panel="Answers")
@@ -128,9 +129,9 @@ def ground(
         raise InputError('expected words such as "left pleural effusion", found none', argument="phrase")
     require_new_picture("overlay", overlay, image)
     found = run(model, image, phrase, boxes, by, seed)
+    print(found.as_json() if as_json else "\n".join(found.lines()))
     if overlay:
         save_picture(found.picture(), "overlay", overlay)
-    print(found.as_json() if as_json else "\n".join(found.lines()))
 
 
 @app.command(rich_help_panel="Answers")

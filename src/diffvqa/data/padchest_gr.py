@@ -19,7 +19,6 @@ A difference question is asked of a study and its prior one where the release sa
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
@@ -39,6 +38,7 @@ from diffvqa.data.splits import split_of
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, changes_between, write_changes
 from diffvqa.images.undecoded import NO_HEADER, image_size
+from diffvqa.parsing import parse_json
 from diffvqa.records import Cohort, Image, Pair, Problem, Question, Region, Source, Study
 
 IMAGE_FOLDERS = ("images", "PadChest_GR", "Padchest_GR_files", "PadChest_GR_progression_prior_studies")
@@ -147,8 +147,8 @@ def read(folder: Path) -> Cohort:
 
 def _read_reports(path: Path, problems: list[Problem]) -> list[Report]:
     try:
-        entries = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
+        entries = parse_json(path.read_text(encoding="utf-8-sig"))
+    except ValueError as error:
         raise InputError(f"{path.name}: no JSON that can be read, as if cut short; fetch it again") from error
     except OSError as error:
         raise InputError(f"{path.name}: the file cannot be read to its end; fetch it again") from error

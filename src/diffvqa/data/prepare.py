@@ -49,9 +49,10 @@ def prepare(
 ) -> Store:
     """Decode every image of a cohort into a store.
 
-    The same call continues a stopped run. A finished store is compared with its checksums, and damaged files are
-    written again. Images that cannot be read, or are no frontal chest radiographs by their headers, are left out with
-    their questions and listed in problems.csv. The next call tries them again.
+    The same call continues a stopped run. A finished store is compared with its checksums and with the image files.
+    What is damaged, or was made from other files, is written again. Images that cannot be read, or are no frontal chest
+    radiographs by their headers, are left out with their questions and listed in problems.csv. The next call tries them
+    again.
 
     size: pixels a side of the squares. workers: number of processes that decode. cluster: address of a Ray cluster that
     decodes instead. strict: refuse any fault.
@@ -73,9 +74,9 @@ def prepare(
     with Claim("prepare", folder, {"fingerprint": fingerprint}, record=STARTED).held() as run:
         images = [image for _, image in pairs]
         finished = _is_finished(folder)
-        mended = shards.mended_shards(folder, images, size)
-        _have_made_anew(folder, mended)
-        if finished and not mended:
+        outdated = shards.outdated_shards(folder, images, size)
+        _have_made_anew(folder, outdated)
+        if finished and not outdated:
             return Store.open(folder)
         run.write()
         written = shards.write_shards(folder, images, size, workers, cluster, progress)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -28,6 +30,9 @@ Progress = Callable[[int, int], None]
 Outcome = Seen | str
 """What a decoded source image is, or the reason why it could not be decoded."""
 
+Origin = tuple[int, int, int]
+"""A source file as it was read: its bytes, its time of change in nanoseconds, and its CRC-32."""
+
 
 def larger_size(size: int) -> int:
     """One size up, as 256 is to 224: the side of the squares that augmentation turns and crops without loss."""
@@ -38,12 +43,14 @@ def larger_size(size: int) -> int:
 class Shard:
     """A shard as it was written: what became of its images, and of its two files of pixels the SHA-256 of each.
 
-    sums: the CRC-32 of the two squares of each image that is in it.
+    sums: the CRC-32 of the two squares of each image that is in it. origins: of each outcome, None for a file that
+    could not be opened; empty in stores of older versions.
     """
 
     outcomes: tuple[Outcome, ...]
     digests: tuple[str, str]
     sums: tuple[tuple[int, int], ...]
+    origins: tuple[Origin | None, ...] = ()
 
     @property
     def images(self) -> int:
@@ -69,20 +76,17 @@ def write_shards(
     folder: of the store. size: pixels a side; larger squares are written beside these.
     """
     (folder / FOLDER).mkdir(mode=0o700, exist_ok=True)
-    starts = range(0, len(images), IMAGES)
-    finished = [_undamaged_shard(folder, number, size) for number in range(len(starts))]
-    jobs = [
-        (folder.resolve(), number, [image.path.resolve() for image in images[start : start + IMAGES]], size)
-        for number, start in enumerate(starts)
-        if finished[number] is None
-    ]
+    parts = [[image.path.resolve() for image in part] for part in _parts(images)]
+    finished = [_undamaged_shard(folder, number, paths, size) for number, paths in enumerate(parts)]
+    jobs = [(folder.resolve(), number, paths, size) for number, paths in enumerate(parts) if finished[number] is None]
     shards: list[Shard] = []
+    done = 0
     with closing(done_in_order(write_shard, jobs, workers, cluster)) as written:
-        for number, start in enumerate(starts):
-            found = finished[number]
+        for paths, found in zip(parts, finished, strict=True):
             shards.append(next(written) if found is None else found)
+            done += len(paths)
             if progress:
-                progress(min(start + IMAGES, len(images)), len(images))
+                progress(done, len(images))
     return shards
 
 
@@ -90,6 +94,7 @@ def write_shard(folder: Path, number: int, paths: Sequence[Path], size: int) -> 
     """Decode the files of one shard and write it, whole or not at all."""
     sizes = (size, larger_size(size))
     outcomes: list[Outcome] = []
+    origins = list(map(_origin_of, paths))
     squares: tuple[list[np.ndarray], ...] = ([], [])
     for path in paths:
         try:
@@ -106,7 +111,7 @@ def write_shard(folder: Path, number: int, paths: Sequence[Path], size: int) -> 
         pixels = np.stack(pictures) if pictures else np.zeros((0, side, side), np.uint8)
         sums.append(write_rows(path, [pixels], len(pixels)))
         digests.append(digest_of(path))
-    shard = Shard(tuple(outcomes), (digests[0], digests[1]), tuple(zip(*sums, strict=True)))
+    shard = Shard(tuple(outcomes), (digests[0], digests[1]), tuple(zip(*sums, strict=True)), tuple(origins))
     # Last: it is the sign that the pixels are whole.
     write_sealed(_record_of(folder, number), asdict(shard))
     return shard
@@ -124,7 +129,8 @@ def read_shard(folder: Path, number: int, size: int) -> Shard | None:
         squares = (np.load(path, "r", allow_pickle=False) for path in paths)
         sums = record.get("sums") or zip(*map(sums_of, squares), strict=True)
         digests = (record["digests"][0], record["digests"][1])
-        return Shard(tuple(outcomes), digests, tuple((one, larger) for one, larger in sums))
+        origins = tuple(one and (one[0], one[1], one[2]) for one in record.get("origins", ()))
+        return Shard(tuple(outcomes), digests, tuple((one, larger) for one, larger in sums), origins)
     except (OSError, ValueError, LookupError, TypeError):
         return None
 
@@ -134,27 +140,64 @@ def _seen(width: int, height: int, remarks: Sequence[str] = ()) -> Seen:
     return Seen(width, height, tuple(remarks))
 
 
-def _undamaged_shard(folder: Path, number: int, size: int) -> Shard | None:
+def _undamaged_shard(folder: Path, number: int, paths: Sequence[Path], size: int) -> Shard | None:
     shard = read_shard(folder, number, size)
     if shard is None or tuple(map(digest_of, _files_of(folder, number, size))) != shard.digests:
         return None
-    return shard
+    return None if _is_outdated(shard, paths) else shard
+
+
+def _parts(images: Sequence[Image]) -> list[Sequence[Image]]:
+    """The images of each shard."""
+    return [images[start : start + IMAGES] for start in range(0, len(images), IMAGES)]
+
+
+def _origin_of(path: Path) -> Origin | None:
+    if not os.path.isfile(path):  # a pipe would never end
+        return None
+    try:
+        with open(path, "rb") as file:
+            about, checksum = os.fstat(file.fileno()), 0
+            while part := file.read(2**20):
+                checksum = zlib.crc32(part, checksum)
+        return about.st_size, about.st_mtime_ns, checksum
+    except OSError:
+        return None
+
+
+def _is_outdated(shard: Shard, paths: Sequence[Path]) -> bool:
+    """Whether a source file is no longer the one that a shard was made from; only those with a new date are read."""
+    return bool(shard.origins) and any(
+        _differs(path, origin) for path, origin in zip(paths, shard.origins, strict=True)
+    )
+
+
+def _differs(path: Path, origin: Origin | None) -> bool:
+    try:
+        now = os.stat(path)
+    except OSError:
+        return origin is not None
+    if origin is None or now.st_size != origin[0]:
+        return True
+    return now.st_mtime_ns != origin[1] and _origin_of(path) != (now.st_size, now.st_mtime_ns, origin[2])
 
 
 def _files_of(folder: Path, number: int, size: int) -> list[Path]:
     return [folder / name_of(number, side) for side in (size, larger_size(size))]
 
 
-def mended_shards(folder: Path, images: Sequence[Image], size: int) -> list[str]:
-    """One file of every shard that lacks an image which can be read by now; only the images it lacks are tried."""
+def outdated_shards(folder: Path, images: Sequence[Image], size: int) -> list[str]:
+    """One file of every shard whose images are others by now, or could not be read before and can be now."""
     sizes = (size, larger_size(size))
     names = []
-    for number, start in enumerate(range(0, len(images), IMAGES)):
+    for number, part in enumerate(_parts(images)):
         shard = read_shard(folder, number, size)
         if shard is None:
             continue
-        of_shard = zip(images[start : start + IMAGES], shard.outcomes, strict=False)
-        if any(_is_readable(image.path, sizes) for image, outcome in of_shard if isinstance(outcome, str)):
+        of_shard = zip(part, shard.outcomes, strict=False)
+        if _is_outdated(shard, [image.path for image in part]) or any(
+            _is_readable(image.path, sizes) for image, outcome in of_shard if isinstance(outcome, str)
+        ):
             names.append(name_of(number, size))
     return names
 

@@ -86,7 +86,7 @@ class Store:
         try:
             about = read_sealed(folder / ABOUT)
         except PermissionError as error:
-            raise refusal(f"the store cannot be read ({error.strerror}); ask its owner for it") from error
+            raise refusal(_forbidden(ABOUT)) from error
         except (OSError, ValueError) as error:
             raise refusal(f"store.json is damaged; {_AGAIN}") from error
         try:
@@ -101,6 +101,8 @@ class Store:
             store = cls(folder, argument, about, images, index.read_questions(folder / QUESTIONS))
         except (InputError, MemoryError):  # pyarrow's own error for want of memory is both that and an ArrowException
             raise
+        except PermissionError as error:
+            raise refusal(_forbidden(Path(str(error.filename)).name)) from error
         except (OSError, KeyError, TypeError, ValueError, AttributeError, pa.ArrowException) as error:
             raise refusal(f"the folder given holds a damaged store; {_AGAIN}") from error
         if store._starts[-1] != len(images) or not store._is_whole():
@@ -163,6 +165,10 @@ def damaged_files(folder: Path, digests: Mapping[str, str]) -> list[str]:
         for name, digest in digests.items()
         if not ((folder / name).is_file() and digest_of(folder / name) == digest)
     ]
+
+
+def _forbidden(name: str) -> str:
+    return f"{name} in it cannot be read (permission denied); ask its owner for it"
 
 
 def _damaged(names: Sequence[str], argument: str) -> InputError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence, Set
 from pathlib import Path
 from typing import Any
@@ -35,6 +34,7 @@ from diffvqa.inference.grounding import CAPTIONER
 from diffvqa.inference.model import FinetunedModel
 from diffvqa.inference.training_record import read_training
 from diffvqa.inference.trust import Trust
+from diffvqa.parsing import parse_json
 from diffvqa.progress import progress_bar
 from diffvqa.records import Question
 from diffvqa.runs import Claim
@@ -190,4 +190,4 @@ def _curves(folder: Path) -> Iterable[dict[str, Any]]:
     for stage, log in (("pretrain", folder / CAPTIONER / "log.jsonl"), ("finetune", folder / "log.jsonl")):
         if log.is_file():
             for line in log.read_text(encoding="utf-8").splitlines():
-                yield {"stage": stage, **json.loads(line)}
+                yield {"stage": stage, **parse_json(line)}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
 from diffvqa.findings import DIFFERENCE_QUESTION, SYNONYMS, Change, read_changes
+from diffvqa.parsing import parse_json
 from diffvqa.records import Question
 
 PAIRS, IMAGES = "pairs.jsonl", "images.jsonl"
@@ -44,7 +44,7 @@ def read_truth(folder: Path) -> Truth:
             if not line.strip():
                 continue
             try:
-                row = json.loads(line)
+                row = parse_json(line)
                 truth[_text(row["prior"]), _text(row["current"])] = _true_pair(row)
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 raise InputError(
@@ -71,7 +71,7 @@ def read_lesions(folder: Path) -> dict[tuple[str, str], list[Box]]:
 
 def _images(folder: Path) -> Iterator[dict[str, Any]]:
     with (folder / IMAGES).open(encoding="utf-8") as file:
-        yield from map(json.loads, file)
+        yield from map(parse_json, file)
 
 
 def count_known(questions: Sequence[Question], truth: Truth) -> dict[str, int]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import TypeGuard
 from diffvqa.boxes import Box
 from diffvqa.errors import InputError
 from diffvqa.findings import SYNONYMS, Change, change_kind
+from diffvqa.parsing import parse_json
 
 QUESTION_TASK = "question"
 """The task of a line that names none: a question was asked and an answer given."""
@@ -71,8 +71,8 @@ def read_lines(path: str | Path) -> list[tuple[int, dict]]:
         if not line.strip():
             continue
         try:
-            row = json.loads(line.decode("utf-8"))
-        except (ValueError, RecursionError) as error:
+            row = parse_json(line.decode("utf-8"))
+        except ValueError as error:
             raise InputError(
                 f"{path.name}, line {number}: expected one JSON object in UTF-8; mend the line."
             ) from error
@@ -87,7 +87,7 @@ def read_object(path: Path) -> dict | None:
     if not path.is_file():
         return None
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = parse_json(path.read_text(encoding="utf-8"))
     except ValueError:
         value = None
     if not isinstance(value, dict):

@@ -29,8 +29,9 @@ def not_decoded(opened: BinaryIO) -> Iterator[PillowImage.Image]:
     """A PNG or JPEG file, not yet decoded; what goes wrong with it inside the block is an UnreadableImage."""
     try:
         with warnings.catch_warnings():
-            # Pillow's own bomb check is replaced by MAXIMUM_PIXELS, a limit made for radiographs.
-            warnings.simplefilter("ignore", PillowImage.DecompressionBombWarning)
+            # Pillow's own bomb check is replaced by MAXIMUM_PIXELS, a limit made for radiographs. Other warnings are of
+            # damage that Pillow reads past, such as that of EXIF.
+            warnings.simplefilter("ignore")
             colours = _colours_of_16_bits(opened)
             if colours in (_RGB, _RGB_ALPHA):
                 raise UnreadableImage("a PNG file of colours of 16 bits; save it in grey")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from diffvqa.errors import InputError
 from diffvqa.inference.confidence import ConfidenceScale
 from diffvqa.inference.input_check import InputCheck, load_input_check
+from diffvqa.parsing import parse_json
 
 FOLDER, RECORD = "trust", "trust.json"
 
@@ -56,10 +56,10 @@ def _finite(number: float) -> float:
 def read_record(folder: Path) -> dict[str, Any]:
     """The record of the measures in a model folder; empty if there is none. Raises InputError."""
     try:
-        record = json.loads((folder / FOLDER / RECORD).read_text(encoding="utf-8"))
+        record = parse_json((folder / FOLDER / RECORD).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, RecursionError) as error:
+    except (OSError, ValueError) as error:
         raise _damaged() from error
     if not isinstance(record, dict):
         raise _damaged()

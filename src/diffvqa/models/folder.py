@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -15,6 +14,7 @@ from diffvqa.models.captioner import Captioner
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.source import read_processor, read_tokenizer, require_harmless
 from diffvqa.models.weights import read_model
+from diffvqa.parsing import parse_json
 from diffvqa.sealed_folder import FolderFiles
 
 Model = TypeVar("Model", bound=Captioner | DifferenceModel)
@@ -96,7 +96,7 @@ def load_folder(kind: type[Model], folder: str | Path, argument: str) -> ModelFo
     try:
         require_harmless(folder)
         files = FolderFiles.read(folder, argument)
-        found = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+        found = parse_json((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
         if found != expected:
             raise InputError(f"expected a model of type {expected}, found {found}; {advice}", argument=argument)
         # Loading gives convolutions their slower layout back.

@@ -5,7 +5,6 @@ The content of a folder is data: its code is not run, nothing is unpickled, and 
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from collections.abc import Iterator
@@ -19,6 +18,8 @@ from torch.nn.modules.module import (
     register_module_parameter_registration_hook,
 )
 from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig, PreTrainedTokenizerBase, SiglipImageProcessorPil
+
+from diffvqa.parsing import parse_json
 
 LARGEST_TEXT = 2**28
 """Bytes of a text file; the largest tokenizers have a tenth of that."""
@@ -175,9 +176,7 @@ def _root(folder: Path) -> Path:
 
 def _read_json(path: Path, name: str) -> Any:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except RecursionError as error:
-        raise ValueError(f"{name} is nested too deeply") from error
+        return parse_json(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{name} is no JSON") from error
 

@@ -54,7 +54,7 @@ def serve(model: Path, host: str, port: int, origin: str | None = None) -> None:
         # No access log, and no headers that say who is behind a proxy.
         settings = uvicorn.Config(
             app,
-            log_level="warning",
+            log_level="error",
             access_log=False,
             proxy_headers=False,
             server_header=False,

@@ -50,7 +50,7 @@ async def read_form(request: Request, files: Mapping[str, int], values: Collecti
         raise HTTPException(415, "expected a form of the type multipart/form-data, found another type of content")
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > sum(files.values()) * LARGEST_FILE + (len(values) + 1) * LARGEST_VALUE:
-        raise _too_large("the files")
+        raise _too_large("the files", LARGEST_FILE)
     parts = _Parts(files, values)
     try:
         parser = MultipartParser(options[b"boundary"], parts.callbacks())
@@ -133,7 +133,7 @@ class _Parts:
         self._choose()
         limit = LARGEST_FILE if self._name in self._files else LARGEST_VALUE
         if len(self._content) + end - start > limit:
-            raise _too_large(self._name)
+            raise _too_large(self._name, limit)
         self._content += data[start:end]
 
     def _end(self) -> None:
@@ -144,5 +144,6 @@ def _broken_off() -> HTTPException:
     return HTTPException(400, "the form ended before it was whole")
 
 
-def _too_large(name: str) -> HTTPException:
-    return HTTPException(413, f"{name}: too large; a file may have {LARGEST_FILE // 2**20} MB")
+def _too_large(name: str, limit: int) -> HTTPException:
+    allowed = f"a file may have {limit // 2**20} MB" if limit == LARGEST_FILE else f"at most {limit // 2**10} kB"
+    return HTTPException(413, f"{name}: too large; {allowed}")

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import yaml
 
 from diffvqa.errors import RunFailed
 from diffvqa.files import write_text
+from diffvqa.parsing import parse_yaml
 from diffvqa.progress import progress_bar
 from diffvqa.runs import Claim, Run, Settings
 from diffvqa.study.cells import is_whole, run_cells, was_asked, written_cell
@@ -90,7 +90,7 @@ def _stores(config: StudyConfig, size: int) -> dict[str, StudyStore]:
 
 def _record_of(config: StudyConfig) -> dict[str, Any]:
     """The inputs of a study: its settings, those in the files of both stages, and its stores."""
-    stages = {stage: yaml.safe_load(Path(getattr(config, stage)).read_text(encoding="utf-8")) for stage in STAGES}
+    stages = {stage: parse_yaml(Path(getattr(config, stage)).read_text(encoding="utf-8")) for stage in STAGES}
     sources = {**config.stores, **config.tests}
     sizes = config.axes.get(SIZE, [config.size])
     given = {

@@ -10,6 +10,7 @@ from pathlib import Path
 from transformers.trainer import TRAINER_STATE_NAME
 
 from diffvqa.files import digest_of, write_text
+from diffvqa.parsing import parse_json
 
 CHECKPOINTS = "checkpoints"
 """The folder of a run's checkpoints, in that of the run."""
@@ -38,7 +39,7 @@ def fault_of(checkpoint: Path) -> str | None:
     if not (checkpoint / SEAL).is_file():
         return "it was not written to its end"
     try:
-        digests = json.loads((checkpoint / SEAL).read_text(encoding="utf-8"))
+        digests = parse_json((checkpoint / SEAL).read_text(encoding="utf-8"))
         for name, digest in digests.items():
             if not (checkpoint / name).is_file():
                 return f"its {name} is missing"
@@ -74,7 +75,7 @@ def checkpoint_to_go_on_from(folder: Path) -> tuple[Path | None, list[str]]:
 
 def best_of(checkpoint: Path) -> Path | None:
     """The checkpoint with the lowest loss on the validation split until one was made, itself perhaps."""
-    state = json.loads((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
+    state = parse_json((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
     best = state.get("best_model_checkpoint")
     # By its name: the run's folder may have been moved.
     return checkpoint.with_name(Path(best).name) if best else None

@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
-import yaml
 from pydantic import (
     BaseModel,
     BeforeValidator,
@@ -24,6 +23,7 @@ from pydantic import (
 )
 
 from diffvqa.errors import InputError
+from diffvqa.parsing import parse_yaml
 from diffvqa.records import QUESTION_TYPES
 from diffvqa.tasks.augmentation import Augmentation
 from diffvqa.tasks.box_text import Notation
@@ -231,11 +231,9 @@ def load_config(kind: type[Config], path: str | Path, overrides: list[str]) -> C
             f"there is no file {path.name!r}; give a YAML file such as those in configs/", argument="config"
         )
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(
-            f"{path.name} is not YAML: {str(error).splitlines()[0]}; mend it", argument="config"
-        ) from error
+        settings = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path.name} is not YAML: {error}; mend it", argument="config") from error
     if not isinstance(settings, dict):
         raise InputError(
             f"{path.name} must hold `key: value` lines, found {type(settings).__name__}", argument="config"
@@ -258,8 +256,8 @@ def _lay_over(settings: dict[str, Any], override: str) -> None:
         if not isinstance(settings, dict):
             raise InputError(f"{{{parent}}} holds no keys of its own", argument=key, mentions=(parent,))
     try:
-        settings[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        settings[last] = parse_yaml(value)
+    except ValueError as error:
         raise InputError(f"{value!r} is not a YAML value", argument=key) from error
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from diffvqa.models.difference import DifferenceConfig
 from diffvqa.models.encoder import patch_tokens
 from diffvqa.models.folder import ModelFolder, load_folder
 from diffvqa.models.source import read_processor_settings, read_tokenizer
+from diffvqa.parsing import parse_json
 from diffvqa.sealed_folder import FolderFiles
 from diffvqa.training.config_errors import explain_source
 
@@ -86,8 +86,8 @@ def read_pretrained(source: str, size: int) -> Pretrained:
 
 def _model_type(folder: Path) -> str | None:
     try:
-        return json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    except (OSError, ValueError, AttributeError, RecursionError):
+        return parse_json((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    except (OSError, ValueError, AttributeError):
         return None
 
 

@@ -21,6 +21,7 @@ from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from diffvqa.errors import InputError
 from diffvqa.files import write_text
 from diffvqa.models.gathering import processes
+from diffvqa.parsing import parse_json
 from diffvqa.runs import Claim, Run
 from diffvqa.termination import saving_first
 from diffvqa.threads import is_busy
@@ -87,7 +88,7 @@ def read_log(out: Path) -> list[dict[str, Any]]:
 
 def _log_line(line: bytes) -> dict[str, Any]:
     """Raises ValueError for what is no line of a log."""
-    found = json.loads(line)
+    found = parse_json(line)
     if not isinstance(found, dict) or not isinstance(found.get("step"), int):
         raise ValueError("no step")
     return found

@@ -8,9 +8,11 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
-from diffvqa.errors import InputError
+from diffvqa.errors import InputError, RunFailed
+from diffvqa.parsing import parse_json
 from diffvqa.runs import Claim
 
 Write = Callable[[Sequence[Mapping[str, Any]]], None]
@@ -46,7 +48,7 @@ def find_written(claim: Claim, ids: Sequence[str]) -> WrittenLines:
         content = content if run.finished else content[: seal["bytes"]]
         if _seal(content) != seal:
             raise ValueError("not what was written")
-        rows = [json.loads(line) for line in content.splitlines()]
+        rows = [parse_json(line) for line in content.splitlines()]
         if [row["id"] for row in rows] != list(ids[: len(rows)]):
             raise ValueError("of other rows")
     except (OSError, ValueError, LookupError, TypeError) as error:
@@ -57,17 +59,25 @@ def find_written(claim: Claim, ids: Sequence[str]) -> WrittenLines:
 
 
 @contextmanager
-def open_after(claim: Claim, ids: Sequence[str], written: WrittenLines) -> Iterator[Write]:
+def open_after(claim: Claim, ids: Sequence[str], written: WrittenLines, images: str) -> Iterator[Write]:
     """A function that appends rows as JSON lines after those that `find_written` found, to a file for its owner only.
 
-    Raises InputError if it cannot be written, if another process is writing it, or has written it since.
+    images: a digest of the image files; lines that were written before must be of the same. Raises InputError if the
+    file cannot be written, if another process is writing it, or has written it since; RunFailed if it is moved or
+    removed meanwhile.
     """
     with claim.held() as run:
         # Looked at again: a model takes seconds to load, and another process may have begun and ended meanwhile.
         if find_written(claim, ids) != written:
             raise InputError("another process has written the file meanwhile; give the command again", argument="out")
+        if run.before and run.record.get("images", images) != images:
+            raise InputError(
+                "radiographs of the table have changed since the run began; restore them, or remove the file to begin "
+                "again",
+                argument="out",
+            )
         size = written.size
-        run.write(written={"bytes": size, "sha256": written.sha256})
+        run.write(images=images, written={"bytes": size, "sha256": written.sha256})
         with claim.out.open("r+b") as file:
             file.truncate(size)
             # Read to its end, where the next rows are written.
@@ -75,6 +85,7 @@ def open_after(claim: Claim, ids: Sequence[str], written: WrittenLines) -> Itera
 
             def write(rows: Sequence[Mapping[str, Any]]) -> None:
                 nonlocal size
+                _require_there(claim.out, file)
                 lines = "".join(f"{json.dumps(row, ensure_ascii=False, allow_nan=False)}\n" for row in rows).encode()
                 file.write(lines)
                 file.flush()
@@ -84,7 +95,14 @@ def open_after(claim: Claim, ids: Sequence[str], written: WrittenLines) -> Itera
                 run.write(written={"bytes": size, "sha256": digest.hexdigest()})
 
             yield write
+            _require_there(claim.out, file)
         run.finish()
+
+
+def _require_there(path: Path, file: BinaryIO) -> None:
+    """Raises RunFailed if an open file is no longer at its path: what is written to it would be lost."""
+    if not (os.path.exists(path) and os.path.samestat(os.stat(path), os.fstat(file.fileno()))):
+        raise RunFailed("the file of answers was moved or removed while it was written; give the command again")
 
 
 def _seal(content: bytes) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -44,6 +45,8 @@ def read_pairs(path: Path, encoding: str | None = None) -> list[PairRow]:
     InputError for missing or unknown columns, and for rows that cannot be used. The error names rows and columns, and
     never their content.
     """
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise _refused("expected a file, found a folder, a pipe or a device")
     try:
         header, *rows = read_cells(path, encoding=encoding)
     except InputError as error:
@@ -82,6 +85,15 @@ def require_files(rows: Sequence[PairRow]) -> None:
             f"{len(missing)} of the files named are not there: {_listed(missing, ', ')}; paths are relative to "
             "the folder of the table, or absolute"
         )
+
+
+def stamps_of_images(rows: Sequence[PairRow]) -> str:
+    """A digest of the size and the time of change of every file of rows: another one if any of them is exchanged."""
+    digest = hashlib.sha256()
+    for path in dict.fromkeys(path for row in rows for path in row.images.values()):
+        about = os.stat(path)
+        digest.update(f"{about.st_size} {about.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
 
 
 def _refused(message: str) -> InputError:

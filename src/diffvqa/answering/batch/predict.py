@@ -13,7 +13,7 @@ from typing import Any
 from diffvqa import __version__
 from diffvqa.answering.answerer import Answerer
 from diffvqa.answering.batch.line_file import find_written, open_after
-from diffvqa.answering.batch.pairs import PairRow, in_columns, read_pairs, require_files
+from diffvqa.answering.batch.pairs import PairRow, in_columns, read_pairs, require_files, stamps_of_images
 from diffvqa.answering.case import Case, make_case
 from diffvqa.errors import InputError
 from diffvqa.files import digest_of
@@ -90,7 +90,7 @@ def predict_pairs(
             argument="pairs",
         )
     done, problems = written.lines, written.problems
-    with open_after(claim, ids, written) as write, progress_bar("answer pairs") as progress:
+    with open_after(claim, ids, written, stamps_of_images(rows)) as write, progress_bar("answer pairs") as progress:
         progress(done, len(rows))
         for lines in answer_rows(answerer, rows, done, options, cluster):
             write(lines)

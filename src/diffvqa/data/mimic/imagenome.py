@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Container, Iterator, Mapping
@@ -16,6 +15,7 @@ from diffvqa.data.mimic.jpg import SPLITS
 from diffvqa.data.paths import UNREADABLE_MEMBER, members_inside, open_archive, read_member
 from diffvqa.data.rows import find_table, read_rows
 from diffvqa.errors import InputError
+from diffvqa.parsing import parse_json
 from diffvqa.records import NO_REGIONS, Problem, Region, Regions, Source
 
 _SUFFIX = "_SceneGraph.json"
@@ -68,7 +68,7 @@ def read_regions(
     for image_id, raw in _scene_graphs(root, images, problems):
         where = Source(f"{image_id}{_SUFFIX}")
         try:
-            graph = json.loads(raw) if raw is not None else None
+            graph = parse_json(raw) if raw is not None else None
         except ValueError:
             graph = None
         if not isinstance(graph, dict):
