@@ -1,11 +1,12 @@
 """What frozen encoders know of real radiographs: `diffvqa probe` of each on several splits of the same patients.
 
-    python benchmarks/real_probes.py OUT NAME=ENCODER [NAME=ENCODER ...] -- STORE [STORE ...]
+    python benchmarks/real_probes.py OUT NAME=ENCODER=STORES [NAME=ENCODER=STORES ...]
 
-STORE: of the same data, each with another `--split-seed`. ENCODER: as `diffvqa probe` takes it; the first is compared
-with each of the others. OUT: a folder for the probes; the same command goes on there. A score is the mean over the
-splits of the area under the curve, itself a mean over the names that the test split has enough of. Intervals: 1,000
-resamples of patients, the same in every split and for every encoder. Ends with one JSON line.
+ENCODER: as `diffvqa probe` takes it; the first is compared with each of the others. STORES: a folder of stores of the
+same data, each with another `--split-seed` and of the encoder's size. OUT: a folder for the probes; the same command
+goes on there. A score is the mean over the splits of the area under the curve, itself a mean over the names that the
+test split has enough of. Intervals: 1,000 resamples of patients, the same in every split and for every encoder. Ends
+with one JSON line.
 """
 
 from __future__ import annotations
@@ -74,15 +75,15 @@ def described(drawn: np.ndarray) -> Mapping[str, float]:
 def main() -> None:
     """Probe every encoder on every store, and compare."""
     out, *given = sys.argv[1:]
-    place = given.index("--")
-    encoders = dict(one.split("=", 1) for one in given[:place])
-    stores = [Path(one) for one in given[place + 1 :]]
     rows: dict[tuple[str, str], dict[str, list[Row]]] = {}
-    for name, encoder in encoders.items():
-        for store in stores:
+    for one in given:
+        name, encoder, stores = one.split("=")
+        for store in sorted(Path(stores).iterdir()):
             folder = Path(out, f"{name}-{store.name}")
             probe(encoder, store, folder)
             rows[name, store.name] = rows_of(folder)
+    encoders, splits = (list(dict.fromkeys(names)) for names in zip(*rows, strict=True))
+    first = encoders[0]
     patients = sorted({row["subject_id"] for found in rows.values() for part in found.values() for row in part})
     random = np.random.default_rng(0)
     draws = random.multinomial(len(patients), [1 / len(patients)] * len(patients), size=REPLICATES)
@@ -91,23 +92,20 @@ def main() -> None:
     for probed in next(iter(rows.values())):
         of_encoder: dict[str, dict[str, np.ndarray]] = {}
         for name in encoders:
-            splits = [areas_of(probed.split("/")[0], rows[name, store.name][probed], weight_of) for store in stores]
+            kind = probed.split("/")[0]
+            areas = [areas_of(kind, rows[name, split][probed], weight_of) for split in splits]
             for score in ("mean", "changed"):
-                if all(score in one for one in splits):
-                    of_encoder.setdefault(score, {})[name] = np.nanmean([one[score] for one in splits], axis=0)
-        first = next(iter(encoders))
+                if all(score in one for one in areas):
+                    of_encoder.setdefault(score, {})[name] = np.nanmean([one[score] for one in areas], axis=0)
         for score, drawn in of_encoder.items():
             scores[f"{probed}/{score}"] = {
                 "areas": {name: described(one) for name, one in drawn.items()},
                 "differences": {name: described(drawn[first] - one) for name, one in drawn.items() if name != first},
             }
-    about = {"date": datetime.date.today().isoformat(), "device": device(), "splits": len(stores)}
-    tested = {
-        probed: sum(len(rows[first, store.name][probed]) for store in stores) for probed in rows[first, stores[0].name]
-    }
-    print(
-        json.dumps({"benchmark": "real_probes", **about, "patients": len(patients), "tested": tested, "scores": scores})
-    )
+    about = {"date": datetime.date.today().isoformat(), "device": device(), "splits": len(splits)}
+    tested = {probed: sum(len(rows[first, split][probed]) for split in splits) for probed in rows[first, splits[0]]}
+    about |= {"patients": len(patients), "tested": tested}
+    print(json.dumps({"benchmark": "real_probes", **about, "scores": scores}))
 
 
 if __name__ == "__main__":
