@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
@@ -30,8 +29,8 @@ Progress = Callable[[int, int], None]
 Outcome = Seen | str
 """What a decoded source image is, or the reason why it could not be decoded."""
 
-Origin = tuple[int, int, int]
-"""A source file as it was read: its bytes, its time of change in nanoseconds, and its CRC-32."""
+Origin = tuple[int, int]
+"""A source file as it was read: its bytes, and its time of change in nanoseconds."""
 
 
 def larger_size(size: int) -> int:
@@ -44,7 +43,7 @@ class Shard:
     """A shard as it was written: what became of its images, and of its two files of pixels the SHA-256 of each.
 
     sums: the CRC-32 of the two squares of each image that is in it. origins: of each outcome, None for a file that
-    could not be opened; empty in stores of older versions.
+    was not there; empty in stores of older versions.
     """
 
     outcomes: tuple[Outcome, ...]
@@ -129,7 +128,7 @@ def read_shard(folder: Path, number: int, size: int) -> Shard | None:
         squares = (np.load(path, "r", allow_pickle=False) for path in paths)
         sums = record.get("sums") or zip(*map(sums_of, squares), strict=True)
         digests = (record["digests"][0], record["digests"][1])
-        origins = tuple(one and (one[0], one[1], one[2]) for one in record.get("origins", ()))
+        origins = tuple(one and (one[0], one[1]) for one in record.get("origins", ()))
         return Shard(tuple(outcomes), digests, tuple((one, larger) for one, larger in sums), origins)
     except (OSError, ValueError, LookupError, TypeError):
         return None
@@ -153,33 +152,16 @@ def _parts(images: Sequence[Image]) -> list[Sequence[Image]]:
 
 
 def _origin_of(path: Path) -> Origin | None:
-    if not os.path.isfile(path):  # a pipe would never end
-        return None
-    try:
-        with open(path, "rb") as file:
-            about, checksum = os.fstat(file.fileno()), 0
-            while part := file.read(2**20):
-                checksum = zlib.crc32(part, checksum)
-        return about.st_size, about.st_mtime_ns, checksum
-    except OSError:
-        return None
-
-
-def _is_outdated(shard: Shard, paths: Sequence[Path]) -> bool:
-    """Whether a source file is no longer the one that a shard was made from; only those with a new date are read."""
-    return bool(shard.origins) and any(
-        _differs(path, origin) for path, origin in zip(paths, shard.origins, strict=True)
-    )
-
-
-def _differs(path: Path, origin: Origin | None) -> bool:
     try:
         now = os.stat(path)
     except OSError:
-        return origin is not None
-    if origin is None or now.st_size != origin[0]:
-        return True
-    return now.st_mtime_ns != origin[1] and _origin_of(path) != (now.st_size, now.st_mtime_ns, origin[2])
+        return None
+    return now.st_size, now.st_mtime_ns
+
+
+def _is_outdated(shard: Shard, paths: Sequence[Path]) -> bool:
+    """Whether a source file is no longer the one that a shard was made from."""
+    return bool(shard.origins) and shard.origins != tuple(map(_origin_of, paths))
 
 
 def _files_of(folder: Path, number: int, size: int) -> list[Path]:
