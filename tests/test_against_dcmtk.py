@@ -20,6 +20,7 @@ from pydicom.uid import (
 from diffvqa.images import UnreadableImage, read_image
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(not shutil.which("dcm2pnm"), reason="dcmtk is not installed (Debian: apt-get install dcmtk)"),
     pytest.mark.filterwarnings("ignore"),  # of writing unusual files
 ]

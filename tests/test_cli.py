@@ -59,6 +59,7 @@ def test_help_needs_no_heavy_library():
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
 
 
+@pytest.mark.slow
 def test_libraries_say_nothing_of_their_own(model_folder, pictures):
     told = {"TRANSFORMERS_VERBOSITY", "HF_HUB_DISABLE_PROGRESS_BARS"}  # by the tests
     environment = {name: value for name, value in os.environ.items() if name not in told}

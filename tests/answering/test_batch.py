@@ -132,6 +132,7 @@ def test_every_image_is_read_and_encoded_once_and_let_go(model_folder, pairs, tm
         assert there <= later
 
 
+@pytest.mark.slow
 def test_a_stopped_run_goes_on_to_the_same_bytes_wherever_it_was_stopped(model_folder, pairs, tmp_path):
     """After any number of lines, and in the middle of one; also where an image of a written part is needed again."""
     whole = tmp_path / "whole.jsonl"

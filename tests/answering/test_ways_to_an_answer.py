@@ -348,6 +348,7 @@ def test_mean_boxes_are_those_of_images_that_may_be_learnt_from(evaluation, stor
             assert row["boxes"] == [pytest.approx(expected.tolist(), abs=0.02)]
 
 
+@pytest.mark.slow
 def test_the_pairs_that_are_shown_have_their_pictures_and_boxes(evaluation, store_folder):
     store = Store.open(store_folder)
     captioner = load_folder(Captioner, evaluation / "model" / "captioner", "MODEL")
@@ -388,6 +389,7 @@ def test_the_pairs_that_are_shown_have_their_pictures_and_boxes(evaluation, stor
             assert all(any(np.allclose(box["box"], other, atol=0.02) for other in known) for box in boxes)
 
 
+@pytest.mark.slow
 def test_earlier_images_go_back_in_time(model_of_two_priors_folder, store_folder, tmp_path):
     """A model of two priors: of files, of a table and of a store, the nearest prior is given first."""
     folder = naming(model_of_two_priors_folder, tmp_path / "model")

@@ -35,6 +35,7 @@ def test_controls_know_the_train_split_of_the_store_that_is_named(model_folder, 
     assert tasks == {"question"}
 
 
+@pytest.mark.slow
 def test_encoded_images_are_kept_where_asked_and_change_nothing(model_folder, store_folder, tmp_path):
     kept = []
     for name in ("first", "again"):
@@ -50,6 +51,7 @@ def test_encoded_images_are_kept_where_asked_and_change_nothing(model_folder, st
         ).read_bytes()
 
 
+@pytest.mark.slow
 def test_some_patients_are_the_same_for_every_model_and_answer_as_among_all(model_folder, store_folder, tmp_path):
     found = {}
     for name, patients in (("all", None), ("one", 1), ("again", 1), ("more", 10_000)):

@@ -135,6 +135,7 @@ def test_phrases_have_the_same_names_whatever_else_a_captioner_has_learnt(store_
     assert 0 < len(alone) < len(both)
 
 
+@pytest.mark.slow
 def test_an_evaluation_can_be_done_again_without_phrases(model_folder, store_folder, tmp_path):
     for grounding in (True, False):
         evaluate(model_folder, store_folder, "test", tmp_path / "out", grounding=grounding)
@@ -216,6 +217,7 @@ def test_two_evaluations_at_once_do_not_write_one_folder(model_folder, store_fol
     assert {path: path.stat().st_mtime_ns for path in evaluation.rglob("*")} == before
 
 
+@pytest.mark.slow
 def test_the_same_evaluation_is_done_again_and_gives_the_same(model_folder, store_folder, evaluation):
     before, record = (evaluation / "predictions.jsonl").read_bytes(), json.loads((evaluation / "run.json").read_text())
     # Older versions wrote facts alone.

@@ -82,6 +82,7 @@ def both():
     return {"pairs": pairs, "statistics": statistics, "notes": notes, "expected": expected, "segments": segments}
 
 
+@pytest.mark.slow
 @needs_java
 def test_scores_agree_with_pycocoevalcap(both):
     rows = made_predictions()
@@ -95,6 +96,7 @@ def test_scores_agree_with_pycocoevalcap(both):
     assert scores["exact"]["value"] == pytest.approx(sum(text.is_exact(row) for row in rows) / len(rows))
 
 
+@pytest.mark.slow
 @needs_java
 def test_meteor_of_any_sum_is_what_its_program_gives(both):
     table = np.stack([both["statistics"][pair] for pair in both["pairs"]])

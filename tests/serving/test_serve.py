@@ -25,6 +25,7 @@ from diffvqa.serving.serve import as_sent, serve
 ORIGIN = "https://rad.hospital.org"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_it_serves_until_it_is_told_to_end(model_folder, number):
     command = [sys.executable, "-m", "diffvqa", "serve", str(model_folder), "--port", "0", "--origin", ORIGIN]

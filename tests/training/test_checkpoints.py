@@ -135,8 +135,7 @@ def test_a_run_whose_folder_was_moved_keeps_its_best_weights(
     assert_same_weights(tmp_path / "after", trained_captioner_folder)
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("workers", "accumulation"), [(0, 1), pytest.param(2, 2, marks=pytest.mark.slow)])
 def test_with_dropout_and_loader_workers_a_resumed_run_ends_in_the_same_bits(
     workers, accumulation, finetune_settings, write_config, tmp_path, stop_after
 ):

@@ -144,6 +144,7 @@ def losses_rise_after(monkeypatch):
     return rise_after
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lowest", [2, 4, 6])
 @pytest.mark.parametrize("stopped", [False, True])
 def test_the_weights_of_the_lowest_validation_loss_are_kept(
@@ -379,6 +380,7 @@ def test_a_folder_that_is_no_model_is_named(tmp_path, trained_captioner_folder):
         load_folder(DifferenceModel, tmp_path, "model")
 
 
+@pytest.mark.slow
 def test_one_import_makes_models_known_to_the_library(trained_captioner_folder, trained_model_folder):
     folders = [trained_captioner_folder, trained_captioner_folder / "encoder", trained_model_folder]
     program = (

@@ -121,6 +121,7 @@ def test_adapters_train_beside_frozen_weights_and_are_merged(language_folder, co
     assert all(after[name].dim() == 2 and "embed" not in name and "wte" not in name for name in changed)
 
 
+@pytest.mark.slow
 def test_a_stopped_run_with_adapters_goes_on_to_the_same_weights(language_folder, configure, stop_after, tmp_path):
     settings = {"language_model": str(language_folder), "lora_rank": 2}
     with stop_after(5):
@@ -159,6 +160,7 @@ def test_two_priors_are_looked_at(attention, configure, store_folder, radiograph
         answerer(current=current, prior=priors)
 
 
+@pytest.mark.slow
 def test_the_last_block_is_trained_and_boxes_keep_the_captioners_encoder(
     configure, captioner_folder, store_folder, radiographs, tmp_path
 ):

@@ -41,6 +41,7 @@ def test_an_unknown_tracker_is_refused_with_those_there_are(config):
         config("optimisation.report_to=excel")
 
 
+@pytest.mark.slow
 def test_tensorboard_gets_the_loss_and_a_run_goes_on_without_it(config, tmp_path, monkeypatch):
     monkeypatch.setenv("TENSORBOARD_LOGGING_DIR", "elsewhere")
     out = pretrain(config("optimisation.report_to=tensorboard"))
