@@ -80,7 +80,8 @@ def main() -> None:
         name, encoder, stores = one.split("=")
         for store in sorted(Path(stores).iterdir()):
             folder = Path(out, f"{name}-{store.name}")
-            probe(encoder, store, folder)
+            if not (folder / PREDICTIONS).exists():  # the last that a probe writes
+                probe(encoder, store, folder)
             rows[name, store.name] = rows_of(folder)
     encoders, splits = (list(dict.fromkeys(names)) for names in zip(*rows, strict=True))
     first = encoders[0]
