@@ -5,8 +5,10 @@ import math
 import multiprocessing
 import os
 import signal
+import time
 from contextlib import suppress
 
+import psutil
 import pytest
 import torch
 from safetensors import SafetensorError
@@ -236,3 +238,34 @@ def test_a_signal_to_the_whole_group_leaves_the_loader_workers(tmp_path, monkeyp
         monkeypatch.setattr(Ending, "number", number)
         with ending_well(tmp_path):
             assert len(drawn()) == 8
+
+
+@pytest.mark.parametrize("seconds", [0, 1])
+def test_a_loader_worker_ends_with_a_run_that_is_killed(seconds):
+    """Whether it has begun by then or not."""
+    fork = multiprocessing.get_context("fork")
+    ours, its = fork.Pipe()
+
+    def work(of):
+        time.sleep(seconds)
+        stage_trainer._begin_worker(of, 0)
+        its.send("begun")
+        time.sleep(60)
+
+    def run():
+        worker = fork.Process(target=work, args=[os.getpid()])
+        worker.start()
+        its.send(worker.pid)
+        time.sleep(60)
+
+    process = fork.Process(target=run)
+    process.start()
+    worker = psutil.Process(ours.recv())
+    if not seconds:
+        assert ours.recv() == "begun"
+    process.kill()
+    process.join()
+    until = time.monotonic() + 20
+    while time.monotonic() < until and worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE:
+        time.sleep(0.05)
+    assert not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import ctypes
+import functools
 import math
+import os
 import shutil
 import signal
+import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -200,16 +204,25 @@ class BestCheckpoint(TrainerCallback):
             state.best_model_checkpoint = str(Path(args.output_dir, Path(state.best_model_checkpoint).name))
 
 
+_ENDS_WITH_ITS_PARENT = 1  # PR_SET_PDEATHSIG
+
+
 def _watched(loader: DataLoader) -> DataLoader:
     """A loader whose workers end with their run alone."""
     if loader.num_workers:
         # accelerate draws from one that it keeps inside, and makes that of a resumed run by the one around it.
         for one in (loader, getattr(loader, "base_dataloader", loader)):
-            one.worker_init_fn = _overlook_signals
+            one.worker_init_fn = functools.partial(_begin_worker, os.getpid())
     return loader
 
 
-def _overlook_signals(worker: int) -> None:
-    """Ctrl-C and SIGTERM are often sent to a whole group of processes; the run still needs its workers to save."""
+def _begin_worker(run: int, worker: int) -> None:
+    """The begin of a loader worker. run: the process that it works for, with which it ends."""
+    # Ctrl-C and SIGTERM are often sent to a whole group of processes; the run still needs its workers to save.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
+    # torch does not notice a run that was killed before the worker has begun.
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_ENDS_WITH_ITS_PARENT, signal.SIGKILL)
+    if os.getppid() != run:
+        os._exit(1)
