@@ -84,6 +84,18 @@ def pairs(folder):
     return write_table(folder, rows)
 
 
+def interrupt_at_second_part(monkeypatch):
+    answer, calls = batch._answer, []
+
+    def interrupted(*arguments):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return answer(*arguments)
+
+    monkeypatch.setattr(batch, "_answer", interrupted)
+
+
 def lines_of(path):
     return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
 
@@ -181,15 +193,8 @@ def test_a_file_of_other_settings_or_of_somebody_else_is_refused(model_folder, p
 
 
 def test_a_run_does_not_go_on_with_a_radiograph_that_was_exchanged(command, pairs, folder, tmp_path, monkeypatch):
-    out, answer, calls = tmp_path / "out.jsonl", batch._answer, []
-
-    def interrupted(*arguments):
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return answer(*arguments)
-
-    monkeypatch.setattr(batch, "_answer", interrupted)
+    out = tmp_path / "out.jsonl"
+    interrupt_at_second_part(monkeypatch)
     assert command(pairs, out)[0] == 130
     (folder / "0.png").write_bytes((folder / "1.png").read_bytes())
     status, printed = command(pairs, out)
@@ -348,15 +353,7 @@ def test_the_command_counts_problems_and_prints_nothing_of_a_patient(command, ba
 
 def test_an_interrupted_run_keeps_its_lines(command, pairs, tmp_path, monkeypatch):
     out = tmp_path / "out.jsonl"
-    answer, calls = batch._answer, []
-
-    def interrupted(*arguments):
-        calls.append(arguments)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return answer(*arguments)
-
-    monkeypatch.setattr(batch, "_answer", interrupted)
+    interrupt_at_second_part(monkeypatch)
     status, printed = command(pairs, out)
     assert status == 130
     assert "interrupted; what was finished in `out` is kept, and the same command goes on" in printed

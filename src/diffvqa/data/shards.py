@@ -76,7 +76,7 @@ def write_shards(
     """
     (folder / FOLDER).mkdir(mode=0o700, exist_ok=True)
     parts = [[image.path.resolve() for image in part] for part in _parts(images)]
-    finished = [_undamaged_shard(folder, number, paths, size) for number, paths in enumerate(parts)]
+    finished = [_undamaged_shard(folder, number, size) for number in range(len(parts))]
     jobs = [(folder.resolve(), number, paths, size) for number, paths in enumerate(parts) if finished[number] is None]
     shards: list[Shard] = []
     done = 0
@@ -139,11 +139,11 @@ def _seen(width: int, height: int, remarks: Sequence[str] = ()) -> Seen:
     return Seen(width, height, tuple(remarks))
 
 
-def _undamaged_shard(folder: Path, number: int, paths: Sequence[Path], size: int) -> Shard | None:
+def _undamaged_shard(folder: Path, number: int, size: int) -> Shard | None:
     shard = read_shard(folder, number, size)
     if shard is None or tuple(map(digest_of, _files_of(folder, number, size))) != shard.digests:
         return None
-    return None if _is_outdated(shard, paths) else shard
+    return shard
 
 
 def _parts(images: Sequence[Image]) -> list[Sequence[Image]]:
