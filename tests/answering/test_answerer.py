@@ -262,7 +262,7 @@ def test_an_evaluation_and_an_answer_agree(answerer, store_folder, cohort_folder
             (paths[side],) = cohort_folder.rglob(f"{image}.jpg")
             square = store.pixels(store.index[image])
             features[image] = encode_squares(answerer.model.difference, [square])[0]
-        (row,) = predict_answers(answerer.model.difference, [question], features)
+        ((row,), _) = predict_answers(answerer.model.difference, [question], features)
         answer = answerer(**paths, question=question.text)
         assert answer.text == row["answer"]
         assert np.log(answer.confidence) == pytest.approx(np.log(row["confidence"]), abs=reference.CLOSE)

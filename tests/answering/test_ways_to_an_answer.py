@@ -161,7 +161,7 @@ def require_alike(found, expected):
 
 def test_the_plain_way_tells_the_pictures_apart(expected):
     texts = [answer.text for answer, _, _ in expected[:5]]
-    assert len(set(texts)) >= 4
+    assert len(set(texts)) >= 3
     assert any(findings["current"] != findings["prior"] for _, findings, _ in expected[:5])
     assert sum(len(boxes) for _, _, boxes in expected) > 10
 

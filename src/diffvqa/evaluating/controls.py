@@ -13,7 +13,7 @@ from diffvqa.data.index import StoredImage
 from diffvqa.evaluating.phrases import grounding_prompts
 from diffvqa.evaluating.prediction_rows import Row
 from diffvqa.evaluating.questions import question_row
-from diffvqa.findings import DIFFERENCE_QUESTION, changes_between, level_question, turn_round, write_changes
+from diffvqa.findings import DIFFERENCE_QUESTION, changes_between, level_question, write_changes
 from diffvqa.inference.asking import answer_questions
 from diffvqa.inference.image_findings import name_findings
 from diffvqa.models.difference import DifferenceModel
@@ -109,23 +109,6 @@ def two_readings(
         read[image][finding] = level.text.strip(". ") or None
     pairs = [(read[one.pair.prior or ""], read[one.pair.current]) for one in asked]
     return [question_row(one, write_changes(changes_between(*pair))) for one, pair in zip(asked, pairs, strict=True)]
-
-
-def exchanged(
-    folder: ModelFolder[DifferenceModel],
-    questions: Sequence[Question],
-    features: Mapping[str, np.ndarray],
-    beams: int = 1,
-    cluster: str | None = None,
-) -> list[Row]:
-    """Control: the same model shown prior and current image the other way round, and its answer turned round.
-
-    Only for difference questions about two images; an answer that cannot be turned round is empty.
-    """
-    asked = [one for one in questions if one.type == "difference" and one.pair.prior and not one.pair.earlier]
-    shown = [(Pair(one.pair.prior or "", one.pair.current), one.text) for one in asked]
-    answers = answer_questions(folder, shown, features, beams=beams, cluster=cluster)
-    return [question_row(one, turn_round(answer.text) or "") for one, answer in zip(asked, answers, strict=True)]
 
 
 def retrieval_bank(training: Sequence[Question], seed: int) -> Sequence[Question]:

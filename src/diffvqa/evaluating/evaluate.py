@@ -16,7 +16,6 @@ from diffvqa.errors import InputError
 from diffvqa.evaluating.change_boxes import predict_change_boxes
 from diffvqa.evaluating.controls import (
     blank_images,
-    exchanged,
     mean_boxes,
     most_frequent,
     other_prior,
@@ -110,7 +109,7 @@ def evaluate(
         trained_on = {image for one in bank for image in one.pair.images[:2]}
         known_features = model.encode_store(known, trained_on, encoded / "known", cluster) if trained_on else {}
         with progress_bar("answer questions") as progress:
-            rows = predict_answers(model.difference, questions, features, progress, beams, cluster)
+            rows, exchanged = predict_answers(model.difference, questions, features, progress, beams, cluster)
         # Both were measured on greedy answers.
         trust = model.trust if beams == 1 else Trust()
         rows = rescaled(rows, trust.confidence) if trust.confidence else rows
@@ -131,7 +130,7 @@ def evaluate(
         controls = {
             "most_frequent": most_frequent(questions, training),
             "retrieval": retrieval(questions, features, bank, known_features),
-            "exchanged": exchanged(model.difference, questions, features, beams, cluster),
+            "exchanged": exchanged,
             "other_prior": other_prior(model.difference, questions, features, SEED, beams, cluster),
             "blank_images": blank_images(model.difference, questions, encode_blank(model.difference), beams),
         }

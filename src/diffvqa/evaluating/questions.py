@@ -8,12 +8,12 @@ from dataclasses import asdict
 import numpy as np
 
 from diffvqa.evaluating.prediction_rows import Row
-from diffvqa.findings import read_changes
+from diffvqa.findings import read_changes, turn_round
 from diffvqa.inference.asking import Progress, answer_questions
 from diffvqa.inference.confidence import ConfidenceScale
 from diffvqa.models.difference import DifferenceModel
 from diffvqa.models.folder import ModelFolder
-from diffvqa.records import Question
+from diffvqa.records import Pair, Question
 
 
 def predict_answers(
@@ -23,15 +23,32 @@ def predict_answers(
     progress: Progress | None = None,
     beams: int = 1,
     cluster: str | None = None,
-) -> list[Row]:
-    """The model's rows for these questions; cluster: the address of a Ray cluster that answers them."""
-    asked = [(question.pair, question.text) for question in questions]
-    written = answer_questions(folder, asked, features, progress, beams, cluster)
-    rows = []
-    for question, answer in zip(questions, written, strict=True):
+) -> tuple[list[Row], list[Row]]:
+    """The model's rows for these questions, and the rows of the control `exchanged`.
+
+    The control is the same model shown prior and current image the other way round, and its answer turned round. It has
+    rows only for difference questions about two images; an answer that cannot be turned round is empty. Both are asked
+    together, because a model that weighs changes reads both orders for either. cluster: the address of a Ray cluster
+    that answers.
+    """
+    asked = []
+    for question in questions:
+        asked.append((question.pair, question.text))
+        if _can_be_exchanged(question):
+            asked.append((Pair(question.pair.prior or "", question.pair.current), question.text))
+    written = iter(answer_questions(folder, asked, features, progress, beams, cluster))
+    rows, exchanged = [], []
+    for question in questions:
+        answer = next(written)
         row = {**question_row(question, answer.text), "confidence": round(answer.confidence, 6)}
         rows.append(row if answer.changed is None else {**row, "changed": round(answer.changed, 6)})
-    return rows
+        if _can_be_exchanged(question):
+            exchanged.append(question_row(question, turn_round(next(written).text) or ""))
+    return rows, exchanged
+
+
+def _can_be_exchanged(question: Question) -> bool:
+    return question.type == "difference" and question.pair.prior is not None and not question.pair.earlier
 
 
 def rescaled(rows: Iterable[Row], scale: ConfidenceScale) -> list[Row]:

@@ -101,12 +101,15 @@ def _weigh_changes(
     beams: int,
 ) -> list[WrittenAnswer]:
     turned = [(Pair(current=pair.prior or "", prior=pair.current), text) for pair, text in questions]
-    hypotheses = write_hypotheses(folder, [*questions, *turned], features, beams if beams > 1 else HYPOTHESES)
+    # A pair that is asked about in both orders is read in each of them once.
+    different = list(dict.fromkeys([*questions, *turned]))
+    written = write_hypotheses(folder, different, features, beams if beams > 1 else HYPOTHESES)
+    hypotheses = dict(zip(different, written, strict=True))
     answers = []
-    for both in zip(hypotheses[: len(questions)], hypotheses[len(questions) :], strict=True):
-        forward, backward = map(change_probabilities, both)
+    for question, other in zip(questions, turned, strict=True):
+        forward, backward = change_probabilities(hypotheses[question]), change_probabilities(hypotheses[other])
         if forward is None or backward is None:
-            likeliest = both[0][0]
+            likeliest = hypotheses[question][0]
             answers.append(WrittenAnswer(likeliest.text, math.exp(likeliest.log_probability)))
         else:
             agreed = agreed_probabilities(forward, backward)
