@@ -106,7 +106,9 @@ def test_a_question_about_one_image_is_asked_of_the_current_one_alone(answerer, 
     assert both.warnings[0].startswith("current and prior: the files do not say whether")
     assert ONE_IMAGE in both.warnings
     assert ONE_IMAGE not in alone.warnings
-    assert (both.text, both.confidence) == (alone.text, alone.confidence)
+    assert both.text == alone.text
+    # Two images are encoded in one batch, so that the last digits may differ.
+    assert both.confidence == pytest.approx(alone.confidence, rel=1e-4)
     assert answerer(**files, question="Could it be edema?").text != alone.text  # in free words, of both
 
 
