@@ -34,21 +34,26 @@ def predict_answers(
     asked = []
     for question in questions:
         asked.append((question.pair, question.text))
-        if _can_be_exchanged(question):
-            asked.append((Pair(question.pair.prior or "", question.pair.current), question.text))
-    written = iter(answer_questions(folder, asked, features, progress, beams, cluster))
-    rows, exchanged = [], []
+        if exchanged := _exchanged(question):
+            asked.append(exchanged)
+    written = answer_questions(folder, asked, features, progress, beams, cluster)
+    answers = dict(zip(asked, written, strict=True))
+    rows, controls = [], []
     for question in questions:
-        answer = next(written)
+        answer = answers[question.pair, question.text]
         row = {**question_row(question, answer.text), "confidence": round(answer.confidence, 6)}
         rows.append(row if answer.changed is None else {**row, "changed": round(answer.changed, 6)})
-        if _can_be_exchanged(question):
-            exchanged.append(question_row(question, turn_round(next(written).text) or ""))
-    return rows, exchanged
+        if exchanged := _exchanged(question):
+            controls.append(question_row(question, turn_round(answers[exchanged].text) or ""))
+    return rows, controls
 
 
-def _can_be_exchanged(question: Question) -> bool:
-    return question.type == "difference" and question.pair.prior is not None and not question.pair.earlier
+def _exchanged(question: Question) -> tuple[Pair, str] | None:
+    """What a difference question about two images asks with these the other way round."""
+    pair = question.pair
+    if question.type != "difference" or pair.prior is None or pair.earlier:
+        return None
+    return Pair(current=pair.prior, prior=pair.current), question.text
 
 
 def rescaled(rows: Iterable[Row], scale: ConfidenceScale) -> list[Row]:
