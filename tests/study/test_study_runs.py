@@ -96,6 +96,19 @@ def test_a_finished_study_is_only_summed_up_again(study, capsys):
     assert {path: path.read_bytes() for path in out.rglob("*") if path.is_file()} == before
 
 
+def test_a_study_goes_on_elsewhere_from_results_and_predictions_alone(study, tmp_path, monkeypatch):
+    config, out = study
+    monkeypatch.setattr("diffvqa.study.run_study.run_cells", None)
+    kept = [out / "study.json", *out.glob("cells/*/cell.json"), *out.glob("cells/*/evaluations/*/predictions.jsonl")]
+    for path in kept:
+        copy = tmp_path / path.relative_to(out)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, copy)
+    run_study(config.model_copy(update={"out": str(tmp_path)}))
+    for name in ("study.csv", "comparisons.json", "study.md", "summary.json"):
+        assert (tmp_path / name).read_bytes() == (out / name).read_bytes(), name
+
+
 def test_another_study_is_refused_in_its_folder(study, study_file):
     with pytest.raises(InputError, match=r"out: the folder holds a run with other settings \(axes.seed\)"):
         run_study(read_study(study_file, ["axes.seed=[1]"]))
