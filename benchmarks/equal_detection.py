@@ -37,7 +37,7 @@ class Pairs:
     probable: np.ndarray
 
     def resampled(self, random: np.random.Generator) -> Pairs:
-        """Those of as many patients, drawn with replacement."""
+        """The pairs of as many patients, drawn with replacement."""
         names, of = np.unique(self.patients, return_inverse=True)
         drawn = random.integers(len(names), size=len(names))
         order = np.argsort(of, kind="stable")

@@ -45,7 +45,7 @@ PROMPT = 12
 
 
 def cached(model: DifferenceModel, pixels: dict, text: dict, tokens: int) -> torch.Tensor:
-    """With the cache, as `diffvqa answer` does."""
+    """Answer with the cache, as `diffvqa answer` does."""
     features = {"prior": model.encode(pixels["prior"])[:, None], "current": model.encode(pixels["current"])}
     return model.write(**features, **text, new_tokens=tokens, eos_token_id=-1).sequences
 

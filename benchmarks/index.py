@@ -35,7 +35,7 @@ def generate_tree(folder: Path, scale: float, seed: int) -> dict[str, Any]:
 
 
 def read(folder: Path, *_: Any) -> dict[str, Any]:
-    """What `diffvqa inspect` does before it looks at the files."""
+    """The work of `diffvqa inspect` before it looks at the files."""
     from diffvqa.data import read_sources
     from diffvqa.data.inspection import summarise
 
@@ -56,7 +56,7 @@ def read_and_check(folder: Path, *_: Any) -> dict[str, Any]:
 
 
 def write_index(folder: Path, *_: Any) -> dict[str, Any]:
-    """What `diffvqa prepare` does but for the pixels; seconds_of_index: the writing alone; bytes: what was written."""
+    """The work of `diffvqa prepare` without pixels; seconds_of_index: the writing alone; bytes: the index's size."""
     from diffvqa.boxes import Frame
     from diffvqa.data import index, read_sources
 
@@ -79,11 +79,11 @@ def write_index(folder: Path, *_: Any) -> dict[str, Any]:
 
 
 PARTS = {"read": read, "read_and_check": read_and_check, "write_index": write_index}
-"""What is measured, one after the other."""
+"""The parts that are measured, one after the other."""
 
 
 def run_part(part: str, folder: Path, scale: float, seed: int) -> None:
-    """In the child: one part, and a JSON line about it."""
+    """Measure one part in a child process, and print a JSON line about it."""
     start = time.perf_counter()
     found = (generate_tree if part == "generate" else PARTS[part])(folder, scale, seed)
     seconds = time.perf_counter() - start

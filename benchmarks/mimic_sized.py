@@ -82,7 +82,7 @@ SENTENCES = (
     "Small effusion with adjacent atelectasis, {0} mm in depth, has slightly increased over {1} hours.",
     "Low lung volumes accentuate the bronchovascular markings.",
 )
-"""What is said; the figures differ from image to image, as most sentences of real reports occur once."""
+"""Sentences of the reports; their figures differ between images, as most real sentences occur once."""
 
 
 @dataclass

@@ -40,7 +40,7 @@ TEXTS = [(2, 60), (2, 22), (2, 22), (8, 22)]
 
 
 class Tokenizer:
-    """As much of a tokenizer as a model and its batches are made with: texts are numbers, each a token."""
+    """The part of a tokenizer that a model and its batches need: texts are numbers, each a token."""
 
     bos_token_id, eos_token_id, pad_token_id, mask_token_id = 1, 2, 0, 3
 
@@ -84,7 +84,7 @@ def main() -> None:
     tokenizer = Tokenizer(size["vocabulary"])
     encoder = build_encoder(config, size["pixels"])
     model = build_model(config, encoder, make_head_context(config, encoder, tokenizer, [])).train()
-    # As in training: in bf16 on the CPU the plain attention is the faster one (benchmarks/attention.py).
+    # Training does the same: plain attention is faster in bf16 on the CPU (benchmarks/attention.py).
     model.set_attn_implementation("eager")
     images, channels = size["images"], encoder.config.num_channels
     ways = {

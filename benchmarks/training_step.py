@@ -26,7 +26,7 @@ VOCABULARY, TEXTS, TOKENS, REPEATS = 50_258, 4, 40, 10
 
 
 class Tokenizer:
-    """As much of a tokenizer as a model is built from."""
+    """The part of a tokenizer that a model is built from."""
 
     bos_token_id = eos_token_id = pad_token_id = 50_256
 

@@ -27,7 +27,7 @@ class Lists(griffe.Extension):
 
 
 NAMES = re.compile(r"(?:(?<=^)|(?<=[.;] ))([a-z_]\w*(?:, [a-z_]\w*)*(?:, 0 to 1)?): ")
-"""Where something begins to be said of one or several names."""
+"""The begin of a part that describes one or several names."""
 
 
 def laid_out(text: str) -> str:

@@ -68,7 +68,7 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
 
 
 class _Fetched(HTMLParser):
-    """What a page would fetch from elsewhere."""
+    """Addresses that a page would fetch from elsewhere."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -35,6 +35,6 @@ def _settings() -> dict[str, str]:
     if jemalloc:
         return {"LD_PRELOAD": jemalloc, "MALLOC_CONF": os.environ.get("MALLOC_CONF", "thp:always")}
     if LARGE_PAGES.is_file() and "[madvise]" in LARGE_PAGES.read_text():
-        # Of glibc 2.35 or newer; others overlook it.
+        # glibc before 2.35 ignores this setting.
         return {"GLIBC_TUNABLES": ":".join(filter(None, (tunables, f"{_GLIBC}=1")))}
     return {}

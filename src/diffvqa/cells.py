@@ -20,17 +20,17 @@ _PLACEHOLDER = re.compile(
 """Words that stand in the place of a person's identifier, and are the same for all."""
 
 _NARROW = re.compile("#+")
-"""What a spreadsheet shows of a number where its column is too narrow."""
+"""The text that a spreadsheet shows for a number in too narrow a column."""
 
 _REPLACED = ("\ufffd", "?")
-"""What programs leave of a character that they could not write or read."""
+"""Marks that programs put for a character that they could not write or read."""
 
 _SHORTENED = re.compile(r"[+-]?\d+([.,]\d*)?e[+-]?\d+", re.IGNORECASE)
 _COMMA = re.compile(r"[+-]?\d*,\d+")
 _THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2},\d{3}")
 _FRACTION = re.compile(r"(\d{16,})\.0*")
 _FIFTEEN_DIGITS = re.compile(r"[1-9]\d{14}0{2,}")
-"""What spreadsheets make of longer numbers, whoever they are of."""
+"""The form that spreadsheets give to longer numbers."""
 
 _SEXES = {
     "M": ("M", "MALE", "MAN", "BOY", "MASC", "MASCULINE", "MASCULIN", "MASCULINO", "MASCHIO", "MÄNNLICH", "MAENNLICH",

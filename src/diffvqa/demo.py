@@ -33,14 +33,14 @@ PATIENTS, PATIENTS_TO_LEARN_FROM = 200, 1500
 SEED = 8
 IMAGE_SIZE = 128
 STEPS = 300, 500
-"""Of either stage where a model is trained on the way: the recipe of phantom-small, a quarter of an hour long."""
+"""Steps of both stages for `--train`: the recipe of phantom-small, shortened to a quarter of an hour."""
 
 EXAMPLES: Mapping[str, Callable[[frozenset[Change], frozenset[Change]], bool]] = {
     "right": lambda stated, true: bool(true) and stated == true,
     "wrong": lambda stated, true: bool(true) and stated != true,
     "false-change": lambda stated, true: not true and bool(stated),
 }
-"""What is shown one by one: of each kind the first answer in the order of the test questions."""
+"""Kinds of answers that are shown one by one: the first of each kind, in the order of the test questions."""
 
 
 def run_demo(out: Path, train: bool = False) -> tuple[dict[str, Any], Path]:

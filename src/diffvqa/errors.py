@@ -25,7 +25,7 @@ class InputError(ValueError):
     def render(self, shown: Callable[[str], str]) -> str:
         """The error as `[row N, ][argument]: message`, with each argument as `shown` writes its name."""
         message = str(self.args[0])
-        # Not str.format: values in the message may have braces of their own.
+        # str.format would fail: values in the message may have braces of their own.
         for name in self.mentions:
             message = message.replace(f"{{{name}}}", shown(name))
         row = [] if self.row is None else [f"row {self.row}"]

@@ -91,7 +91,7 @@ def is_full(error: BaseException) -> bool:
     if isinstance(error, OSError):
         return error.errno in _FULL
     text = str(error)
-    # As safetensors says it, and as torch.save does, which knows no more than that a file cannot be written.
+    # The words of safetensors, and of torch.save, which says only that a file cannot be written.
     torch_says = "iostream error" in text or ("inline_container" in text and "StreamReader" not in text)
     return torch_says or f"os error {errno.ENOSPC}" in text
 
@@ -164,7 +164,7 @@ def _remove_unless_held(folder: Path) -> None:
     except OSError:
         return
     with suppress(OSError):
-        # Not `held`: where there are no locks, nobody knows that it is abandoned.
+        # `held` does not serve: without locks, nobody knows that the file is abandoned.
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)
     os.close(descriptor)

@@ -255,7 +255,7 @@ def _is_name(text: str) -> bool:
     words = set(text.split())
     if text in NAMES:
         return True
-    # What stands in brackets is another word for it.
+    # Brackets hold another word for the finding.
     known = _KNOWN_NAME.findall(re.sub(r"\(.*?\)", "", text))
     fits = _WORDS.fullmatch(text) and len(text.split()) <= LONGEST_NAME and not _NO_NAME.search(text)
     return bool(fits) and len(known) < 2 and not words & (_DEGREE_WORDS | _GRAMMAR_WORDS)

@@ -79,7 +79,7 @@ class Regions(Sequence[Region]):
 
 
 NO_REGIONS = Regions(array("d"), (), ())
-"""What an image has of which no region is known."""
+"""The regions of an image without known regions."""
 
 
 @dataclass(frozen=True, slots=True)

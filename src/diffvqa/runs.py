@@ -94,7 +94,7 @@ class Claim:
         if differing:
             what = f"holds a run with other settings ({', '.join(differing)})"
             raise self.error(what, ", remove that one, or restore the settings to go on with it")
-        # What was begun with fewer settings may be finished, but not with these.
+        # A run that was begun with fewer settings may be finished, but not with these.
         same = not differing_settings(before, self.settings)
         return Run(self, record, before, finished=same and bool(record.get("finished")))
 
@@ -145,7 +145,7 @@ class Claim:
             is_ours = stack.enter_context(held(descriptor))
             if is_ours and not self.is_file:
                 path = self.out / f"{self.record}.lock{UNFINISHED}"
-                # Where it cannot be made, nobody writes.
+                # A folder where the lock cannot be made has no other writer.
                 with suppress(OSError):
                     lock = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
                     is_ours = stack.enter_context(held(lock))
@@ -232,7 +232,7 @@ class Run:
 
 def device_name() -> str:
     """The device of this process: the GPU, or the processor's model, and the number of cores that it may use."""
-    # Where nothing has loaded it, nothing computes on a GPU.
+    # torch computes on a GPU only after something has loaded it.
     torch = sys.modules.get("torch")
     name = f"CUDA {torch.cuda.get_device_name()}" if torch and torch.cuda.is_available() else f"CPU {_processor()}"
     return f"{name}, {usable_cores()} cores"

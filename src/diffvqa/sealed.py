@@ -43,6 +43,6 @@ def read_sealed(path: Path) -> dict[str, Any]:
 
 
 def _digest(content: Mapping[str, Any]) -> str:
-    # As it is read again: with lists for tuples, and texts for keys.
+    # JSON gives lists for tuples, and texts for keys.
     content = json.loads(json.dumps(content))
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -29,7 +29,7 @@ _READ_UNASKED = (
     _WEIGHTS, "*.index.json", "config.json", "*_config.json", "tokenizer*", "special_tokens_map.json",
     "added_tokens.json", "vocab*", "merges.txt", "*.model", "*.jinja",
 )  # fmt: skip
-"""What the libraries read wherever it lies in a model's folder: in a sealed one nothing of it may be added."""
+"""Files that the libraries read anywhere in a model's folder: a sealed folder may get none of them."""
 
 
 def digests_of(folder: Path, left_out: Collection[str] = ()) -> dict[str, str]:
@@ -59,7 +59,7 @@ def seal(folder: Path, left_out: Collection[str] = ()) -> None:
 
 
 Stamp = tuple[int, ...]
-"""What changes when a file is written to, or another takes its place."""
+"""Properties of a file that change when it is written to or replaced."""
 
 
 @dataclass(frozen=True, slots=True)

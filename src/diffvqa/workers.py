@@ -75,7 +75,7 @@ def _by_cluster(
     try:
         yield from _windowed(lambda job: remote.remote(*job), ray.get, jobs, ahead * slots)
     except RayTaskError as error:
-        # What the job itself raised is for the user's eyes, if it was meant for them.
+        # The job's own errors for users are raised as they are.
         if isinstance(error.cause, InputError | RunFailed):
             raise error.cause from error
         raise

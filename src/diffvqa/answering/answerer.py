@@ -159,7 +159,7 @@ class Answerer:
         reason = why_no_findings(self.model.taught)
         if reason is not None:
             return [_Findings(None, reason)] * len(cases)
-        # What a reader takes for part of an answer must not stand beside one of which nothing is known.
+        # Findings and boxes would be taken for part of an answer of which nothing is known.
         alone = [
             {name: keys[case.images[name]] for name in ("current", "prior") if name in case.images}
             if question_type(case.question)

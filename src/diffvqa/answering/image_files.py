@@ -34,5 +34,5 @@ def name_files(current: Given, prior: Given | Sequence[Given] | None) -> dict[st
 def _same_file(a: Given, b: Given) -> bool:
     if not (isinstance(a, str | os.PathLike) and isinstance(b, str | os.PathLike)):
         return False  # their pixels are compared later
-    # Not Path.exists, which raises where a folder may not be entered, and names it.
+    # Path.exists would raise for a folder that may not be entered, and name it.
     return os.path.exists(a) and os.path.exists(b) and os.path.samefile(a, b)

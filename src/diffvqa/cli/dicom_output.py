@@ -47,5 +47,5 @@ def save_dicom(result: Answer, sources: DicomSources, radiographs: dict[str, Rad
     make_folder(folder)
     save(make_report(result, sources), folder, "report")
     save(make_key_image(result, sources, radiographs), folder, "key-image")
-    # Not on stdout, where one JSON object may be expected.
+    # stdout is left alone: one JSON object may be expected there.
     print("wrote a structured report and a key image; they hold the patient's data", file=sys.stderr)

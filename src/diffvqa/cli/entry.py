@@ -31,7 +31,7 @@ def main() -> None:
     except InputError as error:
         status = _fail(last_words(error) or str(error))
     except RunFailed as error:
-        # With several processes, only the one that found the fault prints it.
+        # Only the process that found the fault prints it.
         print(f"error: {last_words(error) or error}", file=sys.stderr)
         status = 1
     except _UsageError as error:
@@ -56,7 +56,7 @@ def main() -> None:
 
 
 def _reason_of(error: OSError) -> str:
-    """What an unforeseen error of the system means; its own text names the file, which may be a patient's."""
+    """The meaning of an unforeseen error of the system; its own text names the file, which may be a patient's."""
     # The line of this package tells more.
     here = str(Path(__file__).parents[1])
     place = [one for one in traceback.extract_tb(error.__traceback__) if one.filename.startswith(here)][-1]

@@ -10,7 +10,7 @@ from diffvqa.findings import turn_round
 from diffvqa.records import Cohort, Pair, Problem, Question, Source
 
 ReversedPairs = Literal["drop", "turn"]
-"""What becomes of a question whose prior image is the later one: left out, or turned round with its answer."""
+"""Ways to treat a question whose prior image is the later one: leave it out, or turn it round with its answer."""
 
 
 def settle_pairs(cohort: Cohort, reversed_pairs: ReversedPairs = "drop") -> Cohort:

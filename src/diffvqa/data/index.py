@@ -128,7 +128,7 @@ def read_questions(path: Path) -> Rows[Question]:
 
 
 def _read(path: Path, schema: pa.Schema) -> pa.Table:
-    # By one thread: where there is no memory for more, pyarrow waits for them for ever.
+    # One thread reads: pyarrow waits for ever for more threads if there is no memory for them.
     with pa.parquet.ParquetFile(path) as file:
         table = file.read(use_threads=False)
     for name in SUMS:

@@ -23,7 +23,7 @@ from diffvqa.records import QUESTION_TYPES, SPLITS, Cohort, Image, Problem, Sour
 from diffvqa.workers import usable_cores
 
 OTHER = "other"
-"""What questions of a type that is not known are counted as."""
+"""The name under which questions of unknown types are counted."""
 
 
 def summarise(cohort: Cohort) -> dict[str, Any]:
@@ -68,7 +68,7 @@ def summarise_store(store: Store) -> dict[str, Any]:
 
 def _study(images: Sequence[StoredImage]) -> Study:
     first = images[0]
-    # Where their files lay is not recorded.
+    # The places of their files are not recorded.
     of_study = (Image(one.image_id, Path(one.image_id), one.width, one.height, one.view, one.regions) for one in images)
     return Study(first.study_id, first.subject_id, first.order, first.split, tuple(of_study))
 

@@ -41,7 +41,7 @@ SIDE = 1024
 """Width and height of all images of the release, pixels; its boxes are in these."""
 
 _Boxes = list[tuple[Source, str, list[str]]]
-"""Of each box of an image: where it stands, its finding, and [x, y, w, h] in pixels of the release."""
+"""An image's boxes: each with its row, its finding, and [x, y, w, h] in pixels of the release."""
 
 
 def read(folder: Path) -> Cohort:

@@ -42,7 +42,7 @@ from diffvqa.parsing import parse_json
 from diffvqa.records import Cohort, Image, Pair, Problem, Question, Region, Source, Study
 
 IMAGE_FOLDERS = ("images", "PadChest_GR", "Padchest_GR_files", "PadChest_GR_progression_prior_studies")
-"""Where images lie, at any depth, beside those in the release's folder itself."""
+"""Folders of images, at any depth; images may also lie in the release's folder itself."""
 
 SPLITS = {"train": "train", "validation": "validate", "test": "test"}
 
@@ -85,7 +85,7 @@ PROGRESSIONS = {
     **dict.fromkeys(("worse", "worsening", "worsened", "increase", "increased", "increasing"), "level"),
     **dict.fromkeys(("better", "improving", "improved", "decrease", "decreased", "decreasing"), "level"),
 }
-"""What the release may say of a finding since the prior image, and what that means for an answer."""
+"""The release's words for a finding's change since the prior image, and their meaning for an answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +248,7 @@ def _read_places(folder: Path, reports: list[Report], problems: list[Problem]) -
         if split is None:
             problems.append(Problem("split_unknown", report.where, f"{table.name} puts the study in no known split"))
         elif fault := people.fault(
-            # Of the birth the year alone is given, perhaps as a fraction.
+            # The release gives the year of birth alone, perhaps as a fraction.
             row["PatientID"],
             report.where,
             row.get("PatientBirth", "").removesuffix(".0"),

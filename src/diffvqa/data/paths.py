@@ -37,7 +37,7 @@ LARGEST_MEMBER = 2**26
 """Bytes of a text or a scene graph in an archive; the largest have a hundredth of that."""
 
 UNREADABLE_MEMBER = (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
-"""What reading a damaged, encrypted or oddly packed member of an archive raises."""
+"""Errors that reading a damaged, encrypted or oddly packed member of an archive raises."""
 
 
 def open_archive(path: Path) -> zipfile.ZipFile:

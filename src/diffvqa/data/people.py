@@ -42,7 +42,7 @@ class People:
             if value and known.get(name, value) != value:
                 what = "birth date" if name == _WRITTEN else name
                 return Problem("patient_of_two_people", where, f"rows or files above give the patient another {what}")
-        # Not before all of it is known to be the same person's.
+        # It is kept only when all of it is known to be the same person's.
         known.update({name: value for name, value in said.items() if value})
         return None
 

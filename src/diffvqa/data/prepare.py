@@ -1,4 +1,4 @@
-"""From a cohort to a store: decode every image once, and write an index beside the pixels."""
+"""Preparation of a store: decode every image of a cohort once, and write an index beside the pixels."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def pretraining_images(store: Store, keep_evaluation_patients: bool = False) -> 
     """
     asked = zip(*map(store.questions.column, ("split", "subject_id")), strict=True)
     held_out = {subject_id for split, subject_id in asked if split != "train"}
-    # By columns: making a record of every image takes long where there are many.
+    # Columns are read, because making a record of every image takes long in a large store.
     columns = map(store.images.column, ("split", "subject_id"))
     train = {
         position: subject_id

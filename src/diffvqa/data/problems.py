@@ -114,7 +114,7 @@ def require_place(path: Path) -> None:
     """Raises InputError where a list of problems would take the place of something else."""
     with writing_to("problems"):
         require_plain(path)
-    # Not Path.exists, which raises where a folder may not be entered, and names it.
+    # Path.exists would raise for a folder that may not be entered, and name it.
     if os.path.exists(path):
         with writing_to("problems"), open(path, "rb") as file:
             head = file.readline(100)

@@ -36,7 +36,7 @@ _NO_TEXT = {b"PK\x03\x04": "a workbook or an archive", b"\xd0\xcf\x11\xe0": "a w
 """How files begin that are given the name of a table of text, and what they are."""
 
 _COLUMN = re.compile(r"(?!.*\d{4})[A-Za-z][A-Za-z0-9_ #,()\[\]/-]{,40}[\])]?|[a-z]\]|", re.ASCII)
-"""What can only be the name of a column: values have dots or other marks, long numbers or letters beyond ASCII."""
+"""Cells that can only be names of columns: values have dots or other marks, long numbers or letters beyond ASCII."""
 
 _UNDECODED = re.compile("[\ud800-\udfff]")
 
@@ -85,7 +85,7 @@ def read_rows(
                 problems.append(Problem("row_incomplete", Source(path.name, number), fault))
                 continue
             if once:
-                # Of 700,000 rows a hash each is kept, not the text.
+                # A hash of every row is kept, not its text: a table may have 700,000 rows.
                 key = hash(tuple(cells[at] for at in places.values()))
                 if key in seen:
                     problems.append(Problem("row_duplicated", Source(path.name, number), "the same row stands above"))
@@ -219,7 +219,7 @@ def read_cells(path: Path, separator: str = ",", encoding: str | None = None) ->
 
 
 def _unpacked(file: Any, suffix: str) -> Any:
-    """What is in a file that gzip has packed, by its name or by its content; any other file as it is."""
+    """The content of a file, unpacked if its name or its content is that of gzip."""
     packed = suffix == ".gz" or file.peek(2).startswith(b"\x1f\x8b")
     return gzip.GzipFile(fileobj=file) if packed else nullcontext(file)
 
@@ -251,7 +251,7 @@ def _parquet_cells(path: Path, wanted: Sequence[str]) -> Iterator[tuple[int, lis
                 # Columns by their place would do for one that is there twice, but Parquet takes names.
                 present = list(dict.fromkeys(name for name in names if _name(name) in wanted))
                 number = 1
-                # By one thread: where there is no memory for more, pyarrow waits for them for ever.
+                # One thread reads: pyarrow waits for ever for more threads if there is no memory for them.
                 for batch in file.iter_batches(_BATCH, columns=present, use_threads=False):
                     columns = {name: _texts(batch.column(name)) for name in present}
                     blank = [""] * batch.num_rows

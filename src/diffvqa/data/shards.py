@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 """Called with (images done, images in all)."""
 
 Outcome = Seen | str
-"""What a decoded source image is, or the reason why it could not be decoded."""
+"""A decoded source image, or the reason why it could not be decoded."""
 
 Origin = tuple[int, int]
 """A source file as it was read: its bytes, and its time of change in nanoseconds."""
@@ -135,7 +135,7 @@ def read_shard(folder: Path, number: int, size: int) -> Shard | None:
 
 
 def _seen(width: int, height: int, remarks: Sequence[str] = ()) -> Seen:
-    """As a record has it; those of versions before have no remarks."""
+    """The image as a record has it; records of earlier versions have no remarks."""
     return Seen(width, height, tuple(remarks))
 
 

@@ -78,7 +78,7 @@ class Store:
     def _open(cls, folder: Path, argument: str, known: str | None = None) -> Store:
         """The same; known: the checksum of a store whose index another process has checked."""
         refusal = functools.partial(InputError, argument=argument)
-        # Not Path.is_file, which raises where a folder may not be entered, and names it.
+        # Path.is_file would raise for a folder that may not be entered, and name it.
         if not os.path.isfile(folder / ABOUT):
             if os.path.isfile(folder / STARTED):
                 raise refusal("the folder given holds a store that was not finished; run `prepare` again")

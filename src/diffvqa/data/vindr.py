@@ -26,7 +26,7 @@ TABLES = {
 """Folder of images -> where its table lies: as PhysioNet has it, or (`train.csv`) as Kaggle has it."""
 
 SUFFIXES = (".dicom", ".dcm", ".png", ".jpg", ".jpeg")
-"""Of several files of one image, the one named first here counts."""
+"""The endings of image files; an image with several files is read from the first of these."""
 
 LABELS = {
     **{

@@ -163,7 +163,7 @@ def _questions(store: Store, settings: dict[str, Any], split: str) -> list[Quest
 
 
 def _some_patients(asked: Iterable[Question | StoredImage], count: int | None) -> set[str]:
-    """At most so many of the patients who are asked about, drawn at random."""
+    """The patients who are asked about: at most `count`, drawn at random."""
     every = sorted({one.subject_id for one in asked})
     if count is None or count >= len(every):
         return set(every)

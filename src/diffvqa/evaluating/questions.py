@@ -49,7 +49,7 @@ def predict_answers(
 
 
 def _exchanged(question: Question) -> tuple[Pair, str] | None:
-    """What a difference question about two images asks with these the other way round."""
+    """A difference question about two images with these the other way round; None for other questions."""
     pair = question.pair
     if question.type != "difference" or pair.prior is None or pair.earlier:
         return None

@@ -25,7 +25,7 @@ class TruePair:
 
 
 Truth = Mapping[tuple[str, str], TruePair]
-"""By the images of the pair: prior, current."""
+"""The truth of pairs, by their images: prior, current."""
 
 
 def read_truth(folder: Path) -> Truth:

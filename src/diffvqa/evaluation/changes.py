@@ -74,7 +74,7 @@ def judge(predictions: Sequence[Prediction]) -> list[Judged]:
         reference = reference_readings(prediction) if is_difference(prediction) else ()
         if not reference:
             continue
-        # Those given, or every reading of the answer.
+        # The given readings, or every reading of the answer.
         predicted = read_changes(prediction.answer) if prediction.changes is None else (prediction.changes,)
         if predicted:
             said, true = best_agreement(predicted, reference)

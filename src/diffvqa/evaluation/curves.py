@@ -51,7 +51,7 @@ def read_curves(folder: Path) -> list[Curve]:
 
 
 def thin(points: Sequence[Point]) -> list[Point]:
-    """At most MOST_POINTS points: means over equal stretches of a longer curve."""
+    """The curve with at most MOST_POINTS points: a longer curve becomes means over equal stretches."""
     stretch = math.ceil(len(points) / MOST_POINTS)
     parts = [points[start : start + stretch] for start in range(0, len(points), max(stretch, 1))]
     return [(sum(step for step, _ in part) / len(part), sum(loss for _, loss in part) / len(part)) for part in parts]

@@ -17,7 +17,7 @@ Patient = str | tuple[str, str]
 """Who is drawn in a bootstrap, by a name that is one patient's alone."""
 
 Formula = Callable[[np.ndarray], np.ndarray]
-"""From sums, shape (..., columns), to a score, shape (...); NaN where the score is not defined."""
+"""A function of sums, (..., columns), that gives a score, (...); NaN where the score is not defined."""
 
 
 @dataclass(frozen=True)

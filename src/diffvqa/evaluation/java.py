@@ -15,7 +15,7 @@ def run_java(arguments: Sequence[str], text: str, folder: Path | None = None) ->
 
     None where it fails or is ended, or there is no Java; one that is stopped is let go on.
     """
-    # From a file: what is sent through a pipe would be waited for without an end if the program does not take it.
+    # Java reads a file. A pipe would block for ever if Java did not read it.
     with tempfile.TemporaryFile() as read:
         read.write(text.encode())
         read.seek(0)

@@ -44,7 +44,7 @@ PUBLISHED = (
     ),
     Published("Best of nine objectives", 2026, "arXiv 2609.31985", (None, 0.480, None, 0.660, None)),
 )  # fmt: skip
-"""In order of time; scores as in SCORES_OF_ROW."""
+"""Published rows in order of time; scores as in SCORES_OF_ROW."""
 
 
 def own_row(metrics: Mapping, run: Mapping) -> dict | None:

@@ -38,7 +38,7 @@ COUNTS = {
     "predicted": "Stated",
     "source": "Source",
 }
-"""What else tables have columns of, by its key in the metrics."""
+"""Titles of the tables' other columns, by their keys in the metrics."""
 
 MOST_FINDINGS = 25
 """Findings that are shown, the most frequent ones; metrics.json holds them all."""
@@ -158,7 +158,7 @@ def _published(row: Mapping) -> Section:
 def _parts_table(model: Mapping) -> Table:
     """The model's changes by kind, by steps of severity and by finding."""
     findings = dict(list(model["findings"].items())[:MOST_FINDINGS])
-    # What is stated has no steps.
+    # Stated changes have no steps.
     steps = {_steps(label): {**scores, "predicted": None} for label, scores in model["steps"].items()}
     named = (("By kind", model["kinds"]), ("By steps of severity", steps), ("By finding", findings))
     caption = (

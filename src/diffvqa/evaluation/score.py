@@ -1,4 +1,4 @@
-"""From predictions to metrics: of one file, or of an evaluation folder with its controls."""
+"""Metrics of a predictions file, or of an evaluation folder with its controls."""
 
 from __future__ import annotations
 

@@ -99,7 +99,7 @@ def parse(opened: BinaryIO, names: Iterable[str], stop_before_pixels: bool = Fal
     try:
         dataset = dcmread(opened, stop_before_pixels=stop_before_pixels, force=True, specific_tags=list(names))
         if not dataset.file_meta.get("TransferSyntaxUID"):
-            # Not said, as in files older than the preamble: pydicom has found out how they are written.
+            # Files older than the preamble do not say it: pydicom has found out how they are written.
             implicit, little = dataset.original_encoding
             if "Rows" in dataset:
                 # Where the element is there and empty, pydicom has found out, but tells it of elements alone.

@@ -119,7 +119,7 @@ def _through_window(values: np.ndarray, dataset: Dataset) -> np.ndarray | None:
     center, width = float(first_of(dataset.WindowCenter)), float(first_of(dataset.WindowWidth))
     function = str(dataset.get("VOILUTFunction", "LINEAR")).upper()
     if function == "LINEAR":
-        # As the standard has it: a window of 256 covers the 256 levels from the first to the last.
+        # In the standard, a window of 256 covers the 256 levels from the first to the last.
         center, width = center - 0.5, width - 1
     if not (width > 0 and np.isfinite(center)):
         return None

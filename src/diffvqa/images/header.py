@@ -49,7 +49,7 @@ _CHEST_CODES = (
 
 DERIVED = "derived from another picture, by its header"
 FOR_PROCESSING = "pixels for processing, not for presentation: grey values are not those of usual radiographs"
-"""What is said of files that are read all the same."""
+"""Remarks on files that are read all the same."""
 
 UNSUITABLE = "no usual frontal chest radiograph"
 """How the reason begins why a file that can be read is not for a store."""

@@ -32,7 +32,7 @@ class Moment:
         """Whether it was surely earlier; where the zone of either is missing, local times are compared as they are."""
         if self.zone is None or other.zone is None:
             return self.last <= other.first
-        # Not each moment in UTC: the first and the last days of the calendar have none.
+        # Moments are not turned into UTC: the first and the last days of the calendar have no such moment.
         return self.last - other.first <= self.zone - other.zone
 
 

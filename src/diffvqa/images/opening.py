@@ -32,7 +32,7 @@ def open_image(file: ImageFile) -> Iterator[BinaryIO]:
 
 
 def _open_path(path: str | os.PathLike[str]) -> BinaryIO:
-    # Not Path.is_file, which raises where a folder may not be entered, and names it.
+    # Path.is_file would raise for a folder that may not be entered, and name it.
     if not os.path.isfile(path):
         raise UnreadableImage("a folder" if os.path.isdir(path) else "no such file")
     try:

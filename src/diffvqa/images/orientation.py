@@ -47,7 +47,7 @@ class Orientation:
 
 
 UPRIGHT = Orientation()
-"""Of a picture that was stored as it is looked at."""
+"""The orientation of a picture that is stored upright."""
 
 
 def orientation_of(directions: Sequence[str]) -> Orientation:

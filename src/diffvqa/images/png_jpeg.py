@@ -19,7 +19,7 @@ from diffvqa.images.shape import UnreadableImage, require_radiograph
 
 _PNG = b"\x89PNG\r\n\x1a\n"
 _BITS, _COLOURS = 24, 25
-"""Where a PNG file says how many bits a value has, and which values a pixel."""
+"""The places in a PNG file of the bits of a value and of the kind of pixel."""
 
 _RGB, _GREY_ALPHA, _RGB_ALPHA = 2, 4, 6
 
@@ -78,7 +78,7 @@ def _of_16_bits(image: PillowImage.Image) -> PillowImage.Image:
 def exif_orientation(image: PillowImage.Image) -> Orientation:
     """The orientation of the picture of a file, from its EXIF; damaged EXIF is ignored."""
     try:
-        # Not that of PNG files, which would decode the picture to find an EXIF behind it.
+        # PNG files are left out: Pillow would decode the picture to find an EXIF behind it.
         return orientation_of_exif(PillowImage.Image.getexif(image).get(ExifTags.Base.Orientation))
     except Exception:  # Pillow's readers raise many kinds on damaged ones
         return UPRIGHT

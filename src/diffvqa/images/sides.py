@@ -5,7 +5,7 @@ from __future__ import annotations
 from PIL import ImageDraw, ImageFont
 
 RIGHT, LEFT = "R", "L"
-"""Of the patient: the left and the right edge of an upright frontal picture."""
+"""The patient's sides at the left and the right edge of an upright frontal picture."""
 
 
 def mark_sides(draw: ImageDraw.ImageDraw, left: float, top: float, right: float, bottom: float, size: int) -> None:

@@ -23,7 +23,7 @@ _TAIL = 64
 
 
 NO_HEADER = "neither a JPEG, a PNG nor a DICOM file with a header that can be read"
-"""What is said of a file of which `image_size` finds none."""
+"""The reason for a file in which `image_size` finds no size."""
 
 
 def image_size(path: Path) -> tuple[int, int] | None:

@@ -24,7 +24,7 @@ BATCH, BATCH_ON_GPU = 64, 512
 """Questions, or prompts, at a time."""
 
 ROWS = 4
-"""So many rows of hypotheses for each question of a batch: several answers to a question share its images."""
+"""Rows of hypotheses for each question of a batch: several answers to a question share its images."""
 
 HYPOTHESES = 8
 """Answers over which changes are weighed, unless as many beams are asked for."""
@@ -127,7 +127,7 @@ def write_hypotheses(
 ) -> list[list[Hypothesis]]:
     """The most probable answers to each question, one for each beam, the most probable first."""
     found: list[list[Hypothesis]] = []
-    # As many at a time as fill the rows of a batch.
+    # So many questions at a time fill the rows of a batch.
     at_once = max(1, (BATCH_ON_GPU if device().type == "cuda" else BATCH) * ROWS // beams)
     for start in range(0, len(questions), at_once):
         part = questions[start : start + at_once]

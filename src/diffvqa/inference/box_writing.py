@@ -103,7 +103,7 @@ def propose_boxes(
     as `write_boxes` does.
     """
     if by == "beams":
-        # With no length penalty scores are sums of log probabilities, not means.
+        # Without a length penalty, scores are sums of log probabilities, not means.
         of_beams = {"num_return_sequences": CANDIDATES, "length_penalty": 0.0, "output_scores": True}
         written = _write_constrained(folder, [("image", prompt)], {"image": features}, num_beams=CANDIDATES, **of_beams)
         shares = written.sequences_scores.softmax(0).tolist()

@@ -1,4 +1,4 @@
-"""From pictures to patch tokens. Those of a store are encoded once and kept as float16 in a file."""
+"""Patch tokens of pictures. A store's pictures are encoded once; their tokens are kept as float16 in a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From phrases to boxes, in pixels of the files that show them."""
+"""Boxes of phrases, in pixels of the files that show them."""
 
 from __future__ import annotations
 

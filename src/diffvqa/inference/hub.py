@@ -12,7 +12,7 @@ from diffvqa.errors import InputError
 from diffvqa.sealed_folder import KINDS
 
 NEEDED = tuple(f"*{kind}" for kind in KINDS)
-"""What is fetched of a model: text and weights, no pickles and no code."""
+"""Patterns of the files that are fetched of a model: text and weights, no pickles and no code."""
 
 NOT_NEEDED = ("checkpoints/*", "encoder/*")
 

@@ -25,10 +25,10 @@ from diffvqa.progress import progress_bar
 from diffvqa.records import Question
 
 QUESTIONS, TRAINING_IMAGES, VALIDATION_IMAGES = 1000, 2000, 1000
-"""At the most; drawn where there are more."""
+"""The most questions that are asked; drawn from more."""
 
 FEWEST_QUESTIONS, FEWEST_IMAGES = 50, 50
-"""With fewer nothing is measured, and the model says so."""
+"""The fewest questions; with fewer, nothing is measured, and the model says so."""
 
 FLAGGED = 0.9
 """The share of changed pairs that are flagged: a detection rate at which models can be compared."""

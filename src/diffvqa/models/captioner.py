@@ -57,7 +57,7 @@ class CaptioningHead(nn.Module):
     def __init__(self, width: int, decoder_config: GPT2Config) -> None:
         super().__init__()
         self.projector = nn.Linear(width, decoder_config.n_embd)
-        # What the decoder sees of the image should be as large at any width; transformers' 0.02 suits wide models only.
+        # The decoder's input should be equally large at any width; transformers' 0.02 suits wide models only.
         nn.init.normal_(self.projector.weight, std=width**-0.5)
         nn.init.zeros_(self.projector.bias)
         self.decoder = GPT2LMHeadModel(decoder_config)

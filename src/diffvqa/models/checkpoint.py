@@ -31,7 +31,7 @@ def load_encoder(source: str, image_size: int) -> PreTrainedModel:
     found = read_config(source)
     found = getattr(found, "vision_config", found)
     kind = encoder_config_class(found.model_type)
-    # At its own size a model may leave a few pixels at the edges unseen (384 pixels in patches of 14).
+    # A model may leave a few pixels at the edges unseen at its own size (384 pixels in patches of 14).
     if image_size != found.image_size and image_size % found.patch_size:
         raise ValueError(f"images of {image_size} pixels cannot be cut into patches of {found.patch_size}")
     loaded = read_model(MODEL_MAPPING[kind], source, may_lack=UNUSED)

@@ -58,7 +58,7 @@ class ContrastiveHead(nn.Module):
         equal[:, own] |= (image_index[:, None] == image_index) & (boxes[:, None] == boxes).all(-1)
         equal[torch.arange(len(own)), own] = False
         scale = self.log_scale.exp()
-        # In bf16 logits as large as these would come in steps of a sixteenth.
+        # Logits as large as these would have steps of a sixteenth in bf16.
         with torch.autocast(image_features.device.type, enabled=False):
             if self.bias is not None:
                 logits = scale * image_features @ all_text_features.T + self.bias

@@ -19,7 +19,7 @@ from diffvqa.models.composite import declare_parts
 PRIOR, CURRENT = 0, 1
 
 CACHE = ALL_CACHE_NAMES[0]
-"""What the installed version of transformers calls a cache of keys and values."""
+"""The name that the installed version of transformers has for a cache of keys and values."""
 
 
 class DifferenceConfig(PreTrainedConfig):
@@ -105,7 +105,7 @@ class DifferenceModel(PreTrainedModel):
             nn.init.normal_(module.weight, std=0.1 if module is self.time else 0.02)
 
     def train(self, mode: bool = True) -> DifferenceModel:
-        """As usual, but an encoder with frozen parts stays in evaluation mode: so do the statistics in them."""
+        """Set the mode, but keep an encoder with frozen parts in evaluation mode: its statistics stay as they are."""
         super().train(mode)
         if self.config.trainable_blocks != "all":
             self.encoder.eval()

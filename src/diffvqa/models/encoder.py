@@ -93,7 +93,7 @@ def train_last_blocks(encoder: PreTrainedModel, blocks: int | Literal["all"]) ->
     if blocks > len(layers):
         raise ValueError(f"the encoder has {len(layers)} blocks, but {blocks} of them are to be trained")
     layers[-blocks:].requires_grad_(True)
-    # What stands beside the blocks and is no embedding is the last normalisation, whatever its name.
+    # The last normalisation has many names: it is the part beside the blocks that is no embedding.
     for name, module in encoder.named_children():
         if isinstance(module, nn.LayerNorm) and not name.startswith("pre"):
             module.requires_grad_(True)

@@ -19,7 +19,7 @@ from diffvqa.sealed_folder import FolderFiles
 
 Model = TypeVar("Model", bound=Captioner | DifferenceModel)
 
-# On a GPU the fast units for products: they keep as many bits as the half precision in which features are kept.
+# A GPU uses its fast units for products: they keep as many bits as the half precision of stored features.
 torch.backends.cuda.matmul.allow_tf32 = True
 # cuDNN's attention makes a plan for every length of a batch, which takes longer than the batch; there are others.
 torch.backends.cuda.enable_cudnn_sdp(False)
@@ -58,7 +58,7 @@ class ModelFolder(Generic[Model]):
         return self.model.encode(pixel_values)
 
 
-# As many as an evaluation needs, the difference model and its captioner.
+# An evaluation needs two: the difference model and its captioner.
 @functools.lru_cache(maxsize=2)
 def _load_once(kind: type[Model], folder: Path, argument: str, digest: str) -> ModelFolder[Model]:
     loaded = load_folder(kind, folder, argument)

@@ -18,7 +18,7 @@ class PairedHead(nn.Module):
     def __init__(self, width: int, decoder_config: GPT2Config) -> None:
         super().__init__()
         self.time = nn.Embedding(2, width)
-        # As in the difference model: small beside the features.
+        # Small beside the features, as in the difference model.
         nn.init.normal_(self.time.weight, std=0.1)
         self.captioning = CaptioningHead(width, decoder_config)
 

@@ -87,7 +87,7 @@ def read_tokenizer(source: str | Path, ends: bool = True) -> PreTrainedTokenizer
             raise
         except Exception as error:  # of a damaged file the library raises plain Exceptions, and of others any kind
             raise ValueError(f"its tokenizer's files are damaged ({error})") from error
-    # Where a folder has a model but no tokenizer's files, the library makes one that knows nothing.
+    # The library makes an empty tokenizer for a folder that has a model but no tokenizer's files.
     words = tokenizer.encode("nothing has changed", add_special_tokens=False)
     if not words or set(words) == {tokenizer.unk_token_id} or (ends and tokenizer.eos_token_id is None):
         raise ValueError("its tokenizer has no words, or no end token; are its files missing?")
@@ -132,7 +132,7 @@ def reading_weights(source: str | Path) -> Iterator[bool]:
 
         def count(module: torch.nn.Module, name: str, values: torch.Tensor | None) -> None:
             nonlocal made
-            # Not those that are read: models are first made without memory.
+            # Weights that are read are left out: models are first made without memory.
             if values is not None and values.is_meta:
                 made += values.numel()
                 if made > most:

@@ -21,10 +21,10 @@ SPINE_DEPTH, HEART_DEPTH, CLAVICLE_DEPTH, STERNUM_DEPTH = 6.0, -3.5, -6.0, -8.0
 """z of the structures that move most when the patient turns."""
 
 HILA = {"right": (-3.4, 2.0), "left": (3.6, 1.2)}
-"""Where the hila lie beside an unshifted mediastinum."""
+"""The places of the hila beside an unshifted mediastinum."""
 
 KNOB = (1.9, -1.6)
-"""Where the arch of the aorta shows, beside an unshifted mediastinum."""
+"""The place of the aortic arch beside an unshifted mediastinum."""
 
 
 @dataclass(frozen=True, slots=True)

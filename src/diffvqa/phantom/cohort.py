@@ -22,7 +22,7 @@ CRITICAL = 0.3
 """The share of patients in intensive care: more devices, and more often a collapsed lung."""
 
 _BODY, _COURSE, _CALENDAR, _PICTURE, _NAME, _SPLIT, _WARD, _DEVICES, _OWN_DEVICES, _SECOND = range(10)
-"""What a generator is for: with the seed and the patient's index it makes the stream."""
+"""Purposes of generators: the seed, the patient's index and the purpose make a stream."""
 
 _MANY = 10_000_000
 """How many patient or study numbers there are (eight digits, the first one fixed)."""

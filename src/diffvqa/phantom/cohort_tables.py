@@ -20,10 +20,10 @@ LABELS = (
 JPG, REPORTS = Path("mimic-cxr-jpg/2.1.0"), Path("mimic-cxr/2.1.0")
 IMAGENOME, QUESTIONS = Path("chest-imagenome/1.0.0/silver_dataset"), Path("medical-diff-vqa/1.0.1")
 TRUTH = Path("truth")
-"""Where each dataset lies in the cohort's folder, and the truth beside them."""
+"""Folders of the datasets in the cohort's folder, and of the truth."""
 
 SYNTHETIC = "SYNTHETIC.txt"
-"""In the folder of each dataset, so that what is made from it is not taken for the real one."""
+"""A file in every dataset's folder that says that the dataset is synthetic."""
 
 HEADERS = {
     "metadata": (

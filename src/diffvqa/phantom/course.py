@@ -19,7 +19,7 @@ STILL = 0.1
 """The chance that nothing at all changes from one study to the next, as usual."""
 
 TRENDS = {-1: 0.46, 0: 0.18, 1: 0.36}
-"""Where something may change: how often an illness gets better, stays, or gets worse between two studies."""
+"""How often an illness gets better, stays, or gets worse between two studies, where something may change."""
 
 FOLLOWS = 0.85
 """The chance that a finding goes with its illness, times its pace."""

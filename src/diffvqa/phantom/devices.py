@@ -76,7 +76,7 @@ def draw_own_devices(generator: np.random.Generator) -> dict[str, Device]:
 def draw_devices(
     own: Mapping[str, Device], view: str, critical: bool, generator: np.random.Generator
 ) -> tuple[Device, ...]:
-    """Those of a patient's devices that are there in one study. critical: the patient is in intensive care."""
+    """The patient's devices that are present in one study. critical: the patient is in intensive care."""
     column = 2 * critical + (view == "AP")
     chances = dict(zip(KINDS, generator.random(len(KINDS)), strict=True))
     return tuple(device for name, device in own.items() if chances[name] < KINDS[name].rates[column])

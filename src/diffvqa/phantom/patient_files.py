@@ -26,7 +26,7 @@ QUALITY = 95
 """JPEG quality of the images."""
 
 _WORDS, _QUESTIONS = 10, 11
-"""What a generator is for, beside the purposes that cohort has."""
+"""Purposes of generators, beside those of `cohort`."""
 
 _VIEWS = {"PA": "postero-anterior", "AP": "antero-posterior"}
 _QUESTION_SPLITS = {"train": "train", "validate": "val", "test": "test"}

@@ -112,7 +112,7 @@ def _abnormality(visit: Visit) -> Iterator[tuple[str, str]]:
 
 def _presence(visit: Visit, generator: np.random.Generator) -> Iterator[tuple[str, str]]:
     absent = [name for name in KINDS if name not in visit.findings]
-    # As many findings that are absent as are there, so that "yes" is no good guess.
+    # Absent findings are asked as often as present ones, so that "yes" is no good guess.
     number = max(1, len(visit.findings))
     picked = [absent[place] for place in generator.permutation(len(absent))[:number]]
     for name in [*visit.findings, *picked]:

@@ -18,7 +18,7 @@ from diffvqa.phantom.pathology import KINDS, Lesion
 _T = TypeVar("_T")
 
 SUPPORT_DEVICES = "support devices"
-"""What a sentence on a tube, a line or another device is about."""
+"""The subject of a sentence on a tube, a line or another device."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +205,7 @@ _PLACES = {
     "cardiomegaly": ("cardiac silhouette",),
     "edema": ("right lung", "left lung", "right hilar structures", "left hilar structures"),
 }
-"""Where a finding is that is absent, or of which no side is said; both lungs if not listed."""
+"""The region of an absent finding, or of a finding without a side; both lungs if not listed."""
 
 _DENIALS = {
     "pleural effusion": ("no pleural effusion.", "there is no pleural effusion.", "the costophrenic angles are sharp."),

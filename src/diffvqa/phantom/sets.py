@@ -28,7 +28,7 @@ MANY = 200_000
 """How many patients a set can have; every set has indices of its own, so that no two sets share a patient."""
 
 _TYPICAL, _ILLNESS = 20, 21
-"""What a generator is for, beside the purposes that cohort has."""
+"""Purposes of generators, beside those of `cohort`."""
 
 
 def draw_from(name: str | None, seed: int, index: int, size: int, still: float = STILL) -> Patient:

@@ -74,7 +74,7 @@ def mediastinum(thorax: Thorax, canvas: Canvas) -> tuple[np.ndarray, np.ndarray,
     """Heart, great vessels, hila and airways: the share of lung left beside them, extra tissue and gas, both cm."""
     body = thorax.body
     shift = thorax.aorta_x
-    # Where the central band is, little lung is left along the beam.
+    # Little lung is left along the beam in the central band.
     band = np.clip(1.0 - ((canvas.x - shift) / thorax.inner(canvas.y)) ** 2, 0.0, 1.0)
     solid = 14.0 * np.sqrt(np.sqrt(band))
     vessels = np.zeros(canvas.shape, dtype=np.float32)

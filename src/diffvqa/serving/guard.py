@@ -65,7 +65,7 @@ class Guard:
 
         refusal = self._refusal(scope["method"], scope["path"], Headers(scope=scope))
         try:
-            # What HEAD asks for is the answer to GET, without its body.
+            # HEAD is answered as GET, without the body.
             asked = {**scope, "method": "GET"} if is_head else scope
             await (refusal or self._app)(asked, receive, send_with_headers)
         except Exception as error:

@@ -70,7 +70,7 @@ def as_sent(origin: str) -> str:
         parts = urlsplit(origin)
         name, port = parts.hostname or "", parts.port
         rest = (parts.path.removeprefix("/"), parts.query, parts.fragment)
-        # Of names only what such names are made of: a browser sends others in another form, and * stands for none.
+        # A name may have only the characters of host names. A browser sends others in another form, and * is no name.
         named = re.fullmatch(r"[a-z0-9._-]+|[0-9a-f:.]+", name)
         if not named or parts.scheme not in _PORTS or "@" in parts.netloc or any(rest):
             raise ValueError("no origin")

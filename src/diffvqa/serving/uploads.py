@@ -25,7 +25,7 @@ LARGEST_VALUE = 16 * 2**10
 SECONDS = 60
 """How long a form may take to arrive."""
 
-# Of damaged forms it writes what stands there, which may be anything.
+# It logs the content of damaged forms, which may be a patient's.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 

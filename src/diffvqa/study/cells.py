@@ -37,7 +37,7 @@ def run_cell(config: StudyConfig, cell: Cell, stores: Mapping[str, StudyStore], 
     `tests`. threads: of the processor. A cell that fails says so in its result under "error", one whose added tests
     fail has what it gave before and says so under "failed_test"; both can be run again.
     """
-    # Of the program as it is now, not as somebody has changed it while the cell was running.
+    # The version is read first: somebody may change the program while the cell runs.
     program = program_version()
     before = written_cell(config, cell)
     if before and is_whole(config, before):
@@ -155,7 +155,7 @@ def _evaluations(
             truth_folder=tested.truth,
             training_store=stores[cell.store].folder,
             features_folder=folder / "features",
-            # Where is asked once; what has changed, of every set.
+            # Boxes are asked of one set, changes of every set.
             grounding=name == MAIN,
             patients=config.test_patients if name == MAIN else None,
         )

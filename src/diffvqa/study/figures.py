@@ -24,7 +24,7 @@ FIGURES = {
     "images": "Change F1 against the images seen in stage 1",
     "time": "Change F1 against the seconds of stage 1",
 }
-"""What the figures of an evaluation show, by the end of their names, in the order in which they are shown."""
+"""Titles of an evaluation's figures, by the end of their names, in the order of the page."""
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#7F7F7F", "#882255", "#117733")
 """Told apart by the colour-blind too (Okabe and Ito, and two of Tol's); markers differ as well."""

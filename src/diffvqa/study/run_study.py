@@ -55,7 +55,7 @@ def _run_cells(config: StudyConfig, workers: int | None, cluster: str | None) ->
     if waiting:
         stores = {size: _stores(config, size) for size in dict.fromkeys(cell.size for cell in waiting)}
         cores = usable_cores()
-        # Those that share an encoder one after the other: it is trained once.
+        # Cells that share an encoder run one after the other: the encoder is trained once.
         sharing: dict[str, list[Cell]] = defaultdict(list)
         for cell in waiting:
             sharing[cell.encoder].append(cell)

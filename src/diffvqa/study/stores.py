@@ -73,7 +73,7 @@ def study_store(source: StoreSource, size: int, folder: Path, made_size: int) ->
     cohort, workers = folder / "cohort", usable_cores()
     made = StudyStore(folder / ("store" if size == made_size else f"store_{size}"), cohort / "truth")
     if (made.folder / ABOUT).is_file():
-        # To read the cohort again, as `prepare` would, takes a minute for every 50,000 images.
+        # `prepare` would read the cohort again, which takes a minute for every 50,000 images.
         return made
     if not cohort.exists():
         reporting = AS_USUAL if source.omitted is None else Reporting(omitted=source.omitted)

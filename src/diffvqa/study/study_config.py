@@ -20,7 +20,7 @@ MAIN = "test"
 """The evaluation on the test split of the store that a cell was trained on."""
 
 PROBE = "probe"
-"""What is read out of the frozen encoder on that split, before any language model."""
+"""The evaluation of the frozen encoder on that split, before any language model."""
 
 SEED, OBJECTIVE, STORE, SIZE = "seed", "objective", "store", "size"
 """Axes that are no keys of a stage: the seed of both stages, the objective of stage 1, the store, its resolution."""
@@ -213,7 +213,7 @@ def read_study(path: Path, overrides: list[str]) -> StudyConfig:
     """
     config = load_config(StudyConfig, path, overrides)
     here = Path(path).parent
-    # From the root on: machines of a cluster work in folders of their own.
+    # Paths are absolute, because machines of a cluster work in folders of their own.
     before = {"pretrain": config.pretrain, "finetune": config.finetune}
     stages = {stage: str((here / found).resolve()) for stage, found in before.items()}
     config = config.model_copy(update={"out": str(Path(config.out).resolve()), **stages})

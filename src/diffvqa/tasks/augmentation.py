@@ -14,7 +14,7 @@ KEPT_SHARE = 0.5
 """A box is kept if at least this share of it is still inside the image."""
 
 _LIMITS = {"scale": 1, "shift": 1, "contrast": 1, "rotation": 45, "exposure": 10, "noise": 1}
-"""What each strength stays below: beyond, an image is empty, or a box says nothing any more."""
+"""The limit of each strength: beyond it, an image may be empty or a box useless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def augment(
     deviation = 255.0 * augmentation.noise * random.uniform(0, 1) if augmentation.noise else 0.0
 
     ratio = size / pixels.shape[0]
-    # In pixels of the result a point p lands on scale * turn(p - centre) + centre + shift, and `offset` on 0.
+    # A point p lands on scale * turn(p - centre) + centre + shift in the result, and `offset` lands on 0.
     cosine, sine = math.cos(angle), math.sin(angle)
     centre_x, centre_y = size / 2 + shift_x, size / 2 + shift_y
     offset_x = size / 2 - (cosine * centre_x + sine * centre_y) / scale

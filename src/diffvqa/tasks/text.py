@@ -142,7 +142,7 @@ def encode(tokenizer: Any, text: Text, maximum: int) -> tuple[list[int], list[in
 
 def _phrases(text: Text, prefix: list[list[int]], target: list[list[int]]) -> list[list[int]]:
     """The encoded segments of a text that may be cut."""
-    # What stands first is the task; a region's name is the second.
+    # The first part is the task, the second a region's name.
     given = 2 if text.prefix[0] == _REGION_PREFIX else 1
     segments = [*zip(text.target, target, strict=True), *zip(text.prefix[given:], prefix[given:], strict=True)]
     return [tokens for segment, tokens in segments if segment != SEPARATOR and not writes_box(segment)]

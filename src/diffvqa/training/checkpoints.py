@@ -77,7 +77,7 @@ def best_of(checkpoint: Path) -> Path | None:
     """The checkpoint with the lowest loss on the validation split until one was made, itself perhaps."""
     state = parse_json((checkpoint / TRAINER_STATE_NAME).read_text(encoding="utf-8"))
     best = state.get("best_model_checkpoint")
-    # By its name: the run's folder may have been moved.
+    # The name identifies it: the run's folder may have been moved.
     return checkpoint.with_name(Path(best).name) if best else None
 
 

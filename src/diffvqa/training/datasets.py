@@ -70,7 +70,7 @@ class PretrainingDraws(Dataset):
         self.store, self.images, self.config, self.length = store, images, config, length
         self.pairs = pairs_to_learn(store, images, split) if draws_pairs(config.objective) else None
         self.mixture, self.places = config.mixture, looks_at_places(config.objective)
-        # Where there are reports at all, an image without one of which no finding is named may have any.
+        # In a store with reports, an image that has no report and no named finding may have any finding.
         self.reported = any(store.images[place].report for place in images)
 
     def __len__(self) -> int:
@@ -82,7 +82,7 @@ class PretrainingDraws(Dataset):
         stored = self.store.images[place]
         regions = [region for region in stored.regions if region.phrases] if self.places else []
         size = self.store.size
-        # What is turned and scaled is taken one size up, so that it is as sharp as what is not.
+        # An augmented image is read one size larger, so that it is as sharp as the others.
         larger = self.config.augmentation != Augmentation()
         pixels = (self.store.larger_pixels if larger else self.store.pixels)(place)
         frame = Frame.letterbox(stored.width, stored.height, pixels.shape[0])
@@ -98,7 +98,7 @@ class PretrainingDraws(Dataset):
         image = ImageTexts(
             stored.report, phrases, size, self.config.notation, stored.findings if known else None, changes
         )
-        # In this order, for the heads draw from the same numbers.
+        # The order matters: all heads draw from the same random numbers.
         taken = {name: head.take(image, self.mixture, random) for name, head in heads_of(self.config.objective).items()}
         return {"pixels": pixels, **taken}
 

@@ -12,7 +12,7 @@ from transformers.pytorch_utils import Conv1D
 
 MOMENTUM, ITERATIONS = 0.95, 5
 COEFFICIENTS = 3.4445, -4.7750, 2.0315
-"""Of the Newton-Schulz iteration, as published with the method."""
+"""The coefficients of the Newton-Schulz iteration, as published with the method."""
 
 
 def hidden_matrices(model: nn.Module) -> list[torch.Tensor]:

@@ -18,7 +18,7 @@ from diffvqa.training.config_errors import explain_source, refuse_unknown_sizes
 from diffvqa.training.objectives import HeadContext, make_heads
 
 NO_DROPOUT = {"attn_pdrop": 0.0, "embd_pdrop": 0.0, "resid_pdrop": 0.0}
-"""As in CapPa (arXiv 2306.07915): what is dropped would be another thing on every number of processes."""
+"""No dropout, as in CapPa (arXiv 2306.07915): the dropped units would depend on the number of processes."""
 
 
 def build_model(config: PretrainConfig, encoder: PreTrainedModel, context: HeadContext) -> PretrainingModel:

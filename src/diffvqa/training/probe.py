@@ -189,7 +189,7 @@ def _probe_changes(trained: Probed, asked: Probed) -> Iterator[Row]:
         )
 
     every = {change.finding for question in trained.pairs(["train"]) for change in read_changes(question.answer)[0]}
-    # By every finding, also those that are too rare to be learnt.
+    # Every finding counts here, also those that are too rare to be learnt.
     changed = {
         question.question_id: any(change.kind in _WAYS for change in read_changes(question.answer)[0])
         for question in asked.pairs(_asked_splits(trained, asked))

@@ -61,11 +61,11 @@ class StageTrainer(Trainer):
         return made
 
     def get_train_dataloader(self) -> DataLoader:
-        """As usual; see _watched."""
+        """The library's loader, made by `_watched`."""
         return _watched(super().get_train_dataloader())
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> DataLoader:
-        """As usual; see _watched."""
+        """The library's loader, made by `_watched`."""
         return _watched(super().get_eval_dataloader(eval_dataset))
 
     def get_batch_samples(self, epoch_iterator: Iterator, num_batches: int, device: torch.device) -> Any:
@@ -106,7 +106,7 @@ class StageTrainer(Trainer):
             return model(**self._prepare_inputs(inputs)).loss.detach(), None, None
 
     def _save_checkpoint(self, model: torch.nn.Module, trial: Any) -> None:
-        """As usual, and sealed when every process has written its part; what could not be written is removed."""
+        """Save as the library does, seal when every process has written its part, remove what could not be written."""
         checkpoint = Path(self.args.output_dir or "", f"checkpoint-{self.state.global_step}")
         try:
             super()._save_checkpoint(model, trial)
@@ -118,7 +118,7 @@ class StageTrainer(Trainer):
             raise
 
     def _load_best_model(self) -> None:
-        """As usual. Raises RunFailed if the checkpoint has been damaged since it was written."""
+        """Load as the library does. Raises RunFailed if the checkpoint has been damaged since it was written."""
         best = Path(self.state.best_model_checkpoint or "")
         if fault := fault_of(best):
             raise RunFailed(

@@ -293,7 +293,7 @@ class _Log(TrainerCallback):
         self.run.write(peak_memory_gb=round(peak_memory(), 2))
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        # What was logged after the checkpoint that a run resumes from will be logged again.
+        # Steps after the checkpoint will be logged again.
         kept = [line for line in read_log(self.run.out) if line["step"] <= state.global_step]
         write_text(self.path, "".join(json.dumps(line) + "\n" for line in kept))
         self.first_step, self.began = state.global_step, time.monotonic()

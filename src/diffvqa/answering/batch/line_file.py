@@ -44,7 +44,7 @@ def find_written(claim: Claim, ids: Sequence[str]) -> WrittenLines:
         # Records of older versions do not say what was written: whole lines count.
         whole = content[: content.rfind(b"\n") + 1]
         seal = run.record.get("written") or _seal(whole)
-        # What a run that was stopped has written since is written again.
+        # Lines that a stopped run wrote after the seal are written again.
         content = content if run.finished else content[: seal["bytes"]]
         if _seal(content) != seal:
             raise ValueError("not what was written")

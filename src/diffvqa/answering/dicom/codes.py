@@ -15,7 +15,7 @@ _LONGEST_VALUE, _LONGEST_MEANING = 16, 64
 
 FINDINGS = {
     "atelectasis": Code("46621007", "SCT", "Atelectasis"),
-    # Not 287272002, which pydicom's dictionary calls so: in SNOMED CT that is another disorder of the heart.
+    # pydicom's dictionary has 287272002 for it: in SNOMED CT that is another disorder of the heart.
     "cardiomegaly": Code("8186001", "SCT", "Cardiomegaly"),
     "consolidation": Code("95436008", "SCT", "Lung consolidation"),
     "edema": Code("19242006", "SCT", "Pulmonary edema"),

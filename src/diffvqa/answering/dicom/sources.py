@@ -28,7 +28,7 @@ MADE_BY: dict[str, Any] = {
     "series_description": "RESEARCH USE ONLY diffvqa",
     "content_qualification": "RESEARCH",
 }
-"""What highdicom is told of every result."""
+"""Arguments of highdicom for every result."""
 
 _UIDS = ("SOPInstanceUID", "SOPClassUID", "SeriesInstanceUID", "StudyInstanceUID")
 _RADIOGRAPHS = (
@@ -41,7 +41,7 @@ _OWNER = (
     "PatientName", "PatientID", "IssuerOfPatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID",
     "StudyDate", "StudyTime", "StudyDescription", "ReferringPhysicianName",
 )  # fmt: skip
-"""What a result takes over from the current image, so that an archive files it in the same study."""
+"""Elements that a result copies from the current image, so that an archive files it in the same study."""
 _REQUIRED_EMPTY = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
     "StudyTime", "ReferringPhysicianName",

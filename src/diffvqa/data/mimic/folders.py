@@ -17,19 +17,19 @@ NAMES = {
     "boxes": ("ms-cxr",),
     "gold": ("chest-imagenome",),
 }
-"""What a dataset is called in PhysioNet's tree; `gold` is the part of Chest ImaGenome that people annotated."""
+"""Names of the datasets in PhysioNet's tree; `gold` is the part of Chest ImaGenome that people annotated."""
 
 MARKS = {
     "jpg": ("mimic-cxr-*-metadata.csv*",),
     "reports": ("mimic-cxr-reports.zip", "mimic-cxr-reports", "files"),
     "imagenome": ("silver_dataset/scene_graph*", "scene_graph*"),
     "diffvqa": ("mimic_pair_questions.csv*",),
-    # For MS-CXR the images are enough; the `mimic` reader cannot do without the metadata (`jpg`).
+    # MS-CXR needs the images alone; the `mimic` reader needs the metadata too (`jpg`).
     "images": ("mimic-cxr-*-metadata.csv*", "files"),
     "boxes": ("MS_CXR_Local_Alignment_v*.csv*",),
     "gold": ("gold_dataset/gold_bbox_coordinate_annotations_1000images.csv",),
 }
-"""What a folder must hold, one of them, to be that dataset."""
+"""Files of each dataset; a folder that holds one of them is that dataset."""
 
 _SAYS_SYNTHETIC = "SYNTHETIC.txt"
 _VERSION = re.compile(r"\d+(\.\d+)*")

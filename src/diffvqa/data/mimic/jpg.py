@@ -21,7 +21,7 @@ SPLITS = {"train": "train", "val": "validate", "valid": "validate", "validate": 
 """The words for a split that occur in the four datasets, and ours."""
 
 SAME_FINDING = {"Airspace Opacity": "Lung Opacity"}
-"""What the radiologists' table calls otherwise than the labeller's."""
+"""Findings that have other names in the radiologists' table than in the labeller's."""
 
 
 def read_images(
