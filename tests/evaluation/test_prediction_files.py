@@ -79,6 +79,8 @@ def test_a_line_separator_inside_a_text_is_no_new_line(tmp_path):
         ({"task": "AREF"}, "reference_boxes"),
         ({"task": "aref"}, "task"),
         ({"confidence": 7}, "confidence"),
+        ({"changed": -0.1}, "changed"),
+        ({"changed": True}, "changed"),
         ({"changes": {"finding": "edema"}}, "changes"),
         ({"changes": [{"finding": "edema", "kind": "gone"}]}, "changes"),
         ({"changes": [{"finding": "edema", "kind": "level"}]}, "changes"),

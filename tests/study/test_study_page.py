@@ -2,11 +2,13 @@
 
 import json
 import lzma
+import re
 
 import pytest
 
 from diffvqa import cli
 from diffvqa.errors import InputError
+from diffvqa.findings import NOTHING_CHANGED
 from diffvqa.study.study_page import page_from
 from diffvqa.study.summary import write_summary
 
@@ -78,15 +80,48 @@ def test_the_page_shows_means_controls_remarks_and_figures_with_a_text_for_each(
 
 def test_the_page_lists_what_differs(folder):
     pair = {"first": "clip", "second": EVIL, "value": 0.1, "low": 0.05, "high": 0.2, "p_holm": 0.01}
-    comparisons = {"test": [{"comparisons": {"f1": [pair, {**pair, "second": "none", "p_holm": 0.2}]}}]}
+    equal = {"value": 0.0625, "low": 0.03125, "high": 0.125, "n": 300}
+    systems = {EVIL: {"false_change_rate_at_90": equal}, "clip": {"false_change_rate_at_90": None}}
+    tests = {"f1": [pair, {**pair, "second": "none", "p_holm": 0.2}]}
+    comparisons = {"test": [{"systems": systems, "comparisons": tests}]}
+    assert "False changes at detection .9</th>" not in page_from(folder)
     (folder / "comparisons.json").write_text(json.dumps(comparisons))
     page = page_from(folder)
     assert "1 differences that other patients would not explain" in page
     assert "+0.100 (+0.050 to +0.200)" in page
     assert ">none<" not in page
+    assert "False changes at detection .9</th>" in page
+    assert "0.062" in page
+    assert "[0.031, 0.125]" in page
     comparisons["test"][0]["comparisons"]["f1"][0]["p_holm"] = 0.3
     (folder / "comparisons.json").write_text(json.dumps(comparisons))
     assert "No difference was found" in page_from(folder)
+
+
+def test_false_changes_at_one_detection_rate_have_their_thresholds_from_the_test_split(tmp_path):
+    edema = "the main image has an additional finding of edema than the reference image."
+    results = [result(objective, 0, 0.5) for objective in ("bold", "shy")]
+    for cell, changed in zip(results, (0.8, 0.2), strict=True):
+        cell["evaluations"]["acquisition"] = cell["evaluations"]["test"]
+        for name, pairs in (
+            ("test", [(edema, changed), (NOTHING_CHANGED, 0.1)]),
+            ("acquisition", [(NOTHING_CHANGED, probability) for probability in (0.1, 0.3, 0.5, 0.9)]),
+        ):
+            folder = tmp_path / "cells" / cell["cell"] / "evaluations" / name
+            folder.mkdir(parents=True)
+            rows = [
+                {"id": str(n), "subject_id": str(n), "answer": "", "references": [reference], "changed": probability}
+                for n, (reference, probability) in enumerate(pairs)
+            ]
+            (folder / "predictions.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    write_summary(tmp_path, results, 2)
+    (compared,) = json.loads((tmp_path / "comparisons.json").read_text())["acquisition"]
+    rates = {name: scores["false_change_rate_at_90"]["value"] for name, scores in compared["systems"].items()}
+    assert rates == {"bold": 0.25, "shy": 0.75}
+    acquisition = (tmp_path / "study.md").read_text().partition("## acquisition")[2]
+    assert "| False changes at detection .9 |" in acquisition
+    assert re.search(r"\| shy \|.* \| 0\.750 \[", acquisition)
+    assert re.search(r"\| Blank images \(bold\) \|.* \| – \|", acquisition)
 
 
 def test_the_command_writes_the_page_where_it_is_told(folder, monkeypatch, capsys):

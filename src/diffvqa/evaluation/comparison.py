@@ -14,10 +14,26 @@ import numpy as np
 from diffvqa.errors import InputError
 from diffvqa.evaluation.box_scores import THRESHOLD, tally_grounding
 from diffvqa.evaluation.changes import INDUCED, is_difference, on_the_same_repeats, reference_readings, tally_changes
+from diffvqa.evaluation.equal_detection import (
+    AT_EQUAL_DETECTION,
+    changed_and_unchanged,
+    find_threshold,
+    flagged_in_resamples,
+    tally_flagged,
+)
 from diffvqa.evaluation.intervals import Formula, Resamples, Tally, interval_around, resample_patients
 from diffvqa.evaluation.predictions import Prediction, notes_on_patients, read_predictions
 
-COMPARED = ("f1", "false_change_rate", INDUCED, "recall", "detection_rate", "flagged_unchanged", "aref_accuracy")
+COMPARED = (
+    "f1",
+    "false_change_rate",
+    INDUCED,
+    "recall",
+    "detection_rate",
+    AT_EQUAL_DETECTION,
+    "flagged_unchanged",
+    "aref_accuracy",
+)
 """The scores that are compared: those of changes, and the share of AREF boxes with an IoU of at least 0.5."""
 
 _COUNTS = {
@@ -37,11 +53,16 @@ SMALLEST_P = 0.01
 """The corrected p-value that a difference in the same direction in all resamples has at most."""
 
 
-def compare(systems: Mapping[str, Sequence[str | Path]], replicates: int | None = None, seed: int = 0) -> dict:
+Files = Mapping[str, Sequence[str | Path]]
+"""System -> its evaluation folders or predictions files, one for each training seed."""
+
+
+def compare(systems: Files, replicates: int | None = None, seed: int = 0, detected_in: Files | None = None) -> dict:
     """Every pair of systems in every score of COMPARED, on one set of resamples of patients.
 
-    systems: name -> evaluation folders or predictions files, one for each training seed; the score of a system is the
-    mean over them. replicates: if not given FEWEST_REPLICATES, or as many as SMALLEST_P takes with so many pairs.
+    systems: the score of a system is the mean over its seeds. replicates: if not given FEWEST_REPLICATES, or as many as
+    SMALLEST_P takes with so many pairs. detected_in: the test set whose changed pairs set the thresholds of equal
+    detection, for the same systems and seeds; if not given, the set of `systems` itself.
 
     {"patients", "replicates", "seed", "notes",
      "systems": {name: {"seeds", and each score as {"value", "low", "high", "n"} or None}},
@@ -64,7 +85,12 @@ def compare(systems: Mapping[str, Sequence[str | Path]], replicates: int | None 
     _require_same_questions(read)
     patients = _patients_of(read)
     resamples = resample_patients(patients, replicates, seed)
-    scores = {name: _scores_of(runs, resamples) for name, runs in read.items()}
+    detected, drawn = read, resamples
+    if detected_in is not None:
+        detected = {name: [_read(name, Path(path)) for path in detected_in[name]] for name in systems}
+        # Other patients have draws of their own.
+        drawn = resample_patients(_patients_of(detected), replicates, seed + 1)
+    scores = {name: _scores_of(runs, resamples, detected[name], drawn) for name, runs in read.items()}
     if not any(score for found in scores.values() for score in found.values()):
         raise InputError("the files have neither difference questions nor AREF phrases: there is nothing to compare")
     return {
@@ -160,20 +186,57 @@ def _asked(row: Prediction) -> tuple:
     return row.references, row.reference_boxes, readings
 
 
-def _scores_of(runs: Sequence[Sequence[Prediction]], resamples: Resamples) -> dict[str, _Score | None]:
+def _scores_of(
+    runs: Sequence[Sequence[Prediction]],
+    resamples: Resamples,
+    detected: Sequence[Sequence[Prediction]],
+    detected_resamples: Resamples,
+) -> dict[str, _Score | None]:
     changes = [tally_changes(rows) for rows in runs]
     boxes = [tally_grounding(rows).get("AREF") for rows in runs]
     found = {name: _mean(changes, name, count, resamples) for name, count in _COUNTS.items()}
-    return {**found, "aref_accuracy": _mean(boxes, f"accuracy_{THRESHOLD}", "n", resamples)}
+    return {
+        **found,
+        AT_EQUAL_DETECTION: _at_equal_detection(runs, resamples, detected, detected_resamples),
+        "aref_accuracy": _mean(boxes, f"accuracy_{THRESHOLD}", "n", resamples),
+    }
 
 
-def _mean(of_seeds: Sequence[Tally | None], name: str, count: str, resamples: Resamples) -> _Score | None:
-    """The mean of a score over the seeds; None where one of them lacks it. count: that of the rows it is of."""
+def _at_equal_detection(
+    runs: Sequence[Sequence[Prediction]],
+    resamples: Resamples,
+    detected: Sequence[Sequence[Prediction]],
+    detected_resamples: Resamples,
+) -> _Score | None:
+    """The false changes of a system at the thresholds with which its seeds find equally many changed pairs."""
+    tallies, drawn = [], []
+    for rows, others in zip(runs, detected, strict=True):
+        pairs, other_pairs = changed_and_unchanged(rows), changed_and_unchanged(others)
+        threshold = find_threshold(other_pairs[0], detected_resamples) if other_pairs else None
+        tally = tally_flagged(pairs[1], threshold.value) if pairs and threshold else None
+        if tally is None or pairs is None or threshold is None:
+            return None
+        tallies.append(tally)
+        drawn.append(flagged_in_resamples(pairs[1], threshold, resamples))
+    return _mean(tallies, AT_EQUAL_DETECTION, "pairs_unchanged", resamples, drawn)
+
+
+def _mean(
+    of_seeds: Sequence[Tally | None],
+    name: str,
+    count: str,
+    resamples: Resamples,
+    drawn: Sequence[np.ndarray] | None = None,
+) -> _Score | None:
+    """The mean of a score over the seeds; None where one of them lacks it.
+
+    count: that of the rows it is of. drawn: the score of each resample, where sums do not tell it.
+    """
     tallies = [tally for tally in of_seeds if tally is not None]
     if len(tallies) < len(of_seeds):
         return None
     values = [tally.formulas[name](tally.columns.sum(axis=0)) for tally in tallies]
-    drawn = [tally.formulas[name](resamples.sums(tally)) for tally in tallies]
+    drawn = drawn or [tally.formulas[name](resamples.sums(tally)) for tally in tallies]
     value, n = float(np.mean(values)), min(tally.counts[count] for tally in tallies)
     if not np.isfinite(value):
         return None

@@ -10,7 +10,7 @@ import numpy as np
 LEVEL = 0.95
 """The share of the resamples that lies inside an interval."""
 
-_BLOCK = 500
+BLOCK = 500
 """Resamples that are worked on at once, at the full width of numbers: all of them take gigabytes for many patients."""
 
 Patient = str | tuple[str, str]
@@ -53,7 +53,7 @@ class Resamples:
     def sums(self, tally: Tally) -> np.ndarray:
         """The columns of a tally summed over each resample, shape (replicates, columns)."""
         of_patients = self.of_patients(tally)
-        sums = [self.draws[start : start + _BLOCK] @ of_patients for start in range(0, len(self.draws), _BLOCK)]
+        sums = [self.draws[start : start + BLOCK] @ of_patients for start in range(0, len(self.draws), BLOCK)]
         return np.concatenate(sums)
 
     def of_patients(self, tally: Tally) -> np.ndarray:
@@ -73,8 +73,8 @@ def resample_patients(patients: Mapping[str, Patient], replicates: int, seed: in
     position = {patient: index for index, patient in enumerate(ordered)}
     shares = np.full(len(ordered), 1 / len(ordered))
     random, draws = np.random.default_rng(seed), np.empty((replicates, len(ordered)), dtype=np.uint16)
-    for start in range(0, replicates, _BLOCK):
-        block = draws[start : start + _BLOCK]
+    for start in range(0, replicates, BLOCK):
+        block = draws[start : start + BLOCK]
         block[:] = random.multinomial(len(ordered), shares, size=len(block))
     return Resamples({identifier: position[patient] for identifier, patient in patients.items()}, draws)
 

@@ -25,6 +25,7 @@ SCORES = {
     "detection_rate": "Detection rate",
     "false_change_rate": "False-change rate",
     "induced_change_rate": "Induced changes",
+    "false_change_rate_at_90": "False changes at detection .9",
     "flagged_changed": "Changed pairs flagged",
     "flagged_unchanged": "Unchanged pairs flagged",
     "order_consistency": "Order consistency",

@@ -26,6 +26,7 @@ TEXT_TASKS = ("Cap", "GCAP")
 class Prediction:
     """One line of a predictions file: what a system said, and what it should have said.
 
+    changed: the probability that anything has changed; None if not known.
     flagged: whether the pair is taken for changed, by a threshold of one detection rate for all; None if not known.
     changes, reference_changes: None where the file leaves them to be read from the texts.
     reference_steps: by how many steps of severity a finding changed, for those reference changes of which it is known.
@@ -40,6 +41,7 @@ class Prediction:
     question_type: str | None = None
     question: str | None = None
     confidence: float | None = None
+    changed: float | None = None
     flagged: bool | None = None
     changes: frozenset[Change] | None = None
     reference_changes: frozenset[Change] | None = None
@@ -180,7 +182,8 @@ def _read_prediction(row: dict) -> Prediction:
         task=task,
         question_type=_text(row, "question_type") or None,
         question=_text(row, "question"),
-        confidence=_confidence(row),
+        confidence=_probability(row, "confidence"),
+        changed=_probability(row, "changed"),
         flagged=_flagged(row),
         changes=_changes(row, "changes"),
         reference_changes=_changes(row, "reference_changes"),
@@ -223,13 +226,13 @@ def _number(value: object, field: str) -> float:
     return float(value)
 
 
-def _confidence(row: dict) -> float | None:
-    if row.get("confidence") is None:
+def _probability(row: dict, field: str) -> float | None:
+    if row.get(field) is None:
         return None
-    confidence = _number(row["confidence"], "confidence")
-    if not 0 <= confidence <= 1:
-        raise BadField("confidence", f"expected a number from 0 to 1, found {confidence:g}.")
-    return confidence
+    probability = _number(row[field], field)
+    if not 0 <= probability <= 1:
+        raise BadField(field, f"expected a number from 0 to 1, found {probability:g}.")
+    return probability
 
 
 def _flagged(row: dict) -> bool | None:

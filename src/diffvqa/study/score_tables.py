@@ -8,11 +8,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from diffvqa.evaluation.changes import INDUCED
+from diffvqa.evaluation.equal_detection import AT_EQUAL_DETECTION
 from diffvqa.evaluation.names import SCORES, find_score, system_name
 from diffvqa.evaluation.page import Row
 from diffvqa.evaluation.score import CONTROLS
 from diffvqa.study.study_config import PROBE
-from diffvqa.study.systems import Column, Mean, System, columns_of
+from diffvqa.study.systems import MODEL, Column, Mean, System, columns_of
 
 SIGNIFICANT = 0.05
 """The corrected p-value below which a difference is listed."""
@@ -28,7 +29,8 @@ ABOUT = (
     "their intervals), in round ones the lowest and the highest seed where there are several. Differences: first minus "
     "second, means over seeds, with 95 % intervals over the same resampled patients and p-values corrected, score by "
     "score, for all pairs of systems that were asked the same (Holm); those with a p-value below .05 are listed, "
-    "comparisons.json has all. Intervals and p-values say what other patients could change, not what other seeds "
+    "comparisons.json has all. False changes at detection .9 are those at the threshold with which a system finds nine of "
+    "ten changed pairs of the test split. Intervals and p-values say what other patients could change, not what other seeds "
     "could. Of controls that have the same scores one is shown."
 )
 
@@ -144,19 +146,37 @@ def _of_probe(scores: Mapping[str, Any]) -> str:
     return ", ".join(f"{part['n']:,} {name} of {part['patients']:,} patients" for name, part in found.items())
 
 
-def rows_of(systems: Sequence[System], columns: Sequence[Column]) -> list[Row]:
-    """The models of all systems, then their controls; of controls that have the same scores, one."""
-    rows = [Row(name_with_seeds(system, systems), _in_columns(system, columns, "model"), True) for system in systems]
+def table_of(
+    systems: Sequence[System], evaluation: str, compared: Sequence[Mapping[str, Any]]
+) -> tuple[list[str], list[Row]]:
+    """The titles of an evaluation's columns, and its rows: the models of all systems, then their controls.
+
+    Of controls that have the same scores there is one. False changes at one detection rate come from the comparisons.
+    """
+    columns = columns_of(systems, evaluation)
+    equal = _at_equal_detection(compared)
+    titles = [*(column.title for column in columns), *([SCORES[AT_EQUAL_DETECTION]] if equal else [])]
+
+    def row(system: System, of: str, name: str) -> Row:
+        last = [_with_interval(equal.get(system.name) if of == MODEL else None)] if equal else []
+        return Row(name, [*_in_columns(system, columns, of), *last], of == MODEL)
+
+    rows = [row(system, MODEL, name_with_seeds(system, systems)) for system in systems]
     for control in CONTROLS:
         seen: set[tuple[tuple[str, ...], ...]] = {(NONE,) * len(columns)}
         for system in systems:
-            cells = _in_columns(system, columns, control)
             # Values and intervals: how many seeds a system has does not make its control another one.
-            scores = tuple(cell[:2] for cell in cells)
+            scores = tuple(cell[:2] for cell in _in_columns(system, columns, control))
             if scores not in seen:
-                rows.append(Row(f"{system_name(control)} ({system.name})", cells))
+                rows.append(row(system, control, f"{system_name(control)} ({system.name})"))
             seen.add(scores)
-    return rows
+    return titles, rows
+
+
+def _at_equal_detection(compared: Sequence[Mapping[str, Any]]) -> dict[str, Mapping[str, float]]:
+    """System -> its false changes where all find nine of ten changed pairs, of those that have them."""
+    found = {name: scores.get(AT_EQUAL_DETECTION) for one in compared for name, scores in one["systems"].items()}
+    return {name: score for name, score in found.items() if score}
 
 
 def _in_columns(system: System, columns: Sequence[Column], of: str) -> tuple[tuple[str, ...], ...]:
@@ -176,11 +196,10 @@ def write_markdown(
     remarks = [f"\n{one}\n" for one in remarks_on(results, cells)]
     parts = [f"{ABOUT} Research software, not for clinical use.\n", *remarks]
     for evaluation, compared in comparisons.items():
-        columns = columns_of(systems, evaluation)
-        titles = " | ".join(column.title for column in columns)
+        titles, rows = table_of(systems, evaluation, compared)
         parts.append(f"\n## {evaluation}\n\n{asked_in_words(systems, evaluation)}\n\n")
-        parts.append(f"| | {titles} |\n|---|{'---|' * len(columns)}\n")
-        for row in rows_of(systems, columns):
+        parts.append(f"| | {' | '.join(titles)} |\n|---|{'---|' * len(titles)}\n")
+        for row in rows:
             parts.append(f"| {row.name} | {' | '.join(' '.join(cell) for cell in row.cells)} |\n")
         differences = list(significant(compared))
         if differences:
@@ -207,4 +226,12 @@ def in_writing(mean: Mean | None) -> tuple[str, ...]:
     remarks = [f"{mean.lowest:.3f} to {mean.highest:.3f}"] if mean.seeds > 1 else []
     remarks += [f"{mean.seeds} of {mean.seeds_in_all} seeds"] if mean.seeds < mean.seeds_in_all else []
     in_round = (f"({'; '.join(remarks)})",) if remarks else ()
-    return (f"{mean.value:.3f}", f"[{mean.low:.3f}, {mean.high:.3f}]", *in_round)
+    return (*_value_and_interval(mean.value, mean.low, mean.high), *in_round)
+
+
+def _with_interval(score: Mapping[str, float] | None) -> tuple[str, ...]:
+    return _value_and_interval(score["value"], score["low"], score["high"]) if score else NONE
+
+
+def _value_and_interval(value: float, low: float, high: float) -> tuple[str, str]:
+    return f"{value:.3f}", f"[{low:.3f}, {high:.3f}]"

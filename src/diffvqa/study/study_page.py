@@ -11,8 +11,8 @@ from diffvqa.errors import InputError
 from diffvqa.evaluation.page import Chart, Row, Table, render
 from diffvqa.evaluation.predictions import read_object
 from diffvqa.study.figures import FIGURES, draw_figures
-from diffvqa.study.score_tables import ABOUT, read_csv, rows_of, significant
-from diffvqa.study.systems import System, columns_of, systems_of
+from diffvqa.study.score_tables import ABOUT, read_csv, significant, table_of
+from diffvqa.study.systems import System, systems_of
 
 SUMMARY, COMPARISONS, SCORES = "summary.json", "comparisons.json", "study.csv"
 
@@ -32,7 +32,7 @@ def render_page(
         {
             "name": name,
             "asked": summary["asked"][name],
-            "scores": _score_table(systems, name),
+            "scores": _score_table(systems, name, compared),
             "figures": [Chart(figures[key], FIGURES[kind]) for kind in FIGURES if (key := f"{name}-{kind}") in figures],
             "compared": bool(compared),
             "differences": _difference_table(compared),
@@ -72,10 +72,9 @@ def page_from(folder: Path) -> str:
         ) from error
 
 
-def _score_table(systems: Sequence[System], evaluation: str) -> Table:
-    columns = columns_of(systems, evaluation)
-    caption = "The systems, and the controls of each below."
-    return Table(["", *(column.title for column in columns)], [("", rows_of(systems, columns))], caption)
+def _score_table(systems: Sequence[System], evaluation: str, compared: Sequence[Mapping[str, Any]]) -> Table:
+    titles, rows = table_of(systems, evaluation, compared)
+    return Table(["", *titles], [("", rows)], "The systems, and the controls of each below.")
 
 
 def _difference_table(compared: Sequence[Mapping[str, Any]]) -> Table:

@@ -60,13 +60,21 @@ def _facts(systems: Sequence[System], results: Sequence[Mapping[str, Any]]) -> d
 def _compared(out: Path, systems: Sequence[System], evaluation: str) -> list[dict[str, Any]]:
     if evaluation == PROBE:
         return []
-    groups: dict[str, dict[str, list[Path]]] = {}
+    groups: dict[str, dict[str, list[str]]] = {}
     for system in systems:
         cells = [cell["cell"] for cell in system.cells if evaluation in cell["evaluations"]]
         if cells:
-            folders = [evaluation_folder(out, cell, evaluation) for cell in cells]
-            groups.setdefault(_asked(system.settings, evaluation), {})[system.name] = folders
-    return [compare(group) for group in groups.values() if len(group) > 1]
+            groups.setdefault(_asked(system.settings, evaluation), {})[system.name] = cells
+
+    def folders(group: Mapping[str, Sequence[str]], of: str) -> dict[str, list[Path]]:
+        return {name: [evaluation_folder(out, cell, of) for cell in cells] for name, cells in group.items()}
+
+    # A set without changed pairs has no threshold of its own.
+    return [
+        compare(folders(group, evaluation), detected_in=folders(group, MAIN))
+        for group in groups.values()
+        if len(group) > 1
+    ]
 
 
 def _asked(settings: Mapping[str, Any], evaluation: str) -> str:

@@ -12,6 +12,9 @@ from diffvqa.study.study_config import LENGTH, MAIN, OBJECTIVE, SEED, SIZE, shor
 
 F1, RECALL, FALSE_CHANGES = "changes/f1", "changes/recall", "changes/false_change_rate"
 
+MODEL = "model"
+"""The system of a cell that is no control."""
+
 COLUMNS = {
     F1: SCORES["f1"],
     RECALL: SCORES["recall"],
@@ -58,9 +61,9 @@ class System:
     settings: Mapping[str, Any]
     cells: Sequence[Mapping[str, Any]]
 
-    def mean(self, evaluation: str, path: str, of: str = "model") -> Mean | None:
-        """A score's mean over the cells that have it; of: the model, or the name of a control."""
-        place = [evaluation, *(["model"] if of == "model" else ["controls", of]), *path.split("/")]
+    def mean(self, evaluation: str, path: str, of: str = MODEL) -> Mean | None:
+        """A score's mean over the cells that have it; of: MODEL, or the name of a control."""
+        place = [evaluation, *([MODEL] if of == MODEL else ["controls", of]), *path.split("/")]
         found = [find_score(cell["evaluations"], place) for cell in self.cells]
         scores = [score for score in found if score is not None]
         if not scores:
