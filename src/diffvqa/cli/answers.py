@@ -151,7 +151,7 @@ def card(
     folder = model_folder(model)
     if out is None and folder != model:
         raise InputError(
-            "expected a file, found none; a model of the hub has no local folder for its card", argument="out"
+            "expected a file for the card, because this model is no folder of yours; give a FILE", argument="out"
         )
     warning = write_card(folder, out or folder / FILE, evaluation)
     print(f"card written. {NOTICE}")

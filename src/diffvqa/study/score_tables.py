@@ -205,6 +205,8 @@ def write_markdown(
         if differences:
             parts.append("\n| first | second | score | difference | p |\n|---|---|---|---|---|\n")
             parts += [f"| {' | '.join(row)} |\n" for row in differences]
+        elif compared:
+            parts.append("\nNo difference was found that other patients would not explain as well.\n")
     return "".join(parts)
 
 
