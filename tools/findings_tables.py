@@ -21,7 +21,13 @@ STUDY = Path(__file__).resolve().parent.parent / "results" / "study" / "claim"
 
 EQUAL = "false_change_rate_at_90"
 CHANGE_F1 = [("test", "f1"), ("change", "f1"), ("subtle", "f1"), ("shift", "f1")]
-FALSE_CHANGES = [("test", EQUAL), ("acquisition", EQUAL), ("shift", EQUAL), ("acquisition", "induced_change_rate")]
+FALSE_CHANGES = [
+    ("test", EQUAL),
+    ("shift", EQUAL),
+    ("acquisition", EQUAL),
+    ("acquisition", "flagged_unchanged"),
+    ("acquisition", "induced_change_rate"),
+]
 OWN_ANSWERS = [
     ("test", "model", "changes/detection_rate"),
     ("test", "model", "changes/false_change_rate"),
