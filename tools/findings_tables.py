@@ -6,7 +6,6 @@ differences have a p-value below .05 after Holm's correction.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,8 +13,9 @@ from statistics import mean
 from typing import Any
 
 from diffvqa.evaluation.names import find_score
-from diffvqa.study.score_tables import SIGNIFICANT, read_csv
-from diffvqa.study.systems import System, systems_of
+from diffvqa.study.score_tables import SIGNIFICANT
+from diffvqa.study.study_page import read_records
+from diffvqa.study.systems import System
 
 STUDY = Path(__file__).resolve().parent.parent / "results" / "study" / "claim"
 
@@ -44,10 +44,9 @@ OWN_ANSWERS = [
 
 def main() -> None:
     """Print the tables, each below its name."""
-    compared = {name: found[0] for name, found in read("comparisons.json").items() if found}
-    scores = read_csv((STUDY / "study.csv").read_text(encoding="utf-8"))
-    cells = [{**cell, "evaluations": scores[cell["cell"]]} for cell in read("summary.json")["cells"]]
-    systems = {system.name: system for system in systems_of(cells)}
+    records = read_records(STUDY)
+    compared = {name: found[0] for name, found in records.comparisons.items() if found}
+    systems = {system.name: system for system in records.systems}
     first = next(iter(systems))
     others = [name for name in systems if name != first]
 
@@ -109,11 +108,6 @@ def in_writing(score: Mapping[str, float] | None, sign: str = "") -> str:
 def number(value: float, form: str) -> str:
     """A number without the zero before its point."""
     return re.sub(r"^([+-]?)0\.", r"\1.", format(value, form))
-
-
-def read(name: str) -> dict[str, Any]:
-    """A record of the study."""
-    return json.loads((STUDY / name).read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

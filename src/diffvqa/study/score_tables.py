@@ -29,9 +29,9 @@ ABOUT = (
     "their intervals), in round ones the lowest and the highest seed where there are several. Differences: first minus "
     "second, means over seeds, with 95 % intervals over the same resampled patients and p-values corrected, score by "
     "score, for all pairs of systems that were asked the same (Holm); those with a p-value below .05 are listed, "
-    "comparisons.json has all. False changes at detection .9 are those at the threshold with which a system finds nine of "
-    "ten changed pairs of the test split. Intervals and p-values say what other patients could change, not what other seeds "
-    "could. Of controls that have the same scores one is shown."
+    "comparisons.json has all. False changes at detection .9 are those at the threshold with which a system finds nine "
+    "of ten changed pairs of the test split. Intervals and p-values say what other patients could change, not what "
+    "other seeds could. Of controls that have the same scores one is shown."
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import lzma
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -48,8 +49,17 @@ def render_page(
     )
 
 
-def page_from(folder: Path) -> str:
-    """The page of the study whose summary.json, comparisons.json and study.csv (or study.csv.xz) lie in a folder.
+@dataclass(frozen=True)
+class Records:
+    """The records in the folder of a study: systems with their scores, paired tests, and facts about cells."""
+
+    systems: Sequence[System]
+    comparisons: Mapping[str, Sequence[Mapping[str, Any]]]
+    summary: Mapping[str, Any]
+
+
+def read_records(folder: Path) -> Records:
+    """The records of the study whose summary.json, comparisons.json and study.csv (or study.csv.xz) lie in a folder.
 
     Raises InputError for a folder that lacks one of them, or has others than `diffvqa study` writes.
     """
@@ -64,12 +74,25 @@ def page_from(folder: Path) -> str:
         content = scores.read_bytes()
         evaluations = read_csv((lzma.decompress(content) if scores.suffix == ".xz" else content).decode())
         results = [{**cell, "evaluations": evaluations.get(cell["cell"], {})} for cell in summary["cells"]]
-        systems = systems_of(results)
-        return render_page(systems, comparisons, draw_figures(systems, list(comparisons)), summary)
+        return Records(systems_of(results), comparisons, summary)
     except (KeyError, TypeError, ValueError, AttributeError, lzma.LZMAError) as error:
-        raise InputError(
-            "FOLDER: its files are not as `diffvqa study` writes them; copy them again from the study's own folder"
-        ) from error
+        raise _not_as_written() from error
+
+
+def page_from(folder: Path) -> str:
+    """The page of the study whose records lie in a folder. Raises InputError as `read_records` does."""
+    records = read_records(folder)
+    try:
+        figures = draw_figures(records.systems, list(records.comparisons))
+        return render_page(records.systems, records.comparisons, figures, records.summary)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise _not_as_written() from error
+
+
+def _not_as_written() -> InputError:
+    return InputError(
+        "FOLDER: its files are not as `diffvqa study` writes them; copy them again from the study's own folder"
+    )
 
 
 def _score_table(systems: Sequence[System], evaluation: str, compared: Sequence[Mapping[str, Any]]) -> Table:
