@@ -189,6 +189,16 @@ def test_different_questions_are_refused(tmp_path, change, said):
         compare({"a": [a], "b": [b]}, replicates=10)
 
 
+def test_systems_that_draw_boxes_of_other_changes_are_compared(tmp_path):
+    folders = {name: [write(tmp_path / name, 0.8)] for name in "ab"}
+    for name, (folder,) in folders.items():
+        for task in ("CHANGE", "LESION"):
+            row = {"id": f"{task} {name}", "task": task, "boxes": [], "reference_boxes": [[0, 0, 10, 10]]}
+            with open(folder / "predictions.jsonl", "a") as file:
+                file.write(json.dumps(row) + "\n")
+    assert len(compare(folders, replicates=10)["comparisons"]["aref_accuracy"]) == 1
+
+
 def test_one_system_is_refused(tmp_path):
     with pytest.raises(InputError, match="at least two systems"):
         compare({"a": [write(tmp_path / "a", 0.8)] * 2}, replicates=10)

@@ -22,7 +22,7 @@ from diffvqa.evaluation.equal_detection import (
     tally_flagged,
 )
 from diffvqa.evaluation.intervals import Formula, Resamples, Tally, interval_around, resample_patients
-from diffvqa.evaluation.predictions import Prediction, notes_on_patients, read_predictions
+from diffvqa.evaluation.predictions import TASKS_OF_ANSWERS, Prediction, notes_on_patients, read_predictions
 
 COMPARED = (
     "f1",
@@ -150,11 +150,11 @@ def _read(name: str, path: Path) -> tuple[Prediction, ...]:
 
 
 def _require_same_questions(read: Mapping[str, Sequence[Sequence[Prediction]]]) -> None:
-    """Raises InputError if two runs differ in the questions or references of any task that both have."""
+    """Raises InputError if two runs differ in what they were asked: in questions or references of a task of both."""
     first: dict[str, tuple[str, dict]] = {}
     for name, runs in read.items():
         for rows in runs:
-            for task in dict.fromkeys(row.task for row in rows):
+            for task in dict.fromkeys(row.task for row in rows if row.task not in TASKS_OF_ANSWERS):
                 asked = {row.id: _asked(row) for row in rows if row.task == task}
                 other, expected = first.setdefault(task, (name, asked))
                 missing, more = len(expected.keys() - asked.keys()), len(asked.keys() - expected.keys())

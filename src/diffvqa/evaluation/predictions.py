@@ -18,6 +18,9 @@ QUESTION_TASK = "question"
 GROUNDING_TASKS = ("AREF", "CAREF", "CHANGE", "LESION")
 """The tasks whose outcome is a box; their lines need `reference_boxes`."""
 
+TASKS_OF_ANSWERS = ("CHANGE", "LESION")
+"""The grounding tasks that ask about the changes a system stated rightly: each system has other lines."""
+
 TEXT_TASKS = ("Cap", "GCAP")
 """The other tasks whose outcome is a text."""
 
