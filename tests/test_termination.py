@@ -7,40 +7,87 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import suppress
 
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from diffvqa import termination
-from diffvqa.termination import Terminated, heeding_sigterm, saving_first, say_stopped
+from diffvqa.cli import main
+from diffvqa.data.store import Store
+from diffvqa.termination import Terminated, heeding_signals, saving_first, say_stopped
 from diffvqa.training.config import FinetuneConfig, load_config
 from diffvqa.training.finetune import finetune
 
 
 @pytest.fixture
 def heeded():
-    with heeding_sigterm():
+    with heeding_signals():
         yield
+
+
+@pytest.fixture
+def ctrl_c_raises():
+    """As where the tests run in the foreground."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def tell(number=signal.SIGTERM):
     os.kill(os.getpid(), number)
 
 
-def test_sigterm_ends_a_command_as_ctrl_c_does(heeded):
-    with pytest.raises(KeyboardInterrupt):
-        tell()
+ENDS = [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)]
 
 
-def test_it_ends_although_the_first_is_dropped(heeded, monkeypatch):
-    """As Python drops it in a finaliser."""
+@pytest.mark.parametrize(("number", "raised"), ENDS)
+def test_a_command_is_told_to_end_until_it_does(number, raised, ctrl_c_raises, monkeypatch):
+    """A library may drop what is raised."""
     monkeypatch.setattr(termination, "AGAIN", 1)
-    with suppress(Terminated):
-        tell()
-    with pytest.raises(Terminated):
-        time.sleep(60)
+    with heeding_signals():
+        with pytest.raises(KeyboardInterrupt) as first:
+            tell(number)
+        with pytest.raises(KeyboardInterrupt) as second:
+            time.sleep(60)
+    assert first.type is second.type is raised
+    assert signal.alarm(0) == 0
+
+
+class Finalised:
+    def __del__(self):
+        tell(self.number)
+
+
+@pytest.mark.parametrize(("number", "raised"), ENDS)
+def test_what_python_drops_in_a_finaliser_is_raised_at_once_again(number, raised, ctrl_c_raises, monkeypatch, capsys):
+    monkeypatch.setattr(termination, "AGAIN", 600)
+    monkeypatch.setattr(Finalised, "number", number, raising=False)
+    with heeding_signals():
+        Finalised()
+        with pytest.raises(raised):
+            time.sleep(60)
+    assert capsys.readouterr().err == ""
+
+
+def test_what_else_python_drops_is_reported_as_ever(capsys):
+    class Broken:
+        def __del__(self):
+            raise ValueError("of the finaliser")
+
+    with heeding_signals():
+        Broken()
+    assert "ValueError: of the finaliser" in capsys.readouterr().err
+
+
+def test_ctrl_c_stays_ignored_where_it_is():
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with heeding_signals():
+            tell(signal.SIGINT)
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_what_is_saved_first_is_saved_and_then_it_ends(heeded):
@@ -80,6 +127,24 @@ def test_where_nobody_heeds_it_nothing_is_changed():
     with saving_first() as is_told:
         assert not is_told()
         assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_command_is_ended_although_a_library_makes_an_error_of_it(number, status, ctrl_c_raises, monkeypatch, capsys):
+    """As where a module is imported that is written in C++."""
+
+    def fail(*_, **__):
+        try:
+            tell(number)
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+
+    monkeypatch.setattr(Store, "open", fail)
+    monkeypatch.setattr(sys, "argv", ["diffvqa", "inspect", "store:any"])
+    with heeding_signals(), pytest.raises(SystemExit) as end:
+        main()
+    assert end.value.code == status
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 @pytest.mark.parametrize(
@@ -163,12 +228,12 @@ def test_a_command_that_saves_nothing_says_no_more_than_that_it_ended(tmp_path):
 
 
 @pytest.mark.slow
-def test_a_training_that_saved_nothing_says_so(long_settings, write_config, tmp_path):
+def test_a_training_that_saved_nothing_says_so(ctrl_c_raises, long_settings, write_config, tmp_path):
     process = started("finetune", write_config({**long_settings, "out": str(tmp_path / "out")}))
     wait_until((tmp_path / "out" / "run.json").exists, process)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 130, err
     # Before the training itself has begun, nothing speaks of checkpoints.
     last = err.splitlines()[-1]
     assert last.startswith("interrupted; ")

@@ -4,7 +4,7 @@ import os
 import sys
 
 from diffvqa.allocator import start_with_fast_memory
-from diffvqa.termination import heeding_sigterm, say_stopped
+from diffvqa.termination import heeding_signals, say_stopped
 from diffvqa.threads import share_cores
 
 
@@ -14,7 +14,7 @@ def run() -> None:
     share_cores()
     # The processes that it starts shall import nothing from the folder that the command is given in.
     os.environ["PYTHONSAFEPATH"] = "1"
-    with heeding_sigterm():
+    with heeding_signals():
         try:
             from diffvqa.cli import main
 

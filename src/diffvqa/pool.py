@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from diffvqa.errors import RunFailed
-from diffvqa.termination import WITHIN, heeding_sigterm
+from diffvqa.termination import WITHIN, heeding_signals
 
 Result = TypeVar("Result")
 Job = tuple[Any, ...]
@@ -141,7 +141,7 @@ def _work(pipe: Connection) -> None:
     """The loop of a worker process, until there is no more work for it."""
     _end_with_parent()
     # Nobody is there any more; or a training has saved what it has, and ends.
-    with suppress(EOFError, OSError, KeyboardInterrupt), heeding_sigterm():
+    with suppress(EOFError, OSError, KeyboardInterrupt), heeding_signals():
         while True:
             pipe.send(_outcome(pipe))
 

@@ -1,4 +1,4 @@
-"""The end of a command at SIGTERM, which batch systems and containers send: as at Ctrl-C, but saved."""
+"""The end of a command at Ctrl-C, and at SIGTERM, which batch systems and containers send."""
 
 from __future__ import annotations
 
@@ -14,26 +14,46 @@ WITHIN = 18
 """Seconds that are left to save something; who sends SIGTERM kills soon after, mostly after 30."""
 
 AGAIN = 5
-"""Seconds until Terminated is raised again, if the command has not ended by then."""
+"""Seconds until a command is told to end once more, if it has not ended by then."""
+
+AT_ONCE = 0.01
+"""The same where Python reports that the first time was lost."""
 
 
 class Terminated(KeyboardInterrupt):
     """SIGTERM has come; whatever is to be done at Ctrl-C is to be done."""
 
 
-@contextmanager
-def heeding_sigterm() -> Iterator[None]:
-    """A context in which SIGTERM raises Terminated, repeatedly, because Python drops some of what handlers raise.
+_told: list[type[KeyboardInterrupt]] = []
+"""What was raised in the context."""
 
-    It does so where one runs while a finaliser or a callback of the interpreter does.
+
+@contextmanager
+def heeding_signals() -> Iterator[None]:
+    """A context in which SIGTERM raises Terminated and Ctrl-C KeyboardInterrupt, until the command ends.
+
+    Once is not enough: Python drops what is raised in a finaliser or in a callback of the interpreter, and libraries
+    drop some, too. Ctrl-C stays ignored where it is, as in a job in the background of a shell.
     """
-    before = signal.signal(signal.SIGTERM, _terminate), signal.signal(signal.SIGALRM, _terminate)
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)}
+    for number in (signal.SIGTERM, signal.SIGALRM):
+        signal.signal(number, _terminate)
+    if before[signal.SIGINT] is signal.default_int_handler:
+        signal.signal(signal.SIGINT, _interrupt)
+    hook, sys.unraisablehook = sys.unraisablehook, _insist
     try:
         yield
     finally:
         signal.alarm(0)
-        signal.signal(signal.SIGTERM, before[0])
-        signal.signal(signal.SIGALRM, before[1])
+        _told.clear()
+        sys.unraisablehook = hook
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def told_to_end() -> KeyboardInterrupt | None:
+    """What was raised first in the context, or None; a library may have made an error of its own of it."""
+    return _told[0]() if _told else None
 
 
 @contextmanager
@@ -52,14 +72,15 @@ def saving_first() -> Iterator[Callable[[], bool]]:
         if came:
             raise Terminated
         came.append(number)
-        signal.alarm(WITHIN)
+        _after(WITHIN, _terminate)
 
     signal.signal(signal.SIGTERM, note)
     try:
         yield lambda: bool(came)
     finally:
-        signal.alarm(0)
         signal.signal(signal.SIGTERM, _terminate)
+        if came:
+            signal.alarm(0)
     if came:
         raise Terminated
 
@@ -75,5 +96,25 @@ def say_stopped(stop: BaseException | None) -> int:
 
 
 def _terminate(number: int, frame: Any) -> None:
-    signal.alarm(AGAIN)
+    _after(AGAIN, _terminate)
+    _told.append(Terminated)
     raise Terminated
+
+
+def _interrupt(number: int, frame: Any) -> None:
+    _after(AGAIN, _interrupt)
+    _told.append(KeyboardInterrupt)
+    raise KeyboardInterrupt
+
+
+def _after(seconds: float, handler: Callable[[int, Any], None]) -> None:
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def _insist(dropped: Any) -> None:
+    """Called where Python drops an exception; nothing can be raised here."""
+    if isinstance(dropped.exc_value, KeyboardInterrupt):
+        signal.setitimer(signal.ITIMER_REAL, AT_ONCE)
+    else:
+        sys.__unraisablehook__(dropped)

@@ -11,6 +11,7 @@ from typer.core import TyperGroup
 
 from diffvqa import __version__
 from diffvqa.errors import InputError, RunFailed
+from diffvqa.termination import told_to_end
 
 NOTICE = "Research software. Not for clinical use."
 
@@ -29,13 +30,16 @@ class _Commands(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         try:
             return super().invoke(ctx)
-        except InputError as error:
-            takes = {one.name: one for one in self.commands[ctx.invoked_subcommand].params}
-            raise InputError(last_words(error) or error.render(lambda name: _as_typed(name, takes))) from error
         except KeyboardInterrupt as stop:
             raise Stopped from stop
-        except (RuntimeError, ImportError) as error:
-            if any(words in str(error) for words in _NO_MEMORY):
+        except Exception as error:
+            if told := told_to_end():
+                raise Stopped from told
+            if isinstance(error, InputError):
+                takes = {one.name: one for one in self.commands[ctx.invoked_subcommand].params}
+                message = last_words(error) or error.render(lambda name: _as_typed(name, takes))
+                raise InputError(message) from error
+            if isinstance(error, RuntimeError | ImportError) and any(words in str(error) for words in _NO_MEMORY):
                 raise MemoryError from error
             raise
 

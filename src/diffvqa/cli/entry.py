@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import traceback
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -52,7 +54,19 @@ def main() -> None:
     except OSError as error:
         print(f"error: {_reason_of(error)}", file=sys.stderr)
         status = 1
-    sys.exit(status or 0)
+    _leave(status or 0)
+
+
+def _leave(status: int) -> NoReturn:
+    """End this process. status: its exit status."""
+    if "RANK" in os.environ:
+        # A process of several that train together. When Python frees everything at its end, threads of the connection
+        # may still run, and abort the process now and then.
+        for stream in filter(None, (sys.stdout, sys.stderr)):
+            with suppress(RunFailed, OSError):
+                stream.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _reason_of(error: OSError) -> str:

@@ -19,10 +19,7 @@ def join_processes() -> PartialState:
 
 
 def part_processes() -> None:
-    """Wait for the other processes, if there are any, and end the connection to them.
-
-    A process that ends while threads of the connection run is aborted now and then.
-    """
+    """Wait for the other processes, if there are any, and end the connection to them."""
     if distributed.is_available() and distributed.is_initialized():
         distributed.barrier()
         join_processes().destroy_process_group()
