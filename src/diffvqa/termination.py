@@ -32,8 +32,8 @@ _told: list[type[KeyboardInterrupt]] = []
 def heeding_signals() -> Iterator[None]:
     """A context in which SIGTERM raises Terminated and Ctrl-C KeyboardInterrupt, until the command ends.
 
-    Once is not enough: Python drops what is raised in a finaliser or in a callback of the interpreter, and libraries
-    drop some, too. Ctrl-C stays ignored where it is, as in a job in the background of a shell.
+    Once is not enough. Python drops what is raised in a finaliser or in a callback of the interpreter.
+    Libraries drop some, too. Ctrl-C stays ignored where it is, as in a job in the background of a shell.
     """
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGALRM)}
     for number in (signal.SIGTERM, signal.SIGALRM):
@@ -52,7 +52,7 @@ def heeding_signals() -> Iterator[None]:
 
 
 def told_to_end() -> KeyboardInterrupt | None:
-    """What was raised first in the context, or None; a library may have made an error of its own of it."""
+    """Which exception was raised first in the context, or None. A library may have made an error of it."""
     return _told[0]() if _told else None
 
 
