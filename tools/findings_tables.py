@@ -1,7 +1,8 @@
-"""Writes the tables of docs/findings.md from the study that is kept: python tools/findings_tables.py
+"""Writes the tables of docs/findings.md from the studies that are kept: python tools/findings_tables.py
 
-Cells hold a score and its 95 % interval over patients, or a difference: the first system minus another one. Bold
-differences have a p-value below .05 after Holm's correction.
+Cells hold a score and its 95 % interval over patients, or a difference: the first system minus another one. Of several
+seeds they hold the mean, and after a semicolon the lowest and the highest seed. A bold cell is told apart from the
+first system: its p-value is below .05 after Holm's correction.
 """
 
 from __future__ import annotations
@@ -14,10 +15,10 @@ from typing import Any
 
 from diffvqa.evaluation.names import find_score
 from diffvqa.study.score_tables import SIGNIFICANT
-from diffvqa.study.study_page import read_records
+from diffvqa.study.study_page import Records, read_records
 from diffvqa.study.systems import System
 
-STUDY = Path(__file__).resolve().parent.parent / "results" / "study" / "claim"
+STUDIES = Path(__file__).resolve().parent.parent / "results" / "study"
 
 EQUAL = "false_change_rate_at_90"
 CHANGE_F1 = [("test", "f1"), ("change", "f1"), ("subtle", "f1"), ("shift", "f1")]
@@ -28,6 +29,7 @@ FALSE_CHANGES = [
     ("acquisition", "flagged_unchanged"),
     ("acquisition", "induced_change_rate"),
 ]
+SEEDS = [("test", "f1"), *FALSE_CHANGES[2:]]
 OWN_ANSWERS = [
     ("test", "model", "changes/detection_rate"),
     ("test", "model", "changes/false_change_rate"),
@@ -44,25 +46,45 @@ OWN_ANSWERS = [
 
 def main() -> None:
     """Print the tables, each below its name."""
-    records = read_records(STUDY)
-    compared = {name: found[0] for name, found in records.comparisons.items() if found}
+    claim, seeds = (read_records(STUDIES / name) for name in ("claim", "claim-seeds"))
+    print("\n## Three seeds\n")
+    show_scores(seeds, SEEDS)
+    print()
+    show_differences(seeds, SEEDS)
+    print("\n## Change F1\n")
+    show_scores(claim, CHANGE_F1)
+    print("\n## False changes at one detection rate\n")
+    show_scores(claim, FALSE_CHANGES)
+    print("\n## The model's own answers, and probes\n")
+    systems = {system.name: system for system in claim.systems}
+    show(systems, OWN_ANSWERS, lambda name, column: own(systems[name], *column))
+
+
+def show_scores(records: Records, columns: Sequence[tuple[str, str]]) -> None:
+    """Print a row of scores for each system."""
     systems = {system.name: system for system in records.systems}
     first = next(iter(systems))
-    others = [name for name in systems if name != first]
 
     def score(name: str, column: tuple[str, str]) -> str:
-        return in_writing(compared[column[0]]["systems"][name][column[1]])
+        evaluation, of = column
+        mean = systems[name].mean(evaluation, f"changes/{of}")
+        spread = (mean.lowest, mean.highest) if mean and mean.seeds > 1 else ()
+        compared = records.comparisons[evaluation][0]
+        written = in_writing(compared["systems"][name][of], spread=spread)
+        return bold_if_told_apart(written, pair_of(compared["comparisons"][of], first, name))
+
+    show(systems, columns, score)
+
+
+def show_differences(records: Records, columns: Sequence[tuple[str, str]]) -> None:
+    """Print a row for each system but the first: the first system minus this one."""
+    first, *others = [system.name for system in records.systems]
 
     def first_minus(name: str, column: tuple[str, str]) -> str:
-        return difference(compared[column[0]]["comparisons"][column[1]], first, name)
+        pair = pair_of(records.comparisons[column[0]][0]["comparisons"][column[1]], first, name)
+        return bold_if_told_apart(in_writing(pair, "+"), pair)
 
-    for title, columns in (("Change F1", CHANGE_F1), ("False changes at one detection rate", FALSE_CHANGES)):
-        print(f"\n## {title}\n")
-        show(systems, columns, score)
-        print()
-        show(others, columns, first_minus)
-    print("\n## The model's own answers, and probes\n")
-    show(systems, OWN_ANSWERS, lambda name, column: own(systems[name], *column))
+    show(others, columns, first_minus)
 
 
 def show(names: Sequence[str] | Mapping[str, Any], columns: Sequence[Any], cell: Callable[[str, Any], str]) -> None:
@@ -71,16 +93,19 @@ def show(names: Sequence[str] | Mapping[str, Any], columns: Sequence[Any], cell:
         print(f"| `{name}` | {' | '.join(cell(name, column) for column in columns)} |")
 
 
-def difference(pairs: Sequence[Mapping[str, Any]], first: str, second: str) -> str:
-    """The first system minus the second, whichever way round it was compared."""
+def pair_of(pairs: Sequence[Mapping[str, Any]], first: str, second: str) -> Mapping[str, Any] | None:
+    """The first system minus the second, whichever way round the two were compared."""
     for pair in pairs:
-        if {pair["first"], pair["second"]} == {first, second}:
-            value, low, high = pair["value"], pair["low"], pair["high"]
-            if pair["first"] != first:
-                value, low, high = -value, -high, -low
-            written = in_writing({"value": value, "low": low, "high": high}, "+")
-            return f"**{written}**" if pair["p_holm"] < SIGNIFICANT else written
-    return "–"
+        if (pair["first"], pair["second"]) == (first, second):
+            return pair
+        if (pair["first"], pair["second"]) == (second, first):
+            return {**pair, "value": -pair["value"], "low": -pair["high"], "high": -pair["low"]}
+    return None
+
+
+def bold_if_told_apart(written: str, pair: Mapping[str, Any] | None) -> str:
+    """A cell. pair: the comparison of its system with the first."""
+    return f"**{written}**" if pair and pair["p_holm"] < SIGNIFICANT else written
 
 
 def own(system: System, evaluation: str, of: str, path: str) -> str:
@@ -97,12 +122,15 @@ def of_strength(evaluation: Mapping[str, Any], strength: str) -> float:
     return mean(find_score(group, ["false_change_rate"])["value"] for group in groups.values())
 
 
-def in_writing(score: Mapping[str, float] | None, sign: str = "") -> str:
+def in_writing(score: Mapping[str, float] | None, sign: str = "", spread: Sequence[float] = ()) -> str:
     """A score with three decimals, and its interval with two."""
     if score is None:
         return "–"
-    value, low, high = (score[part] for part in ("value", "low", "high"))
-    return f"{number(value, f'{sign}.3f')} ({number(low, f'{sign}.2f')} to {number(high, f'{sign}.2f')})"
+    value, low, high = (
+        number(score[part], f"{sign}.{digits}f") for part, digits in (("value", 3), ("low", 2), ("high", 2))
+    )
+    seeds = f"; {' to '.join(number(one, '.3f') for one in spread)}" if spread else ""
+    return f"{value} ({low} to {high}{seeds})"
 
 
 def number(value: float, form: str) -> str:
