@@ -247,15 +247,14 @@ def test_a_loader_worker_ends_with_a_run_that_is_killed(seconds):
     ours, its = fork.Pipe()
 
     def work(of):
+        its.send(os.getpid())
         time.sleep(seconds)
         stage_trainer._begin_worker(of, 0)
         its.send("begun")
         time.sleep(60)
 
     def run():
-        worker = fork.Process(target=work, args=[os.getpid()])
-        worker.start()
-        its.send(worker.pid)
+        fork.Process(target=work, args=[os.getpid()]).start()
         time.sleep(60)
 
     process = fork.Process(target=run)
