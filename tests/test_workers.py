@@ -77,7 +77,18 @@ def test_workers_end_with_a_parent_that_is_killed(tmp_path):
 
 def test_a_worker_that_is_stopped_is_let_go_on(monkeypatch):
     monkeypatch.setattr(pool, "LOOK_EVERY", 0.2)
-    assert list(done_in_order(stop_itself, [(1,), (2,), (3,)], workers=2)) == [1, 2, 3]
+    monkeypatch.setattr(pool, "TO_END", 0.5)
+    before = signal.signal(signal.SIGALRM, _fail)
+    signal.alarm(60)
+    try:
+        assert list(done_in_order(stop_itself, [(1,), (2,), (3,)], workers=2)) == [1, 2, 3]
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
+
+
+def _fail(number, frame):
+    raise AssertionError("it is waited for without an end")
 
 
 def test_a_worker_that_is_stopped_is_no_reason_to_stay(tmp_path, monkeypatch):
