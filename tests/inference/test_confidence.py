@@ -1,8 +1,12 @@
 """Confidence scales: what they say of answers whose worth is known."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
+import torch
 
+from diffvqa.inference import asking
 from diffvqa.inference.confidence import ConfidenceScale, fit_confidence
 
 
@@ -53,3 +57,15 @@ def test_answers_that_are_all_right_or_all_wrong_do_not_make_certain(right):
     values = np.array([scale.probability(one) for one in (0.0, 0.5, 1.0)])
     assert ((values > 0) & (values < 1)).all()
     assert (values > 0.5).all() if right else (values < 0.5).all()
+
+
+def test_what_a_batch_puts_after_the_end_of_an_answer_does_not_count():
+    """The first answer ends at its second token, the second one at its third."""
+    end, sequences = 0, torch.tensor([[3, 0, 4], [3, 2, 0]])
+    logits = torch.randn(3, 2, 5, generator=torch.Generator().manual_seed(0))
+    ended = [asking._until_end(tokens, end) for tokens in sequences.tolist()]
+    found = asking._confidences(SimpleNamespace(logits=list(logits), sequences=sequences), ended)
+    share = logits.softmax(-1).numpy()
+    first = (share[0, 0, 3] * share[1, 0, 0]) ** (1 / 2)
+    second = (share[0, 1, 3] * share[1, 1, 2] * share[2, 1, 0]) ** (1 / 3)
+    assert found.numpy() == pytest.approx([first, second], rel=1e-5)
